@@ -1,0 +1,32 @@
+/* Tile programs: a network, an objective or an integrator, turned into the source of one specialised kernel. */
+#ifndef ENGINE_PROGRAM_H
+#define ENGINE_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/network.h"
+#include "engine/settings.h"
+
+struct program {
+  char *source;               /* CUDA C++ for device_compile; free with program_destroy */
+  const char *entry;          /* "train", "loss" or "integrate"; takes train_arguments or integrate_arguments */
+  unsigned shared_bytes;      /* dynamic shared memory */
+  size_t workspace_floats;    /* per block, 0 in the resident tier */
+  const char *tier;           /* "resident" or "spilling" */
+};
+
+/* backward true: entry "train"; false: entry "loss". `shared_limit` is the device's largest dynamic shared memory. */
+noprop_status program_train(const struct network *network, const struct settings *settings, const noprop_model_shape *shape,
+                            size_t shared_limit, bool backward, struct program *program);
+
+/* method: enum method (not auto); drift: enum drift. */
+noprop_status program_integrate(const struct network *network, const struct settings *settings,
+                                const noprop_model_shape *shape, size_t shared_limit, int method, int drift,
+                                bool final_denoise, struct program *program);
+void program_destroy(struct program *program);
+
+/* Slots of a batch: from the shape alone. */
+void program_slots(unsigned rows, unsigned *slot_count, unsigned *tiles_per_slot);
+
+#endif

@@ -1,0 +1,95 @@
+/* Every option of the engine as typed values: what a configuration holds once its text has been read.
+ *
+ * host/config maps dotted keys to these members; the engine reads them. Defaults stand in host/config's key table and
+ * nowhere else. Presets are applied to a copy (settings_resolve) before anything uses the values. */
+#ifndef ENGINE_SETTINGS_H
+#define ENGINE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/options.h"
+#include "noprop/config.h"
+#include "noprop/status.h"
+
+enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_TEXT = 512 };
+
+struct settings {
+  int variant, task, preset, prediction, precision, coupling; /* enums of options.h */
+  uint64_t seed;
+  struct {
+    char file[SETTINGS_TEXT], condition[64], target[64]; /* condition "" : by task; "null": none */
+    bool standardise;
+  } data;
+  struct {
+    int type;
+    double alpha_bar[2];   /* at t = 0 and t = 1 */
+    double s, k, t_mid;    /* cosine offset; sigmoid steepness and middle */
+    bool learnable;
+    bool renormalise;      /* true: end points met exactly; false: the earlier systems' form, clipped to [.001, .999] */
+  } schedule;
+  struct {
+    int size;              /* 0: auto */
+    int embedding;
+    double off_value;      /* one-hot entries of the other classes: 0, or -1 in presets */
+  } latent;
+  struct {
+    int weight, normalize, t_sampling, draws, error;
+    struct {
+      int type, weighting; /* enum recon, enum term_weight */
+      double weight;
+    } recon;
+    double reg;
+    int reg_weighting;     /* enum term_weight */
+    int reg_drift;         /* enum drift: whose dz/dt is regularised */
+    double vae, kl_z0;
+    double t_eps;          /* t stays in [t_eps, 1 - t_eps] */
+  } loss;
+  struct {
+    int type, activation;
+    int hidden[SETTINGS_MAX_HIDDEN], hidden_count;
+    double dropout;
+    bool squash_activation; /* bias and activation after the squash */
+    struct {
+      int type, size;
+      bool as_written;      /* the JAX library's forms of linear and cyclical_fourier */
+    } time_embedding;
+  } network;
+  struct { int type; } encoder, decoder;
+  struct {
+    int type, schedule;
+    double learning_rate, weight_decay, clip, ema; /* clip 0: none; ema 0: none */
+    double beta1, beta2, epsilon, momentum;
+    bool nesterov;
+    int64_t warmup_steps;
+  } optimizer;
+  struct {
+    int64_t epochs, steps;         /* steps 0: by epochs */
+    int batch;
+    int64_t rows;                  /* 0: all */
+    int64_t dropout_epochs;        /* -1: all */
+    int64_t validate_every, checkpoint_every;
+    int64_t early_stop;            /* 0: never; else validations without improvement */
+  } train;
+  struct {
+    int method, steps, grid, init, drift;
+    int final_denoise;             /* 1, 0 */
+    double guidance, rtol, atol;
+  } sample;
+};
+
+/* The settings inside a configuration, preset applied and every `auto` of the mathematics resolved (prediction, latent
+ * size stays 0 until the data are known). Fails with the sentence of noprop_config_check. */
+noprop_status settings_resolve(const noprop_config *config, struct settings *settings);
+
+/* Name of an enumerator and back; -1 for an unknown name. `list` is one of the arrays that options.c builds. */
+typedef struct {
+  const char *name, *meaning;
+} option_name;
+extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTION_NAMES[], PRECISION_NAMES[],
+    SCHEDULE_NAMES[], WEIGHT_NAMES[], TERM_WEIGHT_NAMES[], NORMALIZE_NAMES[], T_SAMPLING_NAMES[], LOSS_ERROR_NAMES[],
+    RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[], NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[],
+    CODER_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[], INIT_NAMES[], DRIFT_NAMES[];
+int option_find(const option_name *list, const char *name);
+
+#endif

@@ -1,0 +1,59 @@
+/* Data: splits of named arrays with rows first, read from HDF5 or taken from the caller's memory. */
+#ifndef NOPROP_DATASET_H
+#define NOPROP_DATASET_H
+
+#include <stdint.h>
+
+#include <noprop/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct noprop_dataset noprop_dataset;
+
+typedef enum { NOPROP_TYPE_FLOAT32 = 0, NOPROP_TYPE_UINT8 = 1, NOPROP_TYPE_INT32 = 2, NOPROP_TYPE_FLOAT64 = 3 } noprop_type;
+
+/* One array of one split. `values` is [rows][width] row-major; rank-1 arrays have width 1.
+ * uint8 stays uint8, integers become int32 (labels when rank is 1), float64 stays float64 in files and becomes float32 on
+ * the device. */
+typedef struct {
+  const char *name;          /* "x", "y" */
+  noprop_type type;
+  long rows;
+  long width;                /* product of the dimensions after the first */
+  int rank;                  /* number of dimensions in the file, 1 or more */
+  long shape[8];             /* shape[0] == rows */
+  const void *values;        /* owned by the data set (or by the caller, see below) */
+} noprop_array;
+
+/* Opens an HDF5 file: groups train, validation, test, each with one data set per array. Arrays are read when asked for. */
+NOPROP_API noprop_status noprop_dataset_open(const char *path, noprop_dataset **dataset);
+
+/* An empty data set for the caller's own arrays; noprop_dataset_add copies nothing: memory must outlive the data set. */
+NOPROP_API noprop_status noprop_dataset_create(noprop_dataset **dataset);
+NOPROP_API noprop_status noprop_dataset_add(noprop_dataset *dataset, const char *split, const noprop_array *array);
+
+/* The array `name` of `split`; NOPROP_FILE_ERROR names what is there if it is missing. Valid until the data set is destroyed. */
+NOPROP_API noprop_status noprop_dataset_get(noprop_dataset *dataset, const char *split, const char *name, noprop_array *array);
+
+/* Writes all splits to an HDF5 file (written beside and renamed: an existing file is never damaged).
+ * `description` and `source` become attributes; NULL leaves them out. Same data, same bytes. */
+NOPROP_API noprop_status noprop_dataset_save(const noprop_dataset *dataset, const char *path, const char *description,
+                                             const char *source);
+
+/* True (1) if the split exists. */
+NOPROP_API int noprop_dataset_has_split(const noprop_dataset *dataset, const char *split);
+
+NOPROP_API void noprop_dataset_destroy(noprop_dataset *dataset);
+
+/* Generators. `kind`: "two-moons" (noise 0.1), "gaussians" (8 on a circle of radius 5, std 0.56), "checkerboard"
+ * (4 x 4 on [-4,4]^2). Draws `rows` training rows and independently rows/2 validation and rows/2 test rows:
+ * x float32 [rows][2], y int32 labels [rows]. noise < 0 takes the kind's default. */
+NOPROP_API noprop_status noprop_dataset_generate(const char *kind, long rows, double noise, uint64_t seed,
+                                                 noprop_dataset **dataset);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

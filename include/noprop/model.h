@@ -1,0 +1,130 @@
+/* A model: a network with its parameters, optimizer state and random-number position on one device.
+ *
+ * Shapes: rows B, condition width C, target width Y, latent size d (classes for classify, Y otherwise). */
+#ifndef NOPROP_MODEL_H
+#define NOPROP_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <noprop/config.h>
+#include <noprop/dataset.h>
+#include <noprop/device.h>
+#include <noprop/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct noprop_model noprop_model;
+
+/* What the data look like; fixed at creation. */
+typedef struct {
+  noprop_type condition_type; /* FLOAT32, UINT8 or INT32 (a label per row, entered one-hot) */
+  int condition_width;        /* C; 0: no condition. For labels: number of classes */
+  bool condition_is_label;
+  noprop_type target_type;
+  int target_width;           /* Y; for labels: number of classes */
+  bool target_is_label;
+} noprop_model_shape;
+
+/* Derives the shape (and class counts) from a data set's training split and the configuration's roles. */
+NOPROP_API noprop_status noprop_model_shape_from_data(const noprop_config *config, noprop_dataset *dataset,
+                                                      noprop_model_shape *shape);
+
+/* Creates a model with freshly initialised parameters (seed from the configuration). Everything that can fail for
+ * lack of memory, shapes or unsupported options fails here. The device must outlive the model. */
+NOPROP_API noprop_status noprop_model_create(noprop_device *device, const noprop_config *config,
+                                             const noprop_model_shape *shape, noprop_model **model);
+NOPROP_API void noprop_model_destroy(noprop_model *model);
+
+/* One file is enough to predict, sample or go on training with the same bits. Written beside and renamed. */
+NOPROP_API noprop_status noprop_model_save(noprop_model *model, const char *path);
+NOPROP_API noprop_status noprop_model_load(noprop_device *device, const char *path, noprop_model **model);
+
+/* Standardisation used on the way in and out: value' = (value - mean[i]) / std[i]. NULL leaves mean 0, std 1.
+ * condition [C], target [Y]; ignored for labels. */
+NOPROP_API noprop_status noprop_model_set_statistics(noprop_model *model, const float *condition_mean,
+                                                     const float *condition_std, const float *target_mean,
+                                                     const float *target_std);
+
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *name;          /* "x.0.weight" */
+  int rank;                  /* 1 or 2 */
+  long shape[2];             /* weights are [in][out] */
+  long offset;               /* position of the first value in the flat arrays below, in floats, no padding */
+} noprop_parameter;
+
+NOPROP_API int noprop_model_parameter_count(const noprop_model *model);               /* number of arrays */
+NOPROP_API long noprop_model_parameter_values(const noprop_model *model);             /* number of floats in all of them */
+NOPROP_API noprop_parameter noprop_model_parameter(const noprop_model *model, int index);
+/* Flat copies of all parameters, [noprop_model_parameter_values]. `ema` true: the averaged ones. */
+NOPROP_API noprop_status noprop_model_get_parameters(noprop_model *model, bool ema, float *values);
+NOPROP_API noprop_status noprop_model_set_parameters(noprop_model *model, const float *values);
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+/* Binds the rows to train on; they are uploaded once (or streamed through two pinned buffers if they do not fit, or if
+ * NOPROP_STREAM=1). condition may be NULL. The arrays must stay valid while bound. */
+NOPROP_API noprop_status noprop_model_bind(noprop_model *model, const noprop_array *condition, const noprop_array *target,
+                                           int batch);
+
+/* Runs `steps` optimizer steps on the bound rows, continuing the model's position. Steps are counted over epochs of
+ * ceil(rows / batch); the order of rows is a fresh permutation every epoch. Asynchronous; no copy to the host. */
+NOPROP_API noprop_status noprop_model_train_step(noprop_model *model, long steps);
+
+/* Sums over the steps since the last call, averaged: waits for the device. */
+typedef struct {
+  double loss, flow, recon, reg;   /* loss is the weighted total that was minimised */
+  double gradient_norm;            /* of the last step, before clipping; 0 without clipping */
+  double learning_rate;            /* of the last step */
+  long steps, rows;                /* that were averaged */
+  uint64_t step;                   /* position after them */
+  int64_t bad_step;                /* first step with a loss that is not finite, or -1; parameters are those before it */
+  char bad_term[16];               /* its first term that is not finite: "flow", "recon", "reg", "gradient" */
+} noprop_train_metrics;
+NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metrics *metrics);
+
+/* Loss terms for given rows, times and noise, and gradients; nothing is updated. Host memory, all row-major.
+ *   condition [rows][C] or labels, target [rows][Y] or labels (types as the model's shape)
+ *   t [rows] or NULL, noise [rows][d] or NULL: drawn as training step `step` would, without dropout
+ *   gradient: flat as noprop_model_get_parameters, or NULL
+ *   prediction [rows][d], z [rows][d]: network output and z_t, or NULL
+ *   row_loss [rows]: weighted total of each row, or NULL */
+typedef struct {
+  long rows;
+  const void *condition, *target;
+  const float *t, *noise;
+  uint64_t step;
+  bool dropout;
+  float *gradient, *prediction, *z, *row_loss;
+} noprop_loss_request;
+typedef struct {
+  double loss, flow, recon, reg;
+} noprop_loss_terms;
+NOPROP_API noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *request,
+                                           noprop_loss_terms *terms);
+
+/* Position in training. */
+NOPROP_API uint64_t noprop_model_step(const noprop_model *model);
+
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
+
+/* Mean loss terms over rows with noise and times fixed by the seed (the same at every call), averaged weights if there
+ * are any, no dropout. Accumulated on the device. */
+NOPROP_API noprop_status noprop_model_validate(noprop_model *model, const noprop_array *condition,
+                                               const noprop_array *target, noprop_loss_terms *terms);
+
+/* The configuration that the model was made with; owned by the model. */
+NOPROP_API const noprop_config *noprop_model_config(const noprop_model *model);
+NOPROP_API const noprop_model_shape *noprop_model_get_shape(const noprop_model *model);
+
+/* Description in words: layers, parameters, tile, tier, shared memory, launches per step. Free with noprop_free. */
+NOPROP_API noprop_status noprop_model_describe(noprop_model *model, char **text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
