@@ -12,4 +12,8 @@ void *vgpu_symbol(const char *name);
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */
 const char *vgpu_description(void);
 
+/* What the virtual GPU has to say about this thread's last failing call, beyond its error code: the refused PTX line, the
+ * address and block of a fault, the limit a launch exceeds. "" if nothing. Valid until the thread's next failing call. */
+const char *vgpu_last_message(void);
+
 #endif
