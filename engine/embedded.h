@@ -1,6 +1,6 @@
 /* The files that are built into the library: kernel headers as text, and kernels compiled ahead of time.
  *
- * Names: "philox.cuh" (kernels/*.cuh and kernels/*.h as they are), "update.ptx" (kernels/update.cu for the virtual GPU)
+ * Names: "philox.cuh" (the headers of kernels/ as they are), "update.ptx" (kernels/update.cu for the virtual GPU)
  * and "update.fatbin" (the same for real GPUs; absent from builds without it). */
 #ifndef ENGINE_EMBEDDED_H
 #define ENGINE_EMBEDDED_H

@@ -1,0 +1,63 @@
+# Compiles kernels/*.cu ahead of time and builds them, with the kernel headers as text, into the library.
+#
+#   NAME.ptx     for the virtual GPU (compute_86, its default capability)
+#   NAME.fatbin  machine code for each real architecture in NOPROP_CUDA_ARCHITECTURES
+#
+# embedded.c takes the files in with the assembler's .incbin: no large C arrays to compile. It is written at configure
+# time (the list of names is known then) and compiled again when one of the files changes.
+
+set(NOPROP_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
+    "Real GPU architectures that ahead-of-time kernels are compiled for; empty: none, only PTX for the virtual GPU")
+
+file(GLOB kernel_sources CONFIGURE_DEPENDS kernels/*.cu)
+file(GLOB kernel_headers CONFIGURE_DEPENDS kernels/*.cuh kernels/*.h)
+
+set(kernel_folder "${PROJECT_BINARY_DIR}/kernels")
+file(MAKE_DIRECTORY "${kernel_folder}")
+set(nvcc_flags -std=c++17 -O3 --fmad=true -I "${PROJECT_SOURCE_DIR}" -I "${PROJECT_SOURCE_DIR}/kernels"
+    -Werror all-warnings)
+set(gencode "")
+foreach(architecture IN LISTS NOPROP_CUDA_ARCHITECTURES)
+  list(APPEND gencode -gencode "arch=compute_${architecture},code=sm_${architecture}")
+endforeach()
+
+set(embedded_paths ${kernel_headers})
+foreach(source IN LISTS kernel_sources)
+  cmake_path(GET source STEM name)
+  add_custom_command(
+    OUTPUT "${kernel_folder}/${name}.ptx"
+    COMMAND "${CUDA_NVCC}" ${nvcc_flags} -ptx -arch=compute_86 -o "${kernel_folder}/${name}.ptx" "${source}"
+    DEPENDS "${source}" ${kernel_headers} COMMENT "Kernel ${name}.ptx" VERBATIM)
+  list(APPEND embedded_paths "${kernel_folder}/${name}.ptx")
+  if(gencode)
+    add_custom_command(
+      OUTPUT "${kernel_folder}/${name}.fatbin"
+      COMMAND "${CUDA_NVCC}" ${nvcc_flags} --fatbin --compress-mode=size ${gencode}
+              -o "${kernel_folder}/${name}.fatbin" "${source}"
+      DEPENDS "${source}" ${kernel_headers} COMMENT "Kernel ${name}.fatbin" VERBATIM)
+    list(APPEND embedded_paths "${kernel_folder}/${name}.fatbin")
+  endif()
+endforeach()
+
+# Ordered by name, as embedded_at promises.
+set(embedded_names "")
+foreach(path IN LISTS embedded_paths)
+  cmake_path(GET path FILENAME name)
+  list(APPEND embedded_names "${name}")
+  set("embedded_path_${name}" "${path}")
+endforeach()
+list(SORT embedded_names)
+
+set(EMBEDDED_DATA "")
+set(EMBEDDED_ROWS "")
+set(EMBEDDED_COUNT 0)
+foreach(name IN LISTS embedded_names)
+  set(symbol ".Lembedded_${EMBEDDED_COUNT}")
+  string(APPEND EMBEDDED_DATA
+    "    \"${symbol}:\\n.incbin \\\"${embedded_path_${name}}\\\"\\n${symbol}_end:\\n.byte 0\\n.balign 16\\n\"\n"
+    "    \"${symbol}_name:\\n.asciz \\\"${name}\\\"\\n.balign 16\\n\"\n")
+  string(APPEND EMBEDDED_ROWS "    \".quad ${symbol}_name, ${symbol}, ${symbol}_end - ${symbol}\\n\"\n")
+  math(EXPR EMBEDDED_COUNT "${EMBEDDED_COUNT} + 1")
+endforeach()
+configure_file(cmake/embedded.c.in "${PROJECT_BINARY_DIR}/embedded.c" @ONLY)
+set_source_files_properties("${PROJECT_BINARY_DIR}/embedded.c" PROPERTIES OBJECT_DEPENDS "${embedded_paths}")
