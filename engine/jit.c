@@ -1,0 +1,355 @@
+/* NVRTC, opened at run time, and the folder that remembers what it compiled. */
+#define _GNU_SOURCE 1
+#include "engine/jit.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <nvrtc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/embedded.h"
+#include "engine/sha256.h"
+#include "engine/status.h"
+
+/* ---- NVRTC ---- */
+
+#define NVRTC_FUNCTION_LIST(X) \
+  X(nvrtcVersion)              \
+  X(nvrtcGetErrorString)       \
+  X(nvrtcGetNumSupportedArchs) \
+  X(nvrtcGetSupportedArchs)    \
+  X(nvrtcCreateProgram)        \
+  X(nvrtcDestroyProgram)       \
+  X(nvrtcCompileProgram)       \
+  X(nvrtcGetPTXSize)           \
+  X(nvrtcGetPTX)               \
+  X(nvrtcGetCUBINSize)         \
+  X(nvrtcGetCUBIN)             \
+  X(nvrtcGetProgramLogSize)    \
+  X(nvrtcGetProgramLog)
+
+static struct {
+  void *library;
+#define NVRTC_MEMBER(name) __typeof__(name) *name;
+  NVRTC_FUNCTION_LIST(NVRTC_MEMBER)
+#undef NVRTC_MEMBER
+  int major, minor;
+} nvrtc;
+
+static pthread_once_t nvrtc_once = PTHREAD_ONCE_INIT;
+static char nvrtc_problem[512]; /* "" once NVRTC is usable */
+
+/* Newest first. The name without a number comes with development installations only. */
+static const char *const nvrtc_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+
+static void open_in(const char *folder) {
+  for (size_t i = 0; i < sizeof nvrtc_names / sizeof *nvrtc_names && nvrtc.library == NULL; ++i) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s%s%s", folder, folder[0] != '\0' ? "/" : "", nvrtc_names[i]);
+    nvrtc.library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  }
+}
+
+static void open_beside_program(void) {
+  char program[4000];
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length <= 0) return;
+  program[length] = '\0';
+  char *slash = strrchr(program, '/');
+  if (slash == NULL) return;
+  *slash = '\0';
+  open_in(program);
+  if (nvrtc.library == NULL) {
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s/../lib", program);
+    open_in(folder);
+  }
+}
+
+static void open_nvrtc(void) {
+  const char *chosen = getenv("NOPROP_NVRTC");
+  if (chosen != NULL && chosen[0] != '\0') {
+    nvrtc.library = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
+    if (nvrtc.library == NULL) {
+      snprintf(nvrtc_problem, sizeof nvrtc_problem, "NOPROP_NVRTC is set, but cannot be opened: %s", dlerror());
+      return;
+    }
+  }
+  static const char *const homes[] = {"CUDA_HOME", "CUDA_PATH"};
+  if (nvrtc.library == NULL) open_in("");
+  for (size_t i = 0; i < 2 && nvrtc.library == NULL; ++i) {
+    const char *home = getenv(homes[i]);
+    if (home == NULL || home[0] == '\0') continue;
+    char folder[4000];
+    snprintf(folder, sizeof folder, "%s/lib64", home);
+    open_in(folder);
+  }
+  if (nvrtc.library == NULL) open_in("/usr/local/cuda/lib64");
+  if (nvrtc.library == NULL) open_beside_program();
+#ifdef NOPROP_NVRTC_HINT
+  if (nvrtc.library == NULL) open_in(NOPROP_NVRTC_HINT);
+#endif
+  if (nvrtc.library == NULL) {
+    snprintf(
+        nvrtc_problem, sizeof nvrtc_problem,
+        "the CUDA compiler library NVRTC (libnvrtc.so.13 or .12) is not installed; NOPROP_NVRTC can name its path");
+    return;
+  }
+  const char *missing = NULL;
+  void *address;
+#define NVRTC_FILL(name)                                               \
+  address = dlsym(nvrtc.library, #name);                               \
+  memcpy((void *)&nvrtc.name, (const void *)&address, sizeof address); \
+  if (address == NULL) missing = #name;
+  NVRTC_FUNCTION_LIST(NVRTC_FILL)
+#undef NVRTC_FILL
+  if (nvrtc.nvrtcVersion != NULL) nvrtc.nvrtcVersion(&nvrtc.major, &nvrtc.minor);
+  if (missing != NULL || nvrtc.major < 12) {
+    snprintf(nvrtc_problem, sizeof nvrtc_problem, "the NVRTC found is version %d.%d; 12.0 or newer is needed",
+             nvrtc.major, nvrtc.minor);
+  }
+}
+
+/* The architecture to ask NVRTC for. One it does not know yet runs the code of the newest it knows in the same family,
+ * or failing that PTX, which the driver finishes. */
+static void choose_architecture(int major, int minor, bool *cubin, char *option, size_t size) {
+  int count = 0, supported[256], wanted = 10 * major + minor, family = 0, newest = 0;
+  if (nvrtc.nvrtcGetNumSupportedArchs(&count) == NVRTC_SUCCESS && count > 0 && count <= 256 &&
+      nvrtc.nvrtcGetSupportedArchs(supported) == NVRTC_SUCCESS) {
+    for (int i = 0; i < count; ++i) {
+      if (supported[i] > wanted) continue;
+      if (supported[i] / 10 == major && supported[i] > family) family = supported[i];
+      if (supported[i] > newest) newest = supported[i];
+    }
+    if (family == 0 && newest != 0) *cubin = false;
+    if (newest != 0) wanted = family != 0 ? family : newest;
+  }
+  snprintf(option, size, "--gpu-architecture=%s_%d", *cubin ? "sm" : "compute", wanted);
+}
+
+/* ---- the log ---- */
+
+static pthread_key_t log_key;
+static pthread_once_t log_once = PTHREAD_ONCE_INIT;
+
+static void create_log_key(void) { pthread_key_create(&log_key, free); }
+
+static void keep_log(char *log) {
+  pthread_once(&log_once, create_log_key);
+  free(pthread_getspecific(log_key));
+  pthread_setspecific(log_key, log);
+}
+
+const char *jit_log(void) {
+  pthread_once(&log_once, create_log_key);
+  const char *log = pthread_getspecific(log_key);
+  return log != NULL ? log : "";
+}
+
+/* The log's first line that tells of an error, as the sentence. */
+static noprop_status compile_error(const char *log, const char *fallback) {
+  const char *error = strstr(log, "error");
+  if (error == NULL) return status_set(NOPROP_COMPILE_ERROR, "NVRTC cannot compile the kernel: %s", fallback);
+  const char *begin = error;
+  while (begin > log && begin[-1] != '\n') --begin;
+  return status_set(NOPROP_COMPILE_ERROR, "NVRTC cannot compile the kernel: %.*s", (int)strcspn(begin, "\n"), begin);
+}
+
+static noprop_status run_nvrtc(const char *source, const char *name, const char *const *options, int option_count,
+                               bool cubin, struct jit_image *image) {
+  enum { MOST_HEADERS = 256 };
+  const char *texts[MOST_HEADERS], *names[MOST_HEADERS];
+  int headers = 0;
+  for (int i = 0; embedded_at(i) != NULL && headers < MOST_HEADERS; ++i) {
+    const char *dot = strrchr(embedded_at(i)->name, '.');
+    if (dot == NULL || (strcmp(dot, ".cuh") != 0 && strcmp(dot, ".h") != 0)) continue;
+    names[headers] = embedded_at(i)->name;
+    texts[headers++] = (const char *)embedded_at(i)->data;
+  }
+
+  nvrtcProgram program = NULL;
+  noprop_status status = NOPROP_OK;
+  nvrtcResult result = nvrtc.nvrtcCreateProgram(&program, source, name, headers, texts, names);
+  if (result != NVRTC_SUCCESS) return compile_error("", nvrtc.nvrtcGetErrorString(result));
+  result = nvrtc.nvrtcCompileProgram(program, option_count, options);
+  if (result != NVRTC_SUCCESS) {
+    size_t size = 0;
+    char *log = NULL;
+    if (nvrtc.nvrtcGetProgramLogSize(program, &size) == NVRTC_SUCCESS && (log = calloc(1, size + 1)) != NULL) {
+      nvrtc.nvrtcGetProgramLog(program, log);
+    }
+    keep_log(log);
+    status = compile_error(jit_log(), nvrtc.nvrtcGetErrorString(result));
+    goto done;
+  }
+  size_t size = 0;
+  result = cubin ? nvrtc.nvrtcGetCUBINSize(program, &size) : nvrtc.nvrtcGetPTXSize(program, &size);
+  if (result == NVRTC_SUCCESS) {
+    image->data = calloc(1, size + 1);
+    if (image->data == NULL) {
+      status = status_set(NOPROP_OUT_OF_MEMORY, "compiled kernel: %zu bytes of host memory are not to be had", size);
+      goto done;
+    }
+    result = cubin ? nvrtc.nvrtcGetCUBIN(program, image->data) : nvrtc.nvrtcGetPTX(program, image->data);
+    image->size = cubin ? size : strlen(image->data);
+  }
+  if (result != NVRTC_SUCCESS) status = compile_error("", nvrtc.nvrtcGetErrorString(result));
+
+done:
+  nvrtc.nvrtcDestroyProgram(&program);
+  return status;
+}
+
+/* ---- the cache ---- */
+
+/* In front of the image in a cache entry. */
+struct entry_header {
+  char magic[8];
+  uint64_t size; /* of the image */
+  unsigned char checksum[SHA256_SIZE];
+};
+
+static const char entry_magic[8] = {'N', 'P', 'K', 'E', 'R', 'N', '1', '\n'};
+
+static bool make_folders(const char *path) {
+  char part[4096];
+  if (strlen(path) >= sizeof part) return false;
+  for (const char *end = path + 1;; ++end) {
+    if (*end != '/' && *end != '\0') continue;
+    memcpy(part, path, (size_t)(end - path));
+    part[end - path] = '\0';
+    if (mkdir(part, 0700) != 0 && errno != EEXIST && *end == '\0') return false;
+    if (*end == '\0') break;
+  }
+  return access(path, W_OK | X_OK) == 0;
+}
+
+void jit_cache_folder(char *path, size_t size) {
+  const char *chosen = getenv("NOPROP_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  path[0] = '\0';
+  int length = 0;
+  if (chosen != NULL && chosen[0] != '\0') {
+    length = snprintf(path, size, "%s", chosen);
+  } else if (shared != NULL && shared[0] == '/') {
+    length = snprintf(path, size, "%s/noprop", shared);
+  } else if (home != NULL && home[0] == '/') {
+    length = snprintf(path, size, "%s/.cache/noprop", home);
+  }
+  if (length <= 0 || (size_t)length >= size || !make_folders(path)) path[0] = '\0';
+}
+
+static void checksum(unsigned char digest[SHA256_SIZE], const void *data, size_t size) {
+  struct sha256 hash;
+  sha256_begin(&hash);
+  sha256_add(&hash, data, size);
+  sha256_end(&hash, digest);
+}
+
+/* True if the entry is there and whole. */
+static bool read_entry(const char *path, struct jit_image *image) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL) return false;
+  struct entry_header header;
+  unsigned char digest[SHA256_SIZE];
+  struct stat about;
+  char *data = NULL;
+  bool whole = fread(&header, sizeof header, 1, file) == 1 &&
+               memcmp(header.magic, entry_magic, sizeof entry_magic) == 0 && fstat(fileno(file), &about) == 0 &&
+               header.size > 0 && header.size == (uint64_t)about.st_size - sizeof header &&
+               (data = malloc((size_t)header.size + 1)) != NULL && fread(data, (size_t)header.size, 1, file) == 1;
+  fclose(file);
+  if (whole) {
+    checksum(digest, data, (size_t)header.size);
+    whole = memcmp(digest, header.checksum, sizeof digest) == 0;
+  }
+  if (!whole) {
+    free(data);
+    return false;
+  }
+  data[header.size] = '\0';
+  *image = (struct jit_image){.data = data, .size = (size_t)header.size, .from_cache = true};
+  return true;
+}
+
+/* Writes beside the entry and renames, so that readers see a whole entry or none. Failure only costs the next start a
+ * compilation. */
+static void write_entry(const char *path, const struct jit_image *image) {
+  static atomic_uint counter;
+  char temporary[4200];
+  snprintf(temporary, sizeof temporary, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&counter, 1));
+  int descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (descriptor < 0) return;
+  FILE *file = fdopen(descriptor, "wb");
+  if (file == NULL) {
+    close(descriptor);
+    unlink(temporary);
+    return;
+  }
+  struct entry_header header = {.size = image->size};
+  memcpy(header.magic, entry_magic, sizeof entry_magic);
+  checksum(header.checksum, image->data, image->size);
+  bool written = fwrite(&header, sizeof header, 1, file) == 1 && fwrite(image->data, image->size, 1, file) == 1;
+  written = fclose(file) == 0 && written;
+  if (!written || rename(temporary, path) != 0) unlink(temporary);
+}
+
+static void add_text(struct sha256 *hash, const char *text) { sha256_add(hash, text, strlen(text) + 1); }
+
+/* Everything that decides the image. */
+static void entry_path(char *path, size_t size, const char *folder, const char *source, const char *name,
+                       const char *const *options, int option_count) {
+  struct sha256 hash;
+  sha256_begin(&hash);
+  char version[64];
+  snprintf(version, sizeof version, "NVRTC %d.%d", nvrtc.major, nvrtc.minor);
+  add_text(&hash, version);
+  add_text(&hash, name);
+  for (int i = 0; i < option_count; ++i) add_text(&hash, options[i]);
+  add_text(&hash, source);
+  for (int i = 0; embedded_at(i) != NULL; ++i) {
+    const char *dot = strrchr(embedded_at(i)->name, '.');
+    if (dot == NULL || (strcmp(dot, ".cuh") != 0 && strcmp(dot, ".h") != 0)) continue;
+    add_text(&hash, embedded_at(i)->name);
+    sha256_add(&hash, embedded_at(i)->data, embedded_at(i)->size + 1);
+  }
+  unsigned char digest[SHA256_SIZE];
+  sha256_end(&hash, digest);
+  char text[2 * SHA256_SIZE + 1];
+  for (int i = 0; i < SHA256_SIZE; ++i) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+  snprintf(path, size, "%s/%s.kernel", folder, text);
+}
+
+noprop_status jit_compile(const char *source, const char *name, int major, int minor, bool cubin,
+                          struct jit_image *image) {
+  *image = (struct jit_image){0};
+  pthread_once(&nvrtc_once, open_nvrtc);
+  if (nvrtc_problem[0] != '\0') return status_set(NOPROP_UNSUPPORTED, "%s", nvrtc_problem);
+
+  char architecture[64];
+  choose_architecture(major, minor, &cubin, architecture, sizeof architecture);
+  const char *const options[] = {architecture, "--std=c++17", "--generate-line-info"};
+  const int option_count = (int)(sizeof options / sizeof *options);
+
+  char folder[4000], path[4100] = "";
+  jit_cache_folder(folder, sizeof folder);
+  if (folder[0] != '\0') {
+    entry_path(path, sizeof path, folder, source, name, options, option_count);
+    if (read_entry(path, image)) return NOPROP_OK;
+  }
+  noprop_status status = run_nvrtc(source, name, options, option_count, cubin, image);
+  if (status != NOPROP_OK) {
+    free(image->data);
+    *image = (struct jit_image){0};
+    return status;
+  }
+  if (path[0] != '\0') write_entry(path, image);
+  return NOPROP_OK;
+}
