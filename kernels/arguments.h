@@ -21,7 +21,8 @@ enum random_stream {
 /* Validation draws its times and noise at this step, with row = row of the data set: the same at every call. */
 #define VALIDATION_STEP 0xffffffffu
 
-/* After the gradients of all parameters, a slot holds sums over its rows (already multiplied by 1/rows of the batch). */
+/* The last SLOT_TERMS floats of a slot (at slot_stride - SLOT_TERMS) are sums over its rows, already multiplied by
+ * 1/(rows of the batch x draws); the gradients of all parameters stand at its front. */
 enum slot_term { SLOT_LOSS = 0, SLOT_FLOW = 1, SLOT_RECON = 2, SLOT_REG = 3, SLOT_TERMS = 8 };
 
 /* One per model, in device memory: everything that changes from step to step. */

@@ -1,0 +1,271 @@
+/* Network descriptions: mlp and resnet as chains of dense operations, their parameters and initial values. */
+#include "engine/network.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/status.h"
+#include "kernels/arguments.h"
+#include "kernels/philox.h"
+
+static const double PI = 3.14159265358979323846;
+
+/* ---- building ---- */
+
+static int round_up8(int n) { return (n + 7) & ~7; }
+
+/* Appends a parameter array; the caller has made room. */
+static int add_parameter(struct network *network, const char *name, int rows, int columns, int initialiser) {
+  const int index = network->parameter_count++;
+  struct parameter_entry *entry = &network->parameters[index];
+  snprintf(entry->name, sizeof entry->name, "%s", name);
+  entry->rows = rows;
+  entry->columns = columns;
+  entry->stride = round_up8(columns);
+  entry->padded_offset = network->padded_floats;
+  entry->offset = network->values;
+  entry->initialiser = initialiser;
+  network->padded_floats += (long)rows * entry->stride;
+  network->values += (long)rows * columns;
+  return index;
+}
+
+static int add_weight(struct network *network, const char *prefix, const char *suffix, int rows, int columns,
+                      int initialiser) {
+  char name[48];
+  snprintf(name, sizeof name, "%s.%s", prefix, suffix);
+  return add_parameter(network, name, rows, columns, initialiser);
+}
+
+static void add_input(struct dense_op *op, int kind, int from, int width, int weight) {
+  op->inputs[op->input_count++] = (struct op_input){.kind = kind, .op = from, .width = width, .weight = weight};
+}
+
+/* A plain layer on one input: PREFIX.weight, PREFIX.bias. */
+static int add_dense(struct network *network, const char *prefix, int kind, int from, int in_width, int width,
+                     int activation, bool dropout, bool x_branch) {
+  struct dense_op *op = &network->ops[network->op_count];
+  *op = (struct dense_op){.width = width, .residual = -1, .activation = activation, .dropout = dropout, .x_branch = x_branch};
+  add_input(op, kind, from, in_width, add_weight(network, prefix, "weight", in_width, width, INITIALISE_XAVIER));
+  op->bias = add_weight(network, prefix, "bias", 1, width, INITIALISE_ZERO);
+  return network->op_count++;
+}
+
+/* A layer that condition and time enter: z or a previous op, then the x-branch, then the time embedding. The names'
+ * parts for z, x and t are given; `x_op` < 0: no condition. */
+static int add_conditioned(struct network *network, const char *prefix, const char *main_suffix, int kind, int from,
+                           int in_width, int x_op, int width, int activation, bool dropout, const char *bias_suffix,
+                           int main_initialiser) {
+  struct dense_op *op = &network->ops[network->op_count];
+  *op = (struct dense_op){.width = width, .bias = -1, .residual = -1, .activation = activation, .dropout = dropout};
+  add_input(op, kind, from, in_width, add_weight(network, prefix, main_suffix, in_width, width, main_initialiser));
+  if (x_op >= 0) {
+    const int x_width = network->ops[x_op].width;
+    add_input(op, INPUT_OP, x_op, x_width, add_weight(network, prefix, "x.weight", x_width, width, INITIALISE_LECUN));
+  }
+  if (network->time_width > 0)
+    add_input(op, INPUT_TIME, -1, network->time_width,
+              add_weight(network, prefix, "t.weight", network->time_width, width, INITIALISE_LECUN));
+  if (bias_suffix) op->bias = add_weight(network, prefix, bias_suffix, 1, width, INITIALISE_ZERO);
+  return network->op_count++;
+}
+
+/* x.0 ... x.(L-1): the branch that depends on the condition alone; -1 without a condition. */
+static int add_x_branch(struct network *network, const struct settings *settings) {
+  int last = -1;
+  if (network->x_width == 0) return -1;
+  for (int k = 0; k < settings->network.hidden_count; ++k) {
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "x.%d", k);
+    last = add_dense(network, prefix, k == 0 ? INPUT_X : INPUT_OP, last,
+                     k == 0 ? network->x_width : settings->network.hidden[k - 1], settings->network.hidden[k],
+                     settings->network.activation, settings->network.dropout > 0, true);
+  }
+  return last;
+}
+
+static void build_mlp(struct network *network, const struct settings *settings) {
+  const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
+  const bool dropout = settings->network.dropout > 0, squash = settings->network.squash_activation;
+  const int x_op = add_x_branch(network, settings);
+  int last = add_conditioned(network, "squash", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0],
+                             squash ? settings->network.activation : ACTIVATION_LINEAR, false, squash ? "bias" : NULL,
+                             INITIALISE_LECUN);
+  for (int k = 1; k < layers; ++k) {
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "hidden.%d", k);
+    last = add_dense(network, prefix, INPUT_OP, last, hidden[k - 1], hidden[k], settings->network.activation, dropout, false);
+  }
+  add_dense(network, "output", INPUT_OP, last, hidden[layers - 1], network->latent, ACTIVATION_LINEAR, false, false);
+}
+
+static void build_resnet(struct network *network, const struct settings *settings) {
+  const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
+  const bool dropout = settings->network.dropout > 0;
+  const int activation = settings->network.activation, x_op = add_x_branch(network, settings);
+  int stream = add_conditioned(network, "stem", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0], activation, false,
+                               "bias", INITIALISE_LECUN);
+  for (int k = 1; k < layers; ++k) {
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "block.%d", k);
+    const int inner = add_conditioned(network, prefix, "in.weight", INPUT_OP, stream, hidden[0], x_op, hidden[k],
+                                      activation, dropout, "in.bias", INITIALISE_XAVIER);
+    snprintf(prefix, sizeof prefix, "block.%d.out", k);
+    const int outer = add_dense(network, prefix, INPUT_OP, inner, hidden[k], hidden[0], activation, false, false);
+    network->ops[outer].residual = stream;
+    stream = outer;
+  }
+  add_dense(network, "output", INPUT_OP, stream, hidden[0], network->latent, ACTIVATION_LINEAR, false, false);
+}
+
+int network_latent_size(const struct settings *settings, const noprop_model_shape *shape) {
+  return settings->latent.size > 0 ? settings->latent.size : shape->target_width;
+}
+
+/* Form and width of the time embedding. */
+static noprop_status set_time(struct network *network, const struct settings *settings) {
+  const int type = settings->network.time_embedding.type, size = settings->network.time_embedding.size;
+  const bool as_written = settings->network.time_embedding.as_written;
+  network->time_width = size;
+  network->time_kind = TIME_TRIG;
+  if (size == 0) return NOPROP_OK;
+  switch (type) {
+    case TIME_EMBEDDING_LINEAR:
+    case TIME_EMBEDDING_SIMPLE:
+      network->time_kind = as_written ? TIME_RAMP_AS_WRITTEN : TIME_RAMP;
+      if (as_written) network->time_width = size * size;
+      break;
+    case TIME_EMBEDDING_CONSTANT: network->time_kind = TIME_CONSTANT; break;
+    case TIME_EMBEDDING_SINUSOIDAL: network->time_width = size / 2 * 2; break; /* an odd size gives one feature less */
+    default:
+      if (size % 2)
+        return status_set(NOPROP_INVALID_CONFIG,
+                          "network.time_embedding.size: %d is odd, but %s has pairs of sine and cosine; an even number is allowed",
+                          size, TIME_EMBEDDING_NAMES[type].name);
+  }
+  return NOPROP_OK;
+}
+
+noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape, struct network **result) {
+  const int layers = settings->network.hidden_count;
+  *result = NULL;
+  if (layers < 1)
+    return status_set(NOPROP_INVALID_CONFIG, "network.hidden: the list is empty; at least one width is needed");
+  const int latent = network_latent_size(settings, shape);
+  if (latent < 1 || latent > 64)
+    return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to 64 are allowed", latent,
+                      settings->latent.size > 0 ? "latent.size" : "the target's width");
+  if (latent != shape->target_width)
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "latent.size: %d differs from the target's width %d, and encoder.type identity needs them equal", latent,
+                      shape->target_width);
+  const int most_ops = 3 * layers + 4;
+  if (most_ops > NETWORK_MAX_OPS)
+    return status_set(NOPROP_INVALID_CONFIG, "network.hidden: %d layers; at most %d are allowed", layers,
+                      (NETWORK_MAX_OPS - 4) / 3);
+  struct network *network = calloc(1, sizeof *network);
+  if (network) network->parameters = calloc((size_t)most_ops * 4, sizeof *network->parameters);
+  if (!network || !network->parameters) {
+    free(network);
+    return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
+  }
+  network->x_width = shape->condition_width;
+  network->latent = latent;
+  const noprop_status status = set_time(network, settings);
+  if (status != NOPROP_OK) {
+    network_destroy(network);
+    return status;
+  }
+  if (settings->network.type == NETWORK_RESNET)
+    build_resnet(network, settings);
+  else
+    build_mlp(network, settings);
+  *result = network;
+  return NOPROP_OK;
+}
+
+void network_destroy(struct network *network) {
+  if (!network) return;
+  free(network->parameters);
+  free(network);
+}
+
+/* ---- time embedding: survey 6.1 ---- */
+
+int network_frequencies(const struct network *network, const struct settings *settings, float *frequencies) {
+  const int size = settings->network.time_embedding.size, type = settings->network.time_embedding.type;
+  const int half = network->time_width / 2;
+  if (network->time_width == 0 || network->time_kind == TIME_CONSTANT) return 0;
+  if (network->time_kind != TIME_TRIG) {
+    for (int j = 0; frequencies && j < network->time_width; ++j) frequencies[j] = (float)((double)(j % size) / size);
+    return network->time_width;
+  }
+  for (int k = 0; frequencies && k < half; ++k) {
+    double f = 0; /* in units of pi: the features are sin(pi f t) and cos(pi f t) */
+    const double position = half > 1 ? (double)k / (half - 1) : 0.0;
+    switch (type) {
+      case TIME_EMBEDDING_HARMONIC: f = k + 1; break;
+      case TIME_EMBEDDING_SINUSOIDAL: f = 0.5 * pow(10000.0, -position); break;
+      case TIME_EMBEDDING_FOURIER:
+      case TIME_EMBEDDING_LOG_FREQ: f = 2.0 * pow(10.0, -1.0 + 2.0 * position); break;
+      default: /* cyclical_fourier; as written, 2 pi is applied twice */
+        f = settings->network.time_embedding.as_written ? 2.0 * (2.0 * PI * half) * position : 2.0 * k;
+    }
+    frequencies[k] = (float)f;
+  }
+  return half;
+}
+
+/* ---- initial values ---- */
+
+/* A normal truncated at two standard deviations, from the stream of one parameter array (rejection, counter-based). */
+static double truncated_normal(uint64_t seed, unsigned parameter, unsigned element) {
+  for (unsigned attempt = 0;; ++attempt) {
+    const philox_words words = philox(seed, element, parameter, philox_stream(STREAM_INITIALISE, 0, 0), attempt);
+    for (int pair = 0; pair < 4; pair += 2) {
+      const double radius = sqrt(-2.0 * log(philox_uniform(words.word[pair])));
+      const double angle = 2.0 * PI * philox_uniform(words.word[pair + 1]);
+      if (fabs(radius * cos(angle)) <= 2.0) return radius * cos(angle);
+      if (fabs(radius * sin(angle)) <= 2.0) return radius * sin(angle);
+    }
+  }
+}
+
+void network_initialise(const struct network *network, uint64_t seed, float *parameters) {
+  memset(parameters, 0, (size_t)network->padded_floats * sizeof *parameters);
+  for (int index = 0; index < network->parameter_count; ++index) {
+    const struct parameter_entry *entry = &network->parameters[index];
+    if (entry->initialiser == INITIALISE_ZERO) continue;
+    /* .8796 is the standard deviation of a unit normal truncated at 2. */
+    const double variance =
+        entry->initialiser == INITIALISE_LECUN ? 1.0 / entry->rows : 2.0 / (entry->rows + entry->columns);
+    const double scale = sqrt(variance) / 0.87962566103423978;
+    for (int row = 0; row < entry->rows; ++row)
+      for (int column = 0; column < entry->columns; ++column)
+        parameters[entry->padded_offset + (long)row * entry->stride + column] =
+            (float)(scale * truncated_normal(seed, (unsigned)index, (unsigned)(row * entry->columns + column)));
+  }
+}
+
+/* ---- layouts ---- */
+
+void network_pack(const struct network *network, const float *flat, float *padded) {
+  memset(padded, 0, (size_t)network->padded_floats * sizeof *padded);
+  for (int index = 0; index < network->parameter_count; ++index) {
+    const struct parameter_entry *entry = &network->parameters[index];
+    for (int row = 0; row < entry->rows; ++row)
+      memcpy(padded + entry->padded_offset + (long)row * entry->stride, flat + entry->offset + (long)row * entry->columns,
+             (size_t)entry->columns * sizeof *flat);
+  }
+}
+
+void network_unpack(const struct network *network, const float *padded, float *flat) {
+  for (int index = 0; index < network->parameter_count; ++index) {
+    const struct parameter_entry *entry = &network->parameters[index];
+    for (int row = 0; row < entry->rows; ++row)
+      memcpy(flat + entry->offset + (long)row * entry->columns, padded + entry->padded_offset + (long)row * entry->stride,
+             (size_t)entry->columns * sizeof *flat);
+  }
+}

@@ -1,0 +1,802 @@
+/* Code generation: writes the small kernel that carries a tile of 32 rows through a whole network and its objective.
+ *
+ * The kernel's text only calls the building blocks of kernels/ with shapes as constants. Equal layers that follow one
+ * another become a loop, so that the text (and the time to compile it) grows with the number of different layers.
+ * Every array of the tile has a place: in shared memory while there is room, else in the block's workspace. */
+#include "engine/program.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/status.h"
+#include "kernels/arguments.h"
+#include "kernels/schedule.h"
+
+/* Conditions wider than this are streamed through one chunk at a time. */
+enum { X_CHUNK = 64, SCRATCH_FLOATS = 3 * TILE_WARPS * TILE_ROWS };
+
+/* ---- places ---- */
+
+struct place {
+  bool workspace;
+  long offset; /* floats; -1: none */
+};
+
+static const struct place NOWHERE = {false, -1};
+
+/* What of an op stands where: one row per op, so that equal ops can be recognised by constant differences. */
+enum field { POST, SLOPE, CONDITION, TIME_PART, BIAS, WEIGHT, INPUT = WEIGHT + NETWORK_MAX_INPUTS, FIELDS = INPUT + NETWORK_MAX_INPUTS };
+
+struct op_places {
+  struct place at[FIELDS]; /* BIAS and WEIGHT: offsets into the parameters */
+};
+
+struct plan {
+  const struct network *network;
+  const struct settings *settings;
+  const noprop_model_shape *shape;
+  FILE *out;
+  bool backward, solve;
+  bool stages;                     /* the solver evaluates the field on a state of its own */
+  size_t shared_limit;             /* bytes */
+  long shared_floats, workspace_floats;
+  struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
+  struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
+  struct op_places ops[NETWORK_MAX_OPS];
+  int x_last;                      /* last op of the x-branch, -1: none */
+  int d, d8, widest;               /* latent size, rounded up; widest op, rounded up */
+};
+
+static int round_up8(int n) { return (n + 7) & ~7; }
+
+static struct place allocate(struct plan *plan, long floats) {
+  floats = (floats + 3) & ~3L;
+  struct place place = {.workspace = (size_t)(plan->shared_floats + floats) * sizeof(float) > plan->shared_limit};
+  long *used = place.workspace ? &plan->workspace_floats : &plan->shared_floats;
+  place.offset = *used;
+  *used += floats;
+  return place;
+}
+
+static struct place allocate_tile(struct plan *plan, int features) {
+  return allocate(plan, (long)round_up8(features) * TILE_ROWS);
+}
+
+static bool has_slope(const struct dense_op *op) { return op->activation != ACTIVATION_LINEAR || op->dropout; }
+
+/* What the backward pass needs of all ops of one branch: kept in one memory, so that equal layers stay a loop. */
+static void allocate_kept(struct plan *plan, int field, bool x_branch) {
+  const struct network *network = plan->network;
+  long floats = 0;
+  for (int i = 0; i < network->op_count; ++i)
+    if (network->ops[i].x_branch == x_branch && (field == POST || has_slope(&network->ops[i])))
+      floats += (long)round_up8(network->ops[i].width) * TILE_ROWS;
+  struct place place = allocate(plan, floats);
+  for (int i = 0; i < network->op_count; ++i) {
+    if (network->ops[i].x_branch != x_branch || (field == SLOPE && !has_slope(&network->ops[i]))) continue;
+    plan->ops[i].at[field] = place;
+    place.offset += (long)round_up8(network->ops[i].width) * TILE_ROWS;
+  }
+}
+
+static int parameter_offset(const struct plan *plan, int index) {
+  return (int)plan->network->parameters[index].padded_offset;
+}
+
+/* The op whose pre-activation carries the residual stream onwards. */
+static bool carries_stream(const struct plan *plan, int index) {
+  for (int i = 0; i < plan->network->op_count; ++i)
+    if (plan->network->ops[i].residual == index) return true;
+  return plan->network->ops[index].residual >= 0;
+}
+
+static bool feeds_residual(const struct plan *plan, int index) {
+  for (int i = 0; i < plan->network->op_count; ++i)
+    if (plan->network->ops[i].residual == index) return true;
+  return false;
+}
+
+static bool reads_condition(const struct plan *plan, int index) {
+  const struct dense_op *op = &plan->network->ops[index];
+  for (int i = 0; i < op->input_count; ++i)
+    if (op->inputs[i].kind == INPUT_OP && op->inputs[i].op == plan->x_last && !op->x_branch) return true;
+  return false;
+}
+
+static bool reads_time(const struct dense_op *op) {
+  for (int i = 0; i < op->input_count; ++i)
+    if (op->inputs[i].kind == INPUT_TIME) return true;
+  return false;
+}
+
+/* Gives every array its place, hottest first. */
+static void place_arrays(struct plan *plan) {
+  const struct network *network = plan->network;
+  bool stream = false;
+  plan->d = network->latent;
+  plan->d8 = round_up8(plan->d);
+  plan->x_last = -1;
+  for (int i = 0; i < network->op_count; ++i) {
+    if (network->ops[i].x_branch) plan->x_last = i;
+    if (network->ops[i].residual >= 0) stream = true;
+    if (round_up8(network->ops[i].width) > plan->widest) plan->widest = round_up8(network->ops[i].width);
+  }
+  plan->scratch = allocate(plan, SCRATCH_FLOATS);
+  plan->z = allocate_tile(plan, plan->d);
+  plan->x = network->x_width ? allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
+  plan->stream = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
+  if (plan->solve) {
+    plan->input = plan->stages ? allocate_tile(plan, plan->d) : plan->z;
+    plan->sum = allocate_tile(plan, plan->d);
+    plan->previous = allocate_tile(plan, plan->d);
+    plan->time = allocate(plan, network->time_width);
+  } else {
+    plan->z1 = allocate_tile(plan, plan->d);
+    plan->noise = allocate_tile(plan, plan->d);
+    plan->time = network->time_width ? allocate_tile(plan, network->time_width) : NOWHERE;
+  }
+  if (plan->backward) {
+    for (int i = 0; i < 2; ++i) {
+      plan->delta[i] = allocate(plan, (long)plan->widest * TILE_ROWS);
+      plan->delta_rows[i] = allocate(plan, (long)(plan->widest + 1) * TILE_ROWS);
+    }
+    plan->x_gradient = plan->x_last >= 0 ? allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
+    plan->stream_gradient = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
+  }
+  /* Without a backward pass two tiles take turns as input and output. */
+  struct place turns[2] = {NOWHERE, NOWHERE};
+  if (!plan->backward)
+    for (int i = 0; i < 2; ++i) turns[i] = allocate(plan, (long)plan->widest * TILE_ROWS);
+  /* The evaluation of the loss needs the x-branch's result at every draw. */
+  const bool keep_x = !plan->backward && !plan->solve && plan->x_last >= 0;
+  long time_parts = 0;
+  for (int i = 0; i < network->op_count; ++i)
+    for (int field = 0; field < FIELDS; ++field) plan->ops[i].at[field] = NOWHERE;
+  if (plan->backward) {
+    allocate_kept(plan, POST, false);
+    allocate_kept(plan, SLOPE, false);
+    allocate_kept(plan, POST, true);
+    allocate_kept(plan, SLOPE, true);
+  }
+  for (int i = 0; i < network->op_count; ++i) {
+    const struct dense_op *op = &network->ops[i];
+    struct op_places *places = &plan->ops[i];
+    if (!plan->backward) places->at[POST] = keep_x && i == plan->x_last ? allocate_tile(plan, op->width) : turns[i % 2];
+    if (plan->solve && reads_condition(plan, i)) places->at[CONDITION] = allocate_tile(plan, op->width);
+    if (plan->solve && reads_time(op)) {
+      places->at[TIME_PART] = (struct place){false, time_parts};
+      time_parts += round_up8(op->width);
+    }
+    if (op->bias >= 0) places->at[BIAS] = (struct place){false, parameter_offset(plan, op->bias)};
+    for (int k = 0; k < op->input_count; ++k) {
+      const struct op_input *input = &op->inputs[k];
+      places->at[WEIGHT + k] = (struct place){false, parameter_offset(plan, input->weight)};
+      places->at[INPUT + k] = input->kind == INPUT_OP     ? plan->ops[input->op].at[POST]
+                              : input->kind == INPUT_Z    ? (plan->solve ? plan->input : plan->z)
+                              : input->kind == INPUT_TIME ? plan->time
+                                                          : plan->x;
+    }
+  }
+  plan->time_parts = plan->solve ? allocate(plan, time_parts) : NOWHERE;
+}
+
+/* ---- runs of equal ops ---- */
+
+/* Ops first .. first + period * count - 1 do the same `count` times; field f of member q moves by step[q][f] each time. */
+struct run {
+  int first, period, count;
+  long step[2][FIELDS];
+};
+
+static bool same_op(const struct plan *plan, int a, int b) {
+  const struct dense_op *p = &plan->network->ops[a], *q = &plan->network->ops[b];
+  if (p->width != q->width || p->input_count != q->input_count || p->activation != q->activation ||
+      p->dropout != q->dropout || p->x_branch != q->x_branch || (p->bias < 0) != (q->bias < 0) ||
+      (p->residual < 0) != (q->residual < 0) || feeds_residual(plan, a) != feeds_residual(plan, b) ||
+      reads_condition(plan, a) != reads_condition(plan, b))
+    return false;
+  for (int k = 0; k < p->input_count; ++k) {
+    const struct op_input *i = &p->inputs[k], *j = &q->inputs[k];
+    if (i->kind == INPUT_X || i->kind != j->kind || i->width != j->width) return false;
+    if (i->kind == INPUT_OP && (i->op == plan->x_last) != (j->op == plan->x_last)) return false;
+    /* What the backward pass does to the input: multiply by its slope, add or keep the residual stream's gradient. */
+    if (i->kind == INPUT_OP &&
+        (has_slope(&plan->network->ops[i->op]) != has_slope(&plan->network->ops[j->op]) ||
+         (plan->network->ops[i->op].residual < 0) != (plan->network->ops[j->op].residual < 0) ||
+         feeds_residual(plan, i->op) != feeds_residual(plan, j->op) ||
+         carries_stream(plan, i->op) != carries_stream(plan, j->op) ||
+         plan->network->ops[i->op].width != plan->network->ops[j->op].width ||
+         plan->network->ops[i->op].x_branch != plan->network->ops[j->op].x_branch))
+      return false;
+  }
+  return true;
+}
+
+/* The chain input's slope place moves with the input op; it is looked up through the op, so its step must agree. */
+static bool step_of(const struct plan *plan, int a, int b, long *step) {
+  for (int f = 0; f < FIELDS; ++f) {
+    const struct place p = plan->ops[a].at[f], q = plan->ops[b].at[f];
+    if (p.workspace != q.workspace || (p.offset < 0) != (q.offset < 0)) return false;
+    step[f] = q.offset - p.offset;
+  }
+  return true;
+}
+
+static bool same_slope_step(const struct plan *plan, int a, int b, const long *step) {
+  const struct dense_op *p = &plan->network->ops[a], *q = &plan->network->ops[b];
+  for (int k = 0; k < p->input_count; ++k) {
+    if (p->inputs[k].kind != INPUT_OP || p->inputs[k].op == plan->x_last) continue;
+    const struct place s = plan->ops[p->inputs[k].op].at[SLOPE], t = plan->ops[q->inputs[k].op].at[SLOPE];
+    if (s.workspace != t.workspace || (s.offset >= 0 && t.offset - s.offset != step[INPUT + k])) return false;
+  }
+  return true;
+}
+
+static struct run run_from(const struct plan *plan, int first, int period, int last) {
+  struct run run = {.first = first, .period = period, .count = 1};
+  while (first + period * (run.count + 1) - 1 <= last) {
+    for (int q = 0; q < period; ++q) {
+      long step[FIELDS];
+      const int a = first + period * (run.count - 1) + q, b = a + period;
+      if (!same_op(plan, a, b) || !step_of(plan, a, b, step)) return run;
+      if (plan->backward && !same_slope_step(plan, a, b, step)) return run;
+      if (run.count > 1 && memcmp(step, run.step[q], sizeof step) != 0) return run;
+      memcpy(run.step[q], step, sizeof step);
+    }
+    ++run.count;
+  }
+  return run;
+}
+
+/* The longest run that starts at op `first`, within ops up to `last`. */
+static struct run longest_run(const struct plan *plan, int first, int last) {
+  struct run best = {.first = first, .period = 1, .count = 1};
+  for (int period = 1; period <= 2 && first + period - 1 <= last; ++period) {
+    const struct run run = run_from(plan, first, period, last);
+    if (run.count > 1 && run.count * run.period > best.count * best.period) best = run;
+  }
+  if (best.count == 1) memset(best.step, 0, sizeof best.step);
+  return best;
+}
+
+/* ---- writing ---- */
+
+static void emit(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void emit(struct plan *plan, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  vfprintf(plan->out, format, list);
+  va_end(list);
+}
+
+struct text {
+  char s[64];
+};
+
+/* "shared + 96 + l * 2048" */
+static struct text place_text(struct place place, long step) {
+  struct text text;
+  const char *space = place.workspace ? "workspace" : "shared";
+  if (step)
+    snprintf(text.s, sizeof text.s, "%s + %ld + l * %ld", space, place.offset, step);
+  else
+    snprintf(text.s, sizeof text.s, "%s + %ld", space, place.offset);
+  return text;
+}
+
+static struct text at(const struct plan *plan, int op, int field, const long *step) {
+  return place_text(plan->ops[op].at[field], step[field]);
+}
+
+/* Offset text of a parameter: "1056 + l * 1056". */
+static struct text offset_text(const struct plan *plan, int op, int field, const long *step) {
+  struct text text;
+  if (step[field])
+    snprintf(text.s, sizeof text.s, "%ld + l * %ld", plan->ops[op].at[field].offset, step[field]);
+  else
+    snprintf(text.s, sizeof text.s, "%ld", plan->ops[op].at[field].offset);
+  return text;
+}
+
+static int row_kind(noprop_type type, bool is_label) {
+  if (is_label) return type == NOPROP_TYPE_UINT8 ? 3 : 2; /* enum row_kind of rows.cuh */
+  return type == NOPROP_TYPE_UINT8 ? 1 : 0;
+}
+
+static void emit_load_x(struct plan *plan, const char *data, const char *first, const char *count, const char *indent) {
+  emit(plan, "%sload_features<%d, %d>(%s, %s, %s, args.condition_scale, args.condition_shift, %s, %s, 0.0f);\n", indent,
+       row_kind(plan->shape->condition_type, plan->shape->condition_is_label), plan->network->x_width,
+       place_text(plan->x, 0).s, data, plan->solve ? "row" : "row.data", first, count);
+}
+
+/* The end of a layer: residual stream, activation, dropout. `op + l * period` is the layer number of the dropout. */
+static void emit_finish(struct plan *plan, int index, const struct run *run, const long *step, const char *indent) {
+  const struct dense_op *op = &plan->network->ops[index];
+  const bool dropout = op->dropout && plan->backward;
+  if (op->residual >= 0) emit(plan, "%sadd_tile8(acc, %s, n);\n", indent, place_text(plan->stream, 0).s);
+  if (carries_stream(plan, index)) emit(plan, "%sstore_tile8(%s, n, acc);\n", indent, place_text(plan->stream, 0).s);
+  emit(plan, "%sdense_finish<%d, %s, %s>(acc, n, %s, ", indent, op->activation,
+       plan->backward && has_slope(op) ? "true" : "false", dropout ? "true" : "false", at(plan, index, POST, step).s);
+  emit(plan, "%s, ", plan->backward && has_slope(op) ? at(plan, index, SLOPE, step).s : "nullptr");
+  if (dropout)
+    emit(plan,
+         "dropout_draw{drop_threshold, drop_scale, args.seed, row.number, philox_stream(STREAM_DROPOUT, %d%s, %s), "
+         "batch.step}",
+         index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
+  else
+    emit(plan, "dropout_draw()");
+  emit(plan, ");\n");
+}
+
+/* One layer forward. In a solve the condition and time parts were computed before. */
+static void emit_forward_op(struct plan *plan, int index, const struct run *run, const long *step) {
+  const struct dense_op *op = &plan->network->ops[index];
+  const int ld = round_up8(op->width);
+  const bool streamed = op->inputs[0].kind == INPUT_X && plan->network->x_width > X_CHUNK;
+  emit(plan, "  // %s\n", plan->network->parameters[op->inputs[0].weight].name);
+  if (streamed) {
+    emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", plan->network->x_width, X_CHUNK);
+    emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
+    emit_load_x(plan, "args.condition", "k", "features", "    ");
+    emit(plan, "    __syncthreads();\n");
+    emit(plan, "    for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n      float acc[8] = {};\n", ld);
+    emit(plan, "      if (k) add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
+    emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld, at(plan, index, INPUT, step).s,
+         offset_text(plan, index, WEIGHT, step).s, ld);
+    emit(plan, "      store_tile8(%s, n, acc);\n    }\n    __syncthreads();\n  }\n", at(plan, index, POST, step).s);
+  }
+  emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+  if (streamed) emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
+  if (plan->ops[index].at[CONDITION].offset >= 0)
+    emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, CONDITION, step).s);
+  else if (op->bias >= 0)
+    emit(plan, "    add_parameters8(acc, P + %s + n);\n", offset_text(plan, index, BIAS, step).s);
+  if (plan->ops[index].at[TIME_PART].offset >= 0)
+    emit(plan, "    add_uniform8(acc, %s + %s + n);\n", place_text(plan->time_parts, 0).s,
+         offset_text(plan, index, TIME_PART, step).s);
+  for (int k = 0; k < op->input_count; ++k) {
+    const struct op_input *input = &op->inputs[k];
+    if (input->kind == INPUT_X && streamed) continue;
+    if (plan->solve && (input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
+      continue;
+    emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s, input->width,
+         offset_text(plan, index, WEIGHT + k, step).s);
+  }
+  emit_finish(plan, index, run, step, "    ");
+  emit(plan, "  }\n  __syncthreads();\n");
+}
+
+static void emit_forward(struct plan *plan, int first, int last) {
+  for (int i = first; i <= last;) {
+    const struct run run = longest_run(plan, i, last);
+    if (run.count > 1) emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
+    for (int q = 0; q < run.period; ++q) emit_forward_op(plan, i + q, &run, run.step[q]);
+    if (run.count > 1) emit(plan, "  }\n");
+    i += run.period * run.count;
+  }
+}
+
+/* One layer backward: `delta` and `delta_rows` hold the gradient of its pre-activation; they end up holding that of the
+ * layer before it in the chain. */
+static void emit_backward_op(struct plan *plan, int index, const long *step) {
+  const struct dense_op *op = &plan->network->ops[index];
+  const int ld = round_up8(op->width), pitch = ld + 1;
+  const char *again = op->x_branch ? "again" : "again || draw";
+  emit(plan, "  // %s, backward\n", plan->network->parameters[op->inputs[0].weight].name);
+  if (op->bias >= 0)
+    emit(plan, "  dense_bias_gradient<%d, %d>(slot + %s, delta_rows, %s);\n", ld, pitch,
+         offset_text(plan, index, BIAS, step).s, again);
+  for (int k = 0; k < op->input_count; ++k) {
+    const struct op_input *input = &op->inputs[k];
+    if (input->kind == INPUT_X && input->width > X_CHUNK) {
+      emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", input->width, X_CHUNK);
+      emit(plan, "    const int features = min(%d, %d - k);\n    __syncthreads();\n", X_CHUNK, input->width);
+      emit_load_x(plan, "args.condition", "k", "features", "    ");
+      emit(plan, "    __syncthreads();\n");
+      emit(plan, "    dense_weight_gradient<%d, %d>(slot + %s + k * %d, %s, features, delta_rows, %s);\n  }\n", ld, pitch,
+           offset_text(plan, index, WEIGHT + k, step).s, ld, at(plan, index, INPUT + k, step).s, again);
+    } else {
+      emit(plan, "  dense_weight_gradient<%d, %d>(slot + %s, %s, %d, delta_rows, %s);\n", ld, pitch,
+           offset_text(plan, index, WEIGHT + k, step).s, at(plan, index, INPUT + k, step).s, input->width, again);
+    }
+  }
+  bool moved = false;
+  for (int k = 0; k < op->input_count; ++k) {
+    const struct op_input *input = &op->inputs[k];
+    if (input->kind != INPUT_OP) continue;
+    const bool condition = input->op == plan->x_last && !op->x_branch;
+    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+         round_up8(input->width));
+    emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", ld,
+         offset_text(plan, index, WEIGHT + k, step).s, input->width);
+    if (condition) {
+      emit(plan, "    if (x_gradient_begun) add_tile8(acc, %s, n);\n", place_text(plan->x_gradient, 0).s);
+      emit(plan, "    store_tile8(%s, n, acc);\n  }\n  x_gradient_begun = true;\n", place_text(plan->x_gradient, 0).s);
+      continue;
+    }
+    if (has_slope(&plan->network->ops[input->op]))
+      emit(plan, "    multiply_tile8(acc, %s, n);\n",
+           place_text(plan->ops[input->op].at[SLOPE], step[INPUT + k]).s);
+    if (feeds_residual(plan, input->op))
+      emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->stream_gradient, 0).s);
+    if (plan->network->ops[input->op].residual >= 0)
+      emit(plan, "    store_tile8(%s, n, acc);\n", place_text(plan->stream_gradient, 0).s);
+    emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", round_up8(input->width) + 1, input->width);
+    moved = true;
+  }
+  emit(plan, "  __syncthreads();\n");
+  if (moved) emit(plan, "  exchange(delta, other), exchange(delta_rows, other_rows);\n");
+}
+
+static void emit_backward(struct plan *plan, int first, int last) {
+  /* The same runs as forward, from the back. */
+  struct run runs[NETWORK_MAX_OPS];
+  int count = 0;
+  for (int i = first; i <= last; i += runs[count - 1].period * runs[count - 1].count) runs[count++] = longest_run(plan, i, last);
+  while (count-- > 0) {
+    const struct run *run = &runs[count];
+    if (run->count > 1) emit(plan, "#pragma unroll 1\n  for (int l = %d; l >= 0; --l) {\n", run->count - 1);
+    for (int q = run->period - 1; q >= 0; --q) emit_backward_op(plan, run->first + q, run->step[q]);
+    if (run->count > 1) emit(plan, "  }\n");
+  }
+}
+
+/* ---- the objective as constants ---- */
+
+static int path_of(const struct settings *settings) { return settings->variant == VARIANT_FM ? 0 : 1; }
+
+static int prediction_of(const struct settings *settings) {
+  return settings->prediction == PREDICTION_VELOCITY ? 0 : settings->prediction == PREDICTION_NOISE ? 1 : 2;
+}
+
+static schedule_description schedule_of(const struct settings *settings) {
+  const double low = settings->schedule.alpha_bar[0], high = settings->schedule.alpha_bar[1];
+  const int type = settings->schedule.type;
+  return (schedule_description){.form = type == SCHEDULE_LINEAR   ? SCHEDULE_FORM_LINEAR
+                                        : type == SCHEDULE_COSINE ? SCHEDULE_FORM_COSINE
+                                                                  : SCHEDULE_FORM_SIGMOID,
+                                .renormalise = settings->schedule.renormalise,
+                                .low = low,
+                                .range = high - low,
+                                .one_minus_high = 1 - high,
+                                .s = settings->schedule.s,
+                                .k = settings->schedule.k,
+                                .middle = settings->schedule.t_mid};
+}
+
+/* The mean of the weight over t uniform in [t_eps, 1 - t_eps], where it has a closed form: the weights of target and
+ * noise are derivatives of SNR and gamma, the velocity's on the linear path integrates to -2t - 2 ln(1 - t). */
+static noprop_status mean_weight(const struct settings *settings, double *mean) {
+  const double start = settings->loss.t_eps, end = 1 - start, width = end - start;
+  const int prediction = prediction_of(settings);
+  const bool linear = path_of(settings) == 0;
+  double gamma[2], snr[2];
+  *mean = 1;
+  if (settings->loss.weight == WEIGHT_UNIFORM) return NOPROP_OK;
+  if (settings->loss.weight == WEIGHT_T) {
+    *mean = 0.5;
+    return NOPROP_OK;
+  }
+  for (int i = 0; i < 2; ++i) {
+    const double t = i ? end : start;
+    if (linear) {
+      gamma[i] = 2 * (log(t) - log1p(-t));
+    } else {
+      const schedule_description schedule = schedule_of(settings);
+      gamma[i] = schedule_gamma(schedule_evaluate(&schedule, t));
+    }
+    snr[i] = exp(gamma[i]);
+  }
+  if (settings->loss.weight == WEIGHT_ELBO && prediction == 2)
+    *mean = (snr[1] - snr[0]) / width;
+  else if (settings->loss.weight == WEIGHT_ELBO && prediction == 1)
+    *mean = (gamma[1] - gamma[0]) / width;
+  else if (settings->loss.weight == WEIGHT_ELBO && linear)
+    *mean = (-2 * end - 2 * log1p(-end) + 2 * start + 2 * log1p(-start)) / width;
+  else
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.normalize: analytic needs a weight with a closed-form mean, and loss.weight %s for prediction %s "
+                      "has none; none or batch are allowed",
+                      WEIGHT_NAMES[settings->loss.weight].name, PREDICTION_NAMES[settings->prediction].name);
+  if (!isfinite(*mean) || *mean <= 0)
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.normalize: analytic needs a finite mean weight, and it is %g with loss.t_eps %g; a larger loss.t_eps "
+                      "or normalize none is allowed",
+                      *mean, settings->loss.t_eps);
+  return NOPROP_OK;
+}
+
+/* A literal that keeps its float value, with a point so that the suffix is legal. */
+static struct text float_text(double value) {
+  struct text text;
+  snprintf(text.s, sizeof text.s, "%.9e", (double)(float)value);
+  strcat(text.s, "f");
+  return text;
+}
+
+static noprop_status emit_descriptions(struct plan *plan) {
+  const struct settings *settings = plan->settings;
+  const schedule_description schedule = schedule_of(settings);
+  const bool cross_entropy = settings->loss.error == LOSS_ERROR_CROSS_ENTROPY;
+  const double recon = settings->loss.recon.type == RECON_NONE ? 0 : settings->loss.recon.weight;
+  double mean = 1;
+  if (cross_entropy && (settings->task != TASK_CLASSIFY || settings->prediction != PREDICTION_TARGET))
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.error: cross_entropy needs task classify and prediction target; this is task %s, prediction %s",
+                      TASK_NAMES[settings->task].name, PREDICTION_NAMES[settings->prediction].name);
+  if (cross_entropy && (recon != 0 || settings->loss.reg != 0))
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.error: cross_entropy cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0",
+                      recon, settings->loss.reg);
+  if (path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE)
+    return status_set(NOPROP_INVALID_CONFIG, "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
+                      DRIFT_NAMES[settings->loss.reg_drift].name);
+  if (settings->loss.normalize == NORMALIZE_ANALYTIC) {
+    const noprop_status status = mean_weight(settings, &mean);
+    if (status != NOPROP_OK) return status;
+  }
+  emit(plan, "  const schedule_description schedule = {%d, %d, %s, ", schedule.form, schedule.renormalise,
+       float_text(schedule.low).s);
+  emit(plan, "%s, %s, ", float_text(schedule.range).s, float_text(schedule.one_minus_high).s);
+  emit(plan, "%s, %s, %s};\n", float_text(schedule.s).s, float_text(schedule.k).s, float_text(schedule.middle).s);
+  emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ", path_of(settings),
+       prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting, settings->loss.reg_weighting,
+       settings->loss.reg_drift, cross_entropy, settings->loss.t_sampling == T_SAMPLING_LOW_DISCREPANCY,
+       settings->loss.normalize == NORMALIZE_BATCH, settings->loss.draws);
+  emit(plan, "%s, %s, ", float_text(recon).s, float_text(settings->loss.reg).s);
+  emit(plan, "%s, %s, %s};\n", float_text(settings->loss.t_eps).s, float_text(1 / mean).s,
+       float_text(settings->latent.off_value).s);
+  return NOPROP_OK;
+}
+
+static const char *EXCHANGE =
+    "__device__ __forceinline__ void exchange(float *&a, float *&b) {\n  float *const c = a;\n  a = b;\n  b = c;\n}\n\n";
+
+/* ---- the kernels ---- */
+
+static noprop_status emit_train(struct plan *plan) {
+  const struct network *network = plan->network;
+  const struct settings *settings = plan->settings;
+  const int output = network->op_count - 1, x_last = plan->x_last;
+  const bool wide_x = network->x_width > X_CHUNK, backward = plan->backward;
+  const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
+  emit(plan, "#include \"tile_program.cuh\"\n\n%s", EXCHANGE);
+  emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) %s(const train_arguments args) {\n",
+       backward ? "train" : "loss");
+  emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  if (plan->workspace_floats)
+    emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  if (backward) emit(plan, "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n");
+  emit(plan, "  const float *const P = args.parameters;\n");
+  const noprop_status status = emit_descriptions(plan);
+  if (status != NOPROP_OK) return status;
+  emit(plan, "  const batch_rows batch = batch_begin(args);\n");
+  if (backward && threshold > 0)
+    emit(plan,
+         "  const bool drop = batch.epoch < args.dropout_epochs;\n"
+         "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
+         threshold, float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  emit(plan, "  float weight_scale = objective.weight_scale;\n");
+  emit(plan, "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
+       place_text(plan->scratch, 0).s);
+  emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
+  emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
+  emit(plan, "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / TILE_ROWS);\n");
+  emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
+  if (backward) emit(plan, "  const bool again = tile != first_tile;\n");
+  emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
+  emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
+  emit(plan, "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
+       row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d, place_text(plan->z1, 0).s, plan->d,
+       float_text(settings->latent.off_value).s);
+  if (network->x_width) {
+    if (!wide_x) {
+      char width[16];
+      snprintf(width, sizeof width, "%d", network->x_width);
+      emit_load_x(plan, "args.condition", "0", width, "  ");
+      emit(plan, "  __syncthreads();\n");
+    }
+    emit_forward(plan, 0, x_last);
+  }
+  if (backward) {
+    emit(plan, "  float *delta = %s, *delta_rows = %s;\n", place_text(plan->delta[0], 0).s,
+         place_text(plan->delta_rows[0], 0).s);
+    emit(plan, "  float *other = %s, *other_rows = %s;\n", place_text(plan->delta[1], 0).s,
+         place_text(plan->delta_rows[1], 0).s);
+    if (x_last >= 0) emit(plan, "  bool x_gradient_begun = false;\n");
+  }
+  emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
+  emit(plan, "  const float t = time_of(objective, args, batch, row, draw);\n");
+  emit(plan, "  const path_point point = path_at(objective, schedule, t);\n");
+  emit(plan, "  make_state<%d>(%s, ", plan->d, place_text(plan->z, 0).s);
+  emit(plan, "%s, %s, point, args, batch, row, draw);\n", place_text(plan->noise, 0).s, place_text(plan->z1, 0).s);
+  if (network->time_width)
+    emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
+         place_text(plan->time, 0).s);
+  emit(plan, "  __syncthreads();\n");
+  emit_forward(plan, x_last + 1, output);
+  emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d, plan->d8,
+       plan->d8 + 1, backward ? "true" : "false");
+  emit(plan, "weight_scale * weight_at(objective, point), share, %s, ", place_text(plan->ops[output].at[POST], 0).s);
+  emit(plan, "%s, %s, ", place_text(plan->z, 0).s, place_text(plan->z1, 0).s);
+  emit(plan, "%s, %s);\n", place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
+  emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
+       place_text(plan->scratch, 0).s);
+  emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
+       place_text(plan->ops[output].at[POST], 0).s);
+  emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d, place_text(plan->z, 0).s);
+  if (backward)
+    emit_backward(plan, x_last + 1, output);
+  else
+    emit(plan, "  __syncthreads();\n");
+  emit(plan, "  }\n"); /* draws */
+  if (backward && x_last >= 0) {
+    const struct dense_op *op = &network->ops[x_last];
+    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+         round_up8(op->width));
+    emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->x_gradient, 0).s);
+    if (has_slope(op)) emit(plan, "    multiply_tile8(acc, %s, n);\n", place_text(plan->ops[x_last].at[SLOPE], 0).s);
+    emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n", round_up8(op->width) + 1,
+         op->width);
+    emit_backward(plan, 0, x_last);
+  }
+  emit(plan, "  }\n"); /* tiles */
+  emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n", backward ? network->padded_floats : 0L);
+  return NOPROP_OK;
+}
+
+/* The parts of layers that do not change during a solve: bias plus condition, once per row. */
+static void emit_hoisted_conditions(struct plan *plan) {
+  const struct network *network = plan->network;
+  for (int i = plan->x_last + 1; i < network->op_count; ++i) {
+    const struct dense_op *op = &network->ops[i];
+    const int ld = round_up8(op->width);
+    if (plan->ops[i].at[CONDITION].offset < 0) continue;
+    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+    if (op->bias >= 0) emit(plan, "    add_parameters8(acc, P + %ld + n);\n", plan->ops[i].at[BIAS].offset);
+    for (int k = 0; k < op->input_count; ++k)
+      if (op->inputs[k].kind == INPUT_OP && op->inputs[k].op == plan->x_last)
+        emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %ld + n);\n", ld, place_text(plan->ops[i].at[INPUT + k], 0).s,
+             op->inputs[k].width, plan->ops[i].at[WEIGHT + k].offset);
+    emit(plan, "    store_tile8(%s, n, acc);\n  }\n", place_text(plan->ops[i].at[CONDITION], 0).s);
+  }
+}
+
+/* The time branch of all layers for the time `t`: every thread takes outputs. */
+static void emit_time_parts(struct plan *plan) {
+  const struct network *network = plan->network;
+  if (network->time_width == 0) return;
+  emit(plan, "  time_vector<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
+       network->time_width, place_text(plan->time, 0).s);
+  for (int i = 0; i < network->op_count;) {
+    /* Equal neighbours that time enters (every second op of a resnet) share one loop. */
+    const struct dense_op *op = &network->ops[i];
+    if (!reads_time(op)) {
+      ++i;
+      continue;
+    }
+    const struct run run = longest_run(plan, i, network->op_count - 1);
+    int k = 0;
+    while (op->inputs[k].kind != INPUT_TIME) ++k;
+    const int ld = round_up8(op->width);
+    if (run.count > 1) emit(plan, "  for (int l = 0; l < %d; ++l)\n", run.count);
+    emit(plan, "  for (int n = threadIdx.x; n < %d; n += TILE_THREADS)\n", ld);
+    emit(plan, "    (%s)[%s + n] = ", place_text(plan->time_parts, 0).s, offset_text(plan, i, TIME_PART, run.step[0]).s);
+    emit(plan, "time_part<%d, %d>(%s, P + %s + n);\n", network->time_width, ld, place_text(plan->time, 0).s,
+         offset_text(plan, i, WEIGHT + k, run.step[0]).s);
+    i += run.period * run.count;
+  }
+}
+
+static noprop_status emit_integrate(struct plan *plan, int method, int drift, bool final_denoise) {
+  const struct network *network = plan->network;
+  const int solver = method - METHOD_EULER; /* enum solver_method follows enum method */
+  const int output = network->op_count - 1;
+  const bool exponential = method == METHOD_EXPONENTIAL || method == METHOD_DPM2M;
+  emit(plan, "#include \"tile_program.cuh\"\n\n");
+  emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
+  emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  if (plan->workspace_floats)
+    emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  emit(plan, "  const float *const P = args.parameters;\n");
+  const noprop_status status = emit_descriptions(plan);
+  if (status != NOPROP_OK) return status;
+  emit(plan, "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n");
+  emit(plan, "  const bool live = at < args.rows;\n  const unsigned row = live ? at : args.rows - 1;\n");
+  if (network->x_width) {
+    if (network->x_width <= X_CHUNK) {
+      char width[16];
+      snprintf(width, sizeof width, "%d", network->x_width);
+      emit_load_x(plan, "args.condition", "0", width, "  ");
+      emit(plan, "  __syncthreads();\n");
+    }
+    emit_forward(plan, 0, plan->x_last);
+    emit_hoisted_conditions(plan);
+  }
+  emit(plan, "  float *const z = %s;\n", place_text(plan->z, 0).s);
+  emit(plan, "  float *const input = %s;\n", place_text(plan->input, 0).s);
+  emit(plan, "  start_state<%d>(z, input, args, row);\n", plan->d);
+  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, 0);\n", plan->d);
+  emit(plan, "  const float least = objective.time_margin, most = 1.0f - objective.time_margin;\n");
+  emit(plan, "  exponential_step jump = {};\n");
+  if (exponential) emit(plan, "  float last_width = 1.0f;\n");
+  emit(plan, "#pragma unroll 1\n  for (unsigned step = 0; step < args.steps%s; ++step) {\n", final_denoise ? " + 1" : "");
+  emit(plan, "  const bool denoise = step == args.steps;\n");
+  emit(plan, "  const float t0 = args.times[step], t1 = denoise ? t0 : args.times[step + 1];\n");
+  if (exponential)
+    emit(plan, "  if (!denoise) jump = exponential_step_at(objective, schedule, t0, t1, step, last_width);\n");
+  emit(plan, "#pragma unroll 1\n  for (int stage = 0; stage < (denoise ? 1 : %s); ++stage) {\n",
+       method == METHOD_RK4 ? "4" : plan->stages ? "2" : "1");
+  emit(plan, "  const float t = fminf(fmaxf(solver_stage_time<%d>(t0, t1, stage), least), most);\n", solver);
+  emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
+       drift == DRIFT_OU_MEAN ? 1 : 0);
+  emit(plan, "  __syncthreads();\n");
+  emit_time_parts(plan);
+  emit(plan, "  __syncthreads();\n");
+  emit_forward(plan, plan->x_last + 1, output);
+  emit(plan, "  solver_update<%d, %d>(objective, form, jump, t1 - t0, stage, denoise, %s, z, input, ", solver, plan->d,
+       place_text(plan->ops[output].at[POST], 0).s);
+  emit(plan, "%s, %s);\n  }\n", place_text(plan->sum, 0).s, place_text(plan->previous, 0).s);
+  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n", plan->d);
+  emit(plan, "  if (!args.trajectory) write_state<%d>(args, z, row, live, 0);\n}\n", plan->d);
+  return NOPROP_OK;
+}
+
+/* ---- public ---- */
+
+static noprop_status finish(struct plan *plan, char **text, noprop_status status, const char *entry, struct program *program) {
+  if (fclose(plan->out) != 0 && status == NOPROP_OK)
+    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  if (status != NOPROP_OK) {
+    free(*text);
+    return status;
+  }
+  *program = (struct program){.source = *text,
+                              .entry = entry,
+                              .shared_bytes = (unsigned)(plan->shared_floats * (long)sizeof(float)),
+                              .workspace_floats = (size_t)plan->workspace_floats,
+                              .tier = plan->workspace_floats ? "spilling" : "resident"};
+  return NOPROP_OK;
+}
+
+noprop_status program_train(const struct network *network, const struct settings *settings, const noprop_model_shape *shape,
+                            size_t shared_limit, bool backward, struct program *program) {
+  struct plan plan = {.network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
+  char *text = NULL;
+  size_t size = 0;
+  plan.out = open_memstream(&text, &size);
+  if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  place_arrays(&plan);
+  return finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
+}
+
+noprop_status program_integrate(const struct network *network, const struct settings *settings,
+                                const noprop_model_shape *shape, size_t shared_limit, int method, int drift,
+                                bool final_denoise, struct program *program) {
+  struct plan plan = {.network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .solve = true};
+  plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4;
+  char *text = NULL;
+  size_t size = 0;
+  if (drift == DRIFT_OU_MEAN && path_of(settings) == 0)
+    return status_set(NOPROP_INVALID_CONFIG, "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
+  plan.out = open_memstream(&text, &size);
+  if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  place_arrays(&plan);
+  return finish(&plan, &text, emit_integrate(&plan, method, drift, final_denoise), "integrate", program);
+}
+
+void program_destroy(struct program *program) {
+  free(program->source);
+  memset(program, 0, sizeof *program);
+}
+
+/* 64 blocks keep the slots of a batch small enough for a cache and still cover most GPUs; from 16,384 rows on there is
+ * work for 128. */
+void program_slots(unsigned rows, unsigned *slot_count, unsigned *tiles_per_slot) {
+  const unsigned tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, most = tiles >= 512 ? 128 : 64;
+  *tiles_per_slot = (tiles + most - 1) / most;
+  *slot_count = (tiles + *tiles_per_slot - 1) / *tiles_per_slot;
+}

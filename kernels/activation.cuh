@@ -1,0 +1,43 @@
+// Activations: value and derivative at once (survey 5.6; gelu in its tanh form). The numbers are those of
+// enum activation in engine/options.h, passed as template arguments by the generated kernel.
+#pragma once
+
+struct activated {
+  float value, slope;
+};
+
+enum activation_form {
+  ACT_LINEAR, ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SWISH, ACT_SIGMOID, ACT_TANH, ACT_SOFTPLUS, ACT_ELU, ACT_SELU
+};
+
+__device__ __forceinline__ float sigmoid(float p) { return 1.0f / (1.0f + expf(-p)); }
+
+template <int FORM>
+__device__ __forceinline__ activated activate(float p) {
+  if (FORM == ACT_RELU) return {fmaxf(p, 0.0f), p > 0.0f ? 1.0f : 0.0f};
+  if (FORM == ACT_LEAKY_RELU) return {p > 0.0f ? p : 0.01f * p, p > 0.0f ? 1.0f : 0.01f};
+  if (FORM == ACT_GELU) {
+    // tanh(u) = 2 sigmoid(2u) - 1, so that gelu = p sigmoid(2u), u = sqrt(2/pi) (p + 0.044715 p^3).
+    const float square = p * p, s = sigmoid(1.5957691216f * p * (1.0f + 0.044715f * square));
+    return {p * s, s + p * s * (1.0f - s) * 1.5957691216f * (1.0f + 0.134145f * square)};
+  }
+  if (FORM == ACT_SWISH) {
+    const float s = sigmoid(p), value = p * s;
+    return {value, s + value * (1.0f - s)};
+  }
+  if (FORM == ACT_SIGMOID) {
+    const float s = sigmoid(p);
+    return {s, s * (1.0f - s)};
+  }
+  if (FORM == ACT_TANH) {
+    const float value = tanhf(p);
+    return {value, 1.0f - value * value};
+  }
+  if (FORM == ACT_SOFTPLUS) return {fmaxf(p, 0.0f) + log1pf(expf(-fabsf(p))), sigmoid(p)};
+  if (FORM == ACT_ELU || FORM == ACT_SELU) {
+    const float scale = FORM == ACT_SELU ? 1.0507009873554805f : 1.0f;
+    const float alpha = FORM == ACT_SELU ? 1.6732632423543772f : 1.0f;
+    return {p > 0.0f ? scale * p : scale * alpha * expm1f(p), p > 0.0f ? scale : scale * alpha * expf(p)};
+  }
+  return {p, 1.0f};
+}

@@ -1,0 +1,179 @@
+// Dense layers on feature-major tiles: forward, input gradient and weight gradient, fp32 on CUDA cores.
+//
+// Lane = row. A thread holds eight neighbouring outputs of its row in registers; per input feature it reads one value of
+// its row (conflict-free) and eight weights that are the same for the whole warp (two broadcast 16-byte loads).
+// Weight arrays have rows LD floats apart, LD = outputs rounded up to 8; the padding holds zeros and stays zero.
+#pragma once
+
+#include "activation.cuh"
+#include "tile.cuh"
+
+// acc[j] += sum over k of in[k][lane] * weights[k][j]; weights points at the first of the eight columns.
+template <int LD>
+__device__ __forceinline__ void dense_accumulate(float (&acc)[8], const float *in, int features, const float *weights) {
+  in += tile_lane();
+#pragma unroll 4
+  for (int k = 0; k < features; ++k) {
+    const float value = in[k * TILE_ROWS];
+    const float4 w0 = __ldg((const float4 *)(weights + k * LD)), w1 = __ldg((const float4 *)(weights + k * LD) + 1);
+    acc[0] = fmaf(value, w0.x, acc[0]);
+    acc[1] = fmaf(value, w0.y, acc[1]);
+    acc[2] = fmaf(value, w0.z, acc[2]);
+    acc[3] = fmaf(value, w0.w, acc[3]);
+    acc[4] = fmaf(value, w1.x, acc[4]);
+    acc[5] = fmaf(value, w1.y, acc[5]);
+    acc[6] = fmaf(value, w1.z, acc[6]);
+    acc[7] = fmaf(value, w1.w, acc[7]);
+  }
+}
+
+// Eight parameters (a bias) that all lanes share.
+__device__ __forceinline__ void add_parameters8(float (&acc)[8], const float *parameters) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) acc[j] += __ldg(parameters + j);
+}
+
+// Eight values of the tile's memory that all lanes share (a time branch).
+__device__ __forceinline__ void add_uniform8(float (&acc)[8], const float *values) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) acc[j] += values[j];
+}
+
+// acc *= tile: the chain rule through an activation.
+__device__ __forceinline__ void multiply_tile8(float (&acc)[8], const float *tile, int first) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) acc[j] *= tile[(first + j) * TILE_ROWS + tile_lane()];
+}
+
+// Eight features of the lane's row.
+__device__ __forceinline__ void add_tile8(float (&acc)[8], const float *tile, int first) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) acc[j] += tile[(first + j) * TILE_ROWS + tile_lane()];
+}
+
+__device__ __forceinline__ void store_tile8(float *tile, int first, const float (&acc)[8]) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) tile[(first + j) * TILE_ROWS + tile_lane()] = acc[j];
+}
+
+// A feature-major tile as rows of device memory, [rows][D].
+template <int D>
+__device__ __forceinline__ void write_rows(float *to, const float *tile, unsigned row, bool live) {
+  if (!to || !live) return;
+  for (int i = tile_warp(); i < D; i += TILE_WARPS)
+    to[(unsigned long long)row * D + i] = tile[i * TILE_ROWS + tile_lane()];
+}
+
+// Which values dropout zeroes: one Philox block makes eight 16-bit numbers, one per output of the thread.
+struct dropout_draw {
+  unsigned threshold;  // round(p 65536)
+  float scale;         // 1 / (1 - threshold / 65536)
+  unsigned long long seed;
+  unsigned row, stream, step;
+};
+
+// post = dropout(activation(acc)); slope (if wanted) = d post / d pre, dropout included. Eight features from `first`.
+template <int FORM, bool SLOPE, bool DROPOUT>
+__device__ __forceinline__ void dense_finish(const float (&acc)[8], int first, float *post, float *slope,
+                                             const dropout_draw &draw) {
+  philox_words words;
+  if (DROPOUT) words = philox(draw.seed, first / 8, draw.row, draw.stream, draw.step);
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    activated a = activate<FORM>(acc[j]);
+    if (DROPOUT) {
+      const unsigned number = (words.word[j / 2] >> (16 * (j % 2))) & 0xffffu;
+      const float keep = number >= draw.threshold ? draw.scale : 0.0f;
+      a.value *= keep;
+      a.slope *= keep;
+    }
+    const int at = (first + j) * TILE_ROWS + tile_lane();
+    post[at] = a.value;
+    if (SLOPE) slope[at] = a.slope;
+  }
+}
+
+// acc[j] += sum over n of delta[n][lane] * weights[first + j][n]: the gradient that reaches eight inputs.
+template <int LD>
+__device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[8], const float *delta, const float *weights,
+                                                            int first, int inputs) {
+  const float *rows[8];
+#pragma unroll
+  for (int j = 0; j < 8; ++j) rows[j] = weights + min(first + j, inputs - 1) * LD;
+  delta += tile_lane();
+#pragma unroll 1
+  for (int n = 0; n < LD; n += 4) {
+    const float d0 = delta[n * TILE_ROWS], d1 = delta[(n + 1) * TILE_ROWS];
+    const float d2 = delta[(n + 2) * TILE_ROWS], d3 = delta[(n + 3) * TILE_ROWS];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      const float4 w = __ldg((const float4 *)(rows[j] + n));
+      acc[j] = fmaf(d0, w.x, acc[j]);
+      acc[j] = fmaf(d1, w.y, acc[j]);
+      acc[j] = fmaf(d2, w.z, acc[j]);
+      acc[j] = fmaf(d3, w.w, acc[j]);
+    }
+  }
+}
+
+// The gradient of a layer's pre-activation, kept twice: feature-major for the next input gradient, row-major
+// ([32][PITCH], PITCH odd: no bank conflicts) for the weight gradient. Features from `inputs` on are padding: zero.
+template <int PITCH>
+__device__ __forceinline__ void store_delta8(float *delta, float *delta_rows, int first, int inputs,
+                                             const float (&acc)[8]) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const float value = first + j < inputs ? acc[j] : 0.0f;
+    delta[(first + j) * TILE_ROWS + tile_lane()] = value;
+    delta_rows[tile_lane() * PITCH + first + j] = value;
+  }
+}
+
+// gradient[k][n] (+)= sum over rows of in[k][row] * delta[row][n]. Lane = output column, a warp takes eight inputs.
+// `accumulate` false overwrites.
+template <int LD, int PITCH>
+__device__ __forceinline__ void dense_weight_gradient(float *gradient, const float *in, int inputs,
+                                                      const float *delta_rows, bool accumulate) {
+  const int columns = (LD + 31) / 32, groups = (inputs + 7) / 8;
+  for (int item = tile_warp(); item < groups * columns; item += TILE_WARPS) {
+    const int first = item / columns * 8, column = item % columns * 32 + tile_lane();
+    const float *delta = delta_rows + min(column, LD - 1);
+    const float *features[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) features[j] = in + min(first + j, inputs - 1) * TILE_ROWS;
+    float acc[8] = {};
+#pragma unroll 1
+    for (int row = 0; row < TILE_ROWS; row += 4) {
+      const float d0 = delta[row * PITCH], d1 = delta[(row + 1) * PITCH];
+      const float d2 = delta[(row + 2) * PITCH], d3 = delta[(row + 3) * PITCH];
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float4 value = *(const float4 *)(features[j] + row);
+        acc[j] = fmaf(value.x, d0, acc[j]);
+        acc[j] = fmaf(value.y, d1, acc[j]);
+        acc[j] = fmaf(value.z, d2, acc[j]);
+        acc[j] = fmaf(value.w, d3, acc[j]);
+      }
+    }
+    if (column < LD) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        if (first + j < inputs) {
+          float *to = gradient + (first + j) * LD + column;
+          *to = accumulate ? *to + acc[j] : acc[j];
+        }
+      }
+    }
+  }
+}
+
+// gradient[n] (+)= sum over rows of delta[row][n].
+template <int LD, int PITCH>
+__device__ __forceinline__ void dense_bias_gradient(float *gradient, const float *delta_rows, bool accumulate) {
+  for (int column = threadIdx.x; column < LD; column += TILE_THREADS) {
+    float sum = 0.0f;
+#pragma unroll 8
+    for (int row = 0; row < TILE_ROWS; ++row) sum += delta_rows[row * PITCH + column];
+    gradient[column] = accumulate ? gradient[column] + sum : sum;
+  }
+}

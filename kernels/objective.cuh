@@ -1,0 +1,281 @@
+// The objective of a row: path, weight, error of the prediction, and its gradient (design page "mathematics", 1 and 2).
+//
+// z_t = a z1 + b e with SNR = a^2/b^2 = exp(gamma). Everything that a row needs is linear in the network's output p:
+// target estimate x^ = xp p + xz z, field v = vp p + vz z. The description is a compile-time constant of the generated
+// kernel, so that every choice below is resolved by the compiler.
+#pragma once
+
+#include "rows.cuh"
+#include "schedule.h"
+
+enum objective_path { PATH_LINEAR, PATH_VP };
+enum objective_prediction { PREDICT_VELOCITY, PREDICT_NOISE, PREDICT_TARGET };
+enum objective_weight { WEIGH_UNIFORM, WEIGH_ELBO, WEIGH_T, WEIGH_DRIFT, WEIGH_VP_VELOCITY };
+enum objective_term { TERM_PLAIN, TERM_SAME, TERM_SNR_PRIME };
+enum objective_drift { DRIVE_ODE, DRIVE_OU_MEAN };
+
+struct objective_description {
+  int path, prediction, weight, recon_weighting, reg_weighting, reg_drift;
+  int cross_entropy;            // 1: the output is logits of a one-hot target
+  int low_discrepancy, batch_normalised;
+  unsigned draws;
+  float recon, reg;             // weights of the terms; 0: not computed
+  float time_margin;            // t stays in [time_margin, 1 - time_margin]
+  float weight_scale;           // 1, or 1/E[w]
+  float off_value;              // one-hot entries of the other classes
+};
+
+struct path_point {
+  float t, a, b, signal, noise, gamma_prime;  // signal = a^2, noise = b^2
+};
+
+__device__ __forceinline__ path_point path_at(const objective_description &objective,
+                                              const schedule_description &schedule, float t) {
+  path_point point;
+  point.t = t;
+  if (objective.path == PATH_LINEAR) {
+    point.a = t;
+    point.b = 1.0f - t;
+    point.signal = point.a * point.a;
+    point.noise = point.b * point.b;
+    point.gamma_prime = 2.0f / (point.a * point.b);
+  } else {
+    const schedule_point at = schedule_evaluate(&schedule, t);
+    point.signal = at.alpha_bar;
+    point.noise = at.one_minus_alpha_bar;
+    point.a = sqrtf(at.alpha_bar);
+    point.b = sqrtf(at.one_minus_alpha_bar);
+    point.gamma_prime = at.gamma_prime;
+  }
+  return point;
+}
+
+// Weight of the predicted quantity (survey 1.3 and 2.10).
+__device__ __forceinline__ float weight_at(const objective_description &objective, const path_point &point) {
+  const float snr_prime = point.gamma_prime * point.signal / point.noise;
+  if (objective.weight == WEIGH_ELBO) {
+    if (objective.prediction == PREDICT_TARGET)
+      return objective.path == PATH_LINEAR ? 2.0f * point.a / (point.b * point.noise) : snr_prime;
+    if (objective.prediction == PREDICT_NOISE) return point.gamma_prime;
+    return objective.path == PATH_LINEAR ? 2.0f * point.a / point.b : 4.0f / (point.gamma_prime * point.noise);
+  }
+  if (objective.weight == WEIGH_T) return point.t;
+  if (objective.weight == WEIGH_DRIFT) return 1.0f / (point.noise * point.gamma_prime);
+  if (objective.weight == WEIGH_VP_VELOCITY) return 1.0f / (point.noise * point.signal * point.gamma_prime);
+  return 1.0f;
+}
+
+// Target estimate and field as linear forms of output p and state z.
+struct prediction_form {
+  float xp, xz, vp, vz;
+};
+
+__device__ __forceinline__ prediction_form form_at(const objective_description &objective, const path_point &point,
+                                                   int drift) {
+  prediction_form form;
+  const float g = point.gamma_prime;
+  if (objective.path == PATH_LINEAR) {
+    if (objective.prediction == PREDICT_VELOCITY) return {point.b, 1.0f, 1.0f, 0.0f};
+    if (objective.prediction == PREDICT_NOISE)
+      return {-point.b / point.a, 1.0f / point.a, -1.0f / point.a, 1.0f / point.a};
+    return {1.0f, 0.0f, 1.0f / point.b, -1.0f / point.b};
+  }
+  if (objective.prediction == PREDICT_TARGET) {
+    form.xp = 1.0f;
+    form.xz = 0.0f;
+  } else if (objective.prediction == PREDICT_NOISE) {
+    form.xp = -point.b / point.a;
+    form.xz = 1.0f / point.a;
+  } else {
+    form.xp = 2.0f / (g * point.a);
+    form.xz = point.a;
+  }
+  if (drift == DRIVE_OU_MEAN) {
+    // gamma' (sqrt(ab) x^ - (1 + ab)/2 z); from noise: gamma' ((1 - ab)/2 z - b e^).
+    form.vp = objective.prediction == PREDICT_NOISE ? -g * point.b : g * point.a * form.xp;
+    form.vz = objective.prediction == PREDICT_NOISE ? 0.5f * g * point.noise
+                                                    : g * (point.a * form.xz - 0.5f * (1.0f + point.signal));
+  } else if (objective.prediction == PREDICT_VELOCITY) {
+    form.vp = 1.0f;
+    form.vz = 0.0f;
+  } else if (objective.prediction == PREDICT_NOISE) {
+    form.vp = -0.5f * g * point.b;
+    form.vz = 0.5f * g * point.noise;
+  } else {
+    form.vp = 0.5f * g * point.a;
+    form.vz = -0.5f * g * point.signal;
+  }
+  return form;
+}
+
+// What the network should have said.
+__device__ __forceinline__ float truth_of(const objective_description &objective, const path_point &point, float z1,
+                                          float noise) {
+  if (objective.prediction == PREDICT_TARGET) return z1;
+  if (objective.prediction == PREDICT_NOISE) return noise;
+  if (objective.path == PATH_LINEAR) return z1 - noise;
+  return 0.5f * point.gamma_prime * point.a * point.b * (point.b * z1 - point.a * noise);
+}
+
+// The time of a row.
+__device__ __forceinline__ float time_of(const objective_description &objective, const train_arguments &args,
+                                         const batch_rows &batch, const tile_row &row, unsigned draw) {
+  if (args.given_time) return args.given_time[row.local];
+  const unsigned stream = philox_stream(STREAM_TIME, 0, draw);
+  float u;
+  if (objective.low_discrepancy) {
+    u = philox_uniform(philox(args.seed, 0, 0, stream, batch.step).word[0]) + (float)row.number / (float)batch.total;
+    u -= floorf(u);
+  } else {
+    u = philox_uniform(philox(args.seed, 0, row.number, stream, batch.step).word[0]);
+  }
+  return fmaf(1.0f - 2.0f * objective.time_margin, u, objective.time_margin);
+}
+
+// 1 / (mean weight of the batch): every block computes it alike, in a fixed order. `scratch` holds TILE_THREADS floats.
+__device__ __forceinline__ float batch_weight_scale(const objective_description &objective,
+                                                    const schedule_description &schedule, const train_arguments &args,
+                                                    const batch_rows &batch, float *scratch) {
+  float sum = 0.0f;
+  for (unsigned draw = 0; draw < objective.draws; ++draw) {
+    for (unsigned at = threadIdx.x; at < batch.count; at += TILE_THREADS) {
+      tile_row row;
+      row.local = at;
+      row.number = at + (args.request ? args.row_base : 0);
+      sum += weight_at(objective, path_at(objective, schedule, time_of(objective, args, batch, row, draw)));
+    }
+  }
+  scratch[threadIdx.x] = sum;
+  __syncthreads();
+  float total = 0.0f;
+  for (int i = 0; i < TILE_THREADS; ++i) total += scratch[i];
+  __syncthreads();
+  return 1.0f / (total / ((float)batch.count * objective.draws) + 1e-8f);
+}
+
+// Noise e and state z_t = a z1 + b e of the lane's row, [D][32] each; a thread makes the features that it loaded of z1.
+template <int D>
+__device__ __forceinline__ void make_state(float *z, float *noise, const float *z1, const path_point &point,
+                                           const train_arguments &args, const batch_rows &batch, const tile_row &row,
+                                           unsigned draw) {
+  if (!args.given_noise)
+    tile_normals<D>(noise, args.seed, row.number, philox_stream(STREAM_NOISE, 0, draw), batch.step);
+  for (int group = 4 * tile_warp(); group < D; group += 4 * TILE_WARPS) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = group + j, at = i * TILE_ROWS + tile_lane();
+      if (i >= D) continue;
+      if (args.given_noise) noise[at] = args.given_noise[(unsigned long long)row.local * D + i];
+      z[at] = fmaf(point.a, z1[at], point.b * noise[at]);
+    }
+  }
+}
+
+struct row_terms {
+  float flow, recon, reg;
+};
+
+// Softmax of the lane's logits: largest logit and 1/sum of exponentials. Every warp computes it for itself.
+template <int D>
+__device__ __forceinline__ float2 softmax_of(const float *logits) {
+  float most = logits[tile_lane()], sum = 0.0f;
+  for (int i = 1; i < D; ++i) most = fmaxf(most, logits[i * TILE_ROWS + tile_lane()]);
+  for (int i = 0; i < D; ++i) sum += expf(logits[i * TILE_ROWS + tile_lane()] - most);
+  return make_float2(most, 1.0f / sum);
+}
+
+// The terms of the lane's row (this warp's features; the caller adds the warps) and, with GRADIENT, the gradient of
+// the batch mean with respect to the output: delta [LD][32] and delta_rows [32][PITCH], padding zero.
+template <int D, int LD, int PITCH, bool GRADIENT>
+__device__ __forceinline__ row_terms objective_terms(const objective_description &objective, const path_point &point,
+                                                     float weight, float share, const float *out, const float *z,
+                                                     const float *z1, const float *noise, float *delta,
+                                                     float *delta_rows) {
+  row_terms terms = {0.0f, 0.0f, 0.0f};
+  const float snr_prime = point.gamma_prime * point.signal / point.noise;
+  const float recon_weight = objective.recon_weighting == TERM_PLAIN  ? 1.0f
+                             : objective.recon_weighting == TERM_SAME ? weight
+                                                                      : snr_prime;
+  const float reg_weight = objective.reg_weighting == TERM_PLAIN  ? 1.0f
+                           : objective.reg_weighting == TERM_SAME ? weight
+                                                                  : snr_prime;
+  const prediction_form form = form_at(objective, point, objective.reg_drift);
+  float2 softmax;
+  if (objective.cross_entropy) softmax = softmax_of<D>(out);
+  for (int i = tile_warp(); i < LD; i += TILE_WARPS) {
+    const int at = i * TILE_ROWS + tile_lane();
+    float gradient = 0.0f;
+    if (i < D) {
+      const float p = out[at], target = z1[at];
+      if (objective.cross_entropy) {
+        const float probability = expf(p - softmax.x) * softmax.y;
+        const float label = target == 1.0f ? 1.0f : 0.0f;
+        terms.flow -= weight * label * (p - softmax.x + logf(softmax.y));
+        gradient = weight * (probability - label);
+      } else {
+        const float error = p - truth_of(objective, point, target, noise[at]);
+        terms.flow = fmaf(weight / D * error, error, terms.flow);
+        gradient = 2.0f * weight / D * error;
+        if (objective.recon != 0.0f) {
+          const float miss = fmaf(form.xp, p, form.xz * z[at]) - target;
+          terms.recon = fmaf(recon_weight / D * miss, miss, terms.recon);
+          gradient = fmaf(objective.recon * recon_weight * 2.0f / D * miss, form.xp, gradient);
+        }
+        if (objective.reg != 0.0f) {
+          const float field = fmaf(form.vp, p, form.vz * z[at]);
+          terms.reg = fmaf(reg_weight / D * field, field, terms.reg);
+          gradient = fmaf(objective.reg * reg_weight * 2.0f / D * field, form.vp, gradient);
+        }
+      }
+    }
+    if (GRADIENT) {
+      // A lane without a row must not contribute, even where its weight is not finite.
+      const float value = share != 0.0f ? share * gradient : 0.0f;
+      delta[at] = value;
+      delta_rows[tile_lane() * PITCH + i] = value;
+    }
+  }
+  return terms;
+}
+
+// Adds the four warps' terms of each row; warp 0 keeps the sums of its lanes over all tiles. `scratch`: [3][4][32].
+__device__ __forceinline__ void collect_terms(row_terms &sums, const row_terms &terms, const objective_description &objective,
+                                              const tile_row &row, float share, unsigned draw, float *scratch,
+                                              float *out_row_loss) {
+  const int at = tile_warp() * 32 + tile_lane();
+  scratch[at] = terms.flow;
+  scratch[128 + at] = terms.recon;
+  scratch[256 + at] = terms.reg;
+  __syncthreads();
+  if (tile_warp() != 0 || !row.live) return;
+  row_terms total = {0.0f, 0.0f, 0.0f};
+  for (int warp = 0; warp < TILE_WARPS; ++warp) {
+    total.flow += scratch[warp * 32 + tile_lane()];
+    total.recon += scratch[128 + warp * 32 + tile_lane()];
+    total.reg += scratch[256 + warp * 32 + tile_lane()];
+  }
+  sums.flow = fmaf(share, total.flow, sums.flow);
+  sums.recon = fmaf(share, total.recon, sums.recon);
+  sums.reg = fmaf(share, total.reg, sums.reg);
+  if (out_row_loss) {
+    const float loss = (total.flow + objective.recon * total.recon + objective.reg * total.reg) / objective.draws;
+    float *to = out_row_loss + row.local;
+    *to = draw ? *to + loss : loss;
+  }
+}
+
+// The slot's tail: sums over its rows. A slot without rows gets zeros everywhere, so that the reduction may add it.
+__device__ __forceinline__ void finish_slot(const train_arguments &args, const objective_description &objective,
+                                            const row_terms &sums, unsigned gradients, bool empty) {
+  float *const slot = args.slots + blockIdx.x * args.slot_stride;
+  if (empty)
+    for (unsigned i = threadIdx.x; i < gradients; i += TILE_THREADS) slot[i] = 0.0f;
+  if (tile_warp() != 0) return;
+  const float flow = warp_sum(sums.flow), recon = warp_sum(sums.recon), reg = warp_sum(sums.reg);
+  if (tile_lane() < SLOT_TERMS) {
+    const float loss = flow + objective.recon * recon + objective.reg * reg;
+    const int i = tile_lane();
+    slot[args.slot_stride - SLOT_TERMS + i] =
+        i == SLOT_LOSS ? loss : i == SLOT_FLOW ? flow : i == SLOT_RECON ? recon : i == SLOT_REG ? reg : 0.0f;
+  }
+}
