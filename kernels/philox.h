@@ -28,7 +28,7 @@ PHILOX_FUNCTION philox_words philox(unsigned long long seed, unsigned c0, unsign
   return words;
 }
 
-/* Uniform in (0, 1): the middle of one of 2^24 equal cells, never 0 or 1. */
+/* Uniform in (0, 1]: the middle of one of 2^24 equal cells; the last one rounds to 1. Never 0. */
 PHILOX_FUNCTION float philox_uniform(unsigned word) { return ((float)(word >> 8) + 0.5f) * 0x1p-24f; }
 
 /* The third counter word: which stream, which layer (dropout), which draw. */

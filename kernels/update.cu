@@ -33,9 +33,9 @@ __device__ __forceinline__ float warp_total(float value) {
   return value;
 }
 
-// The sum over all slots of one of the terms behind the gradients; by a whole warp, all lanes receive it.
+// The sum over all slots of one of the terms at their ends; by a whole warp, all lanes receive it.
 __device__ __forceinline__ float slot_term_total(const update_arguments &a, int term) {
-  const float *tail = a.slots + a.count + term;
+  const float *tail = a.slots + a.slot_stride - SLOT_TERMS + term;
   float sum = 0.0f;
   for (unsigned slot = threadIdx.x & 31; slot < a.slot_count; slot += 32) sum += tail[slot * a.slot_stride];
   return warp_total(sum);
