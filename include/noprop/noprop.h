@@ -6,6 +6,7 @@
 #include <noprop/dataset.h>
 #include <noprop/device.h>
 #include <noprop/model.h>
+#include <noprop/report.h>
 #include <noprop/sampler.h>
 #include <noprop/schedule.h>
 #include <noprop/status.h>
