@@ -1,7 +1,19 @@
-/* Inside a model: what checkpoints, training, evaluation and sampling share. */
+/* Inside a model: the struct, and what training, evaluation, sampling and checkpoints share.
+ *
+ * model.c           creation, parameters, statistics, description
+ * model_state.c     training state as named arrays
+ * model_data.c      callers' arrays: checks, conversion, upload
+ * model_train.c     binding rows, optimizer steps, training metrics
+ * model_stream.c    rows that do not fit device memory
+ * model_loss.c      loss requests, validation
+ * sampler.c, metrics.c */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 
+#include "engine/device.h"
+#include "engine/network.h"
+#include "engine/settings.h"
+#include "kernels/arguments.h"
 #include "noprop/model.h"
 
 /* ---- training state as named arrays ----
@@ -28,5 +40,123 @@ struct model_state model_state_at(const noprop_model *model, int index);
 /* Copies one array out (waits for the device) or in. `values` has model_state_at(index).values elements of its type. */
 noprop_status model_state_get(noprop_model *model, int index, void *values);
 noprop_status model_state_set(noprop_model *model, int index, const void *values);
+
+/* ---- the struct ---- */
+
+/* A tile program compiled for the model's device. */
+struct model_kernel {
+  bool ready;
+  struct kernel kernel;
+  unsigned shared_bytes;
+  size_t workspace_floats; /* per block */
+  char tier[16];
+};
+
+/* Vectors of standardisation on the host; NULL where the side is a label or absent. */
+struct model_statistics {
+  float *condition_mean, *condition_std, *target_mean, *target_std;
+};
+
+struct stream;
+
+/* The rows that training runs on, and the plan made for them. */
+struct model_binding {
+  bool bound;
+  unsigned rows, batch, steps_per_epoch;
+  train_arguments train;
+  update_arguments update;
+  struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed */
+  struct stream *stream;    /* NULL when resident */
+};
+
+enum { MODEL_GRAPH_STEPS = 32, MODEL_UPDATE_BLOCK = 512 /* parameters per block of the update kernels */ };
+
+struct noprop_model {
+  noprop_device *device;
+  noprop_config *config;
+  struct settings settings;
+  noprop_model_shape shape;
+  int latent;
+  struct network *network;
+
+  /* Memory, from the bottom: what lives as long as the model, then what a binding needs, then what one call needs. */
+  struct pool *pool;
+  size_t binding_mark, call_mark;
+  CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
+  CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;
+  struct model_statistics statistics;
+
+  struct kernel reduce_update, reduce_gradient, clip_update, sum_terms;
+  struct model_kernel train, loss, integrate[METHOD_COUNT][DRIFT_COUNT][2];
+
+  struct model_binding binding;
+  uint64_t submitted; /* the device's train_state.completed once all launched work is done */
+  int64_t bad_step;   /* first step that was not finite, as far as the host knows; -1: none */
+};
+
+#define DEVICE_POINTER(type, pointer) ((type *)(uintptr_t)(pointer))
+
+/* ---- shared by the parts ---- */
+
+/* Compiled on first use. */
+noprop_status model_need_train(noprop_model *model);
+noprop_status model_need_loss(noprop_model *model);
+noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
+                                   struct model_kernel **kernel);
+
+/* Memory of one call: everything allocated between begin and end is given back by end. */
+void model_call_begin(noprop_model *model);
+void model_call_end(noprop_model *model);
+
+unsigned model_update_blocks(const noprop_model *model);
+/* What the train and loss kernels are told, but for rows, slots and the request's own fields. */
+train_arguments model_train_arguments(const noprop_model *model);
+update_arguments model_update_arguments(const noprop_model *model);
+/* Whether averaged parameters exist. */
+bool model_has_average(const noprop_model *model);
+/* Copies scales and shifts of the statistics to the device. */
+noprop_status model_upload_statistics(noprop_model *model);
+
+/* Ends a binding and frees what it held. */
+void model_unbind(noprop_model *model);
+
+/* ---- callers' arrays (model_data.c) ---- */
+
+/* One side of the data: how the caller's rows become the device's. */
+struct model_rows {
+  const void *values; /* NULL: there is none */
+  noprop_type from, to;
+  long rows, width; /* elements in a row; 1 for labels */
+};
+
+enum model_side { MODEL_CONDITION, MODEL_TARGET };
+
+/* Checks an array against the model's shape (type, width, label range); `array` may be NULL where the model has no such
+ * side. `rows` < 0: any number of rows from 1, else exactly so many. */
+noprop_status model_rows_check(const noprop_model *model, enum model_side side, const noprop_array *array, long rows,
+                               struct model_rows *checked);
+size_t model_row_bytes(const struct model_rows *rows);
+/* Rows first .. first + count - 1 in the device's type. */
+void model_rows_convert(const struct model_rows *rows, long first, long count, void *to);
+/* The same, to device memory. */
+noprop_status model_rows_upload(noprop_model *model, const struct model_rows *rows, long first, long count,
+                                CUdeviceptr to);
+
+/* ---- streaming (model_stream.c) ---- */
+
+noprop_status stream_create(noprop_model *model, const struct model_rows *condition, const struct model_rows *target,
+                            struct stream **stream);
+void stream_destroy(noprop_model *model, struct stream *stream);
+/* Makes the rows of optimizer step `step` present and sets the pointers and first_position of the arguments; *steps
+ * receives how many steps from there on have their rows present too. */
+noprop_status stream_prepare(noprop_model *model, struct stream *stream, uint64_t step, train_arguments *arguments,
+                             long *steps);
+/* Notes that the steps launched so far are the last to read the present rows; starts loading the next ones. */
+noprop_status stream_finish(noprop_model *model, struct stream *stream, uint64_t next_step);
+
+/* ---- training (model_train.c) ---- */
+
+/* Launches forward, backward and update of one step. */
+noprop_status model_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update);
 
 #endif

@@ -1,0 +1,513 @@
+/* Models: creation and the plan of their memory, parameters, statistics, kernels compiled on first use, description. */
+#include "engine/model.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/program.h"
+#include "engine/status.h"
+
+/* ---- checks ---- */
+
+static noprop_status check_side(const char *name, noprop_type type, int width, bool is_label) {
+  if (type != NOPROP_TYPE_FLOAT32 && type != NOPROP_TYPE_UINT8 && type != NOPROP_TYPE_INT32)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "the %s's type is %d; float32 (0), uint8 (1) and, for labels, int32 (2) are allowed on the device", name,
+        (int)type);
+  if (is_label && type == NOPROP_TYPE_FLOAT32)
+    return status_set(NOPROP_INVALID_ARGUMENT, "the %s is a label but its type is float32; uint8 and int32 are allowed",
+                      name);
+  if (!is_label && type == NOPROP_TYPE_INT32)
+    return status_set(NOPROP_INVALID_ARGUMENT, "the %s is int32 but no label; float32 and uint8 are allowed", name);
+  if (is_label && type == NOPROP_TYPE_UINT8 && width > 256)
+    return status_set(NOPROP_INVALID_ARGUMENT, "the %s has %d classes in uint8 labels; at most 256 fit", name, width);
+  return NOPROP_OK;
+}
+
+static noprop_status check_shape(const struct settings *settings, const noprop_model_shape *shape) {
+  if (shape->condition_width < 0 || shape->condition_width > 1 << 24)
+    return status_set(NOPROP_INVALID_ARGUMENT, "the condition's width is %d; 0 (none) to %d are allowed",
+                      shape->condition_width, 1 << 24);
+  if (shape->target_width < 1)
+    return status_set(NOPROP_INVALID_ARGUMENT, "the target's width is %d; at least 1 is needed", shape->target_width);
+  noprop_status status = NOPROP_OK;
+  if (shape->condition_width > 0)
+    status = check_side("condition", shape->condition_type, shape->condition_width, shape->condition_is_label);
+  if (status == NOPROP_OK)
+    status = check_side("target", shape->target_type, shape->target_width, shape->target_is_label);
+  if (status != NOPROP_OK) return status;
+  if (settings->task == TASK_CLASSIFY && !shape->target_is_label)
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "task classify needs integer labels as target; these are values (%d a row): use "
+                      "task regress",
+                      shape->target_width);
+  if (settings->task != TASK_CLASSIFY && shape->target_is_label)
+    return status_set(NOPROP_INVALID_CONFIG, "task %s needs values as target; these are labels: use task classify",
+                      TASK_NAMES[settings->task].name);
+  if (settings->task != TASK_GENERATE && shape->condition_width == 0)
+    return status_set(NOPROP_INVALID_CONFIG, "task %s needs a condition; only task generate can do without",
+                      TASK_NAMES[settings->task].name);
+  return NOPROP_OK;
+}
+
+/* ---- creation ---- */
+
+static bool needs_moment1(const struct settings *s) {
+  if (s->optimizer.type == OPTIMIZER_SGD) return s->optimizer.momentum != 0.0;
+  return s->optimizer.type != OPTIMIZER_ADAGRAD;
+}
+
+static bool needs_moment2(const struct settings *s) { return s->optimizer.type != OPTIMIZER_SGD; }
+
+bool model_has_average(const noprop_model *model) { return model->average != 0; }
+
+unsigned model_update_blocks(const noprop_model *model) {
+  return (unsigned)((model->network->padded_floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK);
+}
+
+static float *new_vector(int width, float value) {
+  float *vector = malloc((size_t)(width > 0 ? width : 1) * sizeof *vector);
+  for (int i = 0; vector && i < width; ++i) vector[i] = value;
+  return vector;
+}
+
+static noprop_status create_statistics(noprop_model *model) {
+  struct model_statistics *s = &model->statistics;
+  bool enough = true;
+  if (model->shape.condition_width > 0 && !model->shape.condition_is_label) {
+    s->condition_mean = new_vector(model->shape.condition_width, 0.0f);
+    s->condition_std = new_vector(model->shape.condition_width, 1.0f);
+    enough = s->condition_mean && s->condition_std;
+  }
+  if (!model->shape.target_is_label) {
+    s->target_mean = new_vector(model->shape.target_width, 0.0f);
+    s->target_std = new_vector(model->shape.target_width, 1.0f);
+    enough = enough && s->target_mean && s->target_std;
+  }
+  return enough ? NOPROP_OK : status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the statistics of the data");
+}
+
+/* Everything whose size does not depend on the rows that will be bound. */
+static noprop_status allocate(noprop_model *model) {
+  const struct settings *settings = &model->settings;
+  const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
+  const size_t condition = (size_t)model->shape.condition_width * sizeof(float);
+  const size_t target = (size_t)model->shape.target_width * sizeof(float);
+  const bool clipped = settings->optimizer.clip > 0.0;
+  const struct {
+    CUdeviceptr *pointer;
+    size_t bytes;
+    const char *what;
+  } wanted[] = {
+      {&model->parameters, bytes, "parameters"},
+      {&model->average, settings->optimizer.ema > 0.0 ? bytes : 0, "averaged parameters"},
+      {&model->moment1, needs_moment1(settings) ? bytes : 0, "optimizer state"},
+      {&model->moment2, needs_moment2(settings) ? bytes : 0, "optimizer state"},
+      {&model->gradient, clipped ? bytes : 0, "gradient"},
+      {&model->norm_partials, clipped ? model_update_blocks(model) * sizeof(float) : 0, "gradient norms"},
+      {&model->state, sizeof(train_state), "training state"},
+      {&model->condition_scale, condition, "condition scales"},
+      {&model->condition_shift, condition, "condition shifts"},
+      {&model->target_scale, target, "target scales"},
+      {&model->target_shift, target, "target shifts"},
+      {&model->output_scale, target, "output scales"},
+      {&model->output_shift, target, "output shifts"},
+      {&model->frequencies, (size_t)network_frequencies(model->network, settings, NULL) * sizeof(float),
+       "time embedding frequencies"},
+  };
+  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; ++i) {
+    if (wanted[i].bytes == 0) continue;
+    noprop_status status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
+    if (status != NOPROP_OK) return status;
+  }
+  model->binding_mark = model->call_mark = pool_mark(model->pool);
+  return NOPROP_OK;
+}
+
+static noprop_status upload_initial(noprop_model *model) {
+  const struct network *network = model->network;
+  const size_t bytes = (size_t)network->padded_floats * sizeof(float);
+  const int frequencies = network_frequencies(network, &model->settings, NULL);
+  float *values = malloc(bytes + (size_t)frequencies * sizeof(float));
+  if (!values) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %ld parameters", network->values);
+  train_state state = {.bad_step = ~0u};
+  network_initialise(network, model->settings.seed, values);
+  network_frequencies(network, &model->settings, values + network->padded_floats);
+  noprop_status status = device_upload(model->device, model->parameters, values, bytes);
+  if (status == NOPROP_OK && model->average) status = device_upload(model->device, model->average, values, bytes);
+  if (status == NOPROP_OK && frequencies > 0)
+    status = device_upload(model->device, model->frequencies, values + network->padded_floats,
+                           (size_t)frequencies * sizeof(float));
+  if (status == NOPROP_OK) status = device_upload(model->device, model->state, &state, sizeof state);
+  if (status == NOPROP_OK) status = model_upload_statistics(model);
+  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  free(values);
+  return status;
+}
+
+static noprop_status find_builtins(noprop_model *model) {
+  noprop_status status = device_builtin(model->device, "update", "reduce_update", &model->reduce_update);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "reduce_gradient", &model->reduce_gradient);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "clip_update", &model->clip_update);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "metrics", "sum_terms", &model->sum_terms);
+  return status;
+}
+
+/* Writes the train kernel's source without compiling it: unsupported options are found at creation. */
+static noprop_status try_program(const noprop_model *model) {
+  struct program program;
+  noprop_status status = program_train(model->network, &model->settings, &model->shape,
+                                       model->device->properties.shared_bytes, true, &program);
+  if (status == NOPROP_OK) program_destroy(&program);
+  return status;
+}
+
+noprop_status noprop_model_create(noprop_device *device, const noprop_config *config, const noprop_model_shape *shape,
+                                  noprop_model **result) {
+  if (!device || !config || !shape || !result)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_create: device, config, shape and model must not be NULL");
+  *result = NULL;
+  noprop_model *model = calloc(1, sizeof *model);
+  if (!model) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a model");
+  model->device = device;
+  model->shape = *shape;
+  model->bad_step = -1;
+  noprop_status status = noprop_config_copy(config, &model->config);
+  if (status == NOPROP_OK) status = settings_resolve(model->config, &model->settings);
+  if (status == NOPROP_OK) status = check_shape(&model->settings, shape);
+  if (status == NOPROP_OK) status = network_create(&model->settings, shape, &model->network);
+  if (status != NOPROP_OK) goto failed;
+  model->latent = model->network->latent;
+  status = try_program(model);
+  if (status == NOPROP_OK) status = create_statistics(model);
+  if (status == NOPROP_OK) status = find_builtins(model);
+  if (status == NOPROP_OK) status = pool_create(device, 0, &model->pool);
+  if (status == NOPROP_OK) status = allocate(model);
+  if (status == NOPROP_OK) status = upload_initial(model);
+  if (status != NOPROP_OK) goto failed;
+  *result = model;
+  return NOPROP_OK;
+failed:
+  noprop_model_destroy(model);
+  return status;
+}
+
+void noprop_model_destroy(noprop_model *model) {
+  if (!model) return;
+  model_unbind(model);
+  pool_destroy(model->pool);
+  network_destroy(model->network);
+  noprop_config_destroy(model->config);
+  free(model->statistics.condition_mean);
+  free(model->statistics.condition_std);
+  free(model->statistics.target_mean);
+  free(model->statistics.target_std);
+  free(model);
+}
+
+void model_call_begin(noprop_model *model) { model->call_mark = pool_mark(model->pool); }
+
+void model_call_end(noprop_model *model) { pool_release(model->pool, model->call_mark); }
+
+/* ---- kernels ---- */
+
+static noprop_status compile(noprop_model *model, struct program *program, struct model_kernel *kernel) {
+  noprop_status status = device_compile(model->device, program->source, program->entry, &kernel->kernel);
+  if (status == NOPROP_OK) {
+    kernel->shared_bytes = program->shared_bytes;
+    kernel->workspace_floats = program->workspace_floats;
+    snprintf(kernel->tier, sizeof kernel->tier, "%s", program->tier);
+    kernel->ready = true;
+  }
+  program_destroy(program);
+  return status;
+}
+
+static noprop_status need_objective(noprop_model *model, bool backward, struct model_kernel *kernel) {
+  if (kernel->ready) return NOPROP_OK;
+  struct program program;
+  noprop_status status = program_train(model->network, &model->settings, &model->shape,
+                                       model->device->properties.shared_bytes, backward, &program);
+  return status == NOPROP_OK ? compile(model, &program, kernel) : status;
+}
+
+noprop_status model_need_train(noprop_model *model) { return need_objective(model, true, &model->train); }
+
+noprop_status model_need_loss(noprop_model *model) { return need_objective(model, false, &model->loss); }
+
+noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
+                                   struct model_kernel **kernel) {
+  *kernel = &model->integrate[method][drift][final_denoise];
+  if ((*kernel)->ready) return NOPROP_OK;
+  struct program program;
+  noprop_status status =
+      program_integrate(model->network, &model->settings, &model->shape, model->device->properties.shared_bytes, method,
+                        drift, final_denoise, &program);
+  return status == NOPROP_OK ? compile(model, &program, *kernel) : status;
+}
+
+train_arguments model_train_arguments(const noprop_model *model) {
+  return (train_arguments){
+      .parameters = DEVICE_POINTER(const float, model->parameters),
+      .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
+      .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
+      .target_scale = DEVICE_POINTER(const float, model->target_scale),
+      .target_shift = DEVICE_POINTER(const float, model->target_shift),
+      .frequencies = DEVICE_POINTER(const float, model->frequencies),
+      .state = DEVICE_POINTER(train_state, model->state),
+      .seed = model->settings.seed,
+  };
+}
+
+update_arguments model_update_arguments(const noprop_model *model) {
+  const struct settings *s = &model->settings;
+  return (update_arguments){
+      .parameters = DEVICE_POINTER(float, model->parameters),
+      .gradient = DEVICE_POINTER(float, model->gradient),
+      .moment1 = DEVICE_POINTER(float, model->moment1),
+      .moment2 = DEVICE_POINTER(float, model->moment2),
+      .average = DEVICE_POINTER(float, model->average),
+      .norm_partials = DEVICE_POINTER(float, model->norm_partials),
+      .state = DEVICE_POINTER(train_state, model->state),
+      .count = (unsigned)model->network->padded_floats,
+      .optimizer = s->optimizer.type,
+      .rate_schedule = s->optimizer.schedule,
+      .learning_rate = (float)s->optimizer.learning_rate,
+      .weight_decay = (float)s->optimizer.weight_decay,
+      .clip = (float)s->optimizer.clip,
+      .ema = (float)s->optimizer.ema,
+      .beta1 = (float)s->optimizer.beta1,
+      .beta2 = (float)s->optimizer.beta2,
+      .epsilon = (float)s->optimizer.epsilon,
+      .momentum = (float)s->optimizer.momentum,
+      .warmup_steps = (unsigned)s->optimizer.warmup_steps,
+      .nesterov = s->optimizer.nesterov,
+  };
+}
+
+/* ---- statistics ---- */
+
+noprop_status model_upload_statistics(noprop_model *model) {
+  const int widths[2] = {model->shape.condition_width, model->shape.target_width};
+  const int width = widths[0] > widths[1] ? widths[0] : widths[1];
+  const struct model_statistics *s = &model->statistics;
+  float *values = malloc((size_t)width * 2 * sizeof *values);
+  if (!values) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the statistics of the data");
+  const struct {
+    const float *mean, *std;
+    int width;
+    bool inverse; /* from the model's units back to the data's */
+    CUdeviceptr scale, shift;
+  } tables[] = {
+      {s->condition_mean, s->condition_std, widths[0], false, model->condition_scale, model->condition_shift},
+      {s->target_mean, s->target_std, widths[1], false, model->target_scale, model->target_shift},
+      {s->target_mean, s->target_std, widths[1], true, model->output_scale, model->output_shift},
+  };
+  noprop_status status = NOPROP_OK;
+  for (int table = 0; table < 3 && status == NOPROP_OK; ++table) {
+    const int n = tables[table].width;
+    if (n == 0) continue;
+    for (int i = 0; i < n; ++i) {
+      double mean = tables[table].mean ? tables[table].mean[i] : 0.0,
+             std = tables[table].std ? tables[table].std[i] : 1.0;
+      values[i] = (float)(tables[table].inverse ? std : 1.0 / std);
+      values[n + i] = (float)(tables[table].inverse ? mean : -mean / std);
+    }
+    status = device_upload(model->device, tables[table].scale, values, (size_t)n * sizeof *values);
+    if (status == NOPROP_OK)
+      status = device_upload(model->device, tables[table].shift, values + n, (size_t)n * sizeof *values);
+    if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  }
+  free(values);
+  return status;
+}
+
+static noprop_status check_statistics(const char *side, const float *mean, const float *std, int width) {
+  for (int i = 0; i < width; ++i) {
+    if (mean && !isfinite(mean[i]))
+      return status_set(NOPROP_INVALID_ARGUMENT, "the %s's mean %d is %g; it must be finite", side, i, (double)mean[i]);
+    if (std && !(isfinite(std[i]) && std[i] > 0.0f))
+      return status_set(NOPROP_INVALID_ARGUMENT, "the %s's standard deviation %d is %g; it must be finite and above 0",
+                        side, i, (double)std[i]);
+  }
+  return NOPROP_OK;
+}
+
+static void copy_statistics(float *to, const float *from, int width, float otherwise) {
+  for (int i = 0; to && i < width; ++i) to[i] = from ? from[i] : otherwise;
+}
+
+noprop_status noprop_model_set_statistics(noprop_model *model, const float *condition_mean, const float *condition_std,
+                                          const float *target_mean, const float *target_std) {
+  if (!model) return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_set_statistics: model must not be NULL");
+  struct model_statistics *s = &model->statistics;
+  const int condition = s->condition_mean ? model->shape.condition_width : 0;
+  const int target = s->target_mean ? model->shape.target_width : 0;
+  noprop_status status = check_statistics("condition", condition_mean, condition_std, condition);
+  if (status == NOPROP_OK) status = check_statistics("target", target_mean, target_std, target);
+  if (status != NOPROP_OK) return status;
+  copy_statistics(s->condition_mean, condition_mean, condition, 0.0f);
+  copy_statistics(s->condition_std, condition_std, condition, 1.0f);
+  copy_statistics(s->target_mean, target_mean, target, 0.0f);
+  copy_statistics(s->target_std, target_std, target, 1.0f);
+  return model_upload_statistics(model);
+}
+
+/* ---- parameters ---- */
+
+int noprop_model_parameter_count(const noprop_model *model) { return model ? model->network->parameter_count : 0; }
+
+long noprop_model_parameter_values(const noprop_model *model) { return model ? model->network->values : 0; }
+
+noprop_parameter noprop_model_parameter(const noprop_model *model, int index) {
+  noprop_parameter parameter = {0};
+  if (!model || index < 0 || index >= model->network->parameter_count) return parameter;
+  const struct parameter_entry *entry = &model->network->parameters[index];
+  parameter.name = entry->name;
+  parameter.offset = entry->offset;
+  /* A bias is a vector: its name's last part says so. */
+  const size_t length = strlen(entry->name);
+  const bool bias = length >= 4 && strcmp(entry->name + length - 4, "bias") == 0;
+  parameter.rank = bias ? 1 : 2;
+  parameter.shape[0] = bias ? entry->columns : entry->rows;
+  parameter.shape[1] = bias ? 1 : entry->columns;
+  return parameter;
+}
+
+noprop_status noprop_model_get_parameters(noprop_model *model, bool ema, float *values) {
+  if (!model || !values)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_get_parameters: model and values must not be NULL");
+  if (ema && !model->average)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "this model has no averaged parameters: it was made with optimizer.ema 0");
+  const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
+  float *padded = malloc(bytes);
+  if (!padded) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %ld parameters", model->network->values);
+  noprop_status status = device_download(model->device, padded, ema ? model->average : model->parameters, bytes);
+  if (status == NOPROP_OK) network_unpack(model->network, padded, values);
+  free(padded);
+  return status;
+}
+
+noprop_status noprop_model_set_parameters(noprop_model *model, const float *values) {
+  if (!model || !values)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_set_parameters: model and values must not be NULL");
+  const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
+  float *padded = malloc(bytes);
+  if (!padded) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %ld parameters", model->network->values);
+  network_pack(model->network, values, padded);
+  noprop_status status = device_upload(model->device, model->parameters, padded, bytes);
+  /* The average starts where the parameters start. */
+  if (status == NOPROP_OK && model->average) status = device_upload(model->device, model->average, padded, bytes);
+  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  free(padded);
+  return status;
+}
+
+/* ---- what a model says of itself ---- */
+
+uint64_t noprop_model_step(const noprop_model *model) {
+  if (!model) return 0;
+  return model->bad_step >= 0 ? (uint64_t)model->bad_step : model->submitted;
+}
+
+const noprop_config *noprop_model_config(const noprop_model *model) { return model ? model->config : NULL; }
+
+const noprop_model_shape *noprop_model_get_shape(const noprop_model *model) { return model ? &model->shape : NULL; }
+
+/* Text that grows. */
+struct text {
+  char *data;
+  size_t length, capacity;
+  bool failed;
+};
+
+__attribute__((format(printf, 2, 3))) static void text_add(struct text *text, const char *format, ...) {
+  char piece[512];
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(piece, sizeof piece, format, arguments);
+  va_end(arguments);
+  if (length < 0 || text->failed) return;
+  if ((size_t)length >= sizeof piece) length = (int)sizeof piece - 1;
+  if (text->length + (size_t)length + 1 > text->capacity) {
+    size_t capacity = 2 * text->capacity + (size_t)length + 512;
+    char *data = realloc(text->data, capacity);
+    if (!data) {
+      text->failed = true;
+      return;
+    }
+    text->data = data;
+    text->capacity = capacity;
+  }
+  memcpy(text->data + text->length, piece, (size_t)length + 1);
+  text->length += (size_t)length;
+}
+
+static void describe_input(struct text *text, const struct op_input *input) {
+  switch (input->kind) {
+    case INPUT_X:
+      text_add(text, "condition [%d]", input->width);
+      break;
+    case INPUT_Z:
+      text_add(text, "z [%d]", input->width);
+      break;
+    case INPUT_TIME:
+      text_add(text, "time [%d]", input->width);
+      break;
+    default:
+      text_add(text, "layer %d [%d]", input->op, input->width);
+      break;
+  }
+}
+
+noprop_status noprop_model_describe(noprop_model *model, char **result) {
+  if (!model || !result)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_describe: model and text must not be NULL");
+  *result = NULL;
+  const struct settings *s = &model->settings;
+  const struct network *network = model->network;
+  struct text text = {0};
+  text_add(&text, "%s on task %s: %s on the %s path, network %s with %ld parameters in %d arrays\n",
+           VARIANT_NAMES[s->variant].name, TASK_NAMES[s->task].name, PREDICTION_NAMES[s->prediction].name,
+           s->variant == VARIANT_FM ? "linear" : "VP", NETWORK_NAMES[s->network.type].name, network->values,
+           network->parameter_count);
+  for (int i = 0; i < network->op_count; ++i) {
+    const struct dense_op *op = &network->ops[i];
+    text_add(&text, "  layer %d: ", i);
+    for (int input = 0; input < op->input_count; ++input) {
+      if (input) text_add(&text, " + ");
+      describe_input(&text, &op->inputs[input]);
+    }
+    text_add(&text, " -> %d, %s%s", op->width, ACTIVATION_NAMES[op->activation].name, op->dropout ? ", dropout" : "");
+    if (op->residual >= 0) text_add(&text, ", added to layer %d", op->residual);
+    text_add(&text, "%s\n", op->x_branch ? " (once per row)" : "");
+  }
+  struct program program;
+  noprop_status status =
+      program_train(network, s, &model->shape, model->device->properties.shared_bytes, true, &program);
+  if (status != NOPROP_OK) {
+    free(text.data);
+    return status;
+  }
+  unsigned slots, tiles;
+  const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
+  program_slots(batch, &slots, &tiles);
+  text_add(&text, "training: tiles of %d rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
+           TILE_ROWS, program.tier, program.shared_bytes, program.workspace_floats);
+  program_destroy(&program);
+  text_add(&text, "  batch %u in %u gradient slots of %u tiles; %d launches per step; %s%s%s\n", batch, slots, tiles,
+           s->optimizer.clip > 0.0 ? 3 : 2, OPTIMIZER_NAMES[s->optimizer.type].name,
+           s->optimizer.clip > 0.0 ? ", gradient clipped" : "", s->optimizer.ema > 0.0 ? ", parameters averaged" : "");
+  text_add(&text, "device: %s\n", model->device->properties.name);
+  if (text.failed) {
+    free(text.data);
+    return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the model's description");
+  }
+  *result = text.data;
+  return NOPROP_OK;
+}

@@ -1,0 +1,242 @@
+/* Training: rows bound once, then optimizer steps as graphs of launches; metrics read when asked for.
+ *
+ * A step is two launches (train, reduce_update) or with clipping three (train, reduce_gradient, clip_update). All that
+ * changes from step to step lives in train_state on the device, so one recorded graph serves every step. */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model.h"
+#include "engine/program.h"
+#include "engine/status.h"
+
+enum { UPDATE_THREADS = 128 }; /* of kernels/update.cu */
+
+/* ---- one step ---- */
+
+noprop_status model_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update) {
+  noprop_device *device = model->device;
+  const unsigned blocks = model_update_blocks(model);
+  noprop_status status = device_launch(device, &model->train.kernel, train->slot_count, TILE_THREADS,
+                                       model->train.shared_bytes, train, sizeof *train);
+  if (status != NOPROP_OK) return status;
+  if (update->clip <= 0.0f)
+    return device_launch(device, &model->reduce_update, blocks, UPDATE_THREADS, 0, update, sizeof *update);
+  status = device_launch(device, &model->reduce_gradient, blocks, UPDATE_THREADS, 0, update, sizeof *update);
+  if (status != NOPROP_OK) return status;
+  return device_launch(device, &model->clip_update, blocks, UPDATE_THREADS, 0, update, sizeof *update);
+}
+
+static noprop_status record(noprop_model *model, int steps, struct graph **graph) {
+  noprop_status status = graph_begin(model->device);
+  if (status != NOPROP_OK) return status;
+  for (int i = 0; i < steps && status == NOPROP_OK; ++i)
+    status = model_launch_step(model, &model->binding.train, &model->binding.update);
+  noprop_status ended = graph_end(model->device, graph);
+  return status != NOPROP_OK ? status : ended;
+}
+
+/* ---- binding ---- */
+
+void model_unbind(noprop_model *model) {
+  struct model_binding *binding = &model->binding;
+  if (binding->one || binding->many || binding->stream) noprop_device_synchronize(model->device);
+  if (binding->one) graph_destroy(model->device, binding->one);
+  if (binding->many) graph_destroy(model->device, binding->many);
+  stream_destroy(model, binding->stream);
+  memset(binding, 0, sizeof *binding);
+  if (model->pool) pool_release(model->pool, model->binding_mark);
+}
+
+/* Steps of the whole training, for learning rates that decay. */
+static uint64_t total_steps(const struct settings *settings, unsigned steps_per_epoch) {
+  if (settings->train.steps > 0) return (uint64_t)settings->train.steps;
+  return (uint64_t)settings->train.epochs * steps_per_epoch;
+}
+
+static noprop_status allocate_slots(noprop_model *model) {
+  train_arguments *train = &model->binding.train;
+  CUdeviceptr slots, workspace = 0;
+  program_slots(train->batch, &train->slot_count, &train->tiles_per_slot);
+  train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
+  train->workspace_stride = model->train.workspace_floats;
+  noprop_status status =
+      pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
+  if (status == NOPROP_OK && train->workspace_stride > 0)
+    status =
+        pool_alloc(model->pool, train->slot_count * train->workspace_stride * sizeof(float), "activations", &workspace);
+  if (status != NOPROP_OK) return status;
+  train->slots = DEVICE_POINTER(float, slots);
+  train->workspace = DEVICE_POINTER(float, workspace);
+  model->binding.update.slots = train->slots;
+  model->binding.update.slot_stride = train->slot_stride;
+  model->binding.update.slot_count = train->slot_count;
+  return NOPROP_OK;
+}
+
+/* All rows into device memory. */
+static noprop_status make_resident(noprop_model *model, const struct model_rows *condition,
+                                   const struct model_rows *target) {
+  CUdeviceptr memory[2] = {0, 0};
+  const struct model_rows *sides[2] = {condition, target};
+  noprop_status status = NOPROP_OK;
+  for (int i = 0; i < 2 && status == NOPROP_OK; ++i)
+    if (sides[i]->values)
+      status = pool_alloc(model->pool, (size_t)sides[i]->rows * model_row_bytes(sides[i]),
+                          i ? "the training rows' targets" : "the training rows' conditions", &memory[i]);
+  for (int i = 0; i < 2 && status == NOPROP_OK; ++i)
+    if (sides[i]->values) status = model_rows_upload(model, sides[i], 0, sides[i]->rows, memory[i]);
+  model->binding.train.condition = DEVICE_POINTER(const void, memory[0]);
+  model->binding.train.target = DEVICE_POINTER(const void, memory[1]);
+  return status;
+}
+
+static bool streaming_wanted(void) {
+  const char *value = getenv("NOPROP_STREAM");
+  return value && strcmp(value, "1") == 0;
+}
+
+/* Resident rows and graphs, or a stream where they do not fit or where it is asked for. */
+static noprop_status place_rows(noprop_model *model, const struct model_rows *condition,
+                                const struct model_rows *target) {
+  struct model_binding *binding = &model->binding;
+  if (!streaming_wanted()) {
+    const size_t mark = pool_mark(model->pool);
+    noprop_status status = make_resident(model, condition, target);
+    if (status == NOPROP_OK) status = record(model, 1, &binding->one);
+    if (status == NOPROP_OK) status = record(model, MODEL_GRAPH_STEPS, &binding->many);
+    if (status != NOPROP_OUT_OF_MEMORY) return status;
+    pool_release(model->pool, mark);
+  }
+  binding->train.streamed = 1;
+  return stream_create(model, condition, target, &binding->stream);
+}
+
+noprop_status noprop_model_bind(noprop_model *model, const noprop_array *condition, const noprop_array *target,
+                                int batch) {
+  if (!model || !target)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_bind: model and target must not be NULL");
+  if (batch < 1)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_bind: batch is %d; at least 1 is needed", batch);
+  struct model_rows condition_rows, target_rows;
+  noprop_status status = model_rows_check(model, MODEL_TARGET, target, -1, &target_rows);
+  if (status == NOPROP_OK) status = model_rows_check(model, MODEL_CONDITION, condition, target->rows, &condition_rows);
+  if (status == NOPROP_OK) status = model_need_train(model);
+  if (status != NOPROP_OK) return status;
+
+  model_unbind(model);
+  struct model_binding *binding = &model->binding;
+  const struct settings *settings = &model->settings;
+  binding->rows = (unsigned)target_rows.rows;
+  binding->batch = (unsigned)batch < binding->rows ? (unsigned)batch : binding->rows;
+  binding->steps_per_epoch = (binding->rows + binding->batch - 1) / binding->batch;
+  binding->train = model_train_arguments(model);
+  binding->train.rows = binding->rows;
+  binding->train.batch = binding->batch;
+  binding->train.steps_per_epoch = binding->steps_per_epoch;
+  binding->train.dropout_epochs = settings->train.dropout_epochs < 0 ? ~0u : (unsigned)settings->train.dropout_epochs;
+  binding->update = model_update_arguments(model);
+  binding->update.rows_in_epoch = binding->rows;
+  binding->update.batch = binding->batch;
+  binding->update.steps_per_epoch = binding->steps_per_epoch;
+  const uint64_t steps = total_steps(settings, binding->steps_per_epoch);
+  binding->update.total_steps = steps < ~0u ? (unsigned)steps : ~0u;
+  status = allocate_slots(model);
+  if (status == NOPROP_OK) status = place_rows(model, &condition_rows, &target_rows);
+  if (status != NOPROP_OK) {
+    model_unbind(model);
+    return status;
+  }
+  binding->bound = true;
+  return NOPROP_OK;
+}
+
+/* ---- steps ---- */
+
+static noprop_status step_resident(noprop_model *model, long steps) {
+  struct model_binding *binding = &model->binding;
+  while (steps > 0) {
+    const bool many = steps >= MODEL_GRAPH_STEPS;
+    noprop_status status = graph_launch(model->device, many ? binding->many : binding->one);
+    if (status != NOPROP_OK) return status;
+    model->submitted += many ? MODEL_GRAPH_STEPS : 1;
+    steps -= many ? MODEL_GRAPH_STEPS : 1;
+  }
+  return NOPROP_OK;
+}
+
+static noprop_status step_streamed(noprop_model *model, long steps) {
+  struct model_binding *binding = &model->binding;
+  while (steps > 0) {
+    train_arguments train = binding->train;
+    long present;
+    noprop_status status = stream_prepare(model, binding->stream, model->submitted, &train, &present);
+    for (long i = 0; status == NOPROP_OK && i < present && steps > 0; ++i, --steps) {
+      status = model_launch_step(model, &train, &binding->update);
+      if (status == NOPROP_OK) ++model->submitted;
+    }
+    if (status == NOPROP_OK) status = stream_finish(model, binding->stream, model->submitted);
+    if (status != NOPROP_OK) return status;
+  }
+  return NOPROP_OK;
+}
+
+noprop_status noprop_model_train_step(noprop_model *model, long steps) {
+  if (!model) return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_train_step: model must not be NULL");
+  if (steps < 0)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_train_step: steps is %ld; it must not be negative", steps);
+  if (!model->binding.bound)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_model_train_step: no rows are bound; call noprop_model_bind first");
+  if (model->submitted + (uint64_t)steps >= VALIDATION_STEP)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_model_train_step: step %llu would be reached; a model takes at most %u",
+                      (unsigned long long)model->submitted + (unsigned long long)steps, VALIDATION_STEP - 1u);
+  return model->binding.stream ? step_streamed(model, steps) : step_resident(model, steps);
+}
+
+/* ---- metrics ---- */
+
+static const char *term_name(unsigned term) {
+  switch (term) {
+    case SLOT_FLOW:
+      return "flow";
+    case SLOT_RECON:
+      return "recon";
+    case SLOT_REG:
+      return "reg";
+    case SLOT_TERMS:
+      return "gradient";
+    default:
+      return "loss";
+  }
+}
+
+noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metrics *metrics) {
+  if (!model || !metrics)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_train_metrics: model and metrics must not be NULL");
+  train_state state;
+  noprop_status status = device_download(model->device, &state, model->state, sizeof state);
+  if (status == NOPROP_OK)
+    status = device_clear(model->device, model->state + offsetof(train_state, steps_summed),
+                          offsetof(train_state, gradient_norm) - offsetof(train_state, steps_summed));
+  if (status != NOPROP_OK) return status;
+  const double steps = state.steps_summed ? state.steps_summed : 1.0;
+  const bool bad = state.bad_step < state.completed;
+  memset(metrics, 0, sizeof *metrics);
+  metrics->loss = state.sums[SLOT_LOSS] / steps;
+  metrics->flow = state.sums[SLOT_FLOW] / steps;
+  metrics->recon = state.sums[SLOT_RECON] / steps;
+  metrics->reg = state.sums[SLOT_REG] / steps;
+  metrics->gradient_norm = state.gradient_norm;
+  metrics->learning_rate = state.learning_rate;
+  metrics->steps = (long)state.steps_summed;
+  metrics->rows = (long)state.rows_summed;
+  metrics->bad_step = bad ? (int64_t)state.bad_step : -1;
+  if (bad) snprintf(metrics->bad_term, sizeof metrics->bad_term, "%s", term_name(state.bad_term));
+  model->bad_step = metrics->bad_step;
+  metrics->step = noprop_model_step(model);
+  return NOPROP_OK;
+}
