@@ -1,0 +1,303 @@
+/* Activations, time embeddings, dense layers and the two networks. */
+#include "tests/reference/network.h"
+
+#include <stdexcept>
+
+namespace reference {
+
+using std::cos, std::exp, std::expm1, std::log1p, std::sin, std::tanh;
+
+/* ---- activations ---------------------------------------------------------------------------------------------------
+ */
+
+template <typename Real>
+static Real sigmoid(Real p) {
+  return 1.0 / (1.0 + exp(-p));
+}
+
+static constexpr double kSeluScale = 1.0507009873554804934193349852946;
+static constexpr double kSeluAlpha = 1.6732632423543772848170429916717;
+static const double kGelu = std::sqrt(2 / M_PI);
+
+template <typename Real>
+Real activate(const std::string &name, Real p) {
+  const bool positive = value_of(p) > 0;
+  if (name == "linear") return p;
+  if (name == "relu") return positive ? p : Real(0.0);
+  if (name == "leaky_relu") return positive ? p : 0.01 * p;
+  if (name == "gelu") return 0.5 * p * (1.0 + tanh(kGelu * (p + 0.044715 * p * p * p)));
+  if (name == "swish") return p * sigmoid(p);
+  if (name == "sigmoid") return sigmoid(p);
+  if (name == "tanh") return tanh(p);
+  if (name == "softplus") return positive ? p + log1p(exp(-p)) : log1p(exp(p));
+  if (name == "elu") return positive ? p : Real(expm1(p));
+  if (name == "selu") return positive ? kSeluScale * p : kSeluScale * kSeluAlpha * expm1(p);
+  throw std::invalid_argument("the reference does not know the activation " + name);
+}
+
+template <typename Real>
+Real activate_prime(const std::string &name, Real p) {
+  const bool positive = value_of(p) > 0;
+  if (name == "linear") return 1.0;
+  if (name == "relu") return positive ? 1.0 : 0.0;
+  if (name == "leaky_relu") return positive ? 1.0 : 0.01;
+  if (name == "gelu") {
+    const Real th = tanh(kGelu * (p + 0.044715 * p * p * p));
+    return 0.5 * (1.0 + th) + 0.5 * p * (1.0 - th * th) * (kGelu * (1.0 + 3 * 0.044715 * p * p));
+  }
+  if (name == "swish") return sigmoid(p) * (1.0 + p * sigmoid(-p));
+  if (name == "sigmoid") return sigmoid(p) * sigmoid(-p);
+  if (name == "tanh") return 1.0 - tanh(p) * tanh(p);
+  if (name == "softplus") return sigmoid(p);
+  if (name == "elu") return positive ? Real(1.0) : Real(exp(p));
+  if (name == "selu") return positive ? Real(kSeluScale) : kSeluScale * kSeluAlpha * exp(p);
+  throw std::invalid_argument("the reference does not know the activation " + name);
+}
+
+/* ---- time embedding ------------------------------------------------------------------------------------------------
+ */
+
+/* `count` numbers equally spaced from low to high; one number: low. */
+static double spaced(double low, double high, long k, long count) {
+  return count == 1 ? low : low + (high - low) * static_cast<double>(k) / static_cast<double>(count - 1);
+}
+
+/* Sine and cosine of 2 pi x: whole turns are taken off first, so that the error is that of x's fraction. */
+template <typename Real>
+static void turn(Real x, Real *sine, Real *cosine) {
+  const Real rest = x - std::floor(value_of(x));
+  *sine = sin(2 * M_PI * rest);
+  *cosine = cos(2 * M_PI * rest);
+}
+
+template <typename Real>
+Vector<Real> embed_time(const Settings &settings, Real t) {
+  const std::string &type = settings.network.time_type;
+  const long n = settings.network.time_size, half = n / 2;
+  Vector<Real> e;
+  if (n == 0) return e;
+  if (type == "constant") return Vector<Real>(static_cast<size_t>(n), 1.0);
+  if (type == "linear" || type == "simple") {
+    for (long j = 0; j < n; ++j) {
+      const Real ramp = t - static_cast<double>(j) / static_cast<double>(n);
+      if (settings.network.as_written)
+        e.insert(e.end(), static_cast<size_t>(n), ramp); /* unrectified, repeated: n * n wide */
+      else
+        e.push_back(value_of(ramp) > 0 ? ramp : Real(0.0));
+    }
+    return e;
+  }
+  Vector<Real> cosines;
+  for (long k = 0; k < half; ++k) {
+    const double i = static_cast<double>(k);
+    double turns; /* the angle is 2 pi turns t */
+    if (type == "harmonic")
+      turns = (i + 1) / 2;
+    else if (type == "sinusoidal")
+      turns = 0.25 * std::pow(10000, spaced(0, -1, k, half));
+    else if (type == "fourier" || type == "log_freq")
+      turns = std::pow(10, spaced(-1, 1, k, half));
+    else if (type == "cyclical_fourier")
+      turns = settings.network.as_written ? spaced(0, 2 * M_PI * static_cast<double>(half), k, half) : i;
+    else
+      throw std::invalid_argument("the reference does not know the time embedding " + type);
+    Real sine, cosine;
+    turn(t * turns, &sine, &cosine);
+    e.push_back(sine);
+    cosines.push_back(cosine);
+  }
+  e.insert(e.end(), cosines.begin(), cosines.end());
+  return e;
+}
+
+long time_width(const Settings &settings) { return static_cast<long>(embed_time(settings, 0.5).size()); }
+
+/* ---- networks ------------------------------------------------------------------------------------------------------
+ */
+
+const Array &Network::array(const std::string &name) const {
+  for (const Array &a : arrays)
+    if (a.name == name) return a;
+  throw std::invalid_argument("no parameter array " + name);
+}
+
+static size_t add_array(Network &network, const std::string &name, long rows, long columns, bool lecun) {
+  network.arrays.push_back({name, rows, columns, lecun, network.parameters});
+  network.parameters += rows * columns;
+  return network.arrays.size() - 1;
+}
+
+/* An op with one weight per source, named prefix + the source's name + ".weight", then an optional bias. */
+struct NamedSource {
+  Source::Kind kind;
+  long op, width;
+  std::string name;
+};
+static long add_op(Network &network, const std::vector<NamedSource> &sources, const std::string &bias, long width,
+                   bool lecun, Op op) {
+  op.width = width;
+  for (const NamedSource &s : sources)
+    op.sources.push_back({s.kind, s.op, s.width, add_array(network, s.name + ".weight", s.width, width, lecun)});
+  if (!bias.empty()) op.bias = static_cast<long>(add_array(network, bias + ".bias", 1, width, false));
+  network.ops.push_back(op);
+  return static_cast<long>(network.ops.size()) - 1;
+}
+
+Network make_network(const Settings &settings, long x_width, long latent, long output) {
+  Network n;
+  const std::vector<long> &hidden = settings.network.hidden;
+  const long layers = static_cast<long>(hidden.size()), time = time_width(settings);
+  const auto width = [&](long k) { return hidden[static_cast<size_t>(k)]; };
+  n.activation = settings.network.activation;
+  n.dropout = settings.network.dropout;
+  n.x = x_width, n.latent = latent, n.time = time;
+
+  Op plain, dropped, x_op;
+  dropped.dropout = true;
+  x_op.dropout = true, x_op.x_branch = true;
+
+  long xp = -1, xp_width = 0; /* the x-branch's last op */
+  for (long k = 0; x_width > 0 && k < layers; ++k) {
+    const std::string name = "x." + std::to_string(k);
+    const NamedSource in =
+        k == 0 ? NamedSource{Source::kX, -1, x_width, name} : NamedSource{Source::kOp, xp, xp_width, name};
+    xp = add_op(n, {in}, name, width(k), false, x_op);
+    xp_width = width(k);
+  }
+  /* Sources z, x-branch and time under one prefix; z from the input or from an op. */
+  const auto joined = [&](const NamedSource &first, const std::string &prefix) {
+    std::vector<NamedSource> sources = {first};
+    if (x_width > 0) sources.push_back({Source::kOp, xp, xp_width, prefix + ".x"});
+    if (time > 0) sources.push_back({Source::kTime, -1, time, prefix + ".t"});
+    return sources;
+  };
+  Op last;
+  last.activation = false;
+
+  if (settings.network.type == "mlp") {
+    Op squash;
+    squash.activation = settings.network.squash_activation;
+    long h = add_op(n, joined({Source::kZ, -1, latent, "squash.z"}, "squash"),
+                    settings.network.squash_activation ? "squash" : "", width(0), true, squash);
+    for (long k = 1; k < layers; ++k) {
+      const std::string name = "hidden." + std::to_string(k);
+      h = add_op(n, {{Source::kOp, h, width(k - 1), name}}, name, width(k), false, dropped);
+    }
+    add_op(n, {{Source::kOp, h, width(layers - 1), "output"}}, "output", output, false, last);
+  } else if (settings.network.type == "resnet") {
+    long h = add_op(n, joined({Source::kZ, -1, latent, "stem.z"}, "stem"), "stem", width(0), true, plain);
+    for (long k = 1; k < layers; ++k) {
+      const std::string block = "block." + std::to_string(k);
+      const long v =
+          add_op(n, joined({Source::kOp, h, width(0), block + ".in"}, block), block + ".in", width(k), false, dropped);
+      Op sum; /* h + v W2 + b2, activated for the next reader */
+      sum.residual = h;
+      h = add_op(n, {{Source::kOp, v, width(k), block + ".out"}}, block + ".out", width(0), false, sum);
+    }
+    add_op(n, {{Source::kOp, h, width(0), "output"}}, "output", output, false, last);
+  } else {
+    throw std::invalid_argument("the reference does not know the network " + settings.network.type);
+  }
+  return n;
+}
+
+/* ---- forward and backward ------------------------------------------------------------------------------------------
+ */
+
+template <typename Real>
+static const Vector<Real> &input(const Trace<Real> &trace, const Source &source) {
+  switch (source.kind) {
+    case Source::kX:
+      return trace.x;
+    case Source::kZ:
+      return trace.z;
+    case Source::kTime:
+      return trace.e;
+    default:
+      return trace.post[static_cast<size_t>(source.op)];
+  }
+}
+
+template <typename Real>
+Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
+                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout) {
+  Trace<Real> trace{x, z, e, {}, {}};
+  for (size_t o = 0; o < network.ops.size(); ++o) {
+    const Op &op = network.ops[o];
+    Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size());
+    for (size_t j = 0; j < pre.size(); ++j) {
+      Real sum = 0.0;
+      for (const Source &source : op.sources) {
+        const Vector<Real> &in = input(trace, source);
+        const Array &weight = network.arrays[source.weight];
+        for (size_t i = 0; i < in.size(); ++i)
+          sum += in[i] * parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j];
+      }
+      if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
+      if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
+      pre[j] = sum;
+      post[j] = op.activation ? activate(network.activation, sum) : sum;
+      if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
+    }
+    trace.pre.push_back(pre);
+    trace.post.push_back(post);
+  }
+  return trace;
+}
+
+template <typename Real>
+void backward(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
+              const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar, Vector<Real> *x_bar,
+              const Dropout &dropout) {
+  std::vector<Vector<Real>> post_bar, pre_bar; /* d/dpost, and what later ops' residuals add to d/dpre */
+  for (const Op &op : network.ops) {
+    post_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
+    pre_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
+  }
+  post_bar.back() = cotangent;
+  if (z_bar) z_bar->assign(trace.z.size(), 0.0);
+  if (x_bar) x_bar->assign(trace.x.size(), 0.0);
+
+  for (size_t o = network.ops.size(); o-- > 0;) {
+    const Op &op = network.ops[o];
+    Vector<Real> &bar = pre_bar[o];
+    for (size_t j = 0; j < bar.size(); ++j) {
+      Real b = post_bar[o][j];
+      if (op.dropout && dropout) b = dropout(static_cast<long>(o), static_cast<long>(j)) * b;
+      if (op.activation) b = b * activate_prime(network.activation, trace.pre[o][j]);
+      bar[j] += b;
+    }
+    for (const Source &source : op.sources) {
+      const Vector<Real> &in = input(trace, source);
+      const size_t offset = static_cast<size_t>(network.arrays[source.weight].offset);
+      Vector<Real> *in_bar = source.kind == Source::kOp  ? &post_bar[static_cast<size_t>(source.op)]
+                             : source.kind == Source::kZ ? z_bar
+                             : source.kind == Source::kX ? x_bar
+                                                         : nullptr;
+      for (size_t i = 0; i < in.size(); ++i)
+        for (size_t j = 0; j < bar.size(); ++j) {
+          gradient[offset + i * bar.size() + j] += in[i] * bar[j];
+          if (in_bar) (*in_bar)[i] += bar[j] * parameters[offset + i * bar.size() + j];
+        }
+    }
+    for (size_t j = 0; j < bar.size(); ++j) {
+      if (op.bias >= 0)
+        gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j] += bar[j];
+      if (op.residual >= 0) pre_bar[static_cast<size_t>(op.residual)][j] += bar[j];
+    }
+  }
+}
+
+#define INSTANTIATE(Real)                                                                                         \
+  template Real activate(const std::string &, Real);                                                              \
+  template Real activate_prime(const std::string &, Real);                                                        \
+  template Vector<Real> embed_time(const Settings &, Real);                                                       \
+  template Trace<Real> forward(const Network &, const Vector<Real> &, const Vector<Real> &, const Vector<Real> &, \
+                               const Vector<Real> &, const Dropout &);                                            \
+  template void backward(const Network &, const Vector<Real> &, const Trace<Real> &, const Vector<Real> &,        \
+                         Vector<Real> &, Vector<Real> *, Vector<Real> *, const Dropout &);
+INSTANTIATE(double)
+INSTANTIATE(Tracked)
+#undef INSTANTIATE
+
+}  // namespace reference

@@ -1,0 +1,94 @@
+/* The networks mlp and resnet, op by op, one row at a time, with reverse-mode gradients (survey 5.1, 5.6, 6.1).
+ *
+ * A network is a list of dense operations: pre = sum of inputs times weights + bias + residual, post =
+ * dropout(activation(pre)). A weight is [in][out]. Parameters live in one flat array, in the order of `arrays`. */
+#ifndef TESTS_REFERENCE_NETWORK_H
+#define TESTS_REFERENCE_NETWORK_H
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/reference/settings.h"
+#include "tests/reference/tracked.h"
+
+namespace reference {
+
+template <typename Real>
+using Vector = std::vector<Real>;
+
+/* Activation and its derivative by name (survey 5.6). */
+template <typename Real>
+Real activate(const std::string &name, Real p);
+template <typename Real>
+Real activate_prime(const std::string &name, Real p);
+
+/* e(t); width time_width(). */
+template <typename Real>
+Vector<Real> embed_time(const Settings &settings, Real t);
+long time_width(const Settings &settings);
+
+struct Array {
+  std::string name;   /* "x.0.weight" */
+  long rows, columns; /* bias: 1 row */
+  bool lecun;         /* initial distribution: variance 1/fan_in, else 2/(fan_in + fan_out) */
+  long offset;        /* in the flat array */
+  long size() const { return rows * columns; }
+};
+
+struct Source {
+  enum Kind { kX, kZ, kTime, kOp } kind;
+  long op; /* of kOp: whose post */
+  long width;
+  size_t weight; /* array */
+};
+
+struct Op {
+  std::vector<Source> sources;
+  long width = 0;
+  long bias = -1;     /* array, or none */
+  long residual = -1; /* op whose pre is added, or none */
+  bool activation = true, dropout = false, x_branch = false;
+};
+
+struct Network {
+  std::string activation;
+  double dropout = 0;
+  long x = 0, latent = 0, time = 0; /* widths; 0: absent */
+  std::vector<Array> arrays;
+  std::vector<Op> ops;
+  long parameters = 0;
+  const Array &array(const std::string &name) const;
+};
+
+/* latent: width of z; output: width of the result (usually the same). */
+Network make_network(const Settings &settings, long x_width, long latent, long output);
+inline Network make_network(const Settings &settings, long x_width, long latent) {
+  return make_network(settings, x_width, latent, latent);
+}
+
+/* Factor on feature `feature` of op `op`'s activation: 0 or 1/(1-p); empty: no dropout. */
+using Dropout = std::function<double(long op, long feature)>;
+
+/* What the forward pass leaves behind for the backward pass. */
+template <typename Real>
+struct Trace {
+  Vector<Real> x, z, e;
+  std::vector<Vector<Real>> pre, post;
+  const Vector<Real> &output() const { return post.back(); }
+};
+
+template <typename Real>
+Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
+                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout = {});
+
+/* Adds d/dparameters of cotangent . output to `gradient` [parameters]; d/dz and d/dx overwrite z_bar and x_bar unless
+ * null. */
+template <typename Real>
+void backward(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
+              const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar = nullptr,
+              Vector<Real> *x_bar = nullptr, const Dropout &dropout = {});
+
+}  // namespace reference
+
+#endif

@@ -1,0 +1,222 @@
+/* Activations, embeddings and networks: derivatives by central differences, forms by hand. */
+#include "tests/reference/network.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace {
+
+using namespace reference;
+
+Vector<double> random_vector(size_t n, unsigned seed, double scale = 1) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0, scale);
+  Vector<double> v(n);
+  for (double &x : v) x = normal(generator);
+  return v;
+}
+
+class EveryActivation : public testing::TestWithParam<const char *> {};
+INSTANTIATE_TEST_SUITE_P(Names, EveryActivation,
+                         testing::Values("linear", "relu", "leaky_relu", "gelu", "swish", "sigmoid", "tanh", "softplus",
+                                         "elu", "selu"));
+
+/* Central differences, h = 1e-6: error about h^2 + 1e-16/h. No point sits on a kink. */
+TEST_P(EveryActivation, DerivativeMatchesDifferences) {
+  for (double p = -6.03; p < 6; p += 0.37) {
+    const double h = 1e-6;
+    const double slope = (activate(GetParam(), p + h) - activate(GetParam(), p - h)) / (2 * h);
+    EXPECT_NEAR(activate_prime(GetParam(), p), slope, 1e-8);
+  }
+}
+
+TEST(Activation, HasItsKnownValues) {
+  EXPECT_NEAR(activate("swish", 1.0), 0.731058578630005, 1e-14);
+  EXPECT_NEAR(activate("gelu", 1.0), 0.841191990608306, 1e-13); /* tanh form; the erf form is 0.8413 */
+  EXPECT_NEAR(activate("softplus", 0.0), std::log(2), 1e-15);
+  EXPECT_NEAR(activate("selu", -1.0), -1.1113307378125625, 1e-13);
+  EXPECT_NEAR(activate("elu", -1.0), std::exp(-1) - 1, 1e-15);
+  EXPECT_DOUBLE_EQ(activate("leaky_relu", -2.0), -0.02);
+}
+
+Settings embedding(const std::string &type, long size, bool as_written = false) {
+  Settings settings;
+  settings.network.time_type = type;
+  settings.network.time_size = size;
+  settings.network.as_written = as_written;
+  return settings;
+}
+
+/* Survey 6.1, seven digits. */
+TEST(TimeEmbedding, MeetsTheSurveysNumbers) {
+  const double sinusoidal[] = {.7071068, .0364469, .0016921, .0000785, .7071068, .9993356, .9999986, 1};
+  const double fourier[] = {.1873813, .7674915, -.7952508, 0, .9822873, .6410591, -.6062807, 1};
+  const auto a = embed_time(embedding("sinusoidal", 8), 0.5), b = embed_time(embedding("fourier", 8), 0.3);
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_NEAR(a[i], sinusoidal[i], 6e-8);
+    EXPECT_NEAR(b[i], fourier[i], 6e-8);
+  }
+}
+
+TEST(TimeEmbedding, HarmonicIsSinesThenCosinesOfPiKT) {
+  const auto e = embed_time(embedding("harmonic", 6), 0.3);
+  for (int k = 1; k <= 3; ++k) {
+    EXPECT_NEAR(e[static_cast<size_t>(k - 1)], std::sin(M_PI * k * 0.3), 1e-14);
+    EXPECT_NEAR(e[static_cast<size_t>(k + 2)], std::cos(M_PI * k * 0.3), 1e-14);
+  }
+}
+
+TEST(TimeEmbedding, RightFormsArePeriodicAndRectified) {
+  const auto zero = embed_time(embedding("cyclical_fourier", 8), 0.0),
+             one = embed_time(embedding("cyclical_fourier", 8), 1.0);
+  for (size_t i = 0; i < zero.size(); ++i) EXPECT_NEAR(zero[i], one[i], 1e-14);
+  const auto ramp = embed_time(embedding("linear", 4), 0.6);
+  const double expected[] = {.6, .35, .1, 0};
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(ramp[i], expected[i], 1e-15);
+  EXPECT_EQ(embed_time(embedding("constant", 3), 0.6), Vector<double>(3, 1.0));
+  EXPECT_EQ(time_width(embedding("linear", 3, true)), 9);
+  EXPECT_EQ(time_width(embedding("harmonic", 0)), 0);
+}
+
+/* mathematics.md section 8. */
+TEST(Network, HasThePublishedParameterCounts) {
+  Settings settings;
+  settings.network.squash_activation = false;
+  settings.network.hidden.assign(6, 32);
+  settings.network.time_size = 32;
+  EXPECT_EQ(make_network(settings, 2, 2).parameters, 12834);
+  EXPECT_EQ(make_network(settings, 0, 2).parameters, 6434);
+  settings.network.time_size = 64;
+  EXPECT_EQ(make_network(settings, 2, 2).parameters, 13858);
+}
+
+struct Case {
+  std::string type, activation;
+  std::vector<long> hidden;
+  long x, latent, time;
+  bool squash;
+};
+
+Settings settings_of(const Case &c) {
+  Settings settings;
+  settings.network.type = c.type;
+  settings.network.activation = c.activation;
+  settings.network.hidden = c.hidden;
+  settings.network.time_size = c.time;
+  settings.network.squash_activation = c.squash;
+  return settings;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> result;
+  for (const char *type : {"mlp", "resnet"}) {
+    for (const char *activation : {"swish", "gelu", "tanh", "softplus", "elu", "sigmoid", "selu", "linear"})
+      result.push_back({type, activation, {5, 4}, 3, 2, 4, true});
+    for (const std::vector<long> &hidden : {std::vector<long>{3}, {3, 5, 4}, {6, 2, 3, 4}})
+      for (long x : {0L, 2L})
+        for (long time : {0L, 4L}) result.push_back({type, "swish", hidden, x, 3, time, true});
+    result.push_back({type, "swish", {5, 4, 3}, 3, 2, 4, false});
+  }
+  return result;
+}
+
+/* d(cotangent . output)/d(parameters, z, x) by central differences in double, h = 1e-5: truncation h^2 times third
+ * derivatives (about 1e-9 here), rounding 1e-16/h = 1e-11. With and without dropout. */
+TEST(Network, GradientsMatchDifferences) {
+  unsigned seed = 0;
+  for (const Case &c : cases())
+    for (bool drop : {false, true}) {
+      const Settings settings = settings_of(c);
+      const Network network = make_network(settings, c.x, c.latent);
+      Vector<double> parameters = random_vector(static_cast<size_t>(network.parameters), ++seed, 0.5);
+      Vector<double> z = random_vector(static_cast<size_t>(c.latent), ++seed),
+                     x = random_vector(static_cast<size_t>(c.x), ++seed);
+      const Vector<double> cotangent = random_vector(z.size(), ++seed), e = embed_time(settings, 0.37);
+      Dropout dropout;
+      if (drop) dropout = [](long op, long feature) { return (op * 7 + feature * 3) % 4 == 0 ? 0.0 : 4.0 / 3; };
+
+      const auto value = [&] {
+        const auto out = forward(network, parameters, z, x, e, dropout).output();
+        double sum = 0;
+        for (size_t i = 0; i < out.size(); ++i) sum += out[i] * cotangent[i];
+        return sum;
+      };
+      Vector<double> gradient(parameters.size(), 0.0), z_bar, x_bar;
+      backward<double>(network, parameters, forward(network, parameters, z, x, e, dropout), cotangent, gradient, &z_bar,
+                       &x_bar, dropout);
+      const auto check = [&](Vector<double> &at, const Vector<double> &derivative, const char *what) {
+        for (size_t i = 0; i < at.size(); ++i) {
+          const double h = 1e-5, keep = at[i];
+          at[i] = keep + h;
+          const double up = value();
+          at[i] = keep - h;
+          const double down = value();
+          at[i] = keep;
+          ASSERT_NEAR(derivative[i], (up - down) / (2 * h), 2e-8 * (1 + std::fabs(derivative[i])))
+              << c.type << ' ' << c.activation << ' ' << what << ' ' << i;
+        }
+      };
+      check(parameters, gradient, "parameter");
+      check(z, z_bar, "z");
+      check(x, x_bar, "x");
+    }
+}
+
+/* The resnet written out once more, straight from its definition. */
+TEST(Network, ResnetIsItsDefinition) {
+  const Case c{"resnet", "tanh", {4, 3, 5}, 2, 2, 6, true};
+  const Settings settings = settings_of(c);
+  const Network network = make_network(settings, c.x, c.latent);
+  const Vector<double> p = random_vector(static_cast<size_t>(network.parameters), 5, 0.6), z = random_vector(2, 6),
+                       x = random_vector(2, 7), e = embed_time(settings, 0.8);
+  const auto times = [&](const Vector<double> &in, const std::string &name) {
+    const Array &w = network.array(name + ".weight");
+    EXPECT_EQ(w.rows, static_cast<long>(in.size())) << name;
+    Vector<double> out(static_cast<size_t>(w.columns), 0.0);
+    for (size_t i = 0; i < in.size(); ++i)
+      for (size_t j = 0; j < out.size(); ++j) out[j] += in[i] * p[static_cast<size_t>(w.offset) + i * out.size() + j];
+    return out;
+  };
+  const auto bias = [&](const std::string &name) {
+    const Array &b = network.array(name + ".bias");
+    return Vector<double>(p.begin() + b.offset, p.begin() + b.offset + b.columns);
+  };
+  const auto sum = [](Vector<double> a, const Vector<double> &b) {
+    EXPECT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+    return a;
+  };
+  const auto act = [](Vector<double> a) {
+    for (double &v : a) v = std::tanh(v);
+    return a;
+  };
+  Vector<double> xp = x;
+  for (int k = 0; k < 3; ++k) {
+    const std::string name = "x." + std::to_string(k);
+    xp = act(sum(times(xp, name), bias(name)));
+  }
+  Vector<double> h = sum(sum(times(z, "stem.z"), times(xp, "stem.x")), sum(times(e, "stem.t"), bias("stem")));
+  for (int k = 1; k < 3; ++k) {
+    const std::string block = "block." + std::to_string(k);
+    const Vector<double> u = act(h);
+    const Vector<double> v = act(
+        sum(sum(times(u, block + ".in"), times(xp, block + ".x")), sum(times(e, block + ".t"), bias(block + ".in"))));
+    h = sum(h, sum(times(v, block + ".out"), bias(block + ".out")));
+  }
+  const Vector<double> expected = sum(times(act(h), "output"), bias("output"));
+  const auto got = forward(network, p, z, x, e).output();
+  for (size_t i = 0; i < 2; ++i) EXPECT_NEAR(got[i], expected[i], 1e-13);
+}
+
+TEST(Network, DropoutMultipliesWhatFollowsTheActivation) {
+  const Case c{"mlp", "swish", {4, 4}, 0, 2, 0, true};
+  const Network network = make_network(settings_of(c), 0, 2);
+  const Vector<double> p = random_vector(static_cast<size_t>(network.parameters), 8), z = random_vector(2, 9);
+  const auto with = forward<double>(network, p, z, {}, {}, [](long, long) { return 0.0; });
+  const Array &bias = network.array("output.bias");
+  for (size_t i = 0; i < 2; ++i) EXPECT_DOUBLE_EQ(with.output()[i], p[static_cast<size_t>(bias.offset) + i]);
+  EXPECT_FALSE(network.ops[0].dropout) << "the squash is not dropped";
+}
+
+}  // namespace

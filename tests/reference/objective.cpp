@@ -1,0 +1,216 @@
+/* Flow, reconstruction and regularisation terms of a batch. */
+#include "tests/reference/objective.h"
+
+#include <stdexcept>
+
+namespace reference {
+
+using std::exp, std::log;
+
+template <typename Real>
+Vector<Real> one_hot(long label, long classes, double off_value) {
+  Vector<Real> z(static_cast<size_t>(classes), off_value);
+  z[static_cast<size_t>(label)] = 1.0;
+  return z;
+}
+
+/* softmax and -log softmax, shifted by the largest logit. */
+template <typename Real>
+static Vector<Real> softmax(const Vector<Real> &logits, Vector<Real> *minus_log) {
+  double top = value_of(logits[0]);
+  for (const Real &l : logits) top = std::max(top, value_of(l));
+  Vector<Real> p;
+  Real sum = 0.0;
+  for (const Real &l : logits) {
+    p.push_back(exp(l - top));
+    sum += p.back();
+  }
+  if (minus_log) minus_log->clear();
+  for (size_t i = 0; i < p.size(); ++i) {
+    p[i] /= sum;
+    if (minus_log) minus_log->push_back(log(sum) - (logits[i] - top));
+  }
+  return p;
+}
+
+static bool by_logits(const Settings &settings) { return settings.loss.error == "cross_entropy"; }
+
+/* With cross_entropy the network's output is turned into the target first; `kind` receives what the result is. */
+template <typename Real>
+static Vector<Real> decoded(const Settings &settings, const Vector<Real> &output, std::string *kind) {
+  *kind = by_logits(settings) ? "target" : settings.predicted();
+  if (!by_logits(settings)) return output;
+  Vector<Real> p = softmax<Real>(output, nullptr);
+  for (Real &v : p) v = settings.off_value + (1 - settings.off_value) * v;
+  return p;
+}
+
+template <typename Real>
+static Vector<Real> combine(const Combination<Real> &c, const Vector<Real> &z, const Vector<Real> &p) {
+  Vector<Real> out;
+  for (size_t i = 0; i < z.size(); ++i) out.push_back(c.state * z[i] + c.prediction * p[i]);
+  return out;
+}
+
+template <typename Real>
+Vector<Real> predicted_target(const Settings &settings, const Path<Real> &path, const Vector<Real> &z,
+                              const Vector<Real> &output) {
+  std::string kind;
+  const Vector<Real> p = decoded(settings, output, &kind);
+  return combine(convert(path, kind, "target"), z, p);
+}
+
+template <typename Real>
+Vector<Real> predicted_drift(const Settings &settings, const Path<Real> &path, const std::string &drift,
+                             const Vector<Real> &z, const Vector<Real> &output) {
+  std::string kind;
+  const Vector<Real> p = decoded(settings, output, &kind);
+  return combine(convert(path, kind, drift == "ode" ? "velocity" : drift), z, p);
+}
+
+/* Weights of all draws and rows, normalised over all of them. */
+template <typename Real>
+static std::vector<Vector<Real>> weights(const Settings &settings, const std::vector<std::vector<Path<Real>>> &paths) {
+  std::vector<Vector<Real>> w;
+  Real sum = 0.0;
+  double count = 0;
+  for (const auto &draw : paths) {
+    w.emplace_back();
+    for (const Path<Real> &path : draw) {
+      w.back().push_back(weight_at(settings, path));
+      sum += w.back().back();
+      ++count;
+    }
+  }
+  for (auto &draw : w)
+    for (Real &v : draw) {
+      if (settings.loss.normalize == "batch") v /= sum / count + 1e-8;
+      if (settings.loss.normalize == "analytic") v /= weight_mean(settings);
+    }
+  return w;
+}
+
+template <typename Real>
+static Real term_weight(const Settings &settings, const std::string &name, const Path<Real> &path, const Real &weight) {
+  if (name == "none") return 1.0;
+  if (name == "same") return weight;
+  if (name == "snr_prime") return snr_prime_at(settings, path);
+  throw std::invalid_argument("the reference does not know the term weighting " + name);
+}
+
+template <typename Real>
+Loss<Real> batch_loss(const Settings &settings, const Network &network, const Vector<Real> &parameters,
+                      const Batch<Real> &batch) {
+  const size_t rows = batch.z1.size(), draws = batch.t.size(), d = batch.z1[0].size();
+  const double share = 1.0 / static_cast<double>(rows * draws);
+  Loss<Real> loss;
+  loss.gradient.assign(static_cast<size_t>(network.parameters), 0.0);
+  loss.row_total.assign(rows, 0.0);
+
+  std::vector<std::vector<Path<Real>>> paths(draws);
+  for (size_t k = 0; k < draws; ++k)
+    for (size_t i = 0; i < rows; ++i) paths[k].push_back(path_at(settings, batch.t[k][i]));
+  const std::vector<Vector<Real>> all_weights = weights(settings, paths);
+  loss.weight = all_weights[0];
+
+  for (size_t k = 0; k < draws; ++k) {
+    const Vector<Real> &w = all_weights[k];
+    for (size_t i = 0; i < rows; ++i) {
+      const Path<Real> &path = paths[k][i];
+      const Vector<Real> &z1 = batch.z1[i], &noise = batch.noise[k][i];
+      Vector<Real> z;
+      for (size_t j = 0; j < d; ++j) z.push_back(path.a * z1[j] + path.b * noise[j]);
+      const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout{};
+      const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
+      const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, batch.t[k][i]), dropout);
+      const Vector<Real> &output = trace.output();
+
+      std::string kind;
+      const Vector<Real> p = decoded(settings, output, &kind); /* predicted quantity `kind` */
+      Real flow = 0.0, recon = 0.0, reg = 0.0;
+      Vector<Real> p_bar(d, 0.0), output_bar(d, 0.0);
+      const double dims = static_cast<double>(d);
+
+      if (by_logits(settings)) {
+        Vector<Real> minus_log;
+        const Vector<Real> q = softmax(output, &minus_log);
+        const size_t label = static_cast<size_t>(batch.label[i]);
+        flow = w[i] * minus_log[label];
+        for (size_t j = 0; j < d; ++j) output_bar[j] = w[i] * (j == label ? q[j] - 1.0 : q[j]);
+      } else {
+        for (size_t j = 0; j < d; ++j) {
+          Real truth;
+          if (kind == "target")
+            truth = z1[j];
+          else if (kind == "noise")
+            truth = noise[j];
+          else if (settings.linear_path())
+            truth = z1[j] - noise[j];
+          else
+            truth = path.la * path.a * z1[j] + path.lb * path.b * noise[j];
+          const Real error = p[j] - truth;
+          flow += w[i] * error * error / dims;
+          p_bar[j] += 2.0 * w[i] * error / dims;
+        }
+      }
+
+      const Combination<Real> target = convert(path, kind, "target");
+      const Vector<Real> z1_hat = combine(target, z, p);
+      if (settings.loss.recon_type == "mse") {
+        const Real wr = term_weight(settings, settings.loss.recon_weighting, path, w[i]);
+        for (size_t j = 0; j < d; ++j) {
+          const Real error = z1_hat[j] - z1[j];
+          recon += wr * error * error / dims;
+          p_bar[j] += settings.loss.recon_weight * wr * 2.0 * error * target.prediction / dims;
+        }
+      }
+
+      const Combination<Real> drift =
+          convert(path, kind, settings.loss.reg_drift == "ode" ? "velocity" : settings.loss.reg_drift);
+      const Vector<Real> velocity = combine(drift, z, p);
+      const Real wg = term_weight(settings, settings.loss.reg_weighting, path, w[i]);
+      for (size_t j = 0; j < d; ++j) {
+        reg += wg * velocity[j] * velocity[j] / dims;
+        p_bar[j] += settings.loss.reg * wg * 2.0 * velocity[j] * drift.prediction / dims;
+      }
+
+      if (by_logits(settings)) { /* through target = off + (1 - off) softmax(logits) */
+        const Vector<Real> q = softmax<Real>(output, nullptr);
+        Real dot = 0.0;
+        for (size_t j = 0; j < d; ++j) dot += p_bar[j] * q[j];
+        for (size_t j = 0; j < d; ++j) output_bar[j] += (1 - settings.off_value) * q[j] * (p_bar[j] - dot);
+      } else {
+        output_bar = p_bar;
+      }
+
+      const Real total = flow + settings.loss.recon_weight * recon + settings.loss.reg * reg;
+      loss.flow += share * flow;
+      loss.recon += share * recon;
+      loss.reg += share * reg;
+      loss.total += share * total;
+      loss.row_total[i] += total / static_cast<double>(draws);
+      for (Real &v : output_bar) v = v * share;
+      backward<Real>(network, parameters, trace, output_bar, loss.gradient, nullptr, nullptr, dropout);
+      if (k == 0) {
+        loss.prediction.push_back(output);
+        loss.z.push_back(z);
+        loss.velocity.push_back(velocity);
+        loss.target.push_back(z1_hat);
+      }
+    }
+  }
+  return loss;
+}
+
+#define INSTANTIATE(Real)                                                                                       \
+  template Vector<Real> one_hot(long, long, double);                                                            \
+  template Loss<Real> batch_loss(const Settings &, const Network &, const Vector<Real> &, const Batch<Real> &); \
+  template Vector<Real> predicted_target(const Settings &, const Path<Real> &, const Vector<Real> &,            \
+                                         const Vector<Real> &);                                                 \
+  template Vector<Real> predicted_drift(const Settings &, const Path<Real> &, const std::string &,              \
+                                        const Vector<Real> &, const Vector<Real> &);
+INSTANTIATE(double)
+INSTANTIATE(Tracked)
+#undef INSTANTIATE
+
+}  // namespace reference

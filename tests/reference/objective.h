@@ -1,0 +1,53 @@
+/* The loss of a batch and its gradient with respect to the network's parameters (mathematics.md section 2). */
+#ifndef TESTS_REFERENCE_OBJECTIVE_H
+#define TESTS_REFERENCE_OBJECTIVE_H
+
+#include "tests/reference/network.h"
+#include "tests/reference/schedule.h"
+
+namespace reference {
+
+/* Which dropout factors row `row` of draw `number` has; empty: no dropout. */
+using BatchDropout = std::function<Dropout(long row, long number)>;
+
+/* A batch: everything given, nothing drawn. t and noise hold one entry per draw, then per row. */
+template <typename Real>
+struct Batch {
+  std::vector<Vector<Real>> z1;                 /* [rows][d] */
+  std::vector<long> label;                      /* [rows], for cross_entropy */
+  std::vector<Vector<Real>> x;                  /* [rows][C], or empty */
+  std::vector<Vector<Real>> t;                  /* [draws][rows] */
+  std::vector<std::vector<Vector<Real>>> noise; /* [draws][rows][d] */
+  BatchDropout dropout;
+};
+
+template <typename Real>
+struct Loss {
+  Real total = 0.0, flow = 0.0, recon = 0.0, reg = 0.0; /* means over rows and draws */
+  Vector<Real> row_total;                               /* [rows], mean over draws */
+  std::vector<Vector<Real>> prediction, z;              /* [rows][d], of draw 0 */
+  std::vector<Vector<Real>> velocity, target;           /* [rows][d], of draw 0: the regularised drift and z1hat */
+  Vector<Real> weight;                                  /* [rows], of draw 0: w after normalisation */
+  Vector<Real> gradient;                                /* [parameters] */
+};
+
+template <typename Real>
+Loss<Real> batch_loss(const Settings &settings, const Network &network, const Vector<Real> &parameters,
+                      const Batch<Real> &batch);
+
+/* A label as a clean latent: 1 at the label, off_value elsewhere. */
+template <typename Real>
+Vector<Real> one_hot(long label, long classes, double off_value);
+
+/* The drift that "ode" and "ou_mean" name, and the predicted target, from a network's output. With cross_entropy the
+ * output holds logits. */
+template <typename Real>
+Vector<Real> predicted_target(const Settings &settings, const Path<Real> &path, const Vector<Real> &z,
+                              const Vector<Real> &output);
+template <typename Real>
+Vector<Real> predicted_drift(const Settings &settings, const Path<Real> &path, const std::string &drift,
+                             const Vector<Real> &z, const Vector<Real> &output);
+
+}  // namespace reference
+
+#endif

@@ -1,0 +1,208 @@
+/* The loss of a batch: gradients by central differences for every network and objective, and what must not matter. */
+#include "tests/reference/objective.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/reference/random.h"
+
+namespace {
+
+using namespace reference;
+
+struct Model {
+  Settings settings;
+  Network network;
+  Vector<double> parameters;
+  Batch<double> batch;
+};
+
+/* Five rows of three classes (or three real targets), times spread over (0.05, 0.95), two draws where asked. */
+Model make_model(const Keys &keys, unsigned seed = 1) {
+  Model m;
+  m.settings = settings_from(keys);
+  m.network = make_network(m.settings, 2, 3);
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal;
+  for (long i = 0; i < m.network.parameters; ++i) m.parameters.push_back(0.5 * normal(generator));
+  const size_t rows = 5, draws = static_cast<size_t>(m.settings.loss.draws);
+  for (size_t i = 0; i < rows; ++i) {
+    m.batch.label.push_back(static_cast<long>(i % 3));
+    if (m.settings.task == "classify")
+      m.batch.z1.push_back(one_hot<double>(m.batch.label.back(), 3, m.settings.off_value));
+    else
+      m.batch.z1.push_back({normal(generator), normal(generator), normal(generator)});
+    m.batch.x.push_back({normal(generator), normal(generator)});
+  }
+  for (size_t k = 0; k < draws; ++k) {
+    m.batch.t.emplace_back();
+    m.batch.noise.emplace_back();
+    for (size_t i = 0; i < rows; ++i) {
+      m.batch.t[k].push_back(0.05 + 0.9 * (static_cast<double>(i) + 0.4 * static_cast<double>(k)) / rows);
+      m.batch.noise[k].push_back({normal(generator), normal(generator), normal(generator)});
+    }
+  }
+  return m;
+}
+
+Loss<double> loss_of(const Model &m) { return batch_loss(m.settings, m.network, m.parameters, m.batch); }
+
+/* Central differences of the total with h = 1e-5; the loss is of order scale, so rounding is scale 1e-16/h. */
+void check_gradient(Model m, const std::string &what) {
+  const Loss<double> loss = loss_of(m);
+  for (size_t i = 0; i < m.parameters.size(); ++i) {
+    const double h = 1e-5, keep = m.parameters[i];
+    m.parameters[i] = keep + h;
+    const double up = loss_of(m).total;
+    m.parameters[i] = keep - h;
+    const double down = loss_of(m).total;
+    m.parameters[i] = keep;
+    const double scale = std::fabs(loss.gradient[i]) + std::fabs(loss.total) + 1;
+    ASSERT_NEAR(loss.gradient[i], (up - down) / (2 * h), 3e-8 * scale) << what << ", parameter " << i;
+  }
+}
+
+TEST(Objective, GradientsMatchDifferencesForEveryCombination) {
+  for (const char *type : {"mlp", "resnet"})
+    for (const char *variant : {"fm", "df", "ct"})
+      for (const char *prediction : {"velocity", "noise", "target"})
+        for (const char *weight : {"uniform", "elbo", "t", "drift", "vp_velocity"})
+          for (const char *drift : {"ode", "ou_mean"}) {
+            if (std::string(variant) == "fm" && std::string(drift) == "ou_mean") continue; /* a VP drift */
+            const bool other = (weight[0] + prediction[0]) % 2 != 0; /* the term weightings take turns */
+            const Keys keys = {{"variant", variant},         {"prediction", prediction},
+                               {"task", "regress"},          {"network.type", type},
+                               {"network.hidden", "[4, 3]"}, {"network.time_embedding.size", "4"},
+                               {"loss.weight", weight},      {"loss.normalize", other ? "batch" : "none"},
+                               {"loss.recon.weight", "0.3"}, {"loss.recon.weighting", other ? "same" : "snr_prime"},
+                               {"loss.reg", "0.07"},         {"loss.reg_weighting", other ? "none" : "same"},
+                               {"loss.reg_drift", drift}};
+            check_gradient(make_model(keys), std::string(type) + ' ' + variant + ' ' + prediction + ' ' + weight);
+          }
+}
+
+TEST(Objective, GradientsMatchDifferencesWithCrossEntropy) {
+  for (const char *off : {"0", "-1"})
+    for (const char *drift : {"ode", "ou_mean"}) {
+      const Keys keys = {{"loss.error", "cross_entropy"},
+                         {"latent.off_value", off},
+                         {"network.hidden", "[4, 3]"},
+                         {"network.time_embedding.size", "4"},
+                         {"loss.weight", "elbo"},
+                         {"loss.recon.weight", "0.3"},
+                         {"loss.reg", "0.07"},
+                         {"loss.reg_drift", drift},
+                         {"loss.draws", "2"}};
+      check_gradient(make_model(keys), std::string("off ") + off);
+    }
+}
+
+TEST(Objective, GradientsMatchDifferencesWithDropoutAndDraws) {
+  Model m = make_model({{"network.hidden", "[8, 8]"},
+                        {"network.dropout", "0.25"},
+                        {"network.time_embedding.size", "4"},
+                        {"loss.draws", "3"},
+                        {"loss.normalize", "batch"},
+                        {"loss.weight", "elbo"}});
+  const Network network = m.network;
+  m.batch.dropout = [network](long row, long number) -> Dropout {
+    return [network, row, number](long op, long feature) {
+      const Op &layer = network.ops[static_cast<size_t>(op)];
+      const auto mask = keep_mask(3, static_cast<uint32_t>(row), 0, static_cast<uint32_t>(op),
+                                  layer.x_branch ? 0 : static_cast<uint32_t>(number), layer.width, 0.25);
+      return mask[static_cast<size_t>(feature)] ? keep_scale(0.25) : 0.0;
+    };
+  };
+  check_gradient(m, "dropout");
+}
+
+/* Numbers worked out by hand: no hidden structure, the network returns its output bias. */
+TEST(Objective, TermsAreTheirDefinitions) {
+  Model m = make_model({{"variant", "ct"},
+                        {"task", "regress"},
+                        {"loss.weight", "elbo"},
+                        {"loss.recon.weight", "0.5"},
+                        {"loss.recon.weighting", "snr_prime"},
+                        {"loss.reg", "0.25"},
+                        {"schedule.type", "linear"}});
+  std::fill(m.parameters.begin(), m.parameters.end(), 0.0);
+  const Array &bias = m.network.array("output.bias");
+  const double out[] = {0.5, -1, 2};
+  for (size_t j = 0; j < 3; ++j) m.parameters[static_cast<size_t>(bias.offset) + j] = out[j];
+  double flow = 0, reg = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    const double t = m.batch.t[0][i], ab = 0.001 + 0.998 * t, g = 0.998 / (ab * (1 - ab)), w = g * ab / (1 - ab);
+    for (size_t j = 0; j < 3; ++j) {
+      const double z1 = m.batch.z1[i][j], z = std::sqrt(ab) * z1 + std::sqrt(1 - ab) * m.batch.noise[0][i][j];
+      const double field = 0.5 * g * (std::sqrt(ab) * out[j] - ab * z);
+      flow += w * (out[j] - z1) * (out[j] - z1) / 15;
+      reg += field * field / 15;
+    }
+  }
+  const auto loss = loss_of(m);
+  EXPECT_NEAR(loss.flow, flow, 1e-12 * flow);
+  EXPECT_NEAR(loss.recon, flow, 1e-12 * flow) << "ct predicts the target: the same error with the same weight";
+  EXPECT_NEAR(loss.reg, reg, 1e-12 * reg);
+  EXPECT_NEAR(loss.total, flow + 0.5 * flow + 0.25 * reg, 1e-12 * loss.total);
+}
+
+TEST(Objective, CrossEntropyIsMinusLogProbabilityOfTheLabel) {
+  Model m = make_model({{"loss.error", "cross_entropy"}});
+  std::fill(m.parameters.begin(), m.parameters.end(), 0.0);
+  const auto loss = loss_of(m);
+  EXPECT_NEAR(loss.flow, std::log(3), 1e-14);
+  for (double v : loss.target[0]) EXPECT_NEAR(v, 1 / 3.0, 1e-14);
+}
+
+/* A network that knows the answer has no error, whatever it predicts: the linear layers are set by hand so that the
+ * output is the exact prediction for a batch whose clean latent and noise coincide (z1 = e gives z = (a + b) z1). */
+TEST(Objective, ExactPredictionHasNoLoss) {
+  for (const char *variant : {"fm", "ct"})
+    for (const char *prediction : {"velocity", "noise", "target"}) {
+      Model m = make_model({{"variant", variant},
+                            {"prediction", prediction},
+                            {"task", "regress"},
+                            {"network.activation", "linear"},
+                            {"network.hidden", "[3]"},
+                            {"network.time_embedding.size", "0"},
+                            {"network.squash_activation", "false"},
+                            {"loss.recon.weight", "1"}});
+      for (double &t : m.batch.t[0]) t = 0.3; /* one time, so that a fixed linear map is exact */
+      for (size_t i = 0; i < 5; ++i) m.batch.noise[0][i] = m.batch.z1[i];
+      const auto p = path_at(m.settings, 0.3);
+      const double velocity = p.la * p.a + p.lb * p.b;
+      const double factor = (std::string(prediction) == "velocity" ? velocity : 1) / (p.a + p.b);
+      std::fill(m.parameters.begin(), m.parameters.end(), 0.0);
+      for (long j = 0; j < 3; ++j) {
+        m.parameters[static_cast<size_t>(m.network.array("squash.z.weight").offset + 4 * j)] = factor;
+        m.parameters[static_cast<size_t>(m.network.array("output.weight").offset + 4 * j)] = 1;
+      }
+      const auto loss = loss_of(m);
+      EXPECT_NEAR(loss.flow, 0, 1e-26) << variant << prediction;
+      EXPECT_NEAR(loss.recon, 0, 1e-26) << variant << prediction;
+      for (size_t i = 0; i < 5; ++i)
+        for (size_t j = 0; j < 3; ++j) {
+          EXPECT_NEAR(loss.target[i][j], m.batch.z1[i][j], 1e-12);
+          EXPECT_NEAR(loss.velocity[i][j], velocity * m.batch.z1[i][j], 1e-12);
+        }
+    }
+}
+
+TEST(Objective, BatchNormalisedWeightsHaveMeanOne) {
+  Model m = make_model({{"loss.weight", "elbo"}, {"loss.normalize", "batch"}});
+  const auto loss = loss_of(m);
+  double mean = 0;
+  for (double w : loss.weight) mean += w / 5;
+  EXPECT_NEAR(mean, 1, 1e-7);
+}
+
+TEST(Objective, BatchLossIsTheMeanOfItsRows) {
+  Model m = make_model({{"loss.draws", "2"}, {"loss.recon.weight", "0.2"}});
+  const auto loss = loss_of(m);
+  double mean = 0;
+  for (double v : loss.row_total) mean += v / 5;
+  EXPECT_NEAR(mean, loss.total, 1e-14 * loss.total);
+}
+
+}  // namespace

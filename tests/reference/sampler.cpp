@@ -1,0 +1,140 @@
+/* Time grids and steps. */
+#include "tests/reference/sampler.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace reference {
+
+using std::log;
+
+/* z + h k */
+template <typename Real>
+static Vector<Real> moved(Vector<Real> z, Real h, const Vector<Real> &k) {
+  for (size_t i = 0; i < z.size(); ++i) z[i] += h * k[i];
+  return z;
+}
+
+template <typename Real>
+Vector<Real> runge_kutta_step(const std::string &method, const Field<Real> &field, const Vector<Real> &z, Real t,
+                              Real h) {
+  const Vector<Real> &z0 = z;
+  if (method == "euler") return moved(z, h, field(z, t));
+  if (method == "midpoint_time") return moved(z, h, field(z, t + 0.5 * h));
+  if (method == "midpoint") return moved(z0, h, field(moved(z, 0.5 * h, field(z, t)), t + 0.5 * h));
+  if (method == "heun") {
+    const Vector<Real> k1 = field(z, t), k2 = field(moved(z, h, k1), t + h);
+    return moved(moved(z0, 0.5 * h, k1), 0.5 * h, k2);
+  }
+  if (method == "rk4") {
+    const Vector<Real> k1 = field(z, t), k2 = field(moved(z, 0.5 * h, k1), t + 0.5 * h),
+                       k3 = field(moved(z, 0.5 * h, k2), t + 0.5 * h), k4 = field(moved(z, h, k3), t + h);
+    Vector<Real> sum;
+    for (size_t i = 0; i < z.size(); ++i) sum.push_back(k1[i] + 2.0 * k2[i] + 2.0 * k3[i] + k4[i]);
+    return moved(z0, h / 6.0, sum);
+  }
+  throw std::invalid_argument("the reference does not know the method " + method);
+}
+
+/* t kept inside [t_eps, 1 - t_eps]. */
+template <typename Real>
+static Real clamped(const Settings &settings, Real t) {
+  const double low = settings.loss.t_eps;
+  if (value_of(t) < low) return low;
+  if (value_of(t) > 1 - low) return 1 - low;
+  return t;
+}
+
+template <typename Real>
+Vector<Real> time_grid(const Settings &settings, const Solve &solve) {
+  const int n = solve.steps;
+  Vector<Real> times;
+  for (int i = 0; i <= n; ++i) {
+    if (solve.grid == "user") {
+      times.push_back(solve.times[static_cast<size_t>(i)]);
+    } else if (solve.grid == "t" || i == 0 || i == n) {
+      times.push_back(static_cast<double>(i) / n);
+    } else { /* gamma equally spaced; gamma increases in t, so bisection finds the time */
+      const double first = settings.linear_path() ? settings.loss.t_eps : 0;
+      const double from = gamma_at(settings, first), to = gamma_at(settings, 1 - first);
+      const double wanted = from + (to - from) * i / n;
+      double low = first, high = 1 - first;
+      for (int k = 0; k < 200; ++k) {
+        const double middle = 0.5 * (low + high);
+        (gamma_at(settings, middle) < wanted ? low : high) = middle;
+      }
+      times.push_back(0.5 * (low + high));
+    }
+  }
+  /* Times reach the kernel as float32. */
+  for (Real &t : times) t = static_cast<double>(static_cast<float>(value_of(t)));
+  return times;
+}
+
+/* lambda = ln(a/b) where the network was evaluated. */
+template <typename Real>
+static Real half_log_snr(const Settings &settings, Real t) {
+  return 0.5 * gamma_at(settings, clamped(settings, t));
+}
+
+template <typename Real>
+std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<Real> &output, const Solve &solve,
+                                          const Vector<Real> &start) {
+  const Field<Real> target = [&](const Vector<Real> &z, Real t) {
+    const Real c = clamped(settings, t);
+    return predicted_target(settings, path_at(settings, c), z, output(z, c));
+  };
+  const Field<Real> drift = [&](const Vector<Real> &z, Real t) {
+    const Real c = clamped(settings, t);
+    return predicted_drift(settings, path_at(settings, c), solve.drift, z, output(z, c));
+  };
+  const Vector<Real> times = time_grid<Real>(settings, solve);
+  std::vector<Vector<Real>> states = {start};
+  Vector<Real> last_target;
+  for (size_t i = 0; i + 1 < times.size(); ++i) {
+    const Real t = times[i], next = times[i + 1];
+    const Vector<Real> z = states.back();
+    if (solve.method != "exponential" && solve.method != "dpm2m") {
+      states.push_back(runge_kutta_step(solve.method, drift, z, t, next - t));
+      continue;
+    }
+    Vector<Real> data = target(z, t);
+    const Vector<Real> this_target = data;
+    if (solve.method == "dpm2m" && i > 0) {
+      const Real h = half_log_snr(settings, next) - half_log_snr(settings, t);
+      const Real before = half_log_snr(settings, t) - half_log_snr(settings, times[i - 1]);
+      data = moved(data, h / (2.0 * before), this_target);
+      data = moved(data, -(h / (2.0 * before)), last_target);
+    }
+    const Path<Real> here = path_at(settings, t), there = path_at(settings, next);
+    const Real ratio = there.b / here.b, gain = there.a - here.a * ratio;
+    Vector<Real> moved_state;
+    for (size_t j = 0; j < z.size(); ++j) moved_state.push_back(ratio * z[j] + gain * data[j]);
+    states.push_back(moved_state);
+    last_target = this_target;
+  }
+  if (solve.final_denoise) states.back() = target(states.back(), 1.0);
+  return states;
+}
+
+template <typename Real>
+std::vector<Vector<Real>> integrate(const Settings &settings, const Network &network, const Vector<Real> &parameters,
+                                    const Solve &solve, const Vector<Real> &start, const Vector<Real> &x) {
+  const Field<Real> output = [&](const Vector<Real> &z, Real t) {
+    return forward(network, parameters, z, x, embed_time(settings, t)).output();
+  };
+  return integrate_field(settings, output, solve, start);
+}
+
+#define INSTANTIATE(Real)                                                                                              \
+  template Vector<Real> runge_kutta_step(const std::string &, const Field<Real> &, const Vector<Real> &, Real, Real);  \
+  template Vector<Real> time_grid(const Settings &, const Solve &);                                                    \
+  template std::vector<Vector<Real>> integrate(const Settings &, const Network &, const Vector<Real> &, const Solve &, \
+                                               const Vector<Real> &, const Vector<Real> &);                            \
+  template std::vector<Vector<Real>> integrate_field(const Settings &, const Field<Real> &, const Solve &,             \
+                                                     const Vector<Real> &);
+INSTANTIATE(double)
+INSTANTIATE(Tracked)
+#undef INSTANTIATE
+
+}  // namespace reference

@@ -1,0 +1,217 @@
+/* Schedules, paths, conversions and weights against closed forms and tabulated values. */
+#include "tests/reference/schedule.h"
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using namespace reference;
+
+Settings with(const Keys &keys) { return settings_from(keys); }
+
+/* The survey's table 4.3, four digits; SNR' to four digits as well. */
+TEST(Schedule, MeetsTheTabulatedValues) {
+  struct Row {
+    Keys keys;
+    double alpha_bar[5], gamma_prime[5], snr_prime[5];
+  };
+  const Row rows[] = {
+      {{{"schedule.type", "linear"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.01, .255, .5, .745, .99},
+       {98.99, 5.159, 3.92, 5.159, 98.99},
+       {.9999, 1.766, 3.92, 15.07, 9800}},
+      {{{"schedule.type", "cosine"}},
+       {.001, .1531, .5062, .8558, .999},
+       {38.89, 8.655, 6.234, 8.871, 0},
+       {.0389, 1.565, 6.391, 52.62, 0}},
+      {{{"schedule.type", "sigmoid"}},
+       {.00669, .0759, .5, .9241, .9933},
+       {10, 10, 10, 10, 10},
+       {.0674, .8208, 10, 121.8, 1484}},
+  };
+  for (const Row &row : rows) {
+    Settings settings = with(row.keys);
+    settings.schedule.renormalise = false;
+    for (int i = 0; i < 5; ++i) {
+      const auto v = schedule_at(settings, 0.25 * i);
+      EXPECT_NEAR(v.alpha_bar, row.alpha_bar[i], 6e-4 * row.alpha_bar[i] + 1e-9) << settings.schedule.type << i;
+      EXPECT_NEAR(v.gamma_prime, row.gamma_prime[i], 6e-4 * row.gamma_prime[i] + 1e-9) << settings.schedule.type << i;
+      EXPECT_NEAR(v.snr_prime, row.snr_prime[i], 1e-3 * row.snr_prime[i] + 1e-9) << settings.schedule.type << i;
+    }
+  }
+}
+
+/* Survey 4.1: the clipped alpha_bar with the derivative of the unclipped one. */
+TEST(Schedule, ClippedCosineKeepsTheUnclippedDerivative) {
+  Settings settings;
+  settings.schedule.renormalise = false;
+  const auto v = schedule_at(settings, 0.0);
+  const double angle = 0.008 / 1.008 * M_PI / 2, prime = std::sin(2 * angle) * M_PI / (2 * 1.008);
+  EXPECT_DOUBLE_EQ(v.alpha_bar, 0.001);
+  EXPECT_NEAR(v.gamma_prime, prime / (0.001 * 0.999), 1e-10);
+}
+
+class EverySchedule : public testing::TestWithParam<const char *> {
+ protected:
+  Settings settings() const { return with({{"schedule.type", GetParam()}}); }
+};
+INSTANTIATE_TEST_SUITE_P(Types, EverySchedule, testing::Values("linear", "cosine", "sigmoid", "logistic"));
+
+TEST_P(EverySchedule, MeetsItsBoundsExactly) {
+  const auto first = schedule_at(settings(), 0.0), last = schedule_at(settings(), 1.0);
+  EXPECT_NEAR(first.alpha_bar, 0.001, 1e-15);
+  EXPECT_NEAR(last.one_minus_alpha_bar, 0.001, 1e-15);
+}
+
+/* Central differences with h = 1e-5: truncation h^2/6 times the third derivative, rounding 1e-16/h. */
+TEST_P(EverySchedule, GammaPrimeIsTheDerivativeOfGamma) {
+  for (double t = 0.02; t < 0.99; t += 0.07) {
+    const double h = 1e-5;
+    const auto here = schedule_at(settings(), t), up = schedule_at(settings(), t + h),
+               down = schedule_at(settings(), t - h);
+    EXPECT_NEAR(here.gamma_prime, (up.gamma - down.gamma) / (2 * h), 1e-6 * here.gamma_prime);
+    EXPECT_NEAR(here.alpha_bar_prime, (up.alpha_bar - down.alpha_bar) / (2 * h), 1e-6 * here.alpha_bar_prime + 1e-9);
+    EXPECT_NEAR(here.snr_prime, (up.snr - down.snr) / (2 * h), 1e-6 * here.snr_prime);
+    EXPECT_NEAR(here.alpha_bar + here.one_minus_alpha_bar, 1, 1e-15);
+    EXPECT_NEAR(1 / (1 + std::exp(-here.gamma)), here.alpha_bar, 1e-14);
+    EXPECT_GT(here.gamma_prime, 0);
+  }
+}
+
+Settings path_settings(const std::string &variant, const std::string &prediction, const std::string &schedule) {
+  return with({{"variant", variant}, {"prediction", prediction}, {"schedule.type", schedule}});
+}
+
+/* a and b have logarithmic derivatives la and lb. */
+TEST(Path, LogarithmicDerivativesMatchDifferences) {
+  for (const char *variant : {"fm", "ct"}) {
+    const Settings settings = path_settings(variant, "auto", "cosine");
+    for (double t = 0.05; t < 0.97; t += 0.1) {
+      const double h = 1e-5;
+      const auto here = path_at(settings, t), up = path_at(settings, t + h), down = path_at(settings, t - h);
+      EXPECT_NEAR(here.la, std::log(up.a / down.a) / (2 * h), 1e-6 * std::fabs(here.la));
+      EXPECT_NEAR(here.lb, std::log(up.b / down.b) / (2 * h), 1e-6 * std::fabs(here.lb));
+      EXPECT_NEAR(here.r, here.la - here.lb, 1e-12 * here.r);
+    }
+  }
+}
+
+/* On a point of the path every kind of prediction, if exact, says the same about every quantity. */
+TEST(Path, AllPredictionsAgreeUnderAnExactTarget) {
+  for (const char *variant : {"fm", "ct"}) {
+    const Settings settings = path_settings(variant, "auto", "sigmoid");
+    for (double t = 0.05; t < 0.97; t += 0.1) {
+      const auto p = path_at(settings, t);
+      const double z1 = 0.7, e = -1.3, z = p.a * z1 + p.b * e, u = p.la * p.a * z1 + p.lb * p.b * e;
+      for (const auto &[kind, value] : {std::pair<std::string, double>{"velocity", u}, {"noise", e}, {"target", z1}}) {
+        const auto says = [&](const std::string &to) {
+          const auto c = convert(p, kind, to);
+          return c.state * z + c.prediction * value;
+        };
+        EXPECT_NEAR(says("velocity"), u, 1e-11 * (1 + std::fabs(u))) << kind;
+        EXPECT_NEAR(says("noise"), e, 1e-11) << kind;
+        EXPECT_NEAR(says("target"), z1, 1e-11) << kind;
+      }
+    }
+  }
+}
+
+TEST(Path, ConversionsRoundTrip) {
+  const char *kinds[] = {"velocity", "noise", "target"};
+  for (const char *variant : {"fm", "df"}) {
+    const auto p = path_at(path_settings(variant, "auto", "linear"), 0.3);
+    for (const char *from : kinds)
+      for (const char *to : kinds) {
+        const auto there = convert(p, from, to), back = convert(p, to, from);
+        EXPECT_NEAR(back.state + back.prediction * there.state, 0, 1e-12);
+        EXPECT_NEAR(back.prediction * there.prediction, 1, 1e-12);
+      }
+  }
+}
+
+/* Survey 1.1: the two forms of the drift M are the same, and both keep z = sqrt(alpha_bar) z1 on course. */
+TEST(Path, OuMeanIsTheSdeDriftWithoutNoise) {
+  const Settings settings = path_settings("ct", "auto", "cosine");
+  for (double t : {0.1, 0.5, 0.9}) {
+    const auto p = path_at(settings, t);
+    const auto &s = p.schedule;
+    const auto from_target = convert(p, "target", "ou_mean"), from_noise = convert(p, "noise", "ou_mean");
+    EXPECT_NEAR(from_target.state, -s.gamma_prime * 0.5 * (1 + s.alpha_bar), 1e-12 * s.gamma_prime);
+    EXPECT_NEAR(from_target.prediction, s.gamma_prime * std::sqrt(s.alpha_bar), 1e-12 * s.gamma_prime);
+    EXPECT_NEAR(from_noise.state, s.gamma_prime * 0.5 * s.one_minus_alpha_bar, 1e-11 * s.gamma_prime);
+    EXPECT_NEAR(from_noise.prediction, -s.gamma_prime * std::sqrt(s.one_minus_alpha_bar), 1e-11 * s.gamma_prime);
+    const double z1 = 1.7, z = std::sqrt(s.alpha_bar) * z1;
+    const double prime = 0.5 * s.alpha_bar_prime / std::sqrt(s.alpha_bar) * z1;
+    EXPECT_NEAR(from_target.state * z + from_target.prediction * z1, prime, 1e-11 * std::fabs(prime));
+  }
+}
+
+/* Survey 1.3: elbo weights make w error^2 the same number whatever is predicted. */
+TEST(Weight, ElboGivesTheSameBoundForEveryPrediction) {
+  for (const char *variant : {"fm", "ct"})
+    for (double t : {0.05, 0.4, 0.8}) {
+      const double z = 0.3, off = 0.21; /* the estimate of z1 is off by this */
+      std::vector<double> bounds;
+      for (const char *kind : {"velocity", "noise", "target"}) {
+        Settings settings = path_settings(variant, kind, "cosine");
+        settings.loss.weight = "elbo";
+        const auto p = path_at(settings, t);
+        const auto c = convert(p, "target", kind);
+        const double error = (c.state * z + c.prediction * off) - c.state * z;
+        bounds.push_back(weight_at(settings, p) * error * error);
+      }
+      EXPECT_NEAR(bounds[0], bounds[2], 1e-11 * bounds[2]);
+      EXPECT_NEAR(bounds[1], bounds[2], 1e-11 * bounds[2]);
+    }
+}
+
+/* The compatibility weights as survey 2.10 and the discrepancy register state them. */
+TEST(Weight, CompatibilityFormsAreTheRegistersForms) {
+  Settings settings = path_settings("df", "auto", "linear");
+  const auto p = path_at(settings, 0.3);
+  const double ab = p.schedule.alpha_bar, g = p.schedule.gamma_prime;
+  settings.loss.weight = "t";
+  EXPECT_DOUBLE_EQ(weight_at(settings, p), 0.3);
+  settings.loss.weight = "drift";
+  EXPECT_NEAR(weight_at(settings, p), 1 / ((1 - ab) * g), 1e-13);
+  EXPECT_NEAR(weight_at(settings, p), ab / p.schedule.alpha_bar_prime, 1e-13);
+  settings.loss.weight = "vp_velocity";
+  EXPECT_NEAR(weight_at(settings, p), 1 / ((1 - ab) * ab * g), 1e-12);
+}
+
+/* Simpson's rule in the logit of t (all weights blow up at the ends). */
+TEST(Weight, AnalyticMeanIsTheIntegral) {
+  for (const char *variant : {"fm", "df"})
+    for (const char *kind : {"velocity", "noise", "target"})
+      for (const char *weight : {"uniform", "t", "elbo"}) {
+        Settings settings = path_settings(variant, kind, "cosine");
+        settings.loss.weight = weight;
+        if (std::string(weight) == "elbo" && std::string(variant) == "df" && std::string(kind) == "velocity") {
+          EXPECT_THROW(weight_mean(settings), std::invalid_argument);
+          continue;
+        }
+        const double low = settings.loss.t_eps, edge = std::log((1 - low) / low);
+        const int n = 20000;
+        double sum = 0;
+        for (int i = 0; i <= n; ++i) {
+          const double s = -edge + 2 * edge * i / n, t = 1 / (1 + std::exp(-s));
+          const double value = weight_at(settings, path_at(settings, t)) * t * (1 - t);
+          sum += value * (i == 0 || i == n ? 1 : i % 2 ? 4 : 2);
+        }
+        const double mean = sum * (2 * edge / n) / 3 / (1 - 2 * low);
+        EXPECT_NEAR(weight_mean(settings) / mean, 1, 1e-7) << variant << ' ' << kind << ' ' << weight;
+      }
+}
+
+/* Survey 1.3: E[SNR'] of alpha_bar .01 to .99 is 98.99. */
+TEST(Weight, MeanOfSnrPrimeDependsOnEndPointsOnly) {
+  for (const char *type : {"linear", "cosine", "sigmoid"}) {
+    Settings settings = path_settings("ct", "target", type);
+    settings.loss.weight = "elbo";
+    settings.loss.t_eps = 0;
+    settings.schedule.low = 0.01, settings.schedule.high = 0.99;
+    EXPECT_NEAR(weight_mean(settings), 98.9899, 1e-4);
+  }
+}
+
+}  // namespace

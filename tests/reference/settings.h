@@ -1,0 +1,59 @@
+/* What a model of the reference computes, by the same keys and names as the engine's configuration, so that one list of
+ * key and value pairs describes a case to both. Only the mathematics; defaults as the design states them. */
+#ifndef TESTS_REFERENCE_SETTINGS_H
+#define TESTS_REFERENCE_SETTINGS_H
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace reference {
+
+struct Settings {
+  std::string variant = "ct", task = "classify", prediction = "auto";
+  uint64_t seed = 0;
+  struct {
+    std::string type = "cosine";
+    double low = 0.001, high = 0.999; /* alpha_bar at t = 0 and t = 1 */
+    double s = 0.008, k = 10, t_mid = 0.5;
+    bool renormalise = true;
+  } schedule;
+  double off_value = 0;
+  struct {
+    std::string weight = "uniform", normalize = "none", t_sampling = "low_discrepancy", error = "squared";
+    int draws = 1;
+    std::string recon_type = "mse", recon_weighting = "none", reg_weighting = "none", reg_drift = "ode";
+    double recon_weight = 0, reg = 0, t_eps = 1e-3;
+  } loss;
+  struct {
+    std::string type = "mlp", activation = "swish";
+    std::vector<long> hidden = {64, 64, 64};
+    double dropout = 0;
+    bool squash_activation = true;
+    std::string time_type = "harmonic";
+    long time_size = 16; /* 0: no time */
+    bool as_written = false;
+  } network;
+  struct {
+    std::string type = "adamw", schedule = "constant";
+    double learning_rate = 1e-3, weight_decay = 1e-4, clip = 1, ema = 0;
+    double beta1 = .9, beta2 = .999, epsilon = 1e-8, momentum = 0;
+    bool nesterov = false;
+    int64_t warmup_steps = 0;
+  } optimizer;
+
+  bool linear_path() const { return variant == "fm"; }
+  /* "velocity", "noise" or "target": auto goes by variant. */
+  std::string predicted() const;
+
+  /* Sets the member that the engine's configuration calls `key`; throws std::invalid_argument for an unknown one. */
+  void set(const std::string &key, const std::string &value);
+};
+
+using Keys = std::vector<std::pair<std::string, std::string>>;
+Settings settings_from(const Keys &keys);
+
+}  // namespace reference
+
+#endif

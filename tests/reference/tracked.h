@@ -1,0 +1,91 @@
+/* Arithmetic that carries its own rounding-error estimate, so that tolerances for float kernels are derived, not
+ * guessed.
+ *
+ * A Tracked number is a double together with the variance that float32 arithmetic would have added to it so far.
+ * Every operation adds eps^2 * result^2 (eps = 2^-24, half the spacing of float32: the largest relative error of one
+ * rounding) and propagates what it was given to first order, rounding errors taken as independent. This is the
+ * probabilistic rounding-error analysis of Higham & Mary (SIAM J. Sci. Comput. 41, 2019): errors of n operations grow
+ * like sqrt(n), not n. The reference runs on either double or Tracked; tests accept a few standard deviations. */
+#ifndef TESTS_REFERENCE_TRACKED_H
+#define TESTS_REFERENCE_TRACKED_H
+
+#include <cmath>
+
+namespace reference {
+
+/* Unit roundoff of float32. */
+constexpr double kEpsilon = 1.0 / 16777216.0;
+/* Largest error of CUDA's elementary functions in units of kEpsilon (2 ulp = 4 half-ulps: "CUDA C++ Programming Guide",
+ * mathematical functions; the fast forms of exp and log stay within it for the arguments that occur here). */
+constexpr double kFunctionError = 4;
+
+struct Tracked {
+  double value = 0, variance = 0;
+  Tracked() = default;
+  Tracked(double v) : value(v) {} /* exact; implicit, so that formulas read the same for double and Tracked */
+  Tracked(double v, double var) : value(v), variance(var) {}
+  double deviation() const { return std::sqrt(variance); }
+};
+
+inline double square(double x) { return x * x; }
+inline Tracked rounded(double value, double variance, double units = 1) {
+  return {value, variance + square(units * kEpsilon * value)};
+}
+
+inline Tracked operator+(Tracked a, Tracked b) {
+  if (a.value == 0 && a.variance == 0) return b;
+  if (b.value == 0 && b.variance == 0) return a;
+  return rounded(a.value + b.value, a.variance + b.variance);
+}
+inline Tracked operator-(Tracked a) { return {-a.value, a.variance}; }
+inline Tracked operator-(Tracked a, Tracked b) { return a + -b; }
+inline Tracked operator*(Tracked a, Tracked b) {
+  return rounded(a.value * b.value, square(a.value) * b.variance + square(b.value) * a.variance);
+}
+inline Tracked operator/(Tracked a, Tracked b) {
+  const double q = a.value / b.value;
+  return rounded(q, a.variance / square(b.value) + square(q / b.value) * b.variance, 2);
+}
+inline Tracked &operator+=(Tracked &a, Tracked b) { return a = a + b; }
+inline Tracked &operator-=(Tracked &a, Tracked b) { return a = a - b; }
+inline Tracked &operator*=(Tracked &a, Tracked b) { return a = a * b; }
+inline Tracked &operator/=(Tracked &a, Tracked b) { return a = a / b; }
+inline bool operator<(Tracked a, Tracked b) { return a.value < b.value; }
+inline bool operator>(Tracked a, Tracked b) { return a.value > b.value; }
+inline bool operator<=(Tracked a, Tracked b) { return a.value <= b.value; }
+inline bool operator>=(Tracked a, Tracked b) { return a.value >= b.value; }
+
+/* f(x) with derivative f'(x). */
+inline Tracked function(double value, double derivative, Tracked x) {
+  return rounded(value, square(derivative) * x.variance, kFunctionError);
+}
+inline Tracked exp(Tracked x) { return function(std::exp(x.value), std::exp(x.value), x); }
+inline Tracked log(Tracked x) { return function(std::log(x.value), 1 / x.value, x); }
+inline Tracked log1p(Tracked x) { return function(std::log1p(x.value), 1 / (1 + x.value), x); }
+inline Tracked expm1(Tracked x) { return function(std::expm1(x.value), std::exp(x.value), x); }
+inline Tracked tanh(Tracked x) { return function(std::tanh(x.value), 1 - square(std::tanh(x.value)), x); }
+inline Tracked sqrt(Tracked x) {
+  const double root = std::sqrt(x.value);
+  return function(root, root > 0 ? .5 / root : 0, x);
+}
+/* Sine and cosine are accurate to kFunctionError of 1, not of their value, near their zeros. */
+inline Tracked sin(Tracked x) {
+  return {std::sin(x.value), square(std::cos(x.value)) * x.variance + square(kFunctionError * kEpsilon)};
+}
+inline Tracked cos(Tracked x) {
+  return {std::cos(x.value), square(std::sin(x.value)) * x.variance + square(kFunctionError * kEpsilon)};
+}
+inline Tracked pow(Tracked base, double exponent) {
+  const double p = std::pow(base.value, exponent);
+  return function(p, exponent * p / base.value, base);
+}
+
+/* The number without its error estimate, for decisions and for comparing. */
+inline double value_of(double x) { return x; }
+inline double value_of(Tracked x) { return x.value; }
+inline double deviation_of(double) { return 0; }
+inline double deviation_of(Tracked x) { return x.deviation(); }
+
+}  // namespace reference
+
+#endif
