@@ -79,7 +79,7 @@ TEST(Solve, ConvergesOnALinearGaussianFlowWithItsOrder) {
                          {"rk4", "t", 4},
                          {"exponential", "gamma", 1},
                          {"dpm2m", "gamma", 2}}) {
-    Gaussian g{model("ct", "linear"), 0.6};
+    Gaussian g{model("ct", "sigmoid"), 0.6};
     g.settings.schedule.low = 0.05, g.settings.schedule.high = 0.8; /* not symmetric: symmetry raises orders */
     g.settings.loss.t_eps = 1e-9;
     Solve options;
