@@ -15,8 +15,8 @@ typedef struct noprop_dataset noprop_dataset;
 typedef enum { NOPROP_TYPE_FLOAT32 = 0, NOPROP_TYPE_UINT8 = 1, NOPROP_TYPE_INT32 = 2, NOPROP_TYPE_FLOAT64 = 3 } noprop_type;
 
 /* One array of one split. `values` is [rows][width] row-major; rank-1 arrays have width 1.
- * uint8 stays uint8, integers become int32 (labels when rank is 1), float64 stays float64 in files and becomes float32 on
- * the device. */
+ * uint8 of rank 2 or more stays uint8; other integers become int32 (labels when rank is 1, uint8 among them); float64 stays
+ * float64 in files and becomes float32 on the device. */
 typedef struct {
   const char *name;          /* "x", "y" */
   noprop_type type;
@@ -34,13 +34,25 @@ NOPROP_API noprop_status noprop_dataset_open(const char *path, noprop_dataset **
 NOPROP_API noprop_status noprop_dataset_create(noprop_dataset **dataset);
 NOPROP_API noprop_status noprop_dataset_add(noprop_dataset *dataset, const char *split, const noprop_array *array);
 
-/* The array `name` of `split`; NOPROP_FILE_ERROR names what is there if it is missing. Valid until the data set is destroyed. */
+/* The array `name` of `split`; NOPROP_FILE_ERROR names what is there if it is missing, and the row of a value that is not
+ * finite. Valid until the data set is destroyed. */
 NOPROP_API noprop_status noprop_dataset_get(noprop_dataset *dataset, const char *split, const char *name, noprop_array *array);
 
 /* Writes all splits to an HDF5 file (written beside and renamed: an existing file is never damaged).
- * `description` and `source` become attributes; NULL leaves them out. Same data, same bytes. */
+ * `description` and `source` become attributes; NULL leaves what the data set brought along, "" leaves them out.
+ * Same data, same bytes. */
 NOPROP_API noprop_status noprop_dataset_save(const noprop_dataset *dataset, const char *path, const char *description,
                                              const char *source);
+
+/* What is there: names of splits, and of the arrays of a split, by number (0-based); NULL past the end. Owned by the
+ * data set. noprop_dataset_peek describes an array without reading it (values is NULL unless it was read before). */
+NOPROP_API const char *noprop_dataset_split_at(const noprop_dataset *dataset, int index);
+NOPROP_API const char *noprop_dataset_array_at(const noprop_dataset *dataset, const char *split, int index);
+NOPROP_API noprop_status noprop_dataset_peek(const noprop_dataset *dataset, const char *split, const char *name,
+                                             noprop_array *array);
+/* The file's attributes; "" if there are none. Owned by the data set. */
+NOPROP_API const char *noprop_dataset_description(const noprop_dataset *dataset);
+NOPROP_API const char *noprop_dataset_source(const noprop_dataset *dataset);
 
 /* True (1) if the split exists. */
 NOPROP_API int noprop_dataset_has_split(const noprop_dataset *dataset, const char *split);
