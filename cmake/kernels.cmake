@@ -27,14 +27,16 @@ foreach(source IN LISTS kernel_sources)
   add_custom_command(
     OUTPUT "${kernel_folder}/${name}.ptx"
     COMMAND "${CUDA_NVCC}" ${nvcc_flags} -ptx -arch=compute_86 -o "${kernel_folder}/${name}.ptx" "${source}"
-    DEPENDS "${source}" ${kernel_headers} COMMENT "Kernel ${name}.ptx" VERBATIM)
+            -MD -MF "${kernel_folder}/${name}.ptx.d" -MT "${kernel_folder}/${name}.ptx"
+    DEPENDS "${source}" DEPFILE "${kernel_folder}/${name}.ptx.d" COMMENT "Kernel ${name}.ptx" VERBATIM)
   list(APPEND embedded_paths "${kernel_folder}/${name}.ptx")
   if(gencode)
     add_custom_command(
       OUTPUT "${kernel_folder}/${name}.fatbin"
       COMMAND "${CUDA_NVCC}" ${nvcc_flags} --fatbin --compress-mode=size ${gencode}
               -o "${kernel_folder}/${name}.fatbin" "${source}"
-      DEPENDS "${source}" ${kernel_headers} COMMENT "Kernel ${name}.fatbin" VERBATIM)
+              -MD -MF "${kernel_folder}/${name}.fatbin.d" -MT "${kernel_folder}/${name}.fatbin"
+      DEPENDS "${source}" DEPFILE "${kernel_folder}/${name}.fatbin.d" COMMENT "Kernel ${name}.fatbin" VERBATIM)
     list(APPEND embedded_paths "${kernel_folder}/${name}.fatbin")
   endif()
 endforeach()

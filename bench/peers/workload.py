@@ -10,8 +10,6 @@ rows drawn from a fresh permutation of 8,000 resident rows in every epoch. Sampl
 
 import math
 
-import numpy as np
-
 HIDDEN = [32] * 6
 TIME = 32
 ROWS = 8000
@@ -33,6 +31,8 @@ CASES = TRAIN_CASES + SAMPLE_CASES
 
 def two_moons(rows, seed=0):
     """x [rows][2] standardised, labels [rows]."""
+    import numpy as np  # here and below: bench/peers/run reads this file too, with a bare Python
+
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 2, rows)
     angle = rng.uniform(0, math.pi, rows)
@@ -79,6 +79,8 @@ def parameter_shapes(network):
 
 
 def initial_parameters(network, seed=0):
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     return {
         name: rng.normal(0, math.sqrt(1 / shape[0]), shape).astype(np.float32)

@@ -1,0 +1,98 @@
+"""The work in PyTorch: eager with the fused Adam, or with the argument `compile` the whole loss and its gradient through
+torch.compile."""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+
+import worker
+import workload
+
+COMPILE = sys.argv[1:] == ["compile"]
+BLOCKS = len(workload.HIDDEN)
+FREQUENCIES = torch.pi * torch.arange(1, workload.TIME // 2 + 1, dtype=torch.float32)
+
+
+def time_features(t):
+    angle = t[..., None] * FREQUENCIES
+    return torch.cat([torch.sin(angle), torch.cos(angle)], -1)
+
+
+def x_branch(p, x, rate):
+    for k in range(BLOCKS):
+        x = F.dropout(F.silu(torch.addmm(p[f"x.{k}.bias"], x, p[f"x.{k}.weight"])), rate, rate > 0)
+    return x
+
+
+def field(network, p, z, xp, e, rate):
+    """The network after its x-branch; e [rows][time] or [time]."""
+    if network == "mlp":
+        h = z @ p["squash.z.weight"] + xp @ p["squash.x.weight"] + e @ p["squash.t.weight"]
+        for k in range(1, BLOCKS):
+            h = F.dropout(F.silu(torch.addmm(p[f"hidden.{k}.bias"], h, p[f"hidden.{k}.weight"])), rate, rate > 0)
+        return torch.addmm(p["output.bias"], h, p["output.weight"])
+    h = z @ p["stem.z.weight"] + xp @ p["stem.x.weight"] + e @ p["stem.t.weight"] + p["stem.bias"]
+    for k in range(1, BLOCKS):
+        u = torch.addmm(p[f"block.{k}.in.bias"], F.silu(h), p[f"block.{k}.in.weight"])
+        u = u + xp @ p[f"block.{k}.x.weight"] + e @ p[f"block.{k}.t.weight"]
+        u = F.dropout(F.silu(u), rate, rate > 0)
+        h = h + torch.addmm(p[f"block.{k}.out.bias"], u, p[f"block.{k}.out.weight"])
+    return torch.addmm(p["output.bias"], F.silu(h), p["output.weight"])
+
+
+def train(case):
+    network, batch, rate = case["network"], case["batch"], case["dropout"]
+    x_all, label_all = map(torch.from_numpy, workload.two_moons(workload.ROWS))
+    one_hot = F.one_hot(label_all.long(), 2).float()
+    p = {k: torch.nn.Parameter(torch.from_numpy(v)) for k, v in workload.initial_parameters(network).items()}
+    optimizer = torch.optim.Adam(p.values(), lr=workload.LEARNING_RATE, fused=True)
+
+    def loss(x, target):
+        t = torch.rand(batch)
+        noise = torch.randn(batch, 2)
+        z = t[:, None] * target + (1 - t[:, None]) * noise
+        prediction = field(network, p, z, x_branch(p, x, rate), time_features(t), rate)
+        return F.mse_loss(prediction, target - noise)
+
+    objective = torch.compile(loss) if COMPILE else loss
+    order = iter(())
+    steps = 40 if batch < 1024 else 4
+
+    def run():
+        nonlocal order
+        for _ in range(steps):
+            rows = next(order, None)
+            if rows is None or len(rows) < batch:
+                order = iter(torch.randperm(workload.ROWS).split(batch))
+                rows = next(order)
+            optimizer.zero_grad(set_to_none=True)
+            objective(x_all[rows], one_hot[rows]).backward()
+            optimizer.step()
+
+    return run, steps
+
+
+def sample(case):
+    network, rows, steps = case["network"], case["rows"], case["steps"]
+    p = {k: torch.from_numpy(v) for k, v in workload.initial_parameters(network).items()}
+    x = torch.from_numpy(workload.two_moons(rows)[0])
+    start = torch.randn(rows, 2)
+
+    def euler(z, xp, e):
+        return z + field(network, p, z, xp, e, 0.0) / steps
+
+    step = torch.compile(euler) if COMPILE else euler
+
+    def run():
+        with torch.inference_mode():
+            xp = x_branch(p, x, 0.0)
+            features = time_features(torch.arange(steps) / steps)
+            z = start
+            for e in features:
+                z = step(z, xp, e)
+
+    return run, 1
+
+
+worker.serve(lambda case: train(case) if case["bench"] == "train-step" else sample(case))
