@@ -93,10 +93,9 @@ noprop_status h5_image_write(hid_t file, const char *path) {
   return status;
 }
 
-/* Links that make the groups on their way, object times off. */
-bool h5_put_array(hid_t parent, const char *path, hid_t file_type, hid_t memory_type, int rank, const hsize_t *shape,
-                  const void *values) {
-  const hid_t space = H5Screate_simple(rank, shape, NULL);
+/* Makes the groups on the way; object times off. */
+static bool put_set(hid_t parent, const char *path, hid_t file_type, hid_t memory_type, hid_t space,
+                    const void *values) {
   const hid_t link = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
   bool good = space >= 0 && link >= 0 && create >= 0 && H5Pset_create_intermediate_group(link, 1) >= 0 &&
               H5Pset_obj_track_times(create, false) >= 0 && H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0;
@@ -107,14 +106,55 @@ bool h5_put_array(hid_t parent, const char *path, hid_t file_type, hid_t memory_
   }
   if (create >= 0) (void)H5Pclose(create);
   if (link >= 0) (void)H5Pclose(link);
+  return good;
+}
+
+bool h5_put_array(hid_t parent, const char *path, hid_t file_type, hid_t memory_type, int rank, const hsize_t *shape,
+                  const void *values) {
+  const hid_t space = H5Screate_simple(rank, shape, NULL);
+  const bool good = put_set(parent, path, file_type, memory_type, space, values);
   if (space >= 0) (void)H5Sclose(space);
   return good;
 }
 
+/* UTF-8, fixed length with its terminating zero. */
+static hid_t text_type(size_t size) {
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  if (type >= 0 && H5Tset_size(type, size) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0) return type;
+  if (type >= 0) (void)H5Tclose(type);
+  return -1;
+}
+
+bool h5_put_long_text(hid_t parent, const char *path, const char *text) {
+  const hid_t type = text_type(strlen(text) + 1), space = H5Screate(H5S_SCALAR);
+  const bool good = type >= 0 && put_set(parent, path, type, type, space, text);
+  if (space >= 0) (void)H5Sclose(space);
+  if (type >= 0) (void)H5Tclose(type);
+  return good;
+}
+
+bool h5_get_long_text(hid_t parent, const char *path, char **text) {
+  *text = NULL;
+  if (H5Lexists(parent, path, H5P_DEFAULT) <= 0) return false;
+  const hid_t set = H5Dopen2(parent, path, H5P_DEFAULT);
+  const hid_t type = set < 0 ? -1 : H5Dget_type(set), space = set < 0 ? -1 : H5Dget_space(set);
+  if (type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+      H5Sget_simple_extent_npoints(space) == 1) {
+    *text = calloc(H5Tget_size(type) + 1, 1);
+    if (*text != NULL && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0) {
+      free(*text);
+      *text = NULL;
+    }
+  }
+  if (space >= 0) (void)H5Sclose(space);
+  if (type >= 0) (void)H5Tclose(type);
+  if (set >= 0) (void)H5Dclose(set);
+  return *text != NULL;
+}
+
 bool h5_put_text(hid_t object, const char *name, const char *text) {
-  const size_t size = strlen(text) + 1;
-  const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
-  bool good = type >= 0 && space >= 0 && H5Tset_size(type, size) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0;
+  const hid_t type = text_type(strlen(text) + 1), space = H5Screate(H5S_SCALAR);
+  bool good = type >= 0 && space >= 0;
   if (good) {
     const hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     good = attribute >= 0 && H5Awrite(attribute, type, text) >= 0;

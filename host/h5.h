@@ -37,6 +37,10 @@ bool h5_put_array(hid_t parent, const char *path, hid_t file_type, hid_t memory_
 bool h5_put_text(hid_t object, const char *name, const char *text);
 bool h5_put_integer(hid_t object, const char *name, uint64_t value);
 
+/* Text of any length as a data set (an attribute holds at most 64 KiB). */
+bool h5_put_long_text(hid_t parent, const char *path, const char *text);
+bool h5_get_long_text(hid_t parent, const char *path, char **text);
+
 /* Readers of attributes: false if it is missing or of another kind. Text is freed with free(). */
 bool h5_get_text(hid_t object, const char *name, char **text);
 bool h5_get_integer(hid_t object, const char *name, uint64_t *value);
