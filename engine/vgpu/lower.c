@@ -1,0 +1,690 @@
+/* From parsed bodies to a kernel: device functions inlined, their parameters turned into registers where every access
+ * agrees on how they are cut, storage laid out, basic blocks cut and numbered. */
+#include <string.h>
+
+#include "engine/vgpu/front.h"
+
+enum { INSTRUCTION_LIMIT = 4 << 20 };
+
+/* An item is an instruction or, with instruction.op == LABEL, the place of a label. Branches hold labels until the blocks
+ * are cut. */
+enum { LABEL = PTX_OP_COUNT };
+
+struct item {
+  struct ptx_instruction instruction;
+  uint32_t label;                 /* LABEL: its number; bra: the target */
+  uint32_t *labels, label_count;  /* brx */
+};
+
+/* A call parameter's bytes: 0 untouched, else 1 + offset and size of the one way in which it is accessed. */
+struct slot {
+  struct entity *entity;
+  bool in_memory;      /* its address is taken, or accesses overlap in part */
+  uint32_t *start;     /* [size] 1 + first byte of the access that covers this byte; 0: none */
+  uint8_t *bytes;      /* [size] width of that access */
+  uint32_t *registers; /* [size] at an access's first byte */
+};
+
+struct builder {
+  struct parser *parser;
+  struct ptx_function *function;
+  struct body *registers; /* a body that only counts the kernel's registers */
+  struct item *items;
+  uint32_t item_count, item_capacity, label_count;
+  struct slot *slots;
+  uint32_t slot_count, slot_capacity;
+  uint32_t stamp;
+  uint64_t shared_bytes, local_bytes;
+  bool has_dynamic_shared;
+};
+
+static uint64_t align_up(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
+
+static struct item *append(struct builder *builder) {
+  if (builder->item_count >= INSTRUCTION_LIMIT)
+    parser_fail(builder->parser, 0, "kernel '%s' has too many instructions once its functions are inlined",
+                builder->function->name);
+  builder->items = parser_grow(builder->parser, builder->items, builder->item_count, &builder->item_capacity,
+                               sizeof *builder->items);
+  struct item *item = &builder->items[builder->item_count++];
+  memset(item, 0, sizeof *item);
+  item->instruction.guard = PTX_NONE;
+  return item;
+}
+
+static void append_label(struct builder *builder, uint32_t label) {
+  struct item *item = append(builder);
+  item->instruction.op = LABEL;
+  item->label = label;
+}
+
+/* ---- storage ---- */
+
+/* Gives a variable its place in this kernel at its first use. External shared arrays all start where static shared
+ * memory ends, which is known only at the end: they are marked with the offset DYNAMIC. */
+#define DYNAMIC ((uint64_t)1 << 62)
+
+static void place(struct builder *builder, struct entity *entity, unsigned line) {
+  if (entity->space == PTX_GLOBAL || entity->space == PTX_CONST) {
+    if (entity->external)
+      parser_fail(builder->parser, line, "variable '%s' is declared .extern and not defined in this module", entity->name);
+    return;
+  }
+  if (entity->space == PTX_PARAM && !entity->call_parameter) return;
+  if (entity->stamp == builder->stamp) return;
+  entity->stamp = builder->stamp;
+  if (entity->space == PTX_SHARED) {
+    if (entity->align > builder->function->shared_align) builder->function->shared_align = entity->align;
+    if (entity->external) {
+      entity->offset = DYNAMIC;
+      builder->has_dynamic_shared = true;
+      return;
+    }
+    entity->offset = align_up(builder->shared_bytes, entity->align);
+    builder->shared_bytes = entity->offset + entity->size;
+  } else if (entity->space == PTX_LOCAL) {
+    entity->offset = align_up(builder->local_bytes, entity->align);
+    builder->local_bytes = entity->offset + entity->size;
+  } else {
+    entity->slot = builder->slot_count;
+    builder->slots = parser_grow(builder->parser, builder->slots, builder->slot_count, &builder->slot_capacity,
+                                 sizeof *builder->slots);
+    if (entity->size > 1 << 20) parser_fail(builder->parser, line, "parameter '%s' is too large", entity->name);
+    builder->slots[builder->slot_count++] = (struct slot){
+        .entity = entity,
+        .start = parser_alloc(builder->parser, entity->size * sizeof(uint32_t)),
+        .bytes = parser_alloc(builder->parser, entity->size),
+        .registers = parser_alloc(builder->parser, entity->size * sizeof(uint32_t))};
+  }
+  if (builder->shared_bytes > 1 << 28 || builder->local_bytes > 1 << 28)
+    parser_fail(builder->parser, line, "kernel '%s' has too much shared or local memory", builder->function->name);
+}
+
+/* Follows formal parameters to the argument that they stand for. */
+static struct entity *actual(struct builder *builder, struct entity *entity) {
+  while (entity->bound && entity->bound->kind == PTX_OPERAND_SYMBOL)
+    entity = builder->parser->entities[entity->bound->index];
+  return entity;
+}
+
+/* ---- inlining ---- */
+
+struct instance {
+  uint32_t register_base, label_base, return_label;
+};
+
+static struct ptx_operand clone_operand(struct builder *builder, const struct instance *instance,
+                                        const struct ptx_operand *operand, unsigned line) {
+  struct ptx_operand copy = *operand;
+  if (copy.kind == PTX_OPERAND_REGISTER) {
+    copy.index += instance->register_base;
+  } else if (copy.kind == PTX_OPERAND_SYMBOL) {
+    struct entity *entity = actual(builder, builder->parser->entities[copy.index]);
+    place(builder, entity, line);
+    copy.space = entity->space;
+    copy.index = parser_entity_number(builder->parser, entity);
+  }
+  return copy;
+}
+
+static struct ptx_operand *clone_operands(struct builder *builder, const struct instance *instance,
+                                          const struct ptx_operand *operands, unsigned count, unsigned line) {
+  struct ptx_operand *copies = parser_alloc(builder->parser, (count ? count : 1) * sizeof *copies);
+  for (unsigned i = 0; i < count; i++) copies[i] = clone_operand(builder, instance, &operands[i], line);
+  return copies;
+}
+
+static uint32_t find_label(struct builder *builder, const struct statement *statement, const char *name,
+                           const struct instance *instance) {
+  const struct entity *entity = scope_find(statement->scope, name, strlen(name));
+  if (!entity || entity->kind != ENTITY_LABEL)
+    parser_fail(builder->parser, statement->instruction.line, "label '%s' is not defined", name);
+  return entity->index + instance->label_base;
+}
+
+static enum ptx_type bits_of_class(uint8_t class) {
+  return class == PTX_CLASS_64 ? PTX_B64 : class == PTX_CLASS_32 ? PTX_B32 : class == PTX_CLASS_16 ? PTX_B16 : PTX_PRED;
+}
+
+static void append_move(struct builder *builder, uint32_t to, struct ptx_operand from, unsigned line) {
+  struct item *item = append(builder);
+  struct ptx_instruction *move = &item->instruction;
+  move->op = PTX_MOV;
+  move->type = (uint8_t)bits_of_class(builder->registers->register_class[to]);
+  move->line = line;
+  move->dst_count = move->src_count = 1;
+  move->dst = parser_alloc(builder->parser, sizeof *move->dst);
+  move->src = parser_alloc(builder->parser, sizeof *move->src);
+  move->dst[0] = (struct ptx_operand){.kind = PTX_OPERAND_REGISTER, .index = to};
+  move->src[0] = from;
+}
+
+static void inline_body(struct builder *builder, struct body *body, uint32_t return_label, uint32_t register_base,
+                        int depth);
+
+static void inline_call(struct builder *builder, const struct statement *statement, const struct instance *instance,
+                        int depth) {
+  struct parser *parser = builder->parser;
+  const struct ptx_instruction *call = &statement->instruction;
+  unsigned line = call->line;
+  struct entity *function = scope_find(statement->scope, statement->name, strlen(statement->name));
+  if (!function || function->kind != ENTITY_FUNCTION)
+    parser_fail(parser, line, "function '%s' is not declared", statement->name);
+  uint32_t after = builder->label_count++;
+  if (call->guard != PTX_NONE) {
+    struct item *branch = append(builder);
+    branch->instruction.op = PTX_BRA;
+    branch->instruction.guard = call->guard + instance->register_base;
+    branch->instruction.guard_negate = !call->guard_negate;
+    branch->instruction.line = line;
+    branch->label = after;
+  }
+  struct body *callee = function->body;
+  if (!callee->defined && strcmp(function->name, "__assertfail") == 0) {
+    struct item *trap = append(builder);
+    trap->instruction.op = PTX_TRAP;
+    trap->instruction.line = line;
+    append_label(builder, after);
+    return;
+  }
+  if (!callee->defined) parser_fail(parser, line, "function '%s' is not defined in this module", function->name);
+  if (callee->is_entry) parser_fail(parser, line, "kernel '%s' is called as a function", function->name);
+  if (callee->being_inlined) parser_fail(parser, line, "function '%s' is recursive", function->name);
+  if (depth > 100) parser_fail(parser, line, "calls are nested too deeply");
+  if (callee->parameter_count != call->src_count || callee->result_count != call->dst_count)
+    parser_fail(parser, line, "the call of '%s' has the wrong number of arguments or results", function->name);
+
+  uint32_t register_base = parser_add_register(parser, builder->registers, PTX_CLASS_PRED, callee->register_count);
+  if (callee->register_count)
+    memcpy(builder->registers->register_class + register_base, callee->register_class, callee->register_count);
+  for (int side = 0; side < 2; side++) {
+    struct entity **formals = side ? callee->results : callee->parameters;
+    const struct ptx_operand *arguments = side ? call->dst : call->src;
+    for (uint32_t i = 0; i < (side ? callee->result_count : callee->parameter_count); i++) {
+      struct ptx_operand *argument = parser_alloc(parser, sizeof *argument);
+      *argument = clone_operand(builder, instance, &arguments[i], line);
+      bool in_memory = argument->kind == PTX_OPERAND_SYMBOL;
+      if (in_memory != (formals[i]->kind == ENTITY_VARIABLE) ||
+          (in_memory && (argument->space != PTX_PARAM || parser->entities[argument->index]->size < formals[i]->size)))
+        parser_fail(parser, line, "an argument of the call of '%s' does not fit its parameter", function->name);
+      if (!in_memory) {
+        uint8_t class = formals[i]->class;
+        bool is_register = argument->kind == PTX_OPERAND_REGISTER;
+        if ((is_register && builder->registers->register_class[argument->index] != class) ||
+            (!is_register && (side || argument->kind != PTX_OPERAND_IMMEDIATE || class == PTX_CLASS_PRED)))
+          parser_fail(parser, line, "an argument of the call of '%s' does not fit its parameter", function->name);
+        if (!side) append_move(builder, register_base + formals[i]->index, *argument, line);
+      }
+      formals[i]->bound = argument;
+    }
+  }
+  callee->being_inlined = true;
+  uint32_t returned = builder->label_count++;
+  inline_body(builder, callee, returned, register_base, depth + 1);
+  callee->being_inlined = false;
+  append_label(builder, returned);
+  for (uint32_t i = 0; i < callee->result_count; i++) {
+    if (callee->results[i]->kind == ENTITY_REGISTER) {
+      struct ptx_operand from = {.kind = PTX_OPERAND_REGISTER, .index = register_base + callee->results[i]->index};
+      append_move(builder, callee->results[i]->bound->index, from, line);
+    }
+  }
+  append_label(builder, after);
+}
+
+static void inline_body(struct builder *builder, struct body *body, uint32_t return_label, uint32_t register_base,
+                        int depth) {
+  struct parser *parser = builder->parser;
+  struct instance instance = {register_base, builder->label_count, return_label};
+  builder->label_count += body->label_count;
+  for (uint32_t i = 0; i < body->statement_count; i++) {
+    const struct statement *statement = &body->statements[i];
+    unsigned line = statement->instruction.line;
+    if (statement->kind == STATEMENT_LABEL) {
+      append_label(builder, statement->label + instance.label_base);
+      continue;
+    }
+    if (statement->kind == STATEMENT_CALL) {
+      inline_call(builder, statement, &instance, depth);
+      continue;
+    }
+    struct item *item = append(builder);
+    uint32_t at = builder->item_count - 1;
+    item->instruction = statement->instruction;
+    if (item->instruction.guard != PTX_NONE) item->instruction.guard += register_base;
+    struct ptx_operand *dst =
+        clone_operands(builder, &instance, statement->instruction.dst, statement->instruction.dst_count, line);
+    struct ptx_operand *src =
+        clone_operands(builder, &instance, statement->instruction.src, statement->instruction.src_count, line);
+    item = &builder->items[at];
+    item->instruction.dst = dst;
+    item->instruction.src = src;
+    switch (item->instruction.op) {
+      case PTX_BRA: item->label = find_label(builder, statement, statement->name, &instance); break;
+      case PTX_BRX: {
+        struct entity *targets = scope_find(statement->scope, statement->name, strlen(statement->name));
+        if (!targets || targets->kind != ENTITY_TARGETS)
+          parser_fail(parser, line, "'%s' is not a list of branch targets", statement->name);
+        item->label_count = targets->target_count;
+        item->labels = parser_alloc(parser, targets->target_count * sizeof *item->labels);
+        for (uint32_t k = 0; k < targets->target_count; k++)
+          item->labels[k] = find_label(builder, statement, targets->targets[k], &instance);
+        break;
+      }
+      case PTX_RET:
+        if (return_label != PTX_NONE) {
+          item->instruction.op = PTX_BRA;
+          item->label = return_label;
+        }
+        break;
+      default: break;
+    }
+  }
+}
+
+/* ---- call parameters: registers where possible ---- */
+
+static struct slot *slot_of(struct builder *builder, const struct ptx_operand *operand) {
+  if (operand->kind != PTX_OPERAND_SYMBOL) return NULL;
+  struct entity *entity = builder->parser->entities[operand->index];
+  return entity->space == PTX_PARAM && entity->call_parameter ? &builder->slots[entity->slot] : NULL;
+}
+
+static void note_access(struct slot *slot, int64_t offset, unsigned bytes, unsigned elements) {
+  for (unsigned e = 0; e < elements && !slot->in_memory; e++) {
+    int64_t first = offset + (int64_t)(e * bytes);
+    if (first < 0 || first % bytes || (uint64_t)first + bytes > slot->entity->size) {
+      slot->in_memory = true;
+      return;
+    }
+    for (int64_t b = first; b < first + (int64_t)bytes; b++) {
+      if (slot->start[b] && (slot->start[b] != (uint32_t)first + 1 || slot->bytes[b] != bytes)) slot->in_memory = true;
+      slot->start[b] = (uint32_t)first + 1;
+      slot->bytes[b] = (uint8_t)bytes;
+    }
+  }
+}
+
+static void find_accesses(struct builder *builder) {
+  for (uint32_t i = 0; i < builder->item_count; i++) {
+    const struct ptx_instruction *instruction = &builder->items[i].instruction;
+    bool access = instruction->op == PTX_LD || instruction->op == PTX_ST;
+    for (unsigned k = 0; k < instruction->src_count; k++) {
+      struct slot *slot = slot_of(builder, &instruction->src[k]);
+      if (!slot) continue;
+      if (access && k == 0)
+        note_access(slot, instruction->offset, ptx_type_bytes(instruction->type), instruction->vector);
+      else
+        slot->in_memory = true;
+    }
+  }
+  for (uint32_t i = 0; i < builder->slot_count; i++) {
+    struct slot *slot = &builder->slots[i];
+    if (!slot->in_memory) continue;
+    slot->entity->offset = align_up(builder->local_bytes, slot->entity->align);
+    builder->local_bytes = slot->entity->offset + slot->entity->size;
+  }
+}
+
+static enum ptx_type integer_type(unsigned bytes, bool sign) {
+  switch (bytes) {
+    case 1: return sign ? PTX_S8 : PTX_U8;
+    case 2: return sign ? PTX_S16 : PTX_U16;
+    case 4: return sign ? PTX_S32 : PTX_U32;
+    default: return sign ? PTX_S64 : PTX_U64;
+  }
+}
+
+static unsigned class_bytes(uint8_t class) { return class == PTX_CLASS_64 ? 8 : class == PTX_CLASS_32 ? 4 : 2; }
+
+/* ld or st of a parameter that lives in registers: one move or conversion per element. */
+static void access_registers(struct builder *builder, struct slot *slot, const struct ptx_instruction *access) {
+  struct parser *parser = builder->parser;
+  unsigned bytes = ptx_type_bytes(access->type);
+  bool load = access->op == PTX_LD, sign = access->type >= PTX_S8 && access->type <= PTX_S64;
+  for (unsigned e = 0; e < access->vector; e++) {
+    const struct ptx_operand *outer = load ? &access->dst[e] : &access->src[1 + e];
+    if (outer->kind == PTX_OPERAND_SINK) continue;
+    uint32_t *index = &slot->registers[access->offset + (int64_t)(e * bytes)];
+    if (!*index) {
+      uint8_t class = bytes == 8 ? PTX_CLASS_64 : bytes == 4 ? PTX_CLASS_32 : PTX_CLASS_16;
+      *index = 1 + parser_add_register(parser, builder->registers, class, 1);
+    }
+    struct ptx_operand inner = {.kind = PTX_OPERAND_REGISTER, .index = *index - 1};
+    unsigned outer_bytes =
+        outer->kind == PTX_OPERAND_REGISTER ? class_bytes(builder->registers->register_class[outer->index]) : bytes;
+    struct ptx_instruction move = {.guard = access->guard, .guard_negate = access->guard_negate, .line = access->line,
+                                   .file = access->file, .source_line = access->source_line, .dst_count = 1,
+                                   .src_count = 1};
+    move.dst = parser_alloc(parser, sizeof *move.dst);
+    move.src = parser_alloc(parser, sizeof *move.src);
+    move.dst[0] = load ? *outer : inner;
+    move.src[0] = load ? inner : *outer;
+    if (outer_bytes == bytes || (!load && outer->kind != PTX_OPERAND_REGISTER)) {
+      move.op = PTX_MOV;
+      move.type = (uint8_t)bits_of_class(builder->registers->register_class[inner.index]);
+    } else if (load) { /* sign- or zero-extended to the register's width, as a load would */
+      move.op = PTX_CVT;
+      move.type = (uint8_t)integer_type(outer_bytes, sign);
+      move.source_type = (uint8_t)integer_type(bytes, sign);
+    } else {
+      move.op = PTX_CVT;
+      move.type = (uint8_t)integer_type(bytes, false);
+      move.source_type = (uint8_t)integer_type(outer_bytes, false);
+    }
+    append(builder)->instruction = move;
+  }
+}
+
+/* A second pass over the items: parameter accesses rewritten, symbols replaced by their places. */
+static void resolve_symbols(struct builder *builder, uint64_t dynamic_offset) {
+  struct item *items = builder->items;
+  uint32_t count = builder->item_count;
+  builder->items = NULL;
+  builder->item_count = builder->item_capacity = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    struct ptx_instruction *instruction = &items[i].instruction;
+    bool access = instruction->op == PTX_LD || instruction->op == PTX_ST;
+    struct slot *slot = access ? slot_of(builder, &instruction->src[0]) : NULL;
+    if (slot && !slot->in_memory) {
+      access_registers(builder, slot, instruction);
+      continue;
+    }
+    for (unsigned k = 0; k < instruction->src_count; k++) {
+      struct ptx_operand *operand = &instruction->src[k];
+      if (operand->kind != PTX_OPERAND_SYMBOL) continue;
+      struct entity *entity = builder->parser->entities[operand->index];
+      operand->value += entity->offset == DYNAMIC ? dynamic_offset : entity->offset;
+      operand->index = 0;
+      if (entity->space == PTX_PARAM && entity->call_parameter) {
+        operand->space = PTX_LOCAL;
+        if (access && k == 0) instruction->space = PTX_LOCAL;
+      }
+    }
+    *append(builder) = items[i];
+  }
+}
+
+/* ---- blocks ---- */
+
+static bool ends_block(const struct ptx_instruction *instruction) {
+  switch (instruction->op) {
+    case PTX_BRA:
+    case PTX_BRX:
+    case PTX_RET:
+    case PTX_EXIT:
+    case PTX_TRAP:
+    case PTX_BAR: return true;
+    default: return false;
+  }
+}
+
+/* Whether control may pass to the next instruction. */
+static bool falls_through(const struct ptx_instruction *instruction) {
+  return instruction->guard != PTX_NONE || instruction->op == PTX_BAR || !ends_block(instruction);
+}
+
+static uint32_t successor(const struct ptx_block *block, uint32_t index) {
+  return index < block->target_count ? block->targets[index] : block->next;
+}
+
+static uint32_t successor_count(const struct ptx_block *block) {
+  return block->target_count + (block->next != PTX_NONE);
+}
+
+struct graph {
+  struct parser *parser;
+  struct ptx_block *blocks; /* in the text's order */
+  uint32_t count;
+  uint32_t *order;          /* reverse post-order: order[i] = block; only what can be reached */
+  uint32_t reached;
+  uint32_t *position;       /* inverse of order, PTX_NONE: cannot be reached */
+};
+
+static void depth_first(struct graph *graph) {
+  struct parser *parser = graph->parser;
+  uint32_t *stack = parser_alloc(parser, (graph->count + 1) * sizeof *stack);
+  uint32_t *edge = parser_alloc(parser, (graph->count + 1) * sizeof *edge);
+  bool *seen = parser_alloc(parser, graph->count + 1);
+  uint32_t depth = 1, finished = 0;
+  graph->order = parser_alloc(parser, (graph->count + 1) * sizeof *graph->order);
+  graph->position = parser_alloc(parser, (graph->count + 1) * sizeof *graph->position);
+  memset(graph->position, 0xff, graph->count * sizeof *graph->position);
+  stack[0] = 0;
+  seen[0] = true;
+  while (depth) {
+    uint32_t block = stack[depth - 1];
+    if (edge[block] < successor_count(&graph->blocks[block])) {
+      uint32_t to = successor(&graph->blocks[block], edge[block]++);
+      if (!seen[to]) {
+        seen[to] = true;
+        stack[depth++] = to;
+      }
+    } else {
+      graph->order[finished++] = block;
+      depth--;
+    }
+  }
+  graph->reached = finished;
+  for (uint32_t i = 0; i < finished / 2; i++) {
+    uint32_t other = graph->order[finished - 1 - i];
+    graph->order[finished - 1 - i] = graph->order[i];
+    graph->order[i] = other;
+  }
+  for (uint32_t i = 0; i < finished; i++) graph->position[graph->order[i]] = i;
+}
+
+/* Immediate dominators by Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"; positions, not blocks. */
+static uint32_t *dominators(struct graph *graph) {
+  uint32_t *idom = parser_alloc(graph->parser, (graph->reached + 1) * sizeof *idom);
+  memset(idom, 0xff, graph->reached * sizeof *idom);
+  idom[0] = 0;
+  for (bool changed = true; changed;) {
+    changed = false;
+    /* Pushing each block's dominator to its successors visits every edge once, as pulling from predecessors would. */
+    uint32_t *next = parser_alloc(graph->parser, (graph->reached + 1) * sizeof *next);
+    memset(next, 0xff, graph->reached * sizeof *next);
+    next[0] = 0;
+    for (uint32_t p = 0; p < graph->reached; p++) {
+      if (p && next[p] == PTX_NONE) next[p] = idom[p];
+      if (next[p] == PTX_NONE) continue;
+      if (idom[p] != next[p]) {
+        idom[p] = next[p];
+        changed = true;
+      }
+      const struct ptx_block *block = &graph->blocks[graph->order[p]];
+      for (uint32_t s = 0; s < successor_count(block); s++) {
+        uint32_t to = graph->position[successor(block, s)];
+        if (to == 0) continue;
+        uint32_t a = p, b = next[to];
+        if (b == PTX_NONE) {
+          next[to] = p;
+          continue;
+        }
+        while (a != b) {
+          while (a > b) a = idom[a];
+          while (b > a) b = idom[b] == PTX_NONE ? next[b] : idom[b];
+        }
+        next[to] = a;
+      }
+    }
+  }
+  return idom;
+}
+
+static bool dominates(const uint32_t *idom, uint32_t a, uint32_t b) {
+  while (b > a) b = idom[b];
+  return a == b;
+}
+
+/* Moves the blocks of every loop together, keeping their order, outer loops first. A block that stands between two blocks
+ * of a loop without belonging to it cannot lead back into the loop, so it may come after it. Fills loop_depth and
+ * loop_head (a block, in the text's numbering). */
+static void gather_loops(struct graph *graph) {
+  struct parser *parser = graph->parser;
+  uint32_t reached = graph->reached;
+  const uint32_t *idom = dominators(graph);
+  /* predecessors, as lists over edges */
+  uint32_t edges = 0;
+  for (uint32_t p = 0; p < reached; p++) edges += successor_count(&graph->blocks[graph->order[p]]);
+  uint32_t *first = parser_alloc(parser, (reached + 1) * sizeof *first);
+  uint32_t *link = parser_alloc(parser, (edges + 1) * sizeof *link), *from = parser_alloc(parser, (edges + 1) * sizeof *from);
+  edges = 0;
+  for (uint32_t p = 0; p < reached; p++) {
+    const struct ptx_block *block = &graph->blocks[graph->order[p]];
+    for (uint32_t s = 0; s < successor_count(block); s++) {
+      uint32_t to = graph->position[successor(block, s)];
+      from[++edges] = p;
+      link[edges] = first[to];
+      first[to] = edges;
+    }
+  }
+  uint32_t *member = parser_alloc(parser, (reached + 1) * sizeof *member); /* = head + 1 of the loop being filled */
+  uint32_t *stack = parser_alloc(parser, (reached + 1) * sizeof *stack);
+  uint32_t *sequence = parser_alloc(parser, (reached + 1) * sizeof *sequence);
+  uint32_t *merged = parser_alloc(parser, (reached + 1) * sizeof *merged);
+  for (uint32_t p = 0; p < reached; p++) sequence[p] = p;
+  for (uint32_t head = 0; head < reached; head++) { /* a loop's head comes before those of the loops inside it */
+    uint32_t depth = 0, size = 1;
+    for (uint32_t e = first[head]; e; e = link[e]) {
+      if (from[e] >= head && dominates(idom, head, from[e])) {
+        if (member[head] != head + 1) member[head] = head + 1;
+        if (member[from[e]] != head + 1) {
+          member[from[e]] = head + 1;
+          stack[depth++] = from[e];
+        }
+      }
+    }
+    if (member[head] != head + 1) continue;
+    while (depth) {
+      uint32_t p = stack[--depth];
+      size++;
+      for (uint32_t e = first[p]; e; e = link[e]) {
+        if (member[from[e]] != head + 1) {
+          member[from[e]] = head + 1;
+          stack[depth++] = from[e];
+        }
+      }
+    }
+    uint32_t at = 0, inside = 0, outside = 0;
+    while (sequence[at] != head) at++;
+    for (uint32_t i = at; inside < size; i++) {
+      uint32_t p = sequence[i];
+      if (member[p] == head + 1) {
+        struct ptx_block *block = &graph->blocks[graph->order[p]];
+        block->loop_depth++;
+        block->loop_head = graph->order[head];
+        sequence[at + inside++] = p;
+      } else {
+        merged[outside++] = p;
+      }
+    }
+    memcpy(sequence + at + inside, merged, outside * sizeof *merged);
+  }
+  uint32_t *order = parser_alloc(parser, (reached + 1) * sizeof *order);
+  for (uint32_t p = 0; p < reached; p++) order[p] = graph->order[sequence[p]];
+  graph->order = order;
+  for (uint32_t p = 0; p < reached; p++) graph->position[order[p]] = p;
+}
+
+static void cut_blocks(struct builder *builder) {
+  struct parser *parser = builder->parser;
+  struct ptx_function *function = builder->function;
+  uint32_t items = builder->item_count;
+  uint32_t *block_of_label = parser_alloc(parser, (builder->label_count + 1) * sizeof *block_of_label);
+  struct ptx_instruction *instructions = parser_alloc(parser, (items + 1) * sizeof *instructions);
+  struct ptx_block *blocks = parser_alloc(parser, (items + 2) * sizeof *blocks);
+  uint32_t *last_item = parser_alloc(parser, (items + 2) * sizeof *last_item);
+  uint32_t count = 0, written = 0;
+  memset(block_of_label, 0xff, (builder->label_count + 1) * sizeof *block_of_label);
+  bool open = false;
+  for (uint32_t i = 0; i < items; i++) {
+    struct item *item = &builder->items[i];
+    if (item->instruction.op == LABEL) {
+      /* Labels that follow each other, or follow the end of a block, name the same block. */
+      if (open && blocks[count - 1].count) open = false;
+      if (!open) blocks[count++] = (struct ptx_block){.first = written, .next = PTX_NONE, .loop_head = PTX_NONE};
+      open = true;
+      last_item[count - 1] = i;
+      block_of_label[item->label] = count - 1;
+      continue;
+    }
+    if (!open) blocks[count++] = (struct ptx_block){.first = written, .next = PTX_NONE, .loop_head = PTX_NONE};
+    open = !ends_block(&item->instruction);
+    last_item[count - 1] = i;
+    blocks[count - 1].count++;
+    instructions[written++] = item->instruction;
+  }
+  /* The end of the text is a return. */
+  blocks[count] = (struct ptx_block){.first = written, .count = 1, .next = PTX_NONE, .loop_head = PTX_NONE};
+  instructions[written] = (struct ptx_instruction){.op = PTX_RET, .guard = PTX_NONE, .line = function->line};
+  count++;
+  for (uint32_t b = 0; b + 1 < count; b++) {
+    struct ptx_block *block = &blocks[b];
+    const struct item *item = &builder->items[last_item[b]];
+    bool ends = block->count && ends_block(&item->instruction);
+    if (!ends || falls_through(&item->instruction)) block->next = b + 1;
+    if (!ends) continue;
+    if (item->instruction.op == PTX_BRA) {
+      block->target_count = 1;
+      block->targets = parser_alloc(parser, sizeof *block->targets);
+      block->targets[0] = block_of_label[item->label];
+    } else if (item->instruction.op == PTX_BRX) {
+      block->target_count = item->label_count;
+      block->targets = parser_alloc(parser, (item->label_count + 1) * sizeof *block->targets);
+      for (uint32_t k = 0; k < item->label_count; k++) block->targets[k] = block_of_label[item->labels[k]];
+    }
+  }
+  struct graph graph = {.parser = parser, .blocks = blocks, .count = count};
+  depth_first(&graph);
+  gather_loops(&graph);
+  function->block_count = graph.reached;
+  function->blocks = parser_alloc(parser, graph.reached * sizeof *function->blocks);
+  function->instructions = parser_alloc(parser, (written + 1) * sizeof *function->instructions);
+  for (uint32_t p = 0; p < graph.reached; p++) {
+    struct ptx_block *block = &function->blocks[p];
+    *block = blocks[graph.order[p]];
+    memcpy(function->instructions + function->instruction_count, instructions + block->first,
+           block->count * sizeof *instructions);
+    block->first = function->instruction_count;
+    function->instruction_count += block->count;
+    if (block->next != PTX_NONE) block->next = graph.position[block->next];
+    if (block->loop_head != PTX_NONE) block->loop_head = graph.position[block->loop_head];
+    for (uint32_t k = 0; k < block->target_count; k++) block->targets[k] = graph.position[block->targets[k]];
+    for (uint32_t i = 0; i < block->count; i++)
+      if (function->instructions[block->first + i].op == PTX_BAR) function->has_barrier = true;
+  }
+}
+
+/* ---- the kernel ---- */
+
+void lower_kernel(struct parser *parser, struct body *body, struct ptx_function *function, uint32_t stamp) {
+  function->name = body->function->name;
+  function->line = body->line;
+  function->shared_align = 16;
+  memcpy(function->max_threads, body->max_threads, sizeof body->max_threads);
+  memcpy(function->required_threads, body->required_threads, sizeof body->required_threads);
+  function->parameter_count = body->parameter_count;
+  function->parameters = parser_alloc(parser, (body->parameter_count + 1) * sizeof *function->parameters);
+  for (uint32_t i = 0; i < body->parameter_count; i++) {
+    const struct entity *entity = body->parameters[i];
+    function->parameters[i] = (struct ptx_parameter){
+        .name = entity->name, .offset = (uint32_t)entity->offset, .size = (uint32_t)entity->size, .align = entity->align};
+    function->parameter_bytes = (uint32_t)(entity->offset + entity->size);
+  }
+  struct body *registers = parser_alloc(parser, sizeof *registers);
+  struct builder builder = {.parser = parser, .function = function, .registers = registers, .stamp = stamp};
+  uint32_t base = parser_add_register(parser, registers, PTX_CLASS_PRED, body->register_count);
+  if (body->register_count) memcpy(registers->register_class + base, body->register_class, body->register_count);
+  body->being_inlined = true;
+  inline_body(&builder, body, PTX_NONE, base, 0);
+  body->being_inlined = false;
+  find_accesses(&builder);
+  uint64_t dynamic_offset = align_up(builder.shared_bytes, function->shared_align);
+  resolve_symbols(&builder, dynamic_offset);
+  function->shared_bytes = (uint32_t)(builder.has_dynamic_shared ? dynamic_offset : builder.shared_bytes);
+  function->local_bytes = (uint32_t)align_up(builder.local_bytes, 16);
+  cut_blocks(&builder);
+  function->register_class = registers->register_class;
+  function->register_count = registers->register_count;
+}
