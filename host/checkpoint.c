@@ -1,5 +1,4 @@
 /* Model files: parameters, optimizer state, statistics, configuration and position in one HDF5 file. */
-#define _POSIX_C_SOURCE 200809L
 #include "host/checkpoint.h"
 
 #include <stdio.h>

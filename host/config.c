@@ -2,7 +2,6 @@
  *
  * A file is read into a copy that replaces the configuration only when every key was good, so that a failure leaves it
  * unchanged. Messages are "FILE:LINE: KEY: what is wrong; allowed: what is allowed". */
-#define _POSIX_C_SOURCE 200809L
 #include "host/config.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* From a configuration to settings that the engine can use: preset applied, autos resolved, combinations checked. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,6 @@
  *
  * One table of rows (preset, variants, tasks, key, value); a row holds unless its key was given. Sources: survey 2.1 to
  * 2.5, 5.1, 9.1, 10.1. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 

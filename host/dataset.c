@@ -2,7 +2,6 @@
  *
  * Opening a file reads names, types and shapes; values are read, converted and searched for NaN and infinity when an
  * array is first asked for. Arrays that were read, or given by dataset_add_owned, belong to the data set. */
-#define _POSIX_C_SOURCE 200809L
 #include "host/dataset.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
 /* HDF5 as this library uses it: silent, one thread at a time, files made in memory and put in place at once. */
-#define _POSIX_C_SOURCE 200809L
 #include "host/h5.h"
 
 #include <errno.h>
