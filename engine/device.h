@@ -23,7 +23,7 @@ void pool_release(struct pool *pool, size_t mark);
 /* ---- kernels ---- */
 
 struct kernel {
-  CUmodule module;     /* owned by the device's kernel cache */
+  CUmodule module; /* owned by the device's kernel cache */
   CUfunction function;
 };
 

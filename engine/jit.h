@@ -13,19 +13,16 @@ struct jit_image {
   bool from_cache; /* taken from the folder of compiled kernels, without NVRTC */
 };
 
-/* Compiles CUDA C++ with NVRTC: to a cubin for exactly `major`.`minor`, or to PTX. The headers of kernels/ can be included
- * by name. `name` appears in the compiler's messages.
+/* Compiles CUDA C++ with NVRTC: to a cubin for exactly `major`.`minor`, or to PTX. The headers of kernels/ can be
+ * included by name. `name` appears in the compiler's messages.
  *
- * The result is kept in the folder NOPROP_CACHE, $XDG_CACHE_HOME/noprop or ~/.cache/noprop, under a hash of source, headers,
- * options and NVRTC's version. Entries carry their length and checksum; one that is damaged is made anew. Any number of
- * processes may share the folder. Where it cannot be written everything works, only slower. */
+ * The result is kept in the folder NOPROP_CACHE, $XDG_CACHE_HOME/noprop or ~/.cache/noprop, under a hash of source,
+ * headers, options and NVRTC's version. Entries carry their length and checksum; one that is damaged is made anew. Any
+ * number of processes may share the folder. Where it cannot be written everything works, only slower. */
 noprop_status jit_compile(const char *source, const char *name, int major, int minor, bool cubin,
                           struct jit_image *image);
 
 /* NVRTC's whole log of this thread's last failed compilation; "" if there was none. */
 const char *jit_log(void);
-
-/* The folder of compiled kernels in `path`, created if need be; "" if there is none that can be used. */
-void jit_cache_folder(char *path, size_t size);
 
 #endif

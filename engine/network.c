@@ -47,7 +47,8 @@ static void add_input(struct dense_op *op, int kind, int from, int width, int we
 static int add_dense(struct network *network, const char *prefix, int kind, int from, int in_width, int width,
                      int activation, bool dropout, bool x_branch) {
   struct dense_op *op = &network->ops[network->op_count];
-  *op = (struct dense_op){.width = width, .residual = -1, .activation = activation, .dropout = dropout, .x_branch = x_branch};
+  *op = (struct dense_op){
+      .width = width, .residual = -1, .activation = activation, .dropout = dropout, .x_branch = x_branch};
   add_input(op, kind, from, in_width, add_weight(network, prefix, "weight", in_width, width, INITIALISE_XAVIER));
   op->bias = add_weight(network, prefix, "bias", 1, width, INITIALISE_ZERO);
   return network->op_count++;
@@ -96,7 +97,8 @@ static void build_mlp(struct network *network, const struct settings *settings) 
   for (int k = 1; k < layers; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "hidden.%d", k);
-    last = add_dense(network, prefix, INPUT_OP, last, hidden[k - 1], hidden[k], settings->network.activation, dropout, false);
+    last = add_dense(network, prefix, INPUT_OP, last, hidden[k - 1], hidden[k], settings->network.activation, dropout,
+                     false);
   }
   add_dense(network, "output", INPUT_OP, last, hidden[layers - 1], network->latent, ACTIVATION_LINEAR, false, false);
 }
@@ -105,8 +107,8 @@ static void build_resnet(struct network *network, const struct settings *setting
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0;
   const int activation = settings->network.activation, x_op = add_x_branch(network, settings);
-  int stream = add_conditioned(network, "stem", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0], activation, false,
-                               "bias", INITIALISE_LECUN);
+  int stream = add_conditioned(network, "stem", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0], activation,
+                               false, "bias", INITIALISE_LECUN);
   for (int k = 1; k < layers; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "block.%d", k);
@@ -137,18 +139,24 @@ static noprop_status set_time(struct network *network, const struct settings *se
       network->time_kind = as_written ? TIME_RAMP_AS_WRITTEN : TIME_RAMP;
       if (as_written) network->time_width = size * size;
       break;
-    case TIME_EMBEDDING_CONSTANT: network->time_kind = TIME_CONSTANT; break;
-    case TIME_EMBEDDING_SINUSOIDAL: network->time_width = size / 2 * 2; break; /* an odd size gives one feature less */
+    case TIME_EMBEDDING_CONSTANT:
+      network->time_kind = TIME_CONSTANT;
+      break;
+    case TIME_EMBEDDING_SINUSOIDAL:
+      network->time_width = size / 2 * 2;
+      break; /* an odd size gives one feature less */
     default:
       if (size % 2)
-        return status_set(NOPROP_INVALID_CONFIG,
-                          "network.time_embedding.size: %d is odd, but %s has pairs of sine and cosine; an even number is allowed",
-                          size, TIME_EMBEDDING_NAMES[type].name);
+        return status_set(
+            NOPROP_INVALID_CONFIG,
+            "network.time_embedding.size: %d is odd, but %s has pairs of sine and cosine; an even number is allowed",
+            size, TIME_EMBEDDING_NAMES[type].name);
   }
   return NOPROP_OK;
 }
 
-noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape, struct network **result) {
+noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
+                             struct network **result) {
   const int layers = settings->network.hidden_count;
   *result = NULL;
   if (layers < 1)
@@ -159,8 +167,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
                       settings->latent.size > 0 ? "latent.size" : "the target's width");
   if (latent != shape->target_width)
     return status_set(NOPROP_INVALID_CONFIG,
-                      "latent.size: %d differs from the target's width %d, and encoder.type identity needs them equal", latent,
-                      shape->target_width);
+                      "latent.size: %d differs from the target's width %d, and encoder.type identity needs them equal",
+                      latent, shape->target_width);
   const int most_ops = 3 * layers + 4;
   if (most_ops > NETWORK_MAX_OPS)
     return status_set(NOPROP_INVALID_CONFIG, "network.hidden: %d layers; at most %d are allowed", layers,
@@ -206,10 +214,16 @@ int network_frequencies(const struct network *network, const struct settings *se
     double f = 0; /* in units of pi: the features are sin(pi f t) and cos(pi f t) */
     const double position = half > 1 ? (double)k / (half - 1) : 0.0;
     switch (type) {
-      case TIME_EMBEDDING_HARMONIC: f = k + 1; break;
-      case TIME_EMBEDDING_SINUSOIDAL: f = 0.5 * pow(10000.0, -position); break;
+      case TIME_EMBEDDING_HARMONIC:
+        f = k + 1;
+        break;
+      case TIME_EMBEDDING_SINUSOIDAL:
+        f = 0.5 * pow(10000.0, -position);
+        break;
       case TIME_EMBEDDING_FOURIER:
-      case TIME_EMBEDDING_LOG_FREQ: f = 2.0 * pow(10.0, -1.0 + 2.0 * position); break;
+      case TIME_EMBEDDING_LOG_FREQ:
+        f = 2.0 * pow(10.0, -1.0 + 2.0 * position);
+        break;
       default: /* cyclical_fourier; as written, 2 pi is applied twice */
         f = settings->network.time_embedding.as_written ? 2.0 * (2.0 * PI * half) * position : 2.0 * k;
     }
@@ -225,8 +239,8 @@ static double truncated_normal(uint64_t seed, unsigned parameter, unsigned eleme
   for (unsigned attempt = 0;; ++attempt) {
     const philox_words words = philox(seed, element, parameter, philox_stream(STREAM_INITIALISE, 0, 0), attempt);
     for (int pair = 0; pair < 4; pair += 2) {
-      const double radius = sqrt(-2.0 * log(philox_uniform(words.word[pair])));
-      const double angle = 2.0 * PI * philox_uniform(words.word[pair + 1]);
+      const double radius = sqrt(-2.0 * log((double)philox_uniform(words.word[pair])));
+      const double angle = 2.0 * PI * (double)philox_uniform(words.word[pair + 1]);
       if (fabs(radius * cos(angle)) <= 2.0) return radius * cos(angle);
       if (fabs(radius * sin(angle)) <= 2.0) return radius * sin(angle);
     }
@@ -256,8 +270,8 @@ void network_pack(const struct network *network, const float *flat, float *padde
   for (int index = 0; index < network->parameter_count; ++index) {
     const struct parameter_entry *entry = &network->parameters[index];
     for (int row = 0; row < entry->rows; ++row)
-      memcpy(padded + entry->padded_offset + (long)row * entry->stride, flat + entry->offset + (long)row * entry->columns,
-             (size_t)entry->columns * sizeof *flat);
+      memcpy(padded + entry->padded_offset + (long)row * entry->stride,
+             flat + entry->offset + (long)row * entry->columns, (size_t)entry->columns * sizeof *flat);
   }
 }
 
@@ -265,7 +279,7 @@ void network_unpack(const struct network *network, const float *padded, float *f
   for (int index = 0; index < network->parameter_count; ++index) {
     const struct parameter_entry *entry = &network->parameters[index];
     for (int row = 0; row < entry->rows; ++row)
-      memcpy(flat + entry->offset + (long)row * entry->columns, padded + entry->padded_offset + (long)row * entry->stride,
-             (size_t)entry->columns * sizeof *flat);
+      memcpy(flat + entry->offset + (long)row * entry->columns,
+             padded + entry->padded_offset + (long)row * entry->stride, (size_t)entry->columns * sizeof *flat);
   }
 }

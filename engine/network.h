@@ -3,7 +3,8 @@
  * Every network of this engine is a list of dense operations on feature-major tiles [features][32 rows]:
  *   pre  = sum_i input_i W_i + bias (+ residual)        post = dropout(activation(pre))
  * mlp (survey 5.1): x-branch ops, squash (inputs z, x-branch, time), hidden ops, output.
- * resnet: x-branch, stem, then per block u = act(h), u = drop(act(u W1 + xp Wx + e Wt + b1)), h += u W2 + b2, output. */
+ * resnet: x-branch, stem, then per block u = act(h), u = drop(act(u W1 + xp Wx + e Wt + b1)), h += u W2 + b2, output.
+ */
 #ifndef ENGINE_NETWORK_H
 #define ENGINE_NETWORK_H
 
@@ -16,30 +17,31 @@ enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160 };
 
 enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER };
 
-/* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding 0). */
+/* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
+ * 0). */
 struct parameter_entry {
-  char name[48];               /* "x.0.weight", "squash.z.weight", "hidden.1.bias", "output.weight" */
-  int rows, columns, stride;   /* bias: rows 1 */
-  long padded_offset;          /* in the device layout, multiple of 8 */
-  long offset;                 /* in the flat layout of noprop_model_get_parameters */
+  char name[48];             /* "x.0.weight", "squash.z.weight", "hidden.1.bias", "output.weight" */
+  int rows, columns, stride; /* bias: rows 1 */
+  long padded_offset;        /* in the device layout, multiple of 8 */
+  long offset;               /* in the flat layout of noprop_model_get_parameters */
   int initialiser;
 };
 
 enum input_kind { INPUT_X, INPUT_Z, INPUT_TIME, INPUT_OP };
 
 struct op_input {
-  int kind;      /* enum input_kind */
-  int op;        /* INPUT_OP: number of the op whose post is read */
+  int kind; /* enum input_kind */
+  int op;   /* INPUT_OP: number of the op whose post is read */
   int width;
-  int weight;    /* parameter index */
+  int weight; /* parameter index */
 };
 
 struct dense_op {
   struct op_input inputs[NETWORK_MAX_INPUTS];
   int input_count;
-  int width;     /* outputs */
-  int bias;      /* parameter index, or -1 */
-  int residual;  /* number of the op whose pre is added, or -1 */
+  int width;    /* outputs */
+  int bias;     /* parameter index, or -1 */
+  int residual; /* number of the op whose pre is added, or -1 */
   int activation;
   bool dropout;
   bool x_branch; /* depends on x alone */
@@ -47,7 +49,7 @@ struct dense_op {
 
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
-  int op_count;                /* the last one is the output, width d */
+  int op_count;                               /* the last one is the output, width d */
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;
   int parameter_count;
@@ -56,13 +58,14 @@ struct network {
 
 /* How the kernels form the time embedding e(t). */
 enum time_kind {
-  TIME_TRIG,     /* sin(pi f_j t), j < n/2, then cos(pi f_j t) */
-  TIME_RAMP,     /* max(t - f_j, 0) */
+  TIME_TRIG,            /* sin(pi f_j t), j < n/2, then cos(pi f_j t) */
+  TIME_RAMP,            /* max(t - f_j, 0) */
   TIME_RAMP_AS_WRITTEN, /* t - f_j */
-  TIME_CONSTANT  /* 1 */
+  TIME_CONSTANT         /* 1 */
 };
 
-noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape, struct network **network);
+noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
+                             struct network **network);
 void network_destroy(struct network *network);
 
 /* Latent size d of a model. */

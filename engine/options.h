@@ -3,9 +3,9 @@
 #ifndef ENGINE_OPTIONS_H
 #define ENGINE_OPTIONS_H
 
-#define VARIANT_LIST(X)                                          \
+#define VARIANT_LIST(X)                                             \
   X(VARIANT_FM, "fm", "flow matching: velocity on the linear path") \
-  X(VARIANT_DF, "df", "diffusion: noise on the VP path")         \
+  X(VARIANT_DF, "df", "diffusion: noise on the VP path")            \
   X(VARIANT_CT, "ct", "continuous time: target on the VP path")
 
 #define TASK_LIST(X)                                       \
@@ -13,15 +13,15 @@
   X(TASK_REGRESS, "regress", "condition to vector")        \
   X(TASK_GENERATE, "generate", "samples, given a condition or nothing")
 
-#define PRESET_LIST(X)                                                              \
-  X(PRESET_NONE, "none", "the mathematically right forms")                          \
-  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision")     \
+#define PRESET_LIST(X)                                                          \
+  X(PRESET_NONE, "none", "the mathematically right forms")                      \
+  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision") \
   X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says")
 
-#define PREDICTION_LIST(X)                                     \
-  X(PREDICTION_AUTO, "auto", "by variant")                     \
-  X(PREDICTION_VELOCITY, "velocity", "dz/dt along the path")   \
-  X(PREDICTION_NOISE, "noise", "the noise e")                  \
+#define PREDICTION_LIST(X)                                   \
+  X(PREDICTION_AUTO, "auto", "by variant")                   \
+  X(PREDICTION_VELOCITY, "velocity", "dz/dt along the path") \
+  X(PREDICTION_NOISE, "noise", "the noise e")                \
   X(PREDICTION_TARGET, "target", "the clean latent")
 
 #define PRECISION_LIST(X)                                   \
@@ -34,33 +34,33 @@
   X(SCHEDULE_SIGMOID, "sigmoid", "logistic in t")         \
   X(SCHEDULE_LOGISTIC, "logistic", "the same as sigmoid")
 
-#define WEIGHT_LIST(X)                                                                  \
-  X(WEIGHT_UNIFORM, "uniform", "1")                                                     \
-  X(WEIGHT_ELBO, "elbo", "the exact bound's weight for the predicted quantity")         \
-  X(WEIGHT_T, "t", "t: preset jax-head, fm (D-06)")                                     \
-  X(WEIGHT_DRIFT, "drift", "1/((1-alpha_bar) gamma'): preset jax-head, df (D-05)")      \
+#define WEIGHT_LIST(X)                                                             \
+  X(WEIGHT_UNIFORM, "uniform", "1")                                                \
+  X(WEIGHT_ELBO, "elbo", "the exact bound's weight for the predicted quantity")    \
+  X(WEIGHT_T, "t", "t: preset jax-head, fm (D-06)")                                \
+  X(WEIGHT_DRIFT, "drift", "1/((1-alpha_bar) gamma'): preset jax-head, df (D-05)") \
   X(WEIGHT_VP_VELOCITY, "vp_velocity", "1/((1-alpha_bar) alpha_bar gamma'): preset jax-2025-11, fm (D-07)")
 
 /* How the weight w(t) enters the reconstruction and regularisation terms. */
-#define TERM_WEIGHT_LIST(X)                                 \
-  X(TERM_WEIGHT_NONE, "none", "1")                          \
+#define TERM_WEIGHT_LIST(X)                                  \
+  X(TERM_WEIGHT_NONE, "none", "1")                           \
   X(TERM_WEIGHT_SAME, "same", "the weight of the main term") \
   X(TERM_WEIGHT_SNR_PRIME, "snr_prime", "SNR'")
 
-#define NORMALIZE_LIST(X)                                     \
-  X(NORMALIZE_NONE, "none", "weights as they are")            \
-  X(NORMALIZE_BATCH, "batch", "divided by their batch mean")  \
+#define NORMALIZE_LIST(X)                                    \
+  X(NORMALIZE_NONE, "none", "weights as they are")           \
+  X(NORMALIZE_BATCH, "batch", "divided by their batch mean") \
   X(NORMALIZE_ANALYTIC, "analytic", "divided by their exact mean over t")
 
-#define T_SAMPLING_LIST(X)                                                      \
-  X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times")                 \
+#define T_SAMPLING_LIST(X)                                      \
+  X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times") \
   X(T_SAMPLING_LOW_DISCREPANCY, "low_discrepancy", "t_i = frac(u + i/B)")
 
-#define LOSS_ERROR_LIST(X)                                                                          \
-  X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d")                     \
+#define LOSS_ERROR_LIST(X)                                                      \
+  X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d") \
   X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)")
 
-#define RECON_LIST(X)                                           \
+#define RECON_LIST(X)                                             \
   X(RECON_MSE, "mse", "mean squared error of the decoded target") \
   X(RECON_NONE, "none", "no reconstruction term")
 
@@ -68,69 +68,69 @@
 
 #define COUPLING_LIST(X) X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data")
 
-#define NETWORK_LIST(X)                                                            \
-  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers")                  \
+#define NETWORK_LIST(X)                                           \
+  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers") \
   X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter")
 
-#define ACTIVATION_LIST(X)                      \
-  X(ACTIVATION_LINEAR, "linear", "p")           \
-  X(ACTIVATION_RELU, "relu", "max(p, 0)")       \
-  X(ACTIVATION_LEAKY_RELU, "leaky_relu", "p if p > 0, else 0.01 p") \
+#define ACTIVATION_LIST(X)                                                    \
+  X(ACTIVATION_LINEAR, "linear", "p")                                         \
+  X(ACTIVATION_RELU, "relu", "max(p, 0)")                                     \
+  X(ACTIVATION_LEAKY_RELU, "leaky_relu", "p if p > 0, else 0.01 p")           \
   X(ACTIVATION_GELU, "gelu", "p/2 (1 + tanh(sqrt(2/pi) (p + 0.044715 p^3)))") \
-  X(ACTIVATION_SWISH, "swish", "p sigmoid(p)")  \
-  X(ACTIVATION_SIGMOID, "sigmoid", "1/(1 + exp(-p))") \
-  X(ACTIVATION_TANH, "tanh", "tanh(p)")         \
-  X(ACTIVATION_SOFTPLUS, "softplus", "ln(1 + exp(p))") \
-  X(ACTIVATION_ELU, "elu", "p if p > 0, else exp(p) - 1") \
+  X(ACTIVATION_SWISH, "swish", "p sigmoid(p)")                                \
+  X(ACTIVATION_SIGMOID, "sigmoid", "1/(1 + exp(-p))")                         \
+  X(ACTIVATION_TANH, "tanh", "tanh(p)")                                       \
+  X(ACTIVATION_SOFTPLUS, "softplus", "ln(1 + exp(p))")                        \
+  X(ACTIVATION_ELU, "elu", "p if p > 0, else exp(p) - 1")                     \
   X(ACTIVATION_SELU, "selu", "1.0507 (p if p > 0, else 1.67326 (exp(p) - 1))")
 
-#define TIME_EMBEDDING_LIST(X)                                                                 \
-  X(TIME_EMBEDDING_HARMONIC, "harmonic", "sin and cos of pi k t, k = 1..n/2")                  \
-  X(TIME_EMBEDDING_SINUSOIDAL, "sinusoidal", "sin and cos of (pi/2) 10000^(-k/(n/2-1)) t")     \
-  X(TIME_EMBEDDING_FOURIER, "fourier", "sin and cos of 2 pi f t, f log-spaced 0.1 to 10")      \
-  X(TIME_EMBEDDING_LOG_FREQ, "log_freq", "the same as fourier")                                \
+#define TIME_EMBEDDING_LIST(X)                                                                                   \
+  X(TIME_EMBEDDING_HARMONIC, "harmonic", "sin and cos of pi k t, k = 1..n/2")                                    \
+  X(TIME_EMBEDDING_SINUSOIDAL, "sinusoidal", "sin and cos of (pi/2) 10000^(-k/(n/2-1)) t")                       \
+  X(TIME_EMBEDDING_FOURIER, "fourier", "sin and cos of 2 pi f t, f log-spaced 0.1 to 10")                        \
+  X(TIME_EMBEDDING_LOG_FREQ, "log_freq", "the same as fourier")                                                  \
   X(TIME_EMBEDDING_CYCLICAL_FOURIER, "cyclical_fourier", "sin and cos of 2 pi k t, k = 0..n/2-1: periodic in t") \
-  X(TIME_EMBEDDING_LINEAR, "linear", "max(t - j/n, 0), j = 0..n-1")                            \
-  X(TIME_EMBEDDING_SIMPLE, "simple", "the same as linear")                                     \
+  X(TIME_EMBEDDING_LINEAR, "linear", "max(t - j/n, 0), j = 0..n-1")                                              \
+  X(TIME_EMBEDDING_SIMPLE, "simple", "the same as linear")                                                       \
   X(TIME_EMBEDDING_CONSTANT, "constant", "ones")
 
 #define CODER_LIST(X) X(CODER_IDENTITY, "identity", "passes through")
 
-#define OPTIMIZER_LIST(X)                                                \
-  X(OPTIMIZER_ADAM, "adam", "Adam; weight decay as an L2 gradient")      \
-  X(OPTIMIZER_ADAMW, "adamw", "Adam with decoupled weight decay")        \
+#define OPTIMIZER_LIST(X)                                                     \
+  X(OPTIMIZER_ADAM, "adam", "Adam; weight decay as an L2 gradient")           \
+  X(OPTIMIZER_ADAMW, "adamw", "Adam with decoupled weight decay")             \
   X(OPTIMIZER_SGD, "sgd", "gradient descent, momentum and Nesterov optional") \
   X(OPTIMIZER_ADAGRAD, "adagrad", "per-parameter rates from summed squares")
 
-#define RATE_SCHEDULE_LIST(X)                                \
-  X(RATE_CONSTANT, "constant", "constant after warm-up")     \
-  X(RATE_COSINE, "cosine", "half a cosine down to 0")        \
+#define RATE_SCHEDULE_LIST(X)                            \
+  X(RATE_CONSTANT, "constant", "constant after warm-up") \
+  X(RATE_COSINE, "cosine", "half a cosine down to 0")    \
   X(RATE_LINEAR, "linear", "straight down to 0")
 
-#define METHOD_LIST(X)                                                              \
-  X(METHOD_AUTO, "auto", "fm: midpoint (euler below 10 calls); df, ct: dpm2m")      \
-  X(METHOD_EULER, "euler", "first order")                                           \
-  X(METHOD_MIDPOINT, "midpoint", "second order, two calls a step")                  \
-  X(METHOD_HEUN, "heun", "second order, two calls a step")                          \
-  X(METHOD_RK4, "rk4", "classical fourth order, four calls a step")                 \
-  X(METHOD_EXPONENTIAL, "exponential", "DDIM: exact for a constant target")         \
-  X(METHOD_DPM2M, "dpm2m", "second-order multistep exponential, one call a step")   \
+#define METHOD_LIST(X)                                                            \
+  X(METHOD_AUTO, "auto", "fm: midpoint (euler below 10 calls); df, ct: dpm2m")    \
+  X(METHOD_EULER, "euler", "first order")                                         \
+  X(METHOD_MIDPOINT, "midpoint", "second order, two calls a step")                \
+  X(METHOD_HEUN, "heun", "second order, two calls a step")                        \
+  X(METHOD_RK4, "rk4", "classical fourth order, four calls a step")               \
+  X(METHOD_EXPONENTIAL, "exponential", "DDIM: exact for a constant target")       \
+  X(METHOD_DPM2M, "dpm2m", "second-order multistep exponential, one call a step") \
   X(METHOD_MIDPOINT_TIME, "midpoint_time", "earlier systems' midpoint: time in the middle, state not (D-44)")
 
-#define GRID_LIST(X)                                          \
+#define GRID_LIST(X)                                              \
   X(GRID_AUTO, "auto", "gamma for dpm2m and exponential, else t") \
-  X(GRID_T, "t", "uniform in t")                              \
-  X(GRID_GAMMA, "gamma", "uniform in gamma")                  \
+  X(GRID_T, "t", "uniform in t")                                  \
+  X(GRID_GAMMA, "gamma", "uniform in gamma")                      \
   X(GRID_USER, "user", "times given by the caller")
 
-#define INIT_LIST(X)                                                       \
-  X(INIT_AUTO, "auto", "generate: normal; classify and regress: zero")     \
-  X(INIT_ZERO, "zero", "z(0) = 0")                                         \
-  X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                               \
+#define INIT_LIST(X)                                                   \
+  X(INIT_AUTO, "auto", "generate: normal; classify and regress: zero") \
+  X(INIT_ZERO, "zero", "z(0) = 0")                                     \
+  X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
-#define DRIFT_LIST(X)                                                             \
-  X(DRIFT_ODE, "ode", "probability-flow velocity")                                \
+#define DRIFT_LIST(X)                              \
+  X(DRIFT_ODE, "ode", "probability-flow velocity") \
   X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)")
 
 #define OPTION_ENUMERATOR(enumerator, name, meaning) enumerator,

@@ -28,7 +28,16 @@ struct place {
 static const struct place NOWHERE = {false, -1};
 
 /* What of an op stands where: one row per op, so that equal ops can be recognised by constant differences. */
-enum field { POST, SLOPE, CONDITION, TIME_PART, BIAS, WEIGHT, INPUT = WEIGHT + NETWORK_MAX_INPUTS, FIELDS = INPUT + NETWORK_MAX_INPUTS };
+enum field {
+  POST,
+  SLOPE,
+  CONDITION,
+  TIME_PART,
+  BIAS,
+  WEIGHT,
+  INPUT = WEIGHT + NETWORK_MAX_INPUTS,
+  FIELDS = INPUT + NETWORK_MAX_INPUTS
+};
 
 struct op_places {
   struct place at[FIELDS]; /* BIAS and WEIGHT: offsets into the parameters */
@@ -40,14 +49,14 @@ struct plan {
   const noprop_model_shape *shape;
   FILE *out;
   bool backward, solve;
-  bool stages;                     /* the solver evaluates the field on a state of its own */
-  size_t shared_limit;             /* bytes */
+  bool stages;         /* the solver evaluates the field on a state of its own */
+  size_t shared_limit; /* bytes */
   long shared_floats, workspace_floats;
   struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
   struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
   struct op_places ops[NETWORK_MAX_OPS];
-  int x_last;                      /* last op of the x-branch, -1: none */
-  int d, d8, widest;               /* latent size, rounded up; widest op, rounded up */
+  int x_last;        /* last op of the x-branch, -1: none */
+  int d, d8, widest; /* latent size, rounded up; widest op, rounded up */
 };
 
 static int round_up8(int n) { return (n + 7) & ~7; }
@@ -185,7 +194,8 @@ static void place_arrays(struct plan *plan) {
 
 /* ---- runs of equal ops ---- */
 
-/* Ops first .. first + period * count - 1 do the same `count` times; field f of member q moves by step[q][f] each time. */
+/* Ops first .. first + period * count - 1 do the same `count` times; field f of member q moves by step[q][f] each time.
+ */
 struct run {
   int first, period, count;
   long step[2][FIELDS];
@@ -203,13 +213,12 @@ static bool same_op(const struct plan *plan, int a, int b) {
     if (i->kind == INPUT_X || i->kind != j->kind || i->width != j->width) return false;
     if (i->kind == INPUT_OP && (i->op == plan->x_last) != (j->op == plan->x_last)) return false;
     /* What the backward pass does to the input: multiply by its slope, add or keep the residual stream's gradient. */
-    if (i->kind == INPUT_OP &&
-        (has_slope(&plan->network->ops[i->op]) != has_slope(&plan->network->ops[j->op]) ||
-         (plan->network->ops[i->op].residual < 0) != (plan->network->ops[j->op].residual < 0) ||
-         feeds_residual(plan, i->op) != feeds_residual(plan, j->op) ||
-         carries_stream(plan, i->op) != carries_stream(plan, j->op) ||
-         plan->network->ops[i->op].width != plan->network->ops[j->op].width ||
-         plan->network->ops[i->op].x_branch != plan->network->ops[j->op].x_branch))
+    if (i->kind == INPUT_OP && (has_slope(&plan->network->ops[i->op]) != has_slope(&plan->network->ops[j->op]) ||
+                                (plan->network->ops[i->op].residual < 0) != (plan->network->ops[j->op].residual < 0) ||
+                                feeds_residual(plan, i->op) != feeds_residual(plan, j->op) ||
+                                carries_stream(plan, i->op) != carries_stream(plan, j->op) ||
+                                plan->network->ops[i->op].width != plan->network->ops[j->op].width ||
+                                plan->network->ops[i->op].x_branch != plan->network->ops[j->op].x_branch))
       return false;
   }
   return true;
@@ -344,8 +353,8 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
     emit(plan, "    __syncthreads();\n");
     emit(plan, "    for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n      float acc[8] = {};\n", ld);
     emit(plan, "      if (k) add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
-    emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld, at(plan, index, INPUT, step).s,
-         offset_text(plan, index, WEIGHT, step).s, ld);
+    emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld,
+         at(plan, index, INPUT, step).s, offset_text(plan, index, WEIGHT, step).s, ld);
     emit(plan, "      store_tile8(%s, n, acc);\n    }\n    __syncthreads();\n  }\n", at(plan, index, POST, step).s);
   }
   emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
@@ -360,10 +369,11 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     if (input->kind == INPUT_X && streamed) continue;
-    if (plan->solve && (input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
+    if (plan->solve &&
+        (input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
       continue;
-    emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s, input->width,
-         offset_text(plan, index, WEIGHT + k, step).s);
+    emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s,
+         input->width, offset_text(plan, index, WEIGHT + k, step).s);
   }
   emit_finish(plan, index, run, step, "    ");
   emit(plan, "  }\n  __syncthreads();\n");
@@ -396,8 +406,8 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
       emit(plan, "    const int features = min(%d, %d - k);\n    __syncthreads();\n", X_CHUNK, input->width);
       emit_load_x(plan, "args.condition", "k", "features", "    ");
       emit(plan, "    __syncthreads();\n");
-      emit(plan, "    dense_weight_gradient<%d, %d>(slot + %s + k * %d, %s, features, delta_rows, %s);\n  }\n", ld, pitch,
-           offset_text(plan, index, WEIGHT + k, step).s, ld, at(plan, index, INPUT + k, step).s, again);
+      emit(plan, "    dense_weight_gradient<%d, %d>(slot + %s + k * %d, %s, features, delta_rows, %s);\n  }\n", ld,
+           pitch, offset_text(plan, index, WEIGHT + k, step).s, ld, at(plan, index, INPUT + k, step).s, again);
     } else {
       emit(plan, "  dense_weight_gradient<%d, %d>(slot + %s, %s, %d, delta_rows, %s);\n", ld, pitch,
            offset_text(plan, index, WEIGHT + k, step).s, at(plan, index, INPUT + k, step).s, input->width, again);
@@ -418,13 +428,13 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
       continue;
     }
     if (has_slope(&plan->network->ops[input->op]))
-      emit(plan, "    multiply_tile8(acc, %s, n);\n",
-           place_text(plan->ops[input->op].at[SLOPE], step[INPUT + k]).s);
+      emit(plan, "    multiply_tile8(acc, %s, n);\n", place_text(plan->ops[input->op].at[SLOPE], step[INPUT + k]).s);
     if (feeds_residual(plan, input->op))
       emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->stream_gradient, 0).s);
     if (plan->network->ops[input->op].residual >= 0)
       emit(plan, "    store_tile8(%s, n, acc);\n", place_text(plan->stream_gradient, 0).s);
-    emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", round_up8(input->width) + 1, input->width);
+    emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", round_up8(input->width) + 1,
+         input->width);
     moved = true;
   }
   emit(plan, "  __syncthreads();\n");
@@ -435,7 +445,8 @@ static void emit_backward(struct plan *plan, int first, int last) {
   /* The same runs as forward, from the back. */
   struct run runs[NETWORK_MAX_OPS];
   int count = 0;
-  for (int i = first; i <= last; i += runs[count - 1].period * runs[count - 1].count) runs[count++] = longest_run(plan, i, last);
+  for (int i = first; i <= last; i += runs[count - 1].period * runs[count - 1].count)
+    runs[count++] = longest_run(plan, i, last);
   while (count-- > 0) {
     const struct run *run = &runs[count];
     if (run->count > 1) emit(plan, "#pragma unroll 1\n  for (int l = %d; l >= 0; --l) {\n", run->count - 1);
@@ -497,15 +508,17 @@ static noprop_status mean_weight(const struct settings *settings, double *mean) 
   else if (settings->loss.weight == WEIGHT_ELBO && linear)
     *mean = (-2 * end - 2 * log1p(-end) + 2 * start + 2 * log1p(-start)) / width;
   else
-    return status_set(NOPROP_INVALID_CONFIG,
-                      "loss.normalize: analytic needs a weight with a closed-form mean, and loss.weight %s for prediction %s "
-                      "has none; none or batch are allowed",
-                      WEIGHT_NAMES[settings->loss.weight].name, PREDICTION_NAMES[settings->prediction].name);
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "loss.normalize: analytic needs a weight with a closed-form mean, and loss.weight %s for prediction %s "
+        "has none; none or batch are allowed",
+        WEIGHT_NAMES[settings->loss.weight].name, PREDICTION_NAMES[settings->prediction].name);
   if (!isfinite(*mean) || *mean <= 0)
-    return status_set(NOPROP_INVALID_CONFIG,
-                      "loss.normalize: analytic needs a finite mean weight, and it is %g with loss.t_eps %g; a larger loss.t_eps "
-                      "or normalize none is allowed",
-                      *mean, settings->loss.t_eps);
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "loss.normalize: analytic needs a finite mean weight, and it is %g with loss.t_eps %g; a larger loss.t_eps "
+        "or normalize none is allowed",
+        *mean, settings->loss.t_eps);
   return NOPROP_OK;
 }
 
@@ -524,15 +537,18 @@ static noprop_status emit_descriptions(struct plan *plan) {
   const double recon = settings->loss.recon.type == RECON_NONE ? 0 : settings->loss.recon.weight;
   double mean = 1;
   if (cross_entropy && (settings->task != TASK_CLASSIFY || settings->prediction != PREDICTION_TARGET))
-    return status_set(NOPROP_INVALID_CONFIG,
-                      "loss.error: cross_entropy needs task classify and prediction target; this is task %s, prediction %s",
-                      TASK_NAMES[settings->task].name, PREDICTION_NAMES[settings->prediction].name);
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "loss.error: cross_entropy needs task classify and prediction target; this is task %s, prediction %s",
+        TASK_NAMES[settings->task].name, PREDICTION_NAMES[settings->prediction].name);
   if (cross_entropy && (recon != 0 || settings->loss.reg != 0))
-    return status_set(NOPROP_INVALID_CONFIG,
-                      "loss.error: cross_entropy cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0",
-                      recon, settings->loss.reg);
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "loss.error: cross_entropy cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0", recon,
+        settings->loss.reg);
   if (path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE)
-    return status_set(NOPROP_INVALID_CONFIG, "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
                       DRIFT_NAMES[settings->loss.reg_drift].name);
   if (settings->loss.normalize == NORMALIZE_ANALYTIC) {
     const noprop_status status = mean_weight(settings, &mean);
@@ -553,7 +569,8 @@ static noprop_status emit_descriptions(struct plan *plan) {
 }
 
 static const char *EXCHANGE =
-    "__device__ __forceinline__ void exchange(float *&a, float *&b) {\n  float *const c = a;\n  a = b;\n  b = c;\n}\n\n";
+    "__device__ __forceinline__ void exchange(float *&a, float *&b) {\n  float *const c = a;\n  a = b;\n  b = "
+    "c;\n}\n\n";
 
 /* ---- the kernels ---- */
 
@@ -580,11 +597,14 @@ static noprop_status emit_train(struct plan *plan) {
          "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
          threshold, float_text(1.0 / (1.0 - threshold / 65536.0)).s);
   emit(plan, "  float weight_scale = objective.weight_scale;\n");
-  emit(plan, "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
+  emit(plan,
+       "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
        place_text(plan->scratch, 0).s);
   emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
   emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
-  emit(plan, "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / TILE_ROWS);\n");
+  emit(plan,
+       "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
+       "TILE_ROWS);\n");
   emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
   if (backward) emit(plan, "  const bool again = tile != first_tile;\n");
   emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
@@ -639,12 +659,13 @@ static noprop_status emit_train(struct plan *plan) {
          round_up8(op->width));
     emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->x_gradient, 0).s);
     if (has_slope(op)) emit(plan, "    multiply_tile8(acc, %s, n);\n", place_text(plan->ops[x_last].at[SLOPE], 0).s);
-    emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n", round_up8(op->width) + 1,
-         op->width);
+    emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
+         round_up8(op->width) + 1, op->width);
     emit_backward(plan, 0, x_last);
   }
   emit(plan, "  }\n"); /* tiles */
-  emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n", backward ? network->padded_floats : 0L);
+  emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
+       backward ? network->padded_floats : 0L);
   return NOPROP_OK;
 }
 
@@ -659,8 +680,8 @@ static void emit_hoisted_conditions(struct plan *plan) {
     if (op->bias >= 0) emit(plan, "    add_parameters8(acc, P + %ld + n);\n", plan->ops[i].at[BIAS].offset);
     for (int k = 0; k < op->input_count; ++k)
       if (op->inputs[k].kind == INPUT_OP && op->inputs[k].op == plan->x_last)
-        emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %ld + n);\n", ld, place_text(plan->ops[i].at[INPUT + k], 0).s,
-             op->inputs[k].width, plan->ops[i].at[WEIGHT + k].offset);
+        emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %ld + n);\n", ld,
+             place_text(plan->ops[i].at[INPUT + k], 0).s, op->inputs[k].width, plan->ops[i].at[WEIGHT + k].offset);
     emit(plan, "    store_tile8(%s, n, acc);\n  }\n", place_text(plan->ops[i].at[CONDITION], 0).s);
   }
 }
@@ -684,7 +705,8 @@ static void emit_time_parts(struct plan *plan) {
     const int ld = round_up8(op->width);
     if (run.count > 1) emit(plan, "  for (int l = 0; l < %d; ++l)\n", run.count);
     emit(plan, "  for (int n = threadIdx.x; n < %d; n += TILE_THREADS)\n", ld);
-    emit(plan, "    (%s)[%s + n] = ", place_text(plan->time_parts, 0).s, offset_text(plan, i, TIME_PART, run.step[0]).s);
+    emit(plan, "    (%s)[%s + n] = ", place_text(plan->time_parts, 0).s,
+         offset_text(plan, i, TIME_PART, run.step[0]).s);
     emit(plan, "time_part<%d, %d>(%s, P + %s + n);\n", network->time_width, ld, place_text(plan->time, 0).s,
          offset_text(plan, i, WEIGHT + k, run.step[0]).s);
     i += run.period * run.count;
@@ -697,7 +719,8 @@ static noprop_status emit_integrate(struct plan *plan, int method, int drift, bo
   const int output = network->op_count - 1;
   const bool exponential = method == METHOD_EXPONENTIAL || method == METHOD_DPM2M;
   emit(plan, "#include \"tile_program.cuh\"\n\n");
-  emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
+  emit(plan,
+       "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
   emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
     emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
@@ -723,13 +746,16 @@ static noprop_status emit_integrate(struct plan *plan, int method, int drift, bo
   emit(plan, "  const float least = objective.time_margin, most = 1.0f - objective.time_margin;\n");
   emit(plan, "  exponential_step jump = {};\n");
   if (exponential) emit(plan, "  float last_width = 1.0f;\n");
-  emit(plan, "#pragma unroll 1\n  for (unsigned step = 0; step < args.steps%s; ++step) {\n", final_denoise ? " + 1" : "");
+  emit(plan, "#pragma unroll 1\n  for (unsigned step = 0; step < args.steps%s; ++step) {\n",
+       final_denoise ? " + 1" : "");
   emit(plan, "  const bool denoise = step == args.steps;\n");
   emit(plan, "  const float t0 = args.times[step], t1 = denoise ? t0 : args.times[step + 1];\n");
   if (exponential)
     emit(plan, "  if (!denoise) jump = exponential_step_at(objective, schedule, t0, t1, step, last_width);\n");
   emit(plan, "#pragma unroll 1\n  for (int stage = 0; stage < (denoise ? 1 : %s); ++stage) {\n",
-       method == METHOD_RK4 ? "4" : plan->stages ? "2" : "1");
+       method == METHOD_RK4 ? "4"
+       : plan->stages       ? "2"
+                            : "1");
   emit(plan, "  const float t = fminf(fmaxf(solver_stage_time<%d>(t0, t1, stage), least), most);\n", solver);
   emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
        drift == DRIFT_OU_MEAN ? 1 : 0);
@@ -740,14 +766,16 @@ static noprop_status emit_integrate(struct plan *plan, int method, int drift, bo
   emit(plan, "  solver_update<%d, %d>(objective, form, jump, t1 - t0, stage, denoise, %s, z, input, ", solver, plan->d,
        place_text(plan->ops[output].at[POST], 0).s);
   emit(plan, "%s, %s);\n  }\n", place_text(plan->sum, 0).s, place_text(plan->previous, 0).s);
-  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n", plan->d);
+  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n",
+       plan->d);
   emit(plan, "  if (!args.trajectory) write_state<%d>(args, z, row, live, 0);\n}\n", plan->d);
   return NOPROP_OK;
 }
 
 /* ---- public ---- */
 
-static noprop_status finish(struct plan *plan, char **text, noprop_status status, const char *entry, struct program *program) {
+static noprop_status finish(struct plan *plan, char **text, noprop_status status, const char *entry,
+                            struct program *program) {
   if (fclose(plan->out) != 0 && status == NOPROP_OK)
     status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   if (status != NOPROP_OK) {
@@ -762,9 +790,11 @@ static noprop_status finish(struct plan *plan, char **text, noprop_status status
   return NOPROP_OK;
 }
 
-noprop_status program_train(const struct network *network, const struct settings *settings, const noprop_model_shape *shape,
-                            size_t shared_limit, bool backward, struct program *program) {
-  struct plan plan = {.network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
+noprop_status program_train(const struct network *network, const struct settings *settings,
+                            const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                            struct program *program) {
+  struct plan plan = {
+      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
@@ -776,12 +806,14 @@ noprop_status program_train(const struct network *network, const struct settings
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, int method, int drift,
                                 bool final_denoise, struct program *program) {
-  struct plan plan = {.network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .solve = true};
+  struct plan plan = {
+      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .solve = true};
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4;
   char *text = NULL;
   size_t size = 0;
   if (drift == DRIFT_OU_MEAN && path_of(settings) == 0)
-    return status_set(NOPROP_INVALID_CONFIG, "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_arrays(&plan);

@@ -9,16 +9,17 @@
 #include "engine/settings.h"
 
 struct program {
-  char *source;               /* CUDA C++ for device_compile; free with program_destroy */
-  const char *entry;          /* "train", "loss" or "integrate"; takes train_arguments or integrate_arguments */
-  unsigned shared_bytes;      /* dynamic shared memory */
-  size_t workspace_floats;    /* per block, 0 in the resident tier */
-  const char *tier;           /* "resident" or "spilling" */
+  char *source;            /* CUDA C++ for device_compile; free with program_destroy */
+  const char *entry;       /* "train", "loss" or "integrate"; takes train_arguments or integrate_arguments */
+  unsigned shared_bytes;   /* dynamic shared memory */
+  size_t workspace_floats; /* per block, 0 in the resident tier */
+  const char *tier;        /* "resident" or "spilling" */
 };
 
 /* backward true: entry "train"; false: entry "loss". `shared_limit` is the device's largest dynamic shared memory. */
-noprop_status program_train(const struct network *network, const struct settings *settings, const noprop_model_shape *shape,
-                            size_t shared_limit, bool backward, struct program *program);
+noprop_status program_train(const struct network *network, const struct settings *settings,
+                            const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                            struct program *program);
 
 /* method: enum method (not auto); drift: enum drift. */
 noprop_status program_integrate(const struct network *network, const struct settings *settings,

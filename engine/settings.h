@@ -23,15 +23,15 @@ struct settings {
   } data;
   struct {
     int type;
-    double alpha_bar[2];   /* at t = 0 and t = 1 */
-    double s, k, t_mid;    /* cosine offset; sigmoid steepness and middle */
+    double alpha_bar[2]; /* at t = 0 and t = 1 */
+    double s, k, t_mid;  /* cosine offset; sigmoid steepness and middle */
     bool learnable;
-    bool renormalise;      /* true: end points met exactly; false: the earlier systems' form, clipped to [.001, .999] */
+    bool renormalise; /* true: end points met exactly; false: the earlier systems' form, clipped to [.001, .999] */
   } schedule;
   struct {
-    int size;              /* 0: auto */
+    int size; /* 0: auto */
     int embedding;
-    double off_value;      /* one-hot entries of the other classes: 0, or -1 in presets */
+    double off_value; /* one-hot entries of the other classes: 0, or -1 in presets */
   } latent;
   struct {
     int weight, normalize, t_sampling, draws, error;
@@ -40,10 +40,10 @@ struct settings {
       double weight;
     } recon;
     double reg;
-    int reg_weighting;     /* enum term_weight */
-    int reg_drift;         /* enum drift: whose dz/dt is regularised */
+    int reg_weighting; /* enum term_weight */
+    int reg_drift;     /* enum drift: whose dz/dt is regularised */
     double vae, kl_z0;
-    double t_eps;          /* t stays in [t_eps, 1 - t_eps] */
+    double t_eps; /* t stays in [t_eps, 1 - t_eps] */
   } loss;
   struct {
     int type, activation;
@@ -52,10 +52,12 @@ struct settings {
     bool squash_activation; /* bias and activation after the squash */
     struct {
       int type, size;
-      bool as_written;      /* the JAX library's forms of linear and cyclical_fourier */
+      bool as_written; /* the JAX library's forms of linear and cyclical_fourier */
     } time_embedding;
   } network;
-  struct { int type; } encoder, decoder;
+  struct {
+    int type;
+  } encoder, decoder;
   struct {
     int type, schedule;
     double learning_rate, weight_decay, clip, ema; /* clip 0: none; ema 0: none */
@@ -64,16 +66,16 @@ struct settings {
     int64_t warmup_steps;
   } optimizer;
   struct {
-    int64_t epochs, steps;         /* steps 0: by epochs */
+    int64_t epochs, steps; /* steps 0: by epochs */
     int batch;
-    int64_t rows;                  /* 0: all */
-    int64_t dropout_epochs;        /* -1: all */
+    int64_t rows;           /* 0: all */
+    int64_t dropout_epochs; /* -1: all */
     int64_t validate_every, checkpoint_every;
-    int64_t early_stop;            /* 0: never; else validations without improvement */
+    int64_t early_stop; /* 0: never; else validations without improvement */
   } train;
   struct {
     int method, steps, grid, init, drift;
-    int final_denoise;             /* 1, 0 */
+    int final_denoise; /* 1, 0 */
     double guidance, rtol, atol;
   } sample;
 };

@@ -7,7 +7,16 @@ struct activated {
 };
 
 enum activation_form {
-  ACT_LINEAR, ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SWISH, ACT_SIGMOID, ACT_TANH, ACT_SOFTPLUS, ACT_ELU, ACT_SELU
+  ACT_LINEAR,
+  ACT_RELU,
+  ACT_LEAKY_RELU,
+  ACT_GELU,
+  ACT_SWISH,
+  ACT_SIGMOID,
+  ACT_TANH,
+  ACT_SOFTPLUS,
+  ACT_ELU,
+  ACT_SELU
 };
 
 // Two special-function operations and no slow path. exp(-p) = 2^(-p log2 e) has the relative error (|p| + 4) eps,

@@ -14,9 +14,18 @@ enum { TILE_ROWS = 32, TILE_WARPS = 4, TILE_THREADS = 128 };
  * row_order: index = 0..1, row = 0, step = epoch: round keys of the permutation (row_order.h)
  * start:   z(0) of a solve: index = element / 4, step = 0; initialise: parameters, row = parameter array number */
 enum random_stream {
-  STREAM_TIME = 0, STREAM_NOISE = 1, STREAM_ENCODER_NOISE = 2, STREAM_DROPOUT = 3, STREAM_ROW_ORDER = 4,
-  STREAM_INITIALISE = 5, STREAM_PROBE = 6, STREAM_SDE = 7, STREAM_CONDITION_DROPOUT = 8, STREAM_AUGMENTATION = 9,
-  STREAM_COUPLING = 10, STREAM_START = 11
+  STREAM_TIME = 0,
+  STREAM_NOISE = 1,
+  STREAM_ENCODER_NOISE = 2,
+  STREAM_DROPOUT = 3,
+  STREAM_ROW_ORDER = 4,
+  STREAM_INITIALISE = 5,
+  STREAM_PROBE = 6,
+  STREAM_SDE = 7,
+  STREAM_CONDITION_DROPOUT = 8,
+  STREAM_AUGMENTATION = 9,
+  STREAM_COUPLING = 10,
+  STREAM_START = 11
 };
 /* Validation draws its times and noise at this step, with row = row of the data set: the same at every call. */
 #define VALIDATION_STEP 0xffffffffu
@@ -27,41 +36,41 @@ enum slot_term { SLOT_LOSS = 0, SLOT_FLOW = 1, SLOT_RECON = 2, SLOT_REG = 3, SLO
 
 /* One per model, in device memory: everything that changes from step to step. */
 typedef struct {
-  unsigned completed;        /* optimizer steps finished; written by the update kernel */
-  unsigned running;          /* the step in flight; written by the train kernel */
-  unsigned halted;           /* 1 once a loss or gradient was not finite: later updates change nothing */
-  unsigned bad_step;         /* the step at which that happened */
-  unsigned bad_term;         /* enum slot_term, or SLOT_TERMS for the gradient */
+  unsigned completed; /* optimizer steps finished; written by the update kernel */
+  unsigned running;   /* the step in flight; written by the train kernel */
+  unsigned halted;    /* 1 once a loss or gradient was not finite: later updates change nothing */
+  unsigned bad_step;  /* the step at which that happened */
+  unsigned bad_term;  /* enum slot_term, or SLOT_TERMS for the gradient */
   unsigned steps_summed;
   unsigned long long rows_summed;
-  double sums[SLOT_TERMS];   /* of the slot terms over the steps summed */
+  double sums[SLOT_TERMS]; /* of the slot terms over the steps summed */
   float gradient_norm, learning_rate;
 } train_state;
 
 /* The train kernel (forward, loss, backward into slots) and the loss kernel (forward only). grid = slots. */
 typedef struct {
-  const float *parameters;                             /* padded layout of network.h */
-  float *slots;                                        /* [slot_count][slot_stride] */
-  float *workspace;                                    /* [slot_count][workspace_stride], for what does not fit shared memory */
-  const void *condition, *target;                      /* resident rows, or the rows of a streamed chunk */
-  const float *condition_scale, *condition_shift;      /* [C]: value = raw * scale + shift */
-  const float *target_scale, *target_shift;            /* [Y] */
-  const float *frequencies;                            /* time embedding, network_frequencies() */
-  const float *given_time, *given_noise;               /* [rows], [rows][d], or NULL: drawn */
-  float *out_prediction, *out_z, *out_row_loss;        /* [rows][d], [rows][d], [rows], or NULL */
+  const float *parameters;        /* padded layout of network.h */
+  float *slots;                   /* [slot_count][slot_stride] */
+  float *workspace;               /* [slot_count][workspace_stride], for what does not fit shared memory */
+  const void *condition, *target; /* resident rows, or the rows of a streamed chunk */
+  const float *condition_scale, *condition_shift; /* [C]: value = raw * scale + shift */
+  const float *target_scale, *target_shift;       /* [Y] */
+  const float *frequencies;                       /* time embedding, network_frequencies() */
+  const float *given_time, *given_noise;          /* [rows], [rows][d], or NULL: drawn */
+  float *out_prediction, *out_z, *out_row_loss;   /* [rows][d], [rows][d], [rows], or NULL */
   train_state *state;
   unsigned long long seed;
-  unsigned long long slot_stride, workspace_stride;    /* in floats */
-  unsigned rows;                                       /* rows of the whole data set (training), or of this request */
-  unsigned batch;                                      /* rows of a full batch; of a request: its rows */
+  unsigned long long slot_stride, workspace_stride; /* in floats */
+  unsigned rows;                                    /* rows of the whole data set (training), or of this request */
+  unsigned batch;                                   /* rows of a full batch; of a request: its rows */
   unsigned steps_per_epoch;
-  unsigned slot_count, tiles_per_slot;                 /* slot s owns tiles [s * tiles_per_slot, (s+1) * tiles_per_slot) */
-  unsigned dropout_epochs;                             /* dropout while epoch < this; 0xffffffff: always; 0: never */
-  unsigned first_position;                             /* streamed: position within the epoch of the first row in memory */
-  unsigned fixed_step;                                 /* of a request: the step whose random numbers are used */
-  unsigned row_base, row_total;                        /* of a request: random-number row of its first row; rows in all */
-  unsigned char request;                               /* 1: rows 0..rows-1 in order at fixed_step; 0: training */
-  unsigned char streamed;                              /* 1: rows in memory already stand in epoch order */
+  unsigned slot_count, tiles_per_slot; /* slot s owns tiles [s * tiles_per_slot, (s+1) * tiles_per_slot) */
+  unsigned dropout_epochs;             /* dropout while epoch < this; 0xffffffff: always; 0: never */
+  unsigned first_position;             /* streamed: position within the epoch of the first row in memory */
+  unsigned fixed_step;                 /* of a request: the step whose random numbers are used */
+  unsigned row_base, row_total;        /* of a request: random-number row of its first row; rows in all */
+  unsigned char request;               /* 1: rows 0..rows-1 in order at fixed_step; 0: training */
+  unsigned char streamed;              /* 1: rows in memory already stand in epoch order */
 } train_arguments;
 
 /* The integrate kernel: grid = tiles of 32 rows. */
@@ -69,30 +78,30 @@ typedef struct {
   const float *parameters;
   const void *condition;
   const float *condition_scale, *condition_shift;
-  const float *output_scale, *output_shift;            /* [d]: output = z * scale + shift */
+  const float *output_scale, *output_shift; /* [d]: output = z * scale + shift */
   const float *frequencies;
-  const float *times;                                  /* [steps + 1] */
-  const float *start;                                  /* [rows][d], or NULL */
-  float *latent, *output;                              /* [rows][d] or [steps + 1][rows][d]; NULL: not wanted */
-  float *workspace;                                    /* [grid][workspace_stride] */
+  const float *times;     /* [steps + 1] */
+  const float *start;     /* [rows][d], or NULL */
+  float *latent, *output; /* [rows][d] or [steps + 1][rows][d]; NULL: not wanted */
+  float *workspace;       /* [grid][workspace_stride] */
   unsigned long long seed, workspace_stride;
   unsigned rows, steps;
-  unsigned row_base;                                   /* random-number row of the first row */
-  unsigned char normal_start;                          /* z(0) ~ N(0, I) if start is NULL, else 0 */
+  unsigned row_base;          /* random-number row of the first row */
+  unsigned char normal_start; /* z(0) ~ N(0, I) if start is NULL, else 0 */
   unsigned char trajectory;
 } integrate_arguments;
 
 /* The reduce-and-update kernels. */
 typedef struct {
-  float *parameters, *gradient;                        /* [count]; gradient: only with clipping or for requests */
-  float *moment1, *moment2, *average;                  /* [count]; NULL where the optimizer or EMA has none */
+  float *parameters, *gradient;       /* [count]; gradient: only with clipping or for requests */
+  float *moment1, *moment2, *average; /* [count]; NULL where the optimizer or EMA has none */
   const float *slots;
-  float *norm_partials;                                /* [blocks of the reduce kernel] */
+  float *norm_partials; /* [blocks of the reduce kernel] */
   train_state *state;
   unsigned long long slot_stride;
   unsigned count, slot_count;
-  unsigned rows_in_epoch, batch, steps_per_epoch;      /* to count the rows of a step */
-  int optimizer, rate_schedule;                        /* enum optimizer, enum rate_schedule of options.h */
+  unsigned rows_in_epoch, batch, steps_per_epoch; /* to count the rows of a step */
+  int optimizer, rate_schedule;                   /* enum optimizer, enum rate_schedule of options.h */
   float learning_rate, weight_decay, clip, ema;
   float beta1, beta2, epsilon, momentum;
   unsigned warmup_steps, total_steps;

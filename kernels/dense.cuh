@@ -1,7 +1,7 @@
 // Dense layers on feature-major tiles: forward, input gradient and weight gradient, fp32 on CUDA cores.
 //
-// Lane = row. A thread holds eight neighbouring outputs of its row in registers; per input feature it reads one value of
-// its row (conflict-free) and eight weights that are the same for the whole warp (two broadcast 16-byte loads).
+// Lane = row. A thread holds eight neighbouring outputs of its row in registers; per input feature it reads one value
+// of its row (conflict-free) and eight weights that are the same for the whole warp (two broadcast 16-byte loads).
 // Weight arrays have rows LD floats apart, LD = outputs rounded up to 8; the padding holds zeros and stays zero.
 #pragma once
 

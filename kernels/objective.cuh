@@ -16,13 +16,13 @@ enum objective_drift { DRIVE_ODE, DRIVE_OU_MEAN };
 
 struct objective_description {
   int path, prediction, weight, recon_weighting, reg_weighting, reg_drift;
-  int cross_entropy;            // 1: the output is logits of a one-hot target
+  int cross_entropy;  // 1: the output is logits of a one-hot target
   int low_discrepancy, batch_normalised;
   unsigned draws;
-  float recon, reg;             // weights of the terms; 0: not computed
-  float time_margin;            // t stays in [time_margin, 1 - time_margin]
-  float weight_scale;           // 1, or 1/E[w]
-  float off_value;              // one-hot entries of the other classes
+  float recon, reg;    // weights of the terms; 0: not computed
+  float time_margin;   // t stays in [time_margin, 1 - time_margin]
+  float weight_scale;  // 1, or 1/E[w]
+  float off_value;     // one-hot entries of the other classes
 };
 
 struct path_point {
@@ -239,9 +239,9 @@ __device__ __forceinline__ row_terms objective_terms(const objective_description
 }
 
 // Adds the four warps' terms of each row; warp 0 keeps the sums of its lanes over all tiles. `scratch`: [3][4][32].
-__device__ __forceinline__ void collect_terms(row_terms &sums, const row_terms &terms, const objective_description &objective,
-                                              const tile_row &row, float share, unsigned draw, float *scratch,
-                                              float *out_row_loss) {
+__device__ __forceinline__ void collect_terms(row_terms &sums, const row_terms &terms,
+                                              const objective_description &objective, const tile_row &row, float share,
+                                              unsigned draw, float *scratch, float *out_row_loss) {
   const int at = tile_warp() * 32 + tile_lane();
   scratch[at] = terms.flow;
   scratch[128 + at] = terms.recon;
@@ -275,7 +275,10 @@ __device__ __forceinline__ void finish_slot(const train_arguments &args, const o
   if (tile_lane() < SLOT_TERMS) {
     const float loss = flow + objective.recon * recon + objective.reg * reg;
     const int i = tile_lane();
-    slot[args.slot_stride - SLOT_TERMS + i] =
-        i == SLOT_LOSS ? loss : i == SLOT_FLOW ? flow : i == SLOT_RECON ? recon : i == SLOT_REG ? reg : 0.0f;
+    slot[args.slot_stride - SLOT_TERMS + i] = i == SLOT_LOSS    ? loss
+                                              : i == SLOT_FLOW  ? flow
+                                              : i == SLOT_RECON ? recon
+                                              : i == SLOT_REG   ? reg
+                                                                : 0.0f;
   }
 }

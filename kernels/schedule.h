@@ -1,8 +1,9 @@
 /* Noise schedules of the variance-preserving path: alpha_bar(t) and all that follows from it, without cancellation.
  *
- * One text for host and kernels: the includer defines SCHEDULE_REAL (float or double; the default is float in CUDA code,
- * double elsewhere). t in [0, 1], noise at 0. gamma = logit alpha_bar. Forms: design page "mathematics", section 3;
- * survey 4.1-4.3. Both alpha_bar and 1 - alpha_bar are sums of positive terms, so each is accurate at its small end. */
+ * One text for host and kernels: the includer defines SCHEDULE_REAL (float or double; the default is float in CUDA
+ * code, double elsewhere). t in [0, 1], noise at 0. gamma = logit alpha_bar. Forms: design page "mathematics", section
+ * 3; survey 4.1-4.3. Both alpha_bar and 1 - alpha_bar are sums of positive terms, so each is accurate at its small end.
+ */
 #ifndef KERNELS_SCHEDULE_H
 #define KERNELS_SCHEDULE_H
 
@@ -30,12 +31,12 @@
 enum schedule_form { SCHEDULE_FORM_LINEAR, SCHEDULE_FORM_COSINE, SCHEDULE_FORM_SIGMOID };
 
 typedef struct {
-  int form;                      /* enum schedule_form */
-  int renormalise;               /* 1: alpha_bar(0) = low and alpha_bar(1) = 1 - one_minus_high exactly; 0: as written */
-  SCHEDULE_REAL low, range;      /* alpha_bar(0), alpha_bar(1) - alpha_bar(0) */
-  SCHEDULE_REAL one_minus_high;  /* 1 - alpha_bar(1) */
-  SCHEDULE_REAL s;               /* cosine offset */
-  SCHEDULE_REAL k, middle;       /* sigmoid steepness and middle */
+  int form;                     /* enum schedule_form */
+  int renormalise;              /* 1: alpha_bar(0) = low and alpha_bar(1) = 1 - one_minus_high exactly; 0: as written */
+  SCHEDULE_REAL low, range;     /* alpha_bar(0), alpha_bar(1) - alpha_bar(0) */
+  SCHEDULE_REAL one_minus_high; /* 1 - alpha_bar(1) */
+  SCHEDULE_REAL s;              /* cosine offset */
+  SCHEDULE_REAL k, middle;      /* sigmoid steepness and middle */
 } schedule_description;
 
 typedef struct {
@@ -58,8 +59,7 @@ SCHEDULE_FUNCTION schedule_point schedule_evaluate(const schedule_description *s
       point.alpha_bar = square < least ? least : rest < least ? most : square;
       point.one_minus_alpha_bar = square < least ? most : rest < least ? least : rest;
       /* The unclipped derivative over the clipped values: what the earlier system computes (P-08). */
-      point.gamma_prime =
-          2 * pi * rate * sine * cosine / (point.alpha_bar * point.one_minus_alpha_bar);
+      point.gamma_prime = 2 * pi * rate * sine * cosine / (point.alpha_bar * point.one_minus_alpha_bar);
       return point;
     }
     {
@@ -79,7 +79,8 @@ SCHEDULE_FUNCTION schedule_point schedule_evaluate(const schedule_description *s
       return point;
     }
     {
-      const SCHEDULE_REAL start = schedule_sigmoid(k * schedule->middle), end = schedule_sigmoid(k * (one - schedule->middle));
+      const SCHEDULE_REAL start = schedule_sigmoid(k * schedule->middle),
+                          end = schedule_sigmoid(k * (one - schedule->middle));
       const SCHEDULE_REAL scale = one / (end * start * -SCHEDULE_EXPM1(-k));
       rise = plus * start * -SCHEDULE_EXPM1(-k * t) * scale;
       fall = end * minus * -SCHEDULE_EXPM1(-k * (one - t)) * scale;

@@ -7,7 +7,13 @@
 #include "objective.cuh"
 
 enum solver_method {
-  SOLVE_EULER, SOLVE_MIDPOINT, SOLVE_HEUN, SOLVE_RK4, SOLVE_EXPONENTIAL, SOLVE_DPM2M, SOLVE_MIDPOINT_TIME
+  SOLVE_EULER,
+  SOLVE_MIDPOINT,
+  SOLVE_HEUN,
+  SOLVE_RK4,
+  SOLVE_EXPONENTIAL,
+  SOLVE_DPM2M,
+  SOLVE_MIDPOINT_TIME
 };
 
 __host__ __device__ constexpr int solver_stages(int method) {
@@ -31,8 +37,8 @@ struct exponential_step {
 };
 
 __device__ __forceinline__ exponential_step exponential_step_at(const objective_description &objective,
-                                                                const schedule_description &schedule, float t0, float t1,
-                                                                unsigned step, float &last_width) {
+                                                                const schedule_description &schedule, float t0,
+                                                                float t1, unsigned step, float &last_width) {
   const path_point from = path_at(objective, schedule, t0), to = path_at(objective, schedule, t1);
   const float least = objective.time_margin, most = 1.0f - objective.time_margin;
   const path_point inner0 = path_at(objective, schedule, fminf(fmaxf(t0, least), most));
@@ -47,7 +53,8 @@ __device__ __forceinline__ exponential_step exponential_step_at(const objective_
 }
 
 // One stage: from the network's output `out` on `input` to the next input, or to the next state after the last stage.
-// `sum` (rk4, heun) and `previous` (dpm2m) are tiles of the same shape. `denoise`: the state becomes the target estimate.
+// `sum` (rk4, heun) and `previous` (dpm2m) are tiles of the same shape. `denoise`: the state becomes the target
+// estimate.
 template <int METHOD, int D>
 __device__ __forceinline__ void solver_update(const objective_description &objective, const prediction_form &form,
                                               const exponential_step &exponential, float width, int stage, bool denoise,

@@ -5,9 +5,8 @@
 #ifndef ENGINE_DRIVER_H
 #define ENGINE_DRIVER_H
 
-#include <stdbool.h>
-
 #include <cuda.h>
+#include <stdbool.h>
 
 #include "noprop/status.h"
 
@@ -29,7 +28,7 @@
   X(module_get_function, "cuModuleGetFunction", (CUfunction * function, CUmodule module, const char *name))           \
   X(func_get_attribute, "cuFuncGetAttribute", (int *value, CUfunction_attribute attribute, CUfunction function))      \
   X(func_set_attribute, "cuFuncSetAttribute", (CUfunction function, CUfunction_attribute attribute, int value))       \
-  X(mem_get_info, "cuMemGetInfo_v2", (size_t * free_bytes, size_t *total_bytes))                                      \
+  X(mem_get_info, "cuMemGetInfo_v2", (size_t * free_bytes, size_t * total_bytes))                                     \
   X(mem_alloc, "cuMemAlloc_v2", (CUdeviceptr * pointer, size_t bytes))                                                \
   X(mem_free, "cuMemFree_v2", (CUdeviceptr pointer))                                                                  \
   X(mem_host_alloc, "cuMemHostAlloc", (void **pointer, size_t bytes, unsigned flags))                                 \
@@ -43,8 +42,7 @@
   X(mem_map, "cuMemMap",                                                                                              \
     (CUdeviceptr pointer, size_t size, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long flags)) \
   X(mem_unmap, "cuMemUnmap", (CUdeviceptr pointer, size_t size))                                                      \
-  X(mem_set_access, "cuMemSetAccess",                                                                                 \
-    (CUdeviceptr pointer, size_t size, const CUmemAccessDesc *desc, size_t count))                                    \
+  X(mem_set_access, "cuMemSetAccess", (CUdeviceptr pointer, size_t size, const CUmemAccessDesc *desc, size_t count))  \
   X(mem_get_allocation_granularity, "cuMemGetAllocationGranularity",                                                  \
     (size_t * granularity, const CUmemAllocationProp *prop, CUmemAllocationGranularity_flags option))                 \
   X(memcpy_htod_async, "cuMemcpyHtoDAsync_v2", (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))     \

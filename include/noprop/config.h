@@ -12,9 +12,9 @@ extern "C" {
 
 typedef struct noprop_config noprop_config;
 
-NOPROP_API noprop_status noprop_config_create(noprop_config **config);              /* all defaults */
+NOPROP_API noprop_status noprop_config_create(noprop_config **config); /* all defaults */
 NOPROP_API noprop_status noprop_config_copy(const noprop_config *from, noprop_config **config);
-NOPROP_API void noprop_config_destroy(noprop_config *config);                       /* NULL is allowed */
+NOPROP_API void noprop_config_destroy(noprop_config *config); /* NULL is allowed */
 
 /* Reads YAML over what the configuration holds. On failure the configuration is unchanged. */
 NOPROP_API noprop_status noprop_config_load(noprop_config *config, const char *path);
@@ -25,7 +25,8 @@ NOPROP_API noprop_status noprop_config_parse(noprop_config *config, const char *
 NOPROP_API noprop_status noprop_config_set(noprop_config *config, const char *key, const char *value);
 
 /* The value of one key as YAML text, into `buffer` (always terminated). NOPROP_INVALID_CONFIG for an unknown key. */
-NOPROP_API noprop_status noprop_config_get(const noprop_config *config, const char *key, char *buffer, unsigned long size);
+NOPROP_API noprop_status noprop_config_get(const noprop_config *config, const char *key, char *buffer,
+                                           unsigned long size);
 
 /* The whole configuration as YAML, complete and ordered; free with noprop_free. */
 NOPROP_API noprop_status noprop_config_text(const noprop_config *config, char **text);

@@ -2,9 +2,8 @@
 #ifndef NOPROP_DATASET_H
 #define NOPROP_DATASET_H
 
-#include <stdint.h>
-
 #include <noprop/status.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,31 +11,39 @@ extern "C" {
 
 typedef struct noprop_dataset noprop_dataset;
 
-typedef enum { NOPROP_TYPE_FLOAT32 = 0, NOPROP_TYPE_UINT8 = 1, NOPROP_TYPE_INT32 = 2, NOPROP_TYPE_FLOAT64 = 3 } noprop_type;
+typedef enum {
+  NOPROP_TYPE_FLOAT32 = 0,
+  NOPROP_TYPE_UINT8 = 1,
+  NOPROP_TYPE_INT32 = 2,
+  NOPROP_TYPE_FLOAT64 = 3
+} noprop_type;
 
 /* One array of one split. `values` is [rows][width] row-major; rank-1 arrays have width 1.
- * uint8 of rank 2 or more stays uint8; other integers become int32 (labels when rank is 1, uint8 among them); float64 stays
- * float64 in files and becomes float32 on the device. */
+ * uint8 of rank 2 or more stays uint8; other integers become int32 (labels when rank is 1, uint8 among them); float64
+ * stays float64 in files and becomes float32 on the device. */
 typedef struct {
-  const char *name;          /* "x", "y" */
+  const char *name; /* "x", "y" */
   noprop_type type;
   long rows;
-  long width;                /* product of the dimensions after the first */
-  int rank;                  /* number of dimensions in the file, 1 or more */
-  long shape[8];             /* shape[0] == rows */
-  const void *values;        /* owned by the data set (or by the caller, see below) */
+  long width;         /* product of the dimensions after the first */
+  int rank;           /* number of dimensions in the file, 1 or more */
+  long shape[8];      /* shape[0] == rows */
+  const void *values; /* owned by the data set (or by the caller, see below) */
 } noprop_array;
 
-/* Opens an HDF5 file: groups train, validation, test, each with one data set per array. Arrays are read when asked for. */
+/* Opens an HDF5 file: groups train, validation, test, each with one data set per array. Arrays are read when asked for.
+ */
 NOPROP_API noprop_status noprop_dataset_open(const char *path, noprop_dataset **dataset);
 
-/* An empty data set for the caller's own arrays; noprop_dataset_add copies nothing: memory must outlive the data set. */
+/* An empty data set for the caller's own arrays; noprop_dataset_add copies nothing: memory must outlive the data set.
+ */
 NOPROP_API noprop_status noprop_dataset_create(noprop_dataset **dataset);
 NOPROP_API noprop_status noprop_dataset_add(noprop_dataset *dataset, const char *split, const noprop_array *array);
 
-/* The array `name` of `split`; NOPROP_FILE_ERROR names what is there if it is missing, and the row of a value that is not
- * finite. Valid until the data set is destroyed. */
-NOPROP_API noprop_status noprop_dataset_get(noprop_dataset *dataset, const char *split, const char *name, noprop_array *array);
+/* The array `name` of `split`; NOPROP_FILE_ERROR names what is there if it is missing, and the row of a value that is
+ * not finite. Valid until the data set is destroyed. */
+NOPROP_API noprop_status noprop_dataset_get(noprop_dataset *dataset, const char *split, const char *name,
+                                            noprop_array *array);
 
 /* Writes all splits to an HDF5 file (written beside and renamed: an existing file is never damaged).
  * `description` and `source` become attributes; NULL leaves what the data set brought along, "" leaves them out.

@@ -2,10 +2,9 @@
 #ifndef NOPROP_DEVICE_H
 #define NOPROP_DEVICE_H
 
+#include <noprop/status.h>
 #include <stdbool.h>
 #include <stddef.h>
-
-#include <noprop/status.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,24 +25,25 @@ typedef struct {
 
 /* Counters of the driver table since the device was opened; they cost nothing and tests rely on them. */
 typedef struct {
-  unsigned long long launches;          /* kernel launches, those inside graphs counted one by one */
-  unsigned long long graph_launches;    /* graph launches */
-  unsigned long long allocations;       /* physical device memory allocations */
-  unsigned long long copies_to_host;    /* device-to-host copies */
-  unsigned long long copies_to_device;  /* host-to-device copies */
+  unsigned long long launches;         /* kernel launches, those inside graphs counted one by one */
+  unsigned long long graph_launches;   /* graph launches */
+  unsigned long long allocations;      /* physical device memory allocations */
+  unsigned long long copies_to_host;   /* device-to-host copies */
+  unsigned long long copies_to_device; /* host-to-device copies */
   size_t pool_bytes_in_use, pool_bytes_peak, pool_bytes_reserved;
 } noprop_device_counters;
 
-/* Opens a device. `name` is "auto", "gpu", "gpu:N" or "virtual"; NULL means "auto". `auto` takes the first GPU that this
- * library can use and the virtual GPU otherwise; a device that is asked for and not there is NOPROP_NO_DEVICE.
- * Environment: NOPROP_VGPU_THREADS sets the CPU threads of the virtual GPU, NOPROP_CACHE the folder of compiled kernels.
- * One device may be used by several models, from one thread at a time. */
+/* Opens a device. `name` is "auto", "gpu", "gpu:N" or "virtual"; NULL means "auto". `auto` takes the first GPU that
+ * this library can use and the virtual GPU otherwise; a device that is asked for and not there is NOPROP_NO_DEVICE.
+ * Environment: NOPROP_VGPU_THREADS sets the CPU threads of the virtual GPU, NOPROP_CACHE the folder of compiled
+ * kernels. One device may be used by several models, from one thread at a time. */
 NOPROP_API noprop_status noprop_device_open(const char *name, noprop_device **device);
 
 /* Closes the device; NULL is allowed. Models on it must be destroyed first. */
 NOPROP_API void noprop_device_close(noprop_device *device);
 
-NOPROP_API noprop_status noprop_device_get_properties(const noprop_device *device, noprop_device_properties *properties);
+NOPROP_API noprop_status noprop_device_get_properties(const noprop_device *device,
+                                                      noprop_device_properties *properties);
 NOPROP_API noprop_status noprop_device_get_counters(const noprop_device *device, noprop_device_counters *counters);
 
 /* A sentence that says which device `auto` took and why; owned by the device. */

@@ -4,13 +4,12 @@
 #ifndef NOPROP_MODEL_H
 #define NOPROP_MODEL_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include <noprop/config.h>
 #include <noprop/dataset.h>
 #include <noprop/device.h>
 #include <noprop/status.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,7 +23,7 @@ typedef struct {
   int condition_width;        /* C; 0: no condition. For labels: number of classes */
   bool condition_is_label;
   noprop_type target_type;
-  int target_width;           /* Y; for labels: number of classes */
+  int target_width; /* Y; for labels: number of classes */
   bool target_is_label;
 } noprop_model_shape;
 
@@ -51,14 +50,14 @@ NOPROP_API noprop_status noprop_model_set_statistics(noprop_model *model, const 
 /* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  const char *name;          /* "x.0.weight" */
-  int rank;                  /* 1 or 2 */
-  long shape[2];             /* weights are [in][out] */
-  long offset;               /* position of the first value in the flat arrays below, in floats, no padding */
+  const char *name; /* "x.0.weight" */
+  int rank;         /* 1 or 2 */
+  long shape[2];    /* weights are [in][out] */
+  long offset;      /* position of the first value in the flat arrays below, in floats, no padding */
 } noprop_parameter;
 
-NOPROP_API int noprop_model_parameter_count(const noprop_model *model);               /* number of arrays */
-NOPROP_API long noprop_model_parameter_values(const noprop_model *model);             /* number of floats in all of them */
+NOPROP_API int noprop_model_parameter_count(const noprop_model *model);   /* number of arrays */
+NOPROP_API long noprop_model_parameter_values(const noprop_model *model); /* number of floats in all of them */
 NOPROP_API noprop_parameter noprop_model_parameter(const noprop_model *model, int index);
 /* Flat copies of all parameters, [noprop_model_parameter_values]. `ema` true: the averaged ones. */
 NOPROP_API noprop_status noprop_model_get_parameters(noprop_model *model, bool ema, float *values);
@@ -68,8 +67,8 @@ NOPROP_API noprop_status noprop_model_set_parameters(noprop_model *model, const 
 
 /* Binds the rows to train on; they are uploaded once (or streamed through two pinned buffers if they do not fit, or if
  * NOPROP_STREAM=1). condition may be NULL. The arrays must stay valid while bound. */
-NOPROP_API noprop_status noprop_model_bind(noprop_model *model, const noprop_array *condition, const noprop_array *target,
-                                           int batch);
+NOPROP_API noprop_status noprop_model_bind(noprop_model *model, const noprop_array *condition,
+                                           const noprop_array *target, int batch);
 
 /* Runs `steps` optimizer steps on the bound rows, continuing the model's position. Steps are counted over epochs of
  * ceil(rows / batch); the order of rows is a fresh permutation every epoch. Asynchronous; no copy to the host. */
@@ -77,13 +76,13 @@ NOPROP_API noprop_status noprop_model_train_step(noprop_model *model, long steps
 
 /* Sums over the steps since the last call, averaged: waits for the device. */
 typedef struct {
-  double loss, flow, recon, reg;   /* loss is the weighted total that was minimised */
-  double gradient_norm;            /* of the last step, before clipping; 0 without clipping */
-  double learning_rate;            /* of the last step */
-  long steps, rows;                /* that were averaged */
-  uint64_t step;                   /* position after them */
-  int64_t bad_step;                /* first step with a loss that is not finite, or -1; parameters are those before it */
-  char bad_term[16];               /* its first term that is not finite: "flow", "recon", "reg", "gradient" */
+  double loss, flow, recon, reg; /* loss is the weighted total that was minimised */
+  double gradient_norm;          /* of the last step, before clipping; 0 without clipping */
+  double learning_rate;          /* of the last step */
+  long steps, rows;              /* that were averaged */
+  uint64_t step;                 /* position after them */
+  int64_t bad_step;              /* first step with a loss that is not finite, or -1; parameters are those before it */
+  char bad_term[16];             /* its first term that is not finite: "flow", "recon", "reg", "gradient" */
 } noprop_train_metrics;
 NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metrics *metrics);
 

@@ -1,4 +1,5 @@
-/* NoProp Engine: trains and serves NoProp and flow-matching models on NVIDIA GPUs, and on the CPU through its virtual GPU. */
+/* NoProp Engine: trains and serves NoProp and flow-matching models on NVIDIA GPUs, and on the CPU through its virtual
+ * GPU. */
 #ifndef NOPROP_NOPROP_H
 #define NOPROP_NOPROP_H
 

@@ -1,5 +1,5 @@
-/* Pictures and words about runs and files. Pictures are drawn by gnuplot, run as a program; each has its plain data and its
- * script beside it, so that it can be changed and drawn again. */
+/* Pictures and words about runs and files. Pictures are drawn by gnuplot, run as a program; each has its plain data and
+ * its script beside it, so that it can be changed and drawn again. */
 #ifndef NOPROP_REPORT_H
 #define NOPROP_REPORT_H
 
@@ -11,13 +11,14 @@
 extern "C" {
 #endif
 
-/* Writes data and scripts of all pictures of a run into its folder and draws them: loss.png (from history.csv), data.png,
- * trajectories.png, and predictions.png or samples.png. Without gnuplot the data and scripts are still written and one
- * line of the log says so; that is no failure. log may be NULL. */
+/* Writes data and scripts of all pictures of a run into its folder and draws them: loss.png (from history.csv),
+ * data.png, trajectories.png, and predictions.png or samples.png. Without gnuplot the data and scripts are still
+ * written and one line of the log says so; that is no failure. log may be NULL. */
 NOPROP_API noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset, const char *run_folder,
                                               noprop_log_function log, void *user);
 
-/* Draws a run's pictures again from the data and scripts in its folder. Fails if there is nothing to draw or no gnuplot. */
+/* Draws a run's pictures again from the data and scripts in its folder. Fails if there is nothing to draw or no
+ * gnuplot. */
 NOPROP_API noprop_status noprop_report_draw(const char *run_folder, noprop_log_function log, void *user);
 
 /* Draws the configuration's noise schedule (gamma, gamma', alpha_bar, log SNR over t) to a PNG file. */
@@ -25,6 +26,11 @@ NOPROP_API noprop_status noprop_report_schedule(const noprop_config *config, con
 
 /* Draws the loss curves of several runs, one colour each, to a PNG file. */
 NOPROP_API noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path);
+
+/* Times of the states in a trajectory of a solve with these options, start first: *points is steps + 1 after method and
+ * calls are resolved. `times` [*points], or NULL to ask only for the number. */
+NOPROP_API noprop_status noprop_trajectory_times(const noprop_model *model, const noprop_sampler_options *options,
+                                                 double *times, int *points);
 
 /* Says what a data file, model file or run folder holds: calls `entry` for each fact, in order. Keys are flat words
  * ("kind", "rows_train", "parameters"). kind is "data", "model" or "run". Needs no device. */

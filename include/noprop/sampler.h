@@ -1,30 +1,31 @@
-/* Integration of the learned field from noise (t = 0) to answer (t = 1): predictions and samples, one launch a solve. */
+/* Integration of the learned field from noise (t = 0) to answer (t = 1): predictions and samples, one launch a solve.
+ */
 #ifndef NOPROP_SAMPLER_H
 #define NOPROP_SAMPLER_H
 
+#include <noprop/model.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include <noprop/model.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* How to integrate. Start from noprop_sampler_options_default(model), which takes the configuration's `sample` section. */
+/* How to integrate. Start from noprop_sampler_options_default(model), which takes the configuration's `sample` section.
+ */
 typedef struct {
-  char method[24];   /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time" */
-  int steps;         /* 1 or more */
-  int calls;         /* 0, or the most network calls per row: sets the steps that the method can do with them */
-  char grid[16];     /* "auto", "t", "gamma", "user" */
+  char method[24];     /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time" */
+  int steps;           /* 1 or more */
+  int calls;           /* 0, or the most network calls per row: sets the steps that the method can do with them */
+  char grid[16];       /* "auto", "t", "gamma", "user" */
   const double *times; /* [steps + 1], increasing from 0 to 1, for grid "user" */
-  char init[16];     /* "auto", "zero", "normal", "given" */
-  const float *start; /* [rows][d] for init "given" (host memory) */
-  char drift[16];    /* "ode", "ou_mean" */
-  int final_denoise; /* 1: output the predicted target at the end; 0: the state; -1: the variant's default */
-  uint64_t seed;     /* of the normal start */
-  bool ema;          /* use averaged parameters if the model has them (default true) */
-  bool trajectory;   /* write all states, not only the last */
+  char init[16];       /* "auto", "zero", "normal", "given" */
+  const float *start;  /* [rows][d] for init "given" (host memory) */
+  char drift[16];      /* "ode", "ou_mean" */
+  int final_denoise;   /* 1: output the predicted target at the end; 0: the state; -1: the variant's default */
+  uint64_t seed;       /* of the normal start */
+  bool ema;            /* use averaged parameters if the model has them (default true) */
+  bool trajectory;     /* write all states, not only the last */
 } noprop_sampler_options;
 
 NOPROP_API noprop_sampler_options noprop_sampler_options_default(const noprop_model *model);
@@ -41,13 +42,14 @@ NOPROP_API noprop_status noprop_integrate(noprop_model *model, const noprop_samp
                                           const noprop_array *condition, long rows, const float *start, float *end);
 
 /* What was resolved: method, grid, steps, network calls per row, as one line; free with noprop_free. */
-NOPROP_API noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sampler_options *options, char **text);
+NOPROP_API noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sampler_options *options,
+                                                 char **text);
 
 /* Metrics of predictions against targets, accumulated on the device. */
 typedef struct {
-  double accuracy;             /* classify: fraction of rows whose largest score is the label */
-  double mse, mae, r2;         /* in the units of the data (classify: of the one-hot target) */
-  double sliced_w2, energy;    /* generate: sliced Wasserstein-2 and energy distance to the target rows */
+  double accuracy;          /* classify: fraction of rows whose largest score is the label */
+  double mse, mae, r2;      /* in the units of the data (classify: of the one-hot target) */
+  double sliced_w2, energy; /* generate: sliced Wasserstein-2 and energy distance to the target rows */
   bool has_accuracy, has_errors, has_distances;
   long rows;
 } noprop_metrics;

@@ -17,16 +17,16 @@ extern "C" {
 #endif
 
 /* X(enumerator, number, name). Numbers never change; retired ones stay. */
-#define NOPROP_STATUS_LIST(X)                                     \
-  X(NOPROP_OK, 0, "ok")                                           \
-  X(NOPROP_INVALID_ARGUMENT, 1, "invalid argument")               \
-  X(NOPROP_INVALID_CONFIG, 2, "invalid configuration")            \
-  X(NOPROP_OUT_OF_MEMORY, 3, "out of memory")                     \
-  X(NOPROP_FILE_ERROR, 4, "file error")                           \
-  X(NOPROP_NO_DEVICE, 5, "no such device")                        \
-  X(NOPROP_DEVICE_ERROR, 6, "device error")                       \
-  X(NOPROP_COMPILE_ERROR, 7, "kernel compilation failed")         \
-  X(NOPROP_UNSUPPORTED, 8, "not supported")                       \
+#define NOPROP_STATUS_LIST(X)                                       \
+  X(NOPROP_OK, 0, "ok")                                             \
+  X(NOPROP_INVALID_ARGUMENT, 1, "invalid argument")                 \
+  X(NOPROP_INVALID_CONFIG, 2, "invalid configuration")              \
+  X(NOPROP_OUT_OF_MEMORY, 3, "out of memory")                       \
+  X(NOPROP_FILE_ERROR, 4, "file error")                             \
+  X(NOPROP_NO_DEVICE, 5, "no such device")                          \
+  X(NOPROP_DEVICE_ERROR, 6, "device error")                         \
+  X(NOPROP_COMPILE_ERROR, 7, "kernel compilation failed")           \
+  X(NOPROP_UNSUPPORTED, 8, "not supported")                         \
   X(NOPROP_NOT_FINITE, 9, "a loss became infinite or not a number") \
   X(NOPROP_STOPPED, 10, "stopped by the caller")
 
