@@ -2,6 +2,7 @@
 #ifndef ENGINE_DEVICE_H
 #define ENGINE_DEVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/driver/driver.h"
@@ -36,6 +37,9 @@ noprop_status device_builtin(noprop_device *device, const char *module_name, con
 
 noprop_status device_launch(noprop_device *device, const struct kernel *kernel, unsigned grid, unsigned block,
                             unsigned shared_bytes, const void *arguments, size_t arguments_size);
+/* Makes the device's context current on the calling thread; first in everything that calls the driver. */
+noprop_status device_enter(noprop_device *device);
+
 /* ---- copies: asynchronous on the device's stream; `to_host` waits ---- */
 noprop_status device_upload(noprop_device *device, CUdeviceptr to, const void *from, size_t bytes);
 noprop_status device_download(noprop_device *device, void *to, CUdeviceptr from, size_t bytes);
@@ -43,7 +47,8 @@ noprop_status device_clear(noprop_device *device, CUdeviceptr to, size_t bytes);
 
 /* ---- graphs ---- */
 struct graph;
-/* Records the launches made between begin and end; they do not run. */
+/* Records the launches made between begin and end; they do not run. After a begin that succeeded there must be an end,
+ * even if a launch failed in between: it gives the device's stream back. */
 noprop_status graph_begin(noprop_device *device);
 noprop_status graph_end(noprop_device *device, struct graph **graph);
 noprop_status graph_launch(noprop_device *device, struct graph *graph);
@@ -58,7 +63,8 @@ struct noprop_device {
   noprop_device_counters counters;
   char reason[512];
   struct kernel_cache *kernels;
-  int capturing; /* launches counted into the graph being recorded */
+  bool recording; /* between graph_begin and graph_end */
+  int capturing;  /* launches counted into the graph being recorded */
 };
 
 #endif

@@ -3,7 +3,6 @@
 #include "engine/jit.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <nvrtc.h>
 #include <pthread.h>
@@ -18,6 +17,7 @@
 #include "engine/embedded.h"
 #include "engine/sha256.h"
 #include "engine/status.h"
+#include "engine/vgpu/cache_folder.h"
 
 /* ---- NVRTC ---- */
 
@@ -94,8 +94,10 @@ static void open_nvrtc(void) {
   }
   if (nvrtc.library == NULL) open_in("/usr/local/cuda/lib64");
   if (nvrtc.library == NULL) open_beside_program();
-#ifdef NOPROP_NVRTC_HINT
-  if (nvrtc.library == NULL) open_in(NOPROP_NVRTC_HINT);
+#ifdef NOPROP_NVRTC_LIBRARY /* where the build found it; may be empty */
+  if (nvrtc.library == NULL && sizeof NOPROP_NVRTC_LIBRARY > 1) {
+    nvrtc.library = dlopen(NOPROP_NVRTC_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  }
 #endif
   if (nvrtc.library == NULL) {
     snprintf(
@@ -219,33 +221,6 @@ struct entry_header {
 
 static const char entry_magic[8] = {'N', 'P', 'K', 'E', 'R', 'N', '1', '\n'};
 
-static bool make_folders(const char *path) {
-  char part[4096];
-  if (strlen(path) >= sizeof part) return false;
-  for (const char *end = path + 1;; ++end) {
-    if (*end != '/' && *end != '\0') continue;
-    memcpy(part, path, (size_t)(end - path));
-    part[end - path] = '\0';
-    if (mkdir(part, 0700) != 0 && errno != EEXIST && *end == '\0') return false;
-    if (*end == '\0') break;
-  }
-  return access(path, W_OK | X_OK) == 0;
-}
-
-void jit_cache_folder(char *path, size_t size) {
-  const char *chosen = getenv("NOPROP_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  path[0] = '\0';
-  int length = 0;
-  if (chosen != NULL && chosen[0] != '\0') {
-    length = snprintf(path, size, "%s", chosen);
-  } else if (shared != NULL && shared[0] == '/') {
-    length = snprintf(path, size, "%s/noprop", shared);
-  } else if (home != NULL && home[0] == '/') {
-    length = snprintf(path, size, "%s/.cache/noprop", home);
-  }
-  if (length <= 0 || (size_t)length >= size || !make_folders(path)) path[0] = '\0';
-}
-
 static void checksum(unsigned char digest[SHA256_SIZE], const void *data, size_t size) {
   struct sha256 hash;
   sha256_begin(&hash);
@@ -339,7 +314,7 @@ noprop_status jit_compile(const char *source, const char *name, int major, int m
   const int option_count = (int)(sizeof options / sizeof *options);
 
   char folder[4000], path[4100] = "";
-  jit_cache_folder(folder, sizeof folder);
+  cache_folder(folder, sizeof folder);
   if (folder[0] != '\0') {
     entry_path(path, sizeof path, folder, source, name, options, option_count);
     if (read_entry(path, image)) return NOPROP_OK;

@@ -1,0 +1,326 @@
+/* From a launch to blocks on CPU threads.
+ *
+ * A kernel starts in the interpreter. Once it has run there for TRANSLATE_AFTER, with blocks of one size, it is given
+ * to the translator on a thread of its own; the first launch after that is done uses the machine code. Both give the
+ * same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret or translate fixes the choice. */
+#define _GNU_SOURCE 1
+#include "engine/vgpu/launcher.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/vgpu/cache_folder.h"
+#include "engine/vgpu/memory.h"
+#include "engine/vgpu/translate.h"
+#include "engine/vgpu/vgpu.h"
+#include "engine/vgpu/workers.h"
+
+/* Nanoseconds: above what a test's few small launches take, far below what translation saves in a training run. */
+enum { TRANSLATE_AFTER = 30 * 1000 * 1000 };
+
+enum executor_choice { EXECUTOR_AUTO, EXECUTOR_INTERPRET, EXECUTOR_TRANSLATE };
+
+enum translation { TRANSLATION_NONE, TRANSLATION_UNDER_WAY, TRANSLATION_READY, TRANSLATION_REFUSED };
+
+/* A kernel with blocks of one size. */
+struct variant {
+  struct variant *next;
+  const struct ptx_function *ptx;
+  unsigned block[3];
+  uint64_t interpreted; /* nanoseconds */
+  atomic_int state;     /* enum translation; READY is stored after `code` */
+  void *code;
+  char reason[300];
+  bool thread_started;
+  pthread_t thread;
+};
+
+struct kernel_code {
+  void *interpreted; /* what the interpreter's prepare() made */
+  struct variant *variants;
+};
+
+/* ---- settings and the translator ---- */
+
+static pthread_once_t choice_once = PTHREAD_ONCE_INIT, translator_once = PTHREAD_ONCE_INIT;
+static enum executor_choice choice;
+static const struct vgpu_translator *translator;
+static char translator_problem[300];
+
+static void read_choice(void) {
+  const char *setting = getenv("NOPROP_VGPU_EXECUTOR");
+  if (setting != NULL && strcmp(setting, "interpret") == 0) choice = EXECUTOR_INTERPRET;
+  if (setting != NULL && strcmp(setting, "translate") == 0) choice = EXECUTOR_TRANSLATE;
+}
+
+static enum executor_choice executor_choice(void) {
+  pthread_once(&choice_once, read_choice);
+  return choice;
+}
+
+/* Beside this library or program, or one folder up or down from it. */
+static void *open_plugin(void) {
+  static const char *const places[] = {"", "../", "../lib/"};
+  Dl_info self;
+  char folder[4096] = "";
+  if (dladdr(&choice_once, &self) != 0 && realpath(self.dli_fname, folder) != NULL) {
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL) slash[1] = '\0';
+  }
+  void *library = NULL;
+  for (size_t i = 0; i < sizeof places / sizeof *places && library == NULL && folder[0] != '\0'; ++i) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s%slibnoprop_translate.so", folder, places[i]);
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  }
+  return library != NULL ? library : dlopen("libnoprop_translate.so", RTLD_NOW | RTLD_LOCAL);
+}
+
+static void wait_for_translations(void);
+
+static void open_translator(void) {
+  static const struct vgpu_translator_host host = {.version = VGPU_TRANSLATOR_VERSION,
+                                                   .memory_contains = vgpu_memory_contains,
+                                                   .scratch_reserve = vgpu_scratch_reserve};
+  void *library = open_plugin();
+  if (library == NULL) {
+    snprintf(translator_problem, sizeof translator_problem, "libnoprop_translate.so cannot be opened: %s", dlerror());
+    return;
+  }
+  void *symbol = dlsym(library, VGPU_TRANSLATOR_SYMBOL);
+  vgpu_translator_function function;
+  memcpy((void *)&function, (const void *)&symbol, sizeof function);
+  if (symbol == NULL) {
+    snprintf(translator_problem, sizeof translator_problem, "libnoprop_translate.so lacks " VGPU_TRANSLATOR_SYMBOL);
+    return;
+  }
+  translator = function(&host, translator_problem, sizeof translator_problem);
+  /* Registered after LLVM was loaded, so called before its own clean-up at exit. */
+  if (translator != NULL) atexit(wait_for_translations);
+}
+
+static const struct vgpu_translator *find_translator(void) {
+  if (executor_choice() == EXECUTOR_INTERPRET) return NULL;
+  pthread_once(&translator_once, open_translator);
+  return translator;
+}
+
+static char description[160];
+static pthread_once_t description_once = PTHREAD_ONCE_INIT;
+
+static void describe(void) {
+  unsigned threads = workers_count();
+  const struct vgpu_translator *found = find_translator();
+  snprintf(description, sizeof description, "%u CPU thread%s, %s", threads, threads == 1 ? "" : "s",
+           found != NULL ? found->description : vgpu_interpreter_instruction_set());
+}
+
+const char *vgpu_description(void) {
+  pthread_once(&description_once, describe);
+  return description;
+}
+
+/* ---- translation ---- */
+
+/* One at a time: translation is for the processors that kernels leave idle. */
+static pthread_mutex_t translating = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool leaving;
+
+static void wait_for_translations(void) {
+  atomic_store(&leaving, true);
+  pthread_mutex_lock(&translating);
+  pthread_mutex_unlock(&translating);
+}
+
+static void *translate(void *argument) {
+  struct variant *variant = argument;
+  pthread_mutex_lock(&translating);
+  const struct vgpu_translator *found = atomic_load(&leaving) ? NULL : find_translator();
+  char folder[4096] = "";
+  if (found != NULL) {
+    cache_folder(folder, sizeof folder);
+    variant->code = found->translate(variant->ptx, variant->block, folder[0] != '\0' ? folder : NULL, variant->reason,
+                                     sizeof variant->reason);
+  } else {
+    snprintf(variant->reason, sizeof variant->reason, "%s", translator_problem);
+  }
+  atomic_store(&variant->state, variant->code != NULL ? TRANSLATION_READY : TRANSLATION_REFUSED);
+  pthread_mutex_unlock(&translating);
+  return NULL;
+}
+
+static struct variant *find_variant(CUfunction function, const unsigned block[3]) {
+  struct variant *variant = function->code->variants;
+  while (variant != NULL && memcmp(variant->block, block, sizeof variant->block) != 0) variant = variant->next;
+  if (variant != NULL) return variant;
+  variant = calloc(1, sizeof *variant);
+  if (variant == NULL) return NULL;
+  variant->ptx = function->ptx;
+  memcpy(variant->block, block, sizeof variant->block);
+  variant->next = function->code->variants;
+  function->code->variants = variant;
+  return variant;
+}
+
+static void begin_translation(struct variant *variant) {
+  atomic_store(&variant->state, TRANSLATION_UNDER_WAY);
+  variant->thread_started = pthread_create(&variant->thread, NULL, translate, variant) == 0;
+  if (!variant->thread_started) atomic_store(&variant->state, TRANSLATION_REFUSED);
+}
+
+CUresult launcher_prepare(CUfunction function) {
+  char reason[300] = "";
+  function->code = calloc(1, sizeof *function->code);
+  if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  if (executor_choice() == EXECUTOR_TRANSLATE) {
+    if (find_translator() == NULL) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s", translator_problem);
+    return CUDA_SUCCESS;
+  }
+  function->code->interpreted = vgpu_interpreter.prepare(function->ptx, reason, sizeof reason);
+  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
+  return vgpu_fail(CUDA_ERROR_INVALID_PTX, "kernel %s: %s", function->ptx->name, reason);
+}
+
+void launcher_discard(CUfunction function) {
+  if (function->code == NULL) return;
+  for (struct variant *variant = function->code->variants, *next; variant != NULL; variant = next) {
+    next = variant->next;
+    if (variant->thread_started) pthread_join(variant->thread, NULL);
+    if (variant->code != NULL) translator->discard(variant->code);
+    free(variant);
+  }
+  if (function->code->interpreted != NULL) vgpu_interpreter.discard(function->code->interpreted);
+  free(function->code);
+  function->code = NULL;
+}
+
+/* ---- launches ---- */
+
+enum { MAX_SCRATCHES = 1024 };
+
+static struct vgpu_scratch scratches[MAX_SCRATCHES]; /* by worker */
+
+__attribute__((destructor)) static void release_scratches(void) {
+  for (int i = 0; i < MAX_SCRATCHES; ++i) vgpu_scratch_release(&scratches[i]);
+}
+
+struct job {
+  struct vgpu_launch launch;
+  int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                   unsigned slot, struct vgpu_fault *fault);
+  pthread_mutex_t mutex;
+  unsigned long long faulty; /* the lowest block that failed, so that the report does not depend on the threads */
+  struct vgpu_fault fault;
+};
+
+static int run_block(void *context, unsigned long long index, unsigned worker) {
+  struct job *job = context;
+  const unsigned *grid = job->launch.grid;
+  const unsigned ctaid[3] = {(unsigned)(index % grid[0]), (unsigned)(index / grid[0] % grid[1]),
+                             (unsigned)(index / grid[0] / grid[1])};
+  struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
+  if (job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault) == 0) return 1;
+  pthread_mutex_lock(&job->mutex);
+  if (index < job->faulty) {
+    job->faulty = index;
+    job->fault = fault;
+  }
+  pthread_mutex_unlock(&job->mutex);
+  return 0;
+}
+
+CUresult launcher_check(const struct operation *operation) {
+  const CUfunction function = operation->kernel.function;
+  const struct ptx_function *ptx = function->ptx;
+  const unsigned *grid = operation->kernel.grid, *block = operation->kernel.block;
+  static const CUdevice_attribute grid_limits[] = {
+      CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z};
+  static const CUdevice_attribute block_limits[] = {
+      CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z};
+  for (int i = 0; i < 3; ++i) {
+    unsigned most = (unsigned)vgpu_attribute(grid_limits[i]);
+    if (grid[i] == 0 || grid[i] > most) {
+      return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "kernel %s: grid dimension %c is %u; allowed are 1 to %u", ptx->name,
+                       "xyz"[i], grid[i], most);
+    }
+    most = (unsigned)vgpu_attribute(block_limits[i]);
+    if (block[i] == 0 || block[i] > most) {
+      return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "kernel %s: block dimension %c is %u; allowed are 1 to %u", ptx->name,
+                       "xyz"[i], block[i], most);
+    }
+    if (ptx->required_threads[0] != 0 && block[i] != (ptx->required_threads[i] != 0 ? ptx->required_threads[i] : 1)) {
+      return vgpu_fail(CUDA_ERROR_INVALID_VALUE,
+                       "kernel %s: it requires blocks of %u x %u x %u threads, not %u x %u x %u", ptx->name,
+                       ptx->required_threads[0], ptx->required_threads[1], ptx->required_threads[2], block[0], block[1],
+                       block[2]);
+    }
+  }
+  unsigned most = 0;
+  vgpu_cuFuncGetAttribute((int *)&most, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function);
+  unsigned long long threads = (unsigned long long)block[0] * block[1] * block[2];
+  if (threads > most) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "kernel %s: blocks of %llu threads; it allows %u", ptx->name, threads,
+                     most);
+  }
+  if (operation->kernel.shared_bytes > (unsigned)function->dynamic_shared_limit) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE,
+                     "kernel %s: %u bytes of dynamic shared memory; the limit set for it is %d (cuFuncSetAttribute)",
+                     ptx->name, operation->kernel.shared_bytes, function->dynamic_shared_limit);
+  }
+  return CUDA_SUCCESS;
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static CUresult fault_code(const struct vgpu_fault *fault) {
+  if (fault->kind == VGPU_FAULT_ADDRESS) return CUDA_ERROR_ILLEGAL_ADDRESS;
+  if (fault->kind == VGPU_FAULT_TRAP) return CUDA_ERROR_ILLEGAL_INSTRUCTION;
+  return CUDA_ERROR_LAUNCH_FAILED;
+}
+
+CUresult launcher_run(CUcontext context, const struct operation *operation) {
+  static atomic_ullong grids;
+  const CUfunction function = operation->kernel.function;
+  struct job job = {.launch = {.function = function->ptx,
+                               .dynamic_shared = operation->kernel.shared_bytes,
+                               .params = operation->kernel.parameters,
+                               .param_bytes = function->ptx->parameter_bytes,
+                               .multiprocessors = workers_count(),
+                               .grid_id = atomic_fetch_add(&grids, 1) + 1},
+                    .mutex = PTHREAD_MUTEX_INITIALIZER,
+                    .faulty = ~0ULL};
+  memcpy(job.launch.grid, operation->kernel.grid, sizeof job.launch.grid);
+  memcpy(job.launch.block, operation->kernel.block, sizeof job.launch.block);
+
+  struct variant *variant = find_variant(function, operation->kernel.block);
+  if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
+  const bool translated = atomic_load(&variant->state) == TRANSLATION_READY;
+  if (!translated && function->code->interpreted == NULL) {
+    return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "kernel %s: %s", function->ptx->name, variant->reason);
+  }
+  job.run_block = translated ? translator->run_block : vgpu_interpreter.run_block;
+  job.launch.code = translated ? variant->code : function->code->interpreted;
+
+  const uint64_t begin = translated ? 0 : now();
+  const unsigned *grid = job.launch.grid;
+  workers_run((unsigned long long)grid[0] * grid[1] * grid[2], run_block, &job);
+  if (!translated && executor_choice() == EXECUTOR_AUTO) {
+    variant->interpreted += now() - begin;
+    if (variant->interpreted > TRANSLATE_AFTER && atomic_load(&variant->state) == TRANSLATION_NONE) {
+      begin_translation(variant);
+    }
+  }
+  if (job.faulty == ~0ULL) return CUDA_SUCCESS;
+  snprintf(context->fault, sizeof context->fault, "%s", job.fault.text);
+  CUresult result = fault_code(&job.fault);
+  atomic_store(&context->sticky, (int)result);
+  return vgpu_fail(result, "%s", job.fault.text);
+}

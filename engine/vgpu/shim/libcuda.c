@@ -1,0 +1,20 @@
+/* The virtual GPU as a drop-in libcuda.so.1: exports the driver API's names, each a jump to the function behind it.
+ * For programs that use the driver API; put the folder of the library first in LD_LIBRARY_PATH. */
+#include "engine/vgpu/api.h"
+
+/* Tells this library from the NVIDIA driver, which our own engine must not mistake it for. */
+__attribute__((visibility("default"))) const int noprop_virtual_gpu_marker = 1;
+
+#if defined(__x86_64__)
+#define JUMP "jmp"
+#elif defined(__aarch64__)
+#define JUMP "b"
+#else
+#error "the jump instruction of this architecture is not known here"
+#endif
+
+/* A C function would have to repeat every parameter list; a jump passes on whatever was passed. */
+#define EXPORT(name)                                                                                                 \
+  __asm__(".text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n\t" JUMP " vgpu_" #name "\n.size " #name \
+          ", .-" #name);
+VGPU_API_LIST(EXPORT)
