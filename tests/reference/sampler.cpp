@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <type_traits>
 
 namespace reference {
 
@@ -66,8 +67,8 @@ Vector<Real> time_grid(const Settings &settings, const Solve &solve) {
       times.push_back(0.5 * (low + high));
     }
   }
-  /* Times reach the kernel as float32. */
-  for (Real &t : times) t = static_cast<double>(static_cast<float>(value_of(t)));
+  if (std::is_same_v<Real, Tracked>) /* times reach the kernel as float32 */
+    for (Real &t : times) t = static_cast<double>(static_cast<float>(value_of(t)));
   return times;
 }
 

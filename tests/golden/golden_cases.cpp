@@ -1,0 +1,237 @@
+/* The rules of coverage, and reading models. */
+#include "tests/golden/golden_cases.h"
+
+#include <cmath>
+#include <regex>
+#include <set>
+#include <stdexcept>
+
+#include "tests/reference/settings.h"
+
+namespace golden {
+
+using reference::Array;
+using reference::Network;
+using reference::Settings;
+using reference::Vector;
+
+/* ---- coverage ------------------------------------------------------------------------------------------------------
+ */
+
+const char kUnknown[] = "no rule knows this group";
+
+/* The first rule that matches a path decides. */
+struct Rule {
+  const char *path, *reference, *kernels;
+};
+static const char kNetwork[] = "network of a later version";
+static const char kNotch[] = "activation with a gate or over features: not offered";
+static const char kCoder[] = "encoders and decoders other than the identity come later";
+static const char kShape[] = "schedule of a later version";
+static const char kNorm[] = "batch norm is not offered";
+
+static const Rule kRules[] = {
+    /* jax_noprop.h5 */
+    {"/crn/mlp/act_(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
+    {"/crn/mlp/batch_norm", kNorm, kNorm},
+    {"/crn/mlp/output_dim_4", "", "the engine's outputs have the latent's width"},
+    {"/crn/mlp/dropout_0.25", "", "the kernels draw their own masks; tests/kernels compares them"},
+    {"/crn/mlp/.*", "", ""},
+    {"/crn/parameter_counts", "", ""},
+    {"/crn/.*", kNetwork, kNetwork},
+    {"/embeddings/time/fourier_12_custom", "the range of frequencies is fixed", "the range of frequencies is fixed"},
+    {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_*"},
+    {"/embeddings/.*", "embedding of a later version", "embedding of a later version"},
+    {"/encoders_decoders/.*", kCoder, kCoder},
+    {"/layers/activations/(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
+    {"/layers/activations.*", "", "compared inside networks: /crn/mlp/act_*"},
+    {"/layers/concat_squash(_bias)?", "", "compared inside networks: /crn/mlp/*"},
+    {"/layers/.*", "layer of a later version", "layer of a later version"},
+    {"/losses/[a-z]+/batch_norm", kNorm, kNorm},
+    {"/losses/[a-z]+/(cross_entropy_softmax|.*encoder.*)", kCoder, kCoder},
+    {"/losses/[a-z]+/network_.*", kNetwork, kNetwork},
+    {"/losses/[a-z]+/schedule_(cauchy|exponential|laplace|network|polynomial|quadratic)", kShape, kShape},
+    {"/losses/.*", "", ""},
+    {"/ode/adaptive/.*", "adaptive integration comes later", "adaptive integration comes later"},
+    {"/ode/[a-z0-9]+/model_.*", "", ""},
+    {"/ode/.*", "", "not a model's field; the kernels integrate models"},
+    {"/optimizer/fm/adam_batch_norm_one_step", kNorm, kNorm},
+    {"/optimizer/.*", "", "training draws its own times and noise; tests/kernels compares whole runs"},
+    {"/predict/.*", "", ""},
+    {"/schedules/(linear|cosine|sigmoid|logistic)/.*", "", ""},
+    {"/schedules/.*", kShape, kShape},
+    /* torch_notebook.h5 */
+    {"/S2/.*", "the notebook's models come later", "the notebook's models come later"},
+    {"/Y/.*", "the PyTorch scripts' models come later", "the PyTorch scripts' models come later"},
+    {"/exact/.*", "", "densities given in closed form, not a network"},
+};
+
+static const std::set<std::string> kParts = {"params",        "grad_params",  "batch_stats",        "grad_batch_stats",
+                                             "params_before", "params_after", "batch_stats_before", "batch_stats_after",
+                                             "buffers"};
+
+static void walk(const File &file, const std::string &path, std::vector<Case> *result) {
+  const auto groups = file.groups(path.empty() ? "/" : path);
+  if (!path.empty() && (groups.empty() || !file.data_sets(path).empty())) {
+    Case c{path, kUnknown, kUnknown, path};
+    for (const Rule &rule : kRules)
+      if (std::regex_match(path, std::regex(rule.path))) {
+        c.reference = rule.reference;
+        c.kernels = rule.kernels;
+        c.rule = rule.path;
+        break;
+      }
+    result->push_back(c);
+  }
+  for (const std::string &group : groups)
+    if (kParts.count(group) == 0) walk(file, path + "/" + group, result);
+}
+
+std::vector<Case> cases(const File &file) {
+  std::vector<Case> result;
+  walk(file, "", &result);
+  return result;
+}
+
+static std::vector<std::string> compared(const File &file, const std::string &prefix, std::string Case::*reason) {
+  std::vector<std::string> paths;
+  for (const Case &c : cases(file))
+    if ((c.*reason).empty() && c.path.compare(0, prefix.size(), prefix) == 0) paths.push_back(c.path);
+  return paths;
+}
+std::vector<std::string> compared_with_reference(const File &file, const std::string &prefix) {
+  return compared(file, prefix, &Case::reference);
+}
+std::vector<std::string> compared_with_kernels(const File &file, const std::string &prefix) {
+  return compared(file, prefix, &Case::kernels);
+}
+
+std::string last_part(const std::string &path) { return path.substr(path.rfind('/') + 1); }
+
+std::string variant_of(const std::string &path) {
+  const size_t first = path.find('/', 1) + 1;
+  return path.substr(first, path.find('/', first) - first);
+}
+
+/* ---- networks ------------------------------------------------------------------------------------------------------
+ */
+
+Settings mlp_settings(const File &file, const std::string &prefix, bool has_x, bool has_t) {
+  Settings settings;
+  settings.network.squash_activation = false;
+  settings.network.as_written = true;
+  settings.network.time_type = "sinusoidal";
+  long dense = 0; /* with x: L of the x-branch, L - 1 hidden, 1 output; without: L */
+  while (file.has(prefix + "Dense_" + std::to_string(dense) + ".kernel")) ++dense;
+  const long layers = has_x ? dense / 2 : dense;
+  settings.network.hidden.clear();
+  /* A stack of steps has one axis more; the last axis is the width. */
+  settings.network.hidden.push_back(file.read(prefix + "ConcatSquash_0.input_proj_0.kernel").shape.back());
+  for (long k = 1; k < layers; ++k)
+    settings.network.hidden.push_back(
+        file.read(prefix + "Dense_" + std::to_string(has_x ? layers + k - 1 : k - 1) + ".bias").shape.back());
+  const std::string time_weight = prefix + "ConcatSquash_0.input_proj_" + (has_x ? "2" : "1") + ".kernel";
+  const auto shape = has_t ? file.read(time_weight).shape : std::vector<long>{};
+  settings.network.time_size = has_t ? shape[shape.size() - 2] : 0;
+  return settings;
+}
+
+std::string stored_name(const Network &network, const std::string &name) {
+  const bool has_x = network.x > 0;
+  if (name == "squash.z.weight") return "ConcatSquash_0.input_proj_0.kernel";
+  if (name == "squash.x.weight") return "ConcatSquash_0.input_proj_1.kernel";
+  if (name == "squash.t.weight")
+    return has_x ? "ConcatSquash_0.input_proj_2.kernel" : "ConcatSquash_0.input_proj_1.kernel";
+  long layers = 1; /* hidden layers: one, and one for every hidden.k */
+  for (const Array &a : network.arrays)
+    layers += a.name.rfind("hidden.", 0) == 0 && a.name.find(".bias") != std::string::npos;
+  const bool bias = name.find(".bias") != std::string::npos;
+  long k;
+  if (name.rfind("x.", 0) == 0)
+    k = std::stol(name.substr(2));
+  else if (name.rfind("hidden.", 0) == 0)
+    k = (has_x ? layers : 0) + std::stol(name.substr(7)) - 1;
+  else if (name.rfind("output.", 0) == 0)
+    k = (has_x ? layers : 0) + layers - 1;
+  else
+    throw std::invalid_argument("the earlier library has no array " + name);
+  return "Dense_" + std::to_string(k) + (bias ? ".bias" : ".kernel");
+}
+
+Vector<double> mlp_parameters(const File &file, const std::string &prefix, const Network &network, long slice) {
+  Vector<double> parameters;
+  for (const Array &array : network.arrays) {
+    Tensor stored = file.read(prefix + stored_name(network, array.name));
+    if (slice >= 0) stored = stored.slice(static_cast<size_t>(slice));
+    if (static_cast<long>(stored.values.size()) != array.size())
+      throw std::runtime_error(prefix + array.name + " has an unexpected size");
+    parameters.insert(parameters.end(), stored.values.begin(), stored.values.end());
+  }
+  return parameters;
+}
+
+/* ---- schedules and losses ------------------------------------------------------------------------------------------
+ */
+
+static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+static double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
+
+void read_schedule(const File &file, const std::string &prefix, const std::string &type, long slice,
+                   Settings *settings) {
+  const auto raw = [&](const char *name) {
+    return file.read(prefix + name).values[slice < 0 ? 0 : static_cast<size_t>(slice)];
+  };
+  auto &s = settings->schedule;
+  s.type = type;
+  s.renormalise = false;
+  if (type == "linear") { /* survey 4.1 */
+    s.low = .001 + .998 * sigmoid(raw("alpha_bar_min_logit"));
+    s.high = s.low + sigmoid(raw("delta_fraction_logit")) * (.999 - s.low);
+  } else if (type == "cosine") {
+    s.s = softplus(raw("s_logit"));
+  } else {
+    s.k = softplus(raw("k_logit"));
+    s.t_mid = raw("t_mid");
+  }
+}
+
+Settings head_settings(const std::string &variant) {
+  return reference::settings_from({{"variant", variant},
+                                   {"task", "regress"},
+                                   {"schedule.type", "linear"},
+                                   {"schedule.alpha_bar", "[0.01, 0.99]"},
+                                   {"schedule.renormalise", "false"},
+                                   {"loss.weight", variant == "fm"   ? "t"
+                                                   : variant == "df" ? "drift"
+                                                                     : "elbo"},
+                                   {"loss.t_eps", "0"},
+                                   {"loss.recon.weight", "1"},
+                                   {"loss.recon.weighting", "same"},
+                                   {"loss.reg_weighting", "same"},
+                                   {"loss.reg_drift", variant == "fm" ? "ode" : "ou_mean"},
+                                   {"network.squash_activation", "false"},
+                                   {"network.time_embedding.type", "sinusoidal"},
+                                   {"network.time_embedding.as_written", "true"}});
+}
+
+std::string network_prefix(const File &file, const std::string &path) {
+  return file.has_attribute(path, "crn_model_params") ? file.text(path, "crn_model_params") + "/"
+                                                      : path + "/params/crn_model.";
+}
+
+Settings loss_settings(const File &file, const std::string &path) {
+  const std::string variant = variant_of(path);
+  Settings settings = head_settings(variant);
+  settings.network = mlp_settings(file, network_prefix(file, path), file.has(path + "/x"), true).network;
+  settings.network.activation = file.text(path, "activation");
+  settings.network.time_type = file.text(path, "time_embed_method");
+  if (file.number(path, "use_snr_weight") == 0) settings.loss.weight = "uniform";
+  settings.loss.recon_type = file.text(path, "recon_loss_type");
+  settings.loss.recon_weight = settings.loss.recon_type == "none" ? 0 : file.number(path, "recon_weight");
+  settings.loss.reg = file.number(path, "reg_weight");
+  if (variant != "fm")
+    read_schedule(file, path + "/params/noise_schedule.", file.text(path, "schedule"), -1, &settings);
+  return settings;
+}
+
+}  // namespace golden

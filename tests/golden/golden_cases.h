@@ -1,0 +1,59 @@
+/* Which groups of the golden files are compared, and how a group becomes settings and parameters of the reference. */
+#ifndef TESTS_GOLDEN_CASES_H
+#define TESTS_GOLDEN_CASES_H
+
+#include <string>
+#include <vector>
+
+#include "tests/golden/golden_file.h"
+#include "tests/reference/network.h"
+
+namespace golden {
+
+/* A group that holds numbers of its own. A reason says why it is not compared; "" means that it is. */
+struct Case {
+  std::string path;
+  std::string reference; /* with the reference in double precision */
+  std::string kernels;   /* with the kernels through the public interface */
+  std::string rule;      /* the pattern of paths that decided */
+};
+
+/* All cases of a file. A case that no rule knows has the reason kUnknown in both places. */
+extern const char kUnknown[];
+std::vector<Case> cases(const File &file);
+
+/* Paths of the cases below `prefix` ("/crn/mlp/") that are compared. */
+std::vector<std::string> compared_with_reference(const File &file, const std::string &prefix);
+std::vector<std::string> compared_with_kernels(const File &file, const std::string &prefix);
+
+/* Last part of a path. */
+std::string last_part(const std::string &path);
+
+/* The earlier library's mlp: no bias and no activation after the squash; widths from the stored shapes of the arrays
+ * `prefix` + name ("/crn/mlp/base/params/"). */
+reference::Settings mlp_settings(const File &file, const std::string &prefix, bool has_x, bool has_t);
+
+/* The network's arrays in the reference's order from data sets `prefix` + name; `slice` picks one slice of stacked
+ * arrays if not negative. */
+reference::Vector<double> mlp_parameters(const File &file, const std::string &prefix, const reference::Network &network,
+                                         long slice = -1);
+/* The stored name of the array `name` of the reference. */
+std::string stored_name(const reference::Network &network, const std::string &name);
+
+/* Schedule of a model whose raw numbers are stored at `prefix` + name ("alpha_bar_min_logit" ...). */
+void read_schedule(const File &file, const std::string &prefix, const std::string &type, long slice,
+                   reference::Settings *settings);
+
+/* A case of /losses: settings as its attributes say. */
+reference::Settings loss_settings(const File &file, const std::string &path);
+/* Where its network's parameters are: "/losses/ct/base/params/crn_model." or another group's. */
+std::string network_prefix(const File &file, const std::string &path);
+/* "ct" of "/losses/ct/base". */
+std::string variant_of(const std::string &path);
+
+/* The preset jax-head as the survey describes it (2.1 to 2.4, 10.1), for one variant. */
+reference::Settings head_settings(const std::string &variant);
+
+}  // namespace golden
+
+#endif

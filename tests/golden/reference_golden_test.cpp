@@ -1,0 +1,607 @@
+/* The double-precision reference against every golden group that it covers. Both sides compute in double, so the
+ * tolerance is a few hundred roundings of the largest value of an array; nothing else may differ. */
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <regex>
+
+#include "tests/golden/golden_cases.h"
+#include "tests/reference/compare.h"
+#include "tests/reference/sampler.h"
+#include "tests/reference/training.h"
+
+namespace {
+
+using namespace reference;
+using golden::File;
+using golden::Tensor;
+
+/* 1e-11: about 5e4 roundings of 2^-53; sums here have up to some 1e4 terms, and gradients pass a dozen layers. */
+constexpr double kRelative = 1e-11;
+
+void expect_equal(const Vector<double> &got, const Vector<double> &want, const std::string &what,
+                  double relative = kRelative) {
+  const Comparison c = compare(got, want, relative);
+  EXPECT_TRUE(c.passed) << what << ": " << c.message;
+}
+
+Vector<double> flat(const std::vector<Vector<double>> &rows) {
+  Vector<double> all;
+  for (const auto &row : rows) all.insert(all.end(), row.begin(), row.end());
+  return all;
+}
+
+/* ---- layers --------------------------------------------------------------------------------------------------------
+ */
+
+TEST(ReferenceGolden, NetworksAndTheirGradients) {
+  const File file("jax_noprop.h5");
+  const auto paths = golden::compared_with_reference(file, "/crn/mlp/");
+  ASSERT_FALSE(paths.empty());
+  for (const std::string &path : paths) {
+    SCOPED_TRACE(path);
+    const bool has_x = file.has(path + "/x"), has_t = file.has(path + "/t");
+    Settings settings = golden::mlp_settings(file, path + "/params/", has_x, has_t);
+    const bool drops = file.has(path + "/mask_0");
+    if (drops) {
+      settings.network.dropout = file.number(path, "config_dropout_rate");
+    } else {
+      settings.network.activation = file.text(path, "config_activation_fn");
+      settings.network.time_type = file.text(path, "config_time_embed_method");
+      if (has_t) settings.network.time_size = static_cast<long>(file.number(path, "config_time_embed_dim"));
+    }
+    const auto z = file.read(path + "/z").matrix(), out = file.read(path + "/out").matrix();
+    const auto x = has_x ? file.read(path + "/x").matrix() : std::vector<Vector<double>>(z.size());
+    const Network network = make_network(settings, static_cast<long>(x[0].size()), static_cast<long>(z[0].size()),
+                                         static_cast<long>(out[0].size()));
+    const Vector<double> parameters = golden::mlp_parameters(file, path + "/params/", network);
+    const auto time = [&](size_t i) {
+      if (!has_t) return 0.0;
+      const Tensor t = file.read(path + "/t");
+      return t.values[t.shape.empty() ? 0 : i];
+    };
+
+    std::vector<Vector<double>> got, z_bars, x_bars;
+    Vector<double> gradient(parameters.size(), 0.0);
+    for (size_t i = 0; i < z.size(); ++i) {
+      Dropout dropout;
+      if (drops) {
+        /* mask_k belongs to the k-th op that drops. */
+        dropout = [&, i](long op, long feature) {
+          int k = 0;
+          for (long o = 0; o < op; ++o) k += network.ops[static_cast<size_t>(o)].dropout;
+          const Tensor mask = file.read(path + "/mask_" + std::to_string(k));
+          return mask.row(i)[static_cast<size_t>(feature)] / (1 - settings.network.dropout);
+        };
+      }
+      const auto trace = forward(network, parameters, z[i], x[i], embed_time(settings, time(i)), dropout);
+      got.push_back(trace.output());
+      if (drops) continue;
+      Vector<double> z_bar, x_bar;
+      backward(network, parameters, trace, file.read(path + "/cotangent").row(i), gradient, &z_bar, &x_bar);
+      z_bars.push_back(z_bar);
+      x_bars.push_back(x_bar);
+    }
+    expect_equal(flat(got), flat(out), "output");
+    if (drops) continue;
+    expect_equal(gradient, golden::mlp_parameters(file, path + "/grad_params/", network), "gradient");
+    expect_equal(flat(z_bars), file.read(path + "/grad_z").values, "gradient of z");
+    if (has_x) expect_equal(flat(x_bars), file.read(path + "/grad_x").values, "gradient of x");
+  }
+}
+
+TEST(ReferenceGolden, ParameterCounts) {
+  const File file("jax_noprop.h5");
+  for (long time : {32L, 64L})
+    for (bool with_x : {true, false}) {
+      Settings settings;
+      settings.network.squash_activation = false;
+      settings.network.hidden.assign(6, 32);
+      settings.network.time_size = time;
+      const std::string name = "mlp_6x32_time" + std::to_string(time) + (with_x ? "_with_x" : "_no_x");
+      EXPECT_EQ(static_cast<double>(make_network(settings, with_x ? 2 : 0, 2).parameters),
+                file.number("/crn/parameter_counts", name));
+    }
+}
+
+TEST(ReferenceGolden, TimeEmbeddings) {
+  const File file("jax_noprop.h5");
+  const auto paths = golden::compared_with_reference(file, "/embeddings/time/");
+  ASSERT_FALSE(paths.empty());
+  for (const std::string &path : paths) {
+    const std::string name = golden::last_part(path);
+    Settings settings;
+    settings.network.time_type = name.substr(0, name.rfind('_'));
+    settings.network.time_size = std::stol(name.substr(name.rfind('_') + 1));
+    settings.network.as_written = true;
+    std::vector<Vector<double>> got;
+    for (double t : file.read(path + "/t").values) got.push_back(embed_time(settings, t));
+    /* Angles reach 2 pi 200 (cyclical_fourier as written), each off by some roundings of itself. */
+    expect_equal(flat(got), file.read(path + "/out").values, path, 1e-11);
+  }
+}
+
+TEST(ReferenceGolden, Activations) {
+  const File file("jax_noprop.h5");
+  const Tensor x = file.read("/layers/activations/x");
+  long compared = 0;
+  for (const std::string &path : golden::compared_with_reference(file, "/layers/activations/")) {
+    const Tensor out = file.read(path + "/out"), cotangent = file.read(path + "/cotangent");
+    Vector<double> value, slope;
+    for (size_t i = 0; i < x.values.size(); ++i) {
+      value.push_back(activate(golden::last_part(path), x.values[i]));
+      slope.push_back(activate_prime(golden::last_part(path), x.values[i]) * cotangent.values[i]);
+    }
+    expect_equal(value, out.values, path);
+    expect_equal(slope, file.read(path + "/grad_x").values, path + " gradient");
+    ++compared;
+  }
+  EXPECT_GT(compared, 0);
+}
+
+/* The squash alone: one dense op with three inputs. */
+TEST(ReferenceGolden, ConcatSquash) {
+  const File file("jax_noprop.h5");
+  for (const std::string &path : golden::compared_with_reference(file, "/layers/concat_squash")) {
+    SCOPED_TRACE(path);
+    Network network;
+    Op op;
+    op.activation = false;
+    Vector<double> parameters, want;
+    const auto add = [&](const std::string &stored, long rows, long columns) {
+      const auto values = file.read(path + "/params/" + stored).values,
+                 bar = file.read(path + "/grad_params/" + stored).values;
+      network.arrays.push_back({stored, rows, columns, true, network.parameters});
+      network.parameters += rows * columns;
+      parameters.insert(parameters.end(), values.begin(), values.end());
+      want.insert(want.end(), bar.begin(), bar.end());
+    };
+    const Source::Kind kinds[] = {Source::kZ, Source::kX, Source::kTime};
+    Tensor in[3];
+    for (size_t k = 0; k < 3; ++k) {
+      in[k] = file.read(path + "/in_" + std::to_string(k));
+      op.width = file.read(path + "/out").shape[1];
+      op.sources.push_back({kinds[k], -1, in[k].shape[1], k});
+      add("input_proj_" + std::to_string(k) + ".kernel", in[k].shape[1], op.width);
+    }
+    for (const std::string &name : file.data_sets(path + "/params"))
+      if (name.find("kernel") == std::string::npos) {
+        op.bias = static_cast<long>(network.arrays.size());
+        add(name, 1, op.width);
+      }
+    network.ops.push_back(op);
+    std::vector<Vector<double>> got, bars[2];
+    Vector<double> gradient(parameters.size(), 0.0), bar[2];
+    for (size_t i = 0; i < in[0].rows(); ++i) {
+      const auto trace = forward(network, parameters, in[0].row(i), in[1].row(i), in[2].row(i));
+      got.push_back(trace.output());
+      backward(network, parameters, trace, file.read(path + "/cotangent").row(i), gradient, &bar[0], &bar[1]);
+      bars[0].push_back(bar[0]);
+      bars[1].push_back(bar[1]);
+    }
+    expect_equal(flat(got), file.read(path + "/out").values, "output");
+    expect_equal(gradient, want, "gradient");
+    expect_equal(flat(bars[0]), file.read(path + "/grad_in_0").values, "gradient of the first input");
+    expect_equal(flat(bars[1]), file.read(path + "/grad_in_1").values, "gradient of the second input");
+  }
+}
+
+/* ---- schedules -----------------------------------------------------------------------------------------------------
+ */
+
+TEST(ReferenceGolden, Schedules) {
+  const File file("jax_noprop.h5");
+  const auto paths = golden::compared_with_reference(file, "/schedules/");
+  ASSERT_FALSE(paths.empty());
+  for (const std::string &path : paths) {
+    Settings settings;
+    golden::read_schedule(file, path + "/params/", golden::variant_of(path), -1, &settings);
+    Vector<double> alpha_bar, gamma, gamma_prime;
+    for (double t : file.read(path + "/t").values) {
+      const auto v = schedule_at(settings, t);
+      alpha_bar.push_back(v.alpha_bar);
+      gamma.push_back(v.gamma);
+      gamma_prime.push_back(v.gamma_prime);
+    }
+    expect_equal(alpha_bar, file.read(path + "/alpha_bar").values, path + " alpha_bar");
+    expect_equal(gamma, file.read(path + "/gamma").values, path + " gamma");
+    expect_equal(gamma_prime, file.read(path + "/gamma_prime").values, path + " gamma'");
+  }
+}
+
+/* ---- losses --------------------------------------------------------------------------------------------------------
+ */
+
+struct LossCase {
+  Settings settings;
+  Network network;
+  Vector<double> parameters;
+  Batch<double> batch;
+};
+
+LossCase loss_case(const File &file, const std::string &path) {
+  LossCase c;
+  c.settings = golden::loss_settings(file, path);
+  c.batch.z1 = file.read(path + "/y").matrix();
+  if (file.has(path + "/x")) c.batch.x = file.read(path + "/x").matrix();
+  c.batch.t = {file.read(path + "/t").values};
+  c.batch.noise = {file.read(path + "/noise").matrix()};
+  c.network = make_network(c.settings, c.batch.x.empty() ? 0 : static_cast<long>(c.batch.x[0].size()),
+                           static_cast<long>(c.batch.z1[0].size()));
+  c.parameters = golden::mlp_parameters(file, golden::network_prefix(file, path), c.network);
+  return c;
+}
+
+TEST(ReferenceGolden, LossesAndTheirGradients) {
+  const File file("jax_noprop.h5");
+  const auto paths = golden::compared_with_reference(file, "/losses/");
+  ASSERT_FALSE(paths.empty());
+  for (const std::string &path : paths) {
+    SCOPED_TRACE(path);
+    const LossCase c = loss_case(file, path);
+    const Loss<double> loss = batch_loss(c.settings, c.network, c.parameters, c.batch);
+    expect_equal(flat(loss.z), file.read(path + "/z_t").values, "z_t");
+    expect_equal(flat(loss.prediction), file.read(path + "/network_out").values, "network output");
+    expect_equal(flat(loss.target), file.read(path + "/target_estimate").values, "target estimate");
+    expect_equal(flat(loss.velocity), file.read(path + "/field").values, "field");
+    expect_equal(loss.weight, file.read(path + "/weight").values, "weight");
+    expect_equal({loss.flow}, {file.number(path, "flow_loss")}, "flow");
+    if (c.settings.loss.recon_type == "mse") expect_equal({loss.recon}, {file.number(path, "recon_loss")}, "recon");
+    expect_equal({loss.reg}, {file.number(path, "reg_loss")}, "reg");
+    expect_equal({loss.total}, {file.number(path, "total_loss")}, "total");
+    const Vector<double> want = golden::mlp_parameters(file, path + "/grad_params/crn_model.", c.network);
+    expect_equal(loss.gradient, want, "gradient");
+  }
+}
+
+/* Ten steps from stored start, times and noise. The schedule is trained too in ct and df: its numbers at every step are
+ * taken from the file, and the network's are followed by our own gradients and updates. */
+TEST(ReferenceGolden, OptimizerTrajectories) {
+  const File file("jax_noprop.h5");
+  const auto paths = golden::compared_with_reference(file, "/optimizer/");
+  ASSERT_FALSE(paths.empty());
+  for (const std::string &path : paths) {
+    SCOPED_TRACE(path);
+    const std::string variant = golden::variant_of(path), name = golden::last_part(path),
+                      prefix = path + "/params/crn_model.";
+    Settings settings = golden::head_settings(variant);
+    settings.network = golden::mlp_settings(file, prefix, true, true).network;
+    settings.loss.reg = 0;
+    settings.optimizer.type = name.substr(0, name.find('_'));
+    settings.optimizer.learning_rate = file.number(path, "learning_rate");
+    settings.optimizer.weight_decay = file.number(path, "weight_decay");
+    settings.optimizer.beta1 = file.number(path, "beta1");
+    settings.optimizer.beta2 = file.number(path, "beta2");
+    settings.optimizer.epsilon = file.number(path, "epsilon");
+    Batch<double> batch;
+    batch.z1 = file.read(path + "/y").matrix();
+    batch.x = file.read(path + "/x").matrix();
+    const Tensor t = file.read(path + "/t"), noise = file.read(path + "/noise");
+    const Network network =
+        make_network(settings, static_cast<long>(batch.x[0].size()), static_cast<long>(batch.z1[0].size()));
+    Vector<double> parameters = golden::mlp_parameters(file, prefix, network, 0);
+    Optimizer<double> optimizer;
+    Vector<double> totals;
+    for (long step = 0; step < t.shape[0]; ++step) {
+      if (variant != "fm") golden::read_schedule(file, path + "/params/noise_schedule.", "linear", step, &settings);
+      batch.t = {t.row(static_cast<size_t>(step))};
+      batch.noise = {noise.slice(static_cast<size_t>(step)).matrix()};
+      const Loss<double> loss = batch_loss(settings, network, parameters, batch);
+      totals.push_back(loss.total);
+      update(settings, settings.optimizer.learning_rate, loss.gradient, optimizer, parameters);
+      expect_equal(parameters, golden::mlp_parameters(file, prefix, network, step + 1),
+                   "parameters after step " + std::to_string(step), 1e-10);
+    }
+    expect_equal(totals, file.read(path + "/total_loss").values, "losses");
+  }
+}
+
+/* ---- solves --------------------------------------------------------------------------------------------------------
+ */
+
+/* The earlier library's midpoint takes only the time in the middle (D-44). */
+std::string method_of(const std::string &name) { return name == "midpoint" ? "midpoint_time" : name; }
+
+/* "end_20" or "trajectory_5": compares one solve. `solve` gives all states, [steps + 1][rows][d]. */
+template <typename Solver>
+void compare_solves(const File &file, const std::string &path, const Solver &solve) {
+  long compared = 0;
+  for (const std::string &name : file.data_sets(path)) {
+    std::smatch match;
+    if (!std::regex_match(name, match, std::regex("(?:(euler|midpoint|heun|rk4)_)?(trajectory_|end_)?([0-9]+)")))
+      continue;
+    const std::string method = match[1].length() ? match[1].str() : golden::last_part(path);
+    const auto states = solve(method_of(method), std::stoi(match[3]));
+    Vector<double> got;
+    for (size_t i = 0; i < states.size(); ++i)
+      if (match[2] == "trajectory_" || i + 1 == states.size())
+        got.insert(got.end(), states[i].begin(), states[i].end());
+    /* Time is a running sum there and computed here: some roundings times the field's growth. */
+    expect_equal(got, file.read(path + "/" + name).values, path + "/" + name, 1e-10);
+    ++compared;
+  }
+  EXPECT_GT(compared, 0) << path;
+}
+
+/* States of all rows, [steps + 1][rows * d]. */
+template <typename Row>
+std::vector<Vector<double>> by_rows(size_t rows, const Row &row) {
+  std::vector<Vector<double>> all;
+  for (size_t i = 0; i < rows; ++i) {
+    const auto states = row(i);
+    all.resize(states.size());
+    for (size_t s = 0; s < states.size(); ++s) all[s].insert(all[s].end(), states[s].begin(), states[s].end());
+  }
+  return all;
+}
+
+void compare_model_solves(const File &file, const std::string &path, const std::string &loss_path,
+                          const std::vector<Vector<double>> &x, const std::vector<Vector<double>> &start) {
+  LossCase c = loss_case(file, loss_path);
+  compare_solves(file, path, [&](const std::string &method, int steps) {
+    Solve solve;
+    solve.method = method, solve.steps = steps;
+    solve.drift = c.settings.variant == "fm" ? "ode" : "ou_mean";
+    return by_rows(start.size(), [&](size_t i) {
+      return integrate(c.settings, c.network, c.parameters, solve, start[i], x.empty() ? Vector<double>{} : x[i]);
+    });
+  });
+}
+
+TEST(ReferenceGolden, IntegratorsOnFunctions) {
+  const File file("jax_noprop.h5");
+  long compared = 0;
+  for (const std::string &path : golden::compared_with_reference(file, "/ode/")) {
+    const std::string name = golden::last_part(path);
+    if (name.rfind("model_", 0) == 0) continue;
+    const auto start = file.read(path + "/z0").matrix();
+    const auto x = file.has(path + "/x") ? file.read(path + "/x").matrix() : std::vector<Vector<double>>{};
+    const double from = name == "nonlinear_2d_span" ? 0.2 : 0, to = name == "nonlinear_2d_span" ? 1.7 : 1;
+    const std::string group = golden::variant_of(path);
+    for (const std::string &set : file.data_sets(path)) {
+      std::smatch match;
+      if (!std::regex_match(set, match, std::regex("(trajectory|end)_([0-9]+)"))) continue;
+      const int steps = std::stoi(match[2]);
+      const auto states = by_rows(start.size(), [&](size_t i) {
+        const Field<double> field = [&](const Vector<double> &z, double t) {
+          if (name == "linear_forced") return Vector<double>{-z[0] + std::sin(3 * t)};
+          return Vector<double>{z[1] + 0.3 * std::cos(2 * t) * z[0],
+                                1.5 * (1 - z[0] * z[0]) * z[1] - z[0] + 0.5 * x[i][0]};
+        };
+        std::vector<Vector<double>> row = {start[i]};
+        const double h = (to - from) / steps;
+        for (int s = 0; s < steps; ++s)
+          row.push_back(runge_kutta_step(method_of(group), field, row.back(), from + s * h, h));
+        return row;
+      });
+      Vector<double> got = match[1] == "end" ? states.back() : flat(states);
+      expect_equal(got, file.read(path + "/" + set).values, path + "/" + set, 1e-10);
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 0);
+}
+
+TEST(ReferenceGolden, IntegratorsOnModels) {
+  const File file("jax_noprop.h5");
+  for (const std::string &path : golden::compared_with_reference(file, "/ode/")) {
+    const std::string name = golden::last_part(path);
+    if (name.rfind("model_", 0) != 0) continue;
+    LossCase c = loss_case(file, "/losses/" + name.substr(6) + "/base");
+    const auto start = file.read(path + "/z0").matrix(), x = file.read(path + "/x").matrix();
+    for (const std::string &set : file.data_sets(path)) {
+      std::smatch match;
+      if (!std::regex_match(set, match, std::regex("(trajectory|end)_([0-9]+)"))) continue;
+      Solve solve;
+      solve.method = method_of(golden::variant_of(path)), solve.steps = std::stoi(match[2]);
+      solve.drift = c.settings.variant == "fm" ? "ode" : "ou_mean";
+      const auto states = by_rows(start.size(), [&](size_t i) {
+        return integrate(c.settings, c.network, c.parameters, solve, start[i], x[i]);
+      });
+      expect_equal(match[1] == "end" ? states.back() : flat(states), file.read(path + "/" + set).values,
+                   path + "/" + set, 1e-10);
+    }
+  }
+}
+
+TEST(ReferenceGolden, Predictions) {
+  const File file("jax_noprop.h5");
+  for (const std::string variant : {"fm", "df", "ct"}) {
+    const auto x = file.read("/predict/" + variant + "/x").matrix();
+    for (const std::string &path : golden::compared_with_reference(file, "/predict/" + variant + "/")) {
+      const bool unconditional = golden::last_part(path) == "unconditional";
+      std::vector<Vector<double>> start(x.size(), Vector<double>(2, 0.0));
+      if (file.has(path + "/z0")) start = file.read(path + "/z0").matrix();
+      compare_model_solves(file, path, "/losses/" + variant + (unconditional ? "/unconditional" : "/base"),
+                           unconditional ? std::vector<Vector<double>>{} : x, start);
+    }
+  }
+}
+
+/* ---- densities in closed form --------------------------------------------------------------------------------------
+ */
+
+Settings exact_settings(const std::string &name) {
+  Settings settings = settings_from({{"variant", name == "linear" ? "fm" : "ct"}, {"prediction", "target"}});
+  auto &s = settings.schedule;
+  s.low = 0.01, s.high = 0.99;
+  if (name == "vp_linear") s.type = "linear";
+  if (name == "vp_cosine_bounds") s.s = 0;
+  if (name == "vp_sigmoid10") s.type = "sigmoid", s.renormalise = false;
+  if (name == "vp_cosine_s008") { /* not clipped: the renormalised form with the curve's own end points */
+    s.low = square(std::sin(0.008 / 1.008 * M_PI / 2));
+    s.high = 1;
+  }
+  return settings;
+}
+
+TEST(ReferenceGolden, ExactPathsAndConversions) {
+  const File file("torch_notebook.h5");
+  long compared = 0;
+  for (const std::string density : {"gaussian", "mixture"})
+    for (const std::string &name : file.groups("/exact/" + density)) {
+      const std::string path = "/exact/" + density + "/" + name;
+      SCOPED_TRACE(path);
+      const Settings settings = exact_settings(name);
+      Vector<double> a, b, a_dot, b_dot, gamma, gamma_dot;
+      Vector<double> want[6];
+      const char *sets[] = {"/a", "/b", "/a_dot", "/b_dot", "/gamma", "/gamma_dot"};
+      for (size_t k = 0; k < 6; ++k)
+        if (file.has(path + sets[k])) want[k] = file.read(path + sets[k]).values;
+      Vector<double> kept[6];
+      const auto times = file.read(path + "/t").values;
+      for (size_t i = 0; i < times.size(); ++i) {
+        const auto p = path_at(settings, times[i]);
+        const double values[] = {p.a, p.b, p.la * p.a, p.lb * p.b, p.schedule.gamma, p.schedule.gamma_prime};
+        for (size_t k = 0; k < 6; ++k) {
+          /* Quotients 0/0 and infinite ends of the path say nothing. */
+          if (want[k].empty() || !std::isfinite(values[k]) || !std::isfinite(want[k][i])) continue;
+          if (std::fabs(want[k][i]) > 1e10) continue;
+          kept[k].push_back(want[k][i]);
+          (k == 0 ? a : k == 1 ? b : k == 2 ? a_dot : k == 3 ? b_dot : k == 4 ? gamma : gamma_dot).push_back(values[k]);
+        }
+      }
+      expect_equal(a, kept[0], "a");
+      expect_equal(b, kept[1], "b");
+      expect_equal(a_dot, kept[2], "a'");
+      expect_equal(b_dot, kept[3], "b'");
+      if (!want[4].empty()) expect_equal(gamma, kept[4], "gamma");
+      if (!want[5].empty()) expect_equal(gamma_dot, kept[5], "gamma'");
+
+      const auto t = file.read(path + "/points/t").values;
+      const auto z = file.read(path + "/points/z").matrix();
+      const char *kinds[] = {"velocity", "noise", "target"};
+      for (const char *from : kinds)
+        for (const char *to : kinds) {
+          const auto source = file.read(path + "/points/" + from).matrix(),
+                     wanted = file.read(path + "/points/" + to).matrix();
+          for (size_t i = 0; i < t.size(); ++i) {
+            const auto p = path_at(settings, t[i]);
+            const auto c = convert(p, from, to);
+            for (size_t j = 0; j < 2; ++j) {
+              const double got = c.state * z[i][j] + c.prediction * source[i][j];
+              const double scale = std::fabs(c.state * z[i][j]) + std::fabs(c.prediction * source[i][j]);
+              ASSERT_NEAR(got, wanted[i][j], 1e-10 * (scale + 1)) << from << " to " << to << " at t = " << t[i];
+              ++compared;
+            }
+          }
+        }
+    }
+  EXPECT_GT(compared, 0);
+}
+
+/* E[z1 | z_t] of a mixture of normals with covariances given as full 2 x 2 matrices. */
+struct Component {
+  double weight, mean[2], cov[3]; /* xx, xy, yy */
+};
+Vector<double> exact_target(const std::vector<Component> &mixture, double a, double b, const Vector<double> &z) {
+  double total = 0, best = -1e300;
+  std::vector<double> log_p;
+  std::vector<Vector<double>> means;
+  for (const Component &c : mixture) {
+    const double xx = a * a * c.cov[0] + b * b, xy = a * a * c.cov[1], yy = a * a * c.cov[2] + b * b;
+    const double det = xx * yy - xy * xy, dx = z[0] - a * c.mean[0], dy = z[1] - a * c.mean[1];
+    const double sx = (yy * dx - xy * dy) / det, sy = (xx * dy - xy * dx) / det;
+    log_p.push_back(std::log(c.weight) - 0.5 * std::log(det) - 0.5 * (sx * dx + sy * dy));
+    means.push_back({c.mean[0] + a * (c.cov[0] * sx + c.cov[1] * sy), c.mean[1] + a * (c.cov[1] * sx + c.cov[2] * sy)});
+    best = std::max(best, log_p.back());
+  }
+  Vector<double> result(2, 0.0);
+  for (size_t k = 0; k < mixture.size(); ++k) {
+    const double p = std::exp(log_p[k] - best);
+    total += p;
+    for (size_t j = 0; j < 2; ++j) result[j] += p * means[k][j];
+  }
+  for (double &v : result) v /= total;
+  return result;
+}
+
+/* With the exact target, rk4 and dpm2m must find the stored solutions of the probability-flow ODE, and rk4 those of the
+ * mean drift; 1,600 steps leave errors far below 1e-5 where the field is smooth (checked against each other). */
+TEST(ReferenceGolden, ExactFlowsAreIntegrated) {
+  const File file("torch_notebook.h5");
+  long compared = 0;
+  for (const std::string density : {"gaussian", "mixture"}) {
+    std::vector<Component> mixture;
+    const std::string root = "/exact/" + density;
+    if (density == "gaussian") {
+      const auto mean = file.read(root + "/mean").values, cov = file.read(root + "/cov").values;
+      mixture.push_back({1, {mean[0], mean[1]}, {cov[0], cov[1], cov[3]}});
+    } else {
+      const auto weights = file.read(root + "/weights").values, std = file.read(root + "/std").values;
+      const auto means = file.read(root + "/means").matrix();
+      for (size_t k = 0; k < weights.size(); ++k)
+        mixture.push_back({weights[k], {means[k][0], means[k][1]}, {square(std[k]), 0, square(std[k])}});
+    }
+    for (const std::string &name : file.groups(root)) {
+      const std::string path = root + "/" + name;
+      Settings settings = exact_settings(name);
+      const Field<double> target = [&](const Vector<double> &z, double t) {
+        const auto p = path_at(settings, t);
+        return exact_target(mixture, p.a, p.b, z);
+      };
+      const auto t = file.read(path + "/t").values;
+      /* Stored states to stored states, away from the ends where linear and cosine paths are singular. */
+      for (const char *set : {"/z", "/z_ou_mean"}) {
+        if (!file.has(path + set)) continue;
+        const Tensor z = file.read(path + set);
+        Solve solve;
+        solve.drift = std::string(set) == "/z" ? "ode" : "ou_mean";
+        solve.grid = "user";
+        for (const char *method : {"rk4", "dpm2m"}) {
+          if (solve.drift == "ou_mean" && std::string(method) == "dpm2m") continue;
+          solve.method = method;
+          solve.times.clear();
+          const int parts = 1600;
+          for (int i = 0; i <= parts; ++i) solve.times.push_back(t[1] + (t[5] - t[1]) * i / parts);
+          solve.steps = parts;
+          settings.loss.t_eps = 1e-9;
+          Vector<double> got, want;
+          for (size_t row = 0; row < 6; ++row) {
+            const auto from = z.slice(1).row(row), to = z.slice(5).row(row);
+            const auto end = integrate_field(settings, target, solve, from).back();
+            got.insert(got.end(), end.begin(), end.end());
+            want.insert(want.end(), to.begin(), to.end());
+          }
+          expect_equal(got, want, path + set + " by " + method, std::string(method) == "rk4" ? 1e-8 : 2e-5);
+          ++compared;
+        }
+      }
+    }
+  }
+  EXPECT_GT(compared, 0);
+}
+
+/* ---- what is not compared ------------------------------------------------------------------------------------------
+ */
+
+/* Prints what happens to the groups, pattern by pattern; a group that no pattern knows fails. */
+TEST(ReferenceGolden, EveryGroupIsComparedOrListed) {
+  for (const char *name : {"jax_noprop.h5", "torch_notebook.h5"}) {
+    const File file(name);
+    std::map<std::string, std::pair<long, golden::Case>> rules;
+    long both = 0, reference_only = 0, neither = 0;
+    for (const golden::Case &c : golden::cases(file)) {
+      EXPECT_NE(c.reference, golden::kUnknown) << c.path << " of " << name << " is neither compared nor listed";
+      (c.kernels.empty() ? both : c.reference.empty() ? reference_only : neither)++;
+      auto &entry = rules[c.rule];
+      ++entry.first;
+      entry.second = c;
+    }
+    std::printf("%s: %ld groups compared with reference and kernels, %ld with the reference only, %ld not compared\n",
+                name, both, reference_only, neither);
+    for (const auto &[rule, entry] : rules) {
+      const auto &[count, c] = entry;
+      if (!c.kernels.empty())
+        std::printf("  %4ld  %-80s %s: %s\n", count, rule.c_str(),
+                    c.reference.empty() ? "reference only" : "not compared", c.kernels.c_str());
+    }
+  }
+  std::printf(
+      "Inside compared groups, not compared: gradients and updates of schedule numbers (learnable schedules come "
+      "later); "
+      "log densities, traces and moments of the SDE (densities come later).\n");
+}
+
+}  // namespace
