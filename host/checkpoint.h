@@ -22,9 +22,9 @@ noprop_status checkpoint_load(noprop_device *device, const char *path, const nop
                               noprop_model **model, char **note);
 
 /* What a file holds, in words, without a device; free with noprop_free. */
-NOPROP_API noprop_status checkpoint_describe(const char *path, char **text);
+noprop_status checkpoint_describe(const char *path, char **text);
 
 /* 1 if the file is a model file. Says nothing about other files. */
-NOPROP_API int checkpoint_is_model(const char *path);
+int checkpoint_is_model(const char *path);
 
 #endif

@@ -16,11 +16,11 @@ bool config_is_given(const noprop_config *config, const char *key);
 
 /* What is allowed but rarely meant, one sentence per line ("" if nothing); free with noprop_free. Call after
  * noprop_config_check. */
-NOPROP_API noprop_status config_warnings(const noprop_config *config, char **text);
+noprop_status config_warnings(const noprop_config *config, char **text);
 
 /* What is known to be wrong in the settings' preset, one line each with the survey's D-number ("" without a preset);
  * free with noprop_free. */
-NOPROP_API noprop_status config_preset_notes(const struct settings *settings, char **text);
+noprop_status config_preset_notes(const struct settings *settings, char **text);
 
 /* Lower level, for the files of host/config*: sets key number `index` from YAML text. The sentence of a failure starts
  * with the key. */

@@ -1,6 +1,4 @@
 /* Converters: idx files (MNIST's format, gzipped or not) and CSV tables to data sets. */
-#include "host/convert.h"
-
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -73,7 +71,7 @@ static long part_of(long rows, double fraction) {
 
 /* Shuffles rows and divides them: training rows first, then validation, then test. */
 static noprop_status add_shuffled(noprop_dataset *dataset, const char *path, const struct table *x,
-                                  const struct table *y, const struct convert_options *options, char *note,
+                                  const struct table *y, const noprop_convert_options *options, char *note,
                                   size_t note_size) {
   const double validation = options->validation < 0 ? 0.1 : options->validation;
   const double test = options->test < 0 ? 0.1 : options->test;
@@ -282,7 +280,7 @@ static noprop_status convert_idx_folder(const char *folder, const char *title, n
     status = read_idx_pair(paths[i], paths[i + 1], &tables[i], &tables[i + 1]);
   if (status == NOPROP_OK) {
     const long rows = tables[0].shape[0], validation = rows / VALIDATION_PART, train = rows - validation;
-    char description[400];
+    char description[600];
     (void)snprintf(
         description, sizeof description,
         "%s: images x, labels y; %ld training images; validation: the last %ld of the file's %ld training images; "
@@ -298,7 +296,7 @@ static noprop_status convert_idx_folder(const char *folder, const char *title, n
   return status;
 }
 
-static noprop_status convert_idx_files(const struct convert_options *options, noprop_dataset *dataset) {
+static noprop_status convert_idx_files(const noprop_convert_options *options, noprop_dataset *dataset) {
   struct table x = {.values = NULL}, y = {.values = NULL};
   char note[200], description[700];
   noprop_status status = read_idx_pair(options->input, options->labels, &x, &y);
@@ -318,16 +316,19 @@ static bool is_folder(const char *path) {
   return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static noprop_status convert_fashion_mnist(const struct convert_options *options, noprop_dataset *dataset) {
+static noprop_status convert_fashion_mnist(const noprop_convert_options *options, noprop_dataset *dataset) {
   const char *folder = options->input == NULL ? FASHION_FOLDER : options->input;
   if (options->input == NULL && !is_folder(folder))
     return status_set(NOPROP_FILE_ERROR,
                       "Fashion-MNIST is not installed: install Debian's package dataset-fashion-mnist (apt "
                       "install dataset-fashion-mnist), or give the folder that holds its four idx or idx.gz files");
-  return convert_idx_folder(folder, "Fashion-MNIST", dataset);
+  return convert_idx_folder(folder,
+                            "Fashion-MNIST (0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, "
+                            "7 sneaker, 8 bag, 9 ankle boot)",
+                            dataset);
 }
 
-static noprop_status convert_idx(const struct convert_options *options, noprop_dataset *dataset) {
+static noprop_status convert_idx(const noprop_convert_options *options, noprop_dataset *dataset) {
   if (options->input == NULL)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "the idx converter needs a folder, or a file of images and a file of labels");
@@ -549,7 +550,7 @@ static noprop_status make_tables(const char *path, const struct numbers *numbers
   return NOPROP_OK;
 }
 
-static noprop_status convert_csv(const struct convert_options *options, noprop_dataset *dataset) {
+static noprop_status convert_csv(const noprop_convert_options *options, noprop_dataset *dataset) {
   if (options->input == NULL) return status_set(NOPROP_INVALID_ARGUMENT, "the csv converter needs a file");
   struct csv csv = {.path = options->input};
   struct numbers numbers = {NULL, 0, 0};
@@ -606,13 +607,15 @@ static noprop_status convert_csv(const struct convert_options *options, noprop_d
 
 /* ---- public function --------------------------------------------------------------------------------------------- */
 
-noprop_status convert_dataset(const char *kind, const struct convert_options *options, noprop_dataset **dataset) {
+noprop_status noprop_dataset_convert(const char *kind, const noprop_convert_options *options,
+                                     noprop_dataset **dataset) {
   static const struct {
     const char *kind;
-    noprop_status (*convert)(const struct convert_options *, noprop_dataset *);
+    noprop_status (*convert)(const noprop_convert_options *, noprop_dataset *);
   } converters[] = {{"fashion-mnist", convert_fashion_mnist}, {"idx", convert_idx}, {"csv", convert_csv}};
   if (kind == NULL || options == NULL || dataset == NULL)
-    return status_set(NOPROP_INVALID_ARGUMENT, "convert_dataset needs a kind, options and a place for the data set");
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_dataset_convert needs a kind, options and a place for the data set");
   *dataset = NULL;
   for (size_t i = 0; i < sizeof converters / sizeof *converters; i++) {
     if (strcmp(kind, converters[i].kind) != 0) continue;
