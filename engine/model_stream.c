@@ -69,6 +69,8 @@ noprop_status stream_create(noprop_model *model, const struct model_rows *condit
     if (status == NOPROP_OK)
       status = check(model, driver->event_create(&buffer->used, CU_EVENT_DISABLE_TIMING), "creating an event");
   }
+  /* Fresh memory is cleared on the device's stream; copies run on another. */
+  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
   if (status != NOPROP_OK) {
     stream_destroy(model, stream);
     return status;

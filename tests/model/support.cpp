@@ -71,7 +71,8 @@ Data make_data(long rows, long condition_width, long target_width, bool labels, 
   for (float &value : data.condition) value = normal(random);
   if (labels) {
     data.labels.resize(static_cast<size_t>(rows));
-    for (int32_t &label : data.labels) label = static_cast<int32_t>(random() % static_cast<unsigned long>(target_width));
+    for (int32_t &label : data.labels)
+      label = static_cast<int32_t>(random() % static_cast<unsigned long>(target_width));
   } else {
     data.values.resize(static_cast<size_t>(rows * target_width));
     for (float &value : data.values) value = normal(random);
@@ -96,7 +97,8 @@ std::vector<unsigned char> state_bytes(noprop_model *model) {
   std::vector<unsigned char> bytes;
   for (int i = 0; i < model_state_count(model); ++i) {
     const struct model_state state = model_state_at(model, i);
-    const size_t size = static_cast<size_t>(state.values) * (state.type == NOPROP_TYPE_FLOAT64 ? 8 : 4), at = bytes.size();
+    const size_t size = static_cast<size_t>(state.values) * (state.type == NOPROP_TYPE_FLOAT64 ? 8 : 4),
+                 at = bytes.size();
     bytes.resize(at + size);
     EXPECT_OK(model_state_get(model, i, bytes.data() + at));
   }

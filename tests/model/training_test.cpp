@@ -14,7 +14,10 @@ using namespace model_test;
 
 namespace {
 
-const Keys kClassify = {{"variant", "ct"}, {"task", "classify"}, {"network.hidden", "[16, 16]"}, {"network.dropout", "0.1"},
+const Keys kClassify = {{"variant", "ct"},
+                        {"task", "classify"},
+                        {"network.hidden", "[16, 16]"},
+                        {"network.dropout", "0.1"},
                         {"optimizer.ema", "0.9"}};
 
 Keys with(Keys keys, const Keys &more) {
@@ -34,7 +37,8 @@ class Environment {
   const char *name_;
 };
 
-std::vector<unsigned char> trained_state(const Keys &keys, const Data &data, int batch, const std::vector<long> &groups) {
+std::vector<unsigned char> trained_state(const Keys &keys, const Data &data, int batch,
+                                         const std::vector<long> &groups) {
   const Model model = make_model(keys, data);
   if (!model) return {};
   bind(model.get(), data, batch);
@@ -137,7 +141,8 @@ TEST(Training, ReadsFloat64RowsAsFloat32) {
 
 TEST(Training, ContinuesFromSavedStateWithTheSameBits) {
   const Data data = make_data(75, 3, 4, true);
-  const Model whole = make_model(kClassify, data), first = make_model(kClassify, data), second = make_model(kClassify, data);
+  const Model whole = make_model(kClassify, data), first = make_model(kClassify, data),
+              second = make_model(kClassify, data);
   ASSERT_TRUE(whole && first && second);
   bind(whole.get(), data, 16);
   ASSERT_OK(noprop_model_train_step(whole.get(), 13));
@@ -187,8 +192,11 @@ TEST(Training, MetricsAreMeansSinceTheLastCall) {
 class Halting : public testing::TestWithParam<const char *> {};
 
 TEST_P(Halting, KeepsTheParametersOfTheLastFiniteStep) {
-  const Keys keys = with(kClassify, {{"optimizer.type", "sgd"}, {"optimizer.clip", GetParam()}, {"task", "regress"},
-                                     {"network.activation", "relu"}, {"optimizer.learning_rate", "1e6"}});
+  const Keys keys = with(kClassify, {{"optimizer.type", "sgd"},
+                                     {"optimizer.clip", GetParam()},
+                                     {"task", "regress"},
+                                     {"network.activation", "relu"},
+                                     {"optimizer.learning_rate", "1e6"}});
   const Data data = make_data(64, 3, 2, false);
   const Model model = make_model(keys, data);
   ASSERT_TRUE(model);
@@ -260,8 +268,9 @@ TEST(Threads, DISABLED_Digest) {
 TEST(Threads, DoNotChangeABit) {
   std::vector<std::string> digests;
   for (const char *threads : {"1", "2", "3"}) {
-    const std::string command = std::string("NOPROP_VGPU_THREADS=") + threads +
-                                " /proc/self/exe --gtest_also_run_disabled_tests --gtest_filter=Threads.DISABLED_Digest";
+    const std::string command =
+        std::string("NOPROP_VGPU_THREADS=") + threads +
+        " /proc/self/exe --gtest_also_run_disabled_tests --gtest_filter=Threads.DISABLED_Digest";
     std::array<char, 4096> path = {};
     ASSERT_GT(readlink("/proc/self/exe", path.data(), path.size() - 1), 0);
     std::string line = command;

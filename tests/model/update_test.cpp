@@ -20,9 +20,9 @@ constexpr double kEps = 0x1p-24; /* unit round-off of float32 */
 constexpr long kRows = 40;
 constexpr int kBatch = 16;
 
-const Keys kBase = {{"variant", "ct"},           {"task", "regress"},    {"network.hidden", "[8, 8]"},
-                    {"optimizer.clip", "0"},     {"train.batch", "16"},  {"train.epochs", "4"},
-                    {"optimizer.learning_rate", "1e-2"}, {"precision", "fp32"}};
+const Keys kBase = {
+    {"variant", "ct"},     {"task", "regress"},   {"network.hidden", "[8, 8]"},        {"optimizer.clip", "0"},
+    {"train.batch", "16"}, {"train.epochs", "4"}, {"optimizer.learning_rate", "1e-2"}, {"precision", "fp32"}};
 
 Keys with(Keys keys, const Keys &more) {
   keys.insert(keys.end(), more.begin(), more.end());
@@ -95,13 +95,15 @@ void check_trajectory(const Keys &more, int steps) {
       /* The new parameter rounds once. The change comes out of some 20 roundings, of moments that carry the errors of
        * all steps before; none of these exceeds the learning rate (Adam) or the largest change (the others). */
       const double change = std::max(std::fabs(want[i] - before[i]), rate);
-      ASSERT_NEAR(got[i], want[i], kEps * (std::fabs(want[i]) + 32.0 * (step + 1) * change)) << "parameter " << i << ", step " << step;
+      ASSERT_NEAR(got[i], want[i], kEps * (std::fabs(want[i]) + 32.0 * (step + 1) * change))
+          << "parameter " << i << ", step " << step;
       most_change = std::max(most_change, std::fabs(want[i] - before[i]));
     }
     if (settings.optimizer.ema > 0) {
       const std::vector<float> average = parameters(model.get(), true);
       for (size_t i = 0; i < average.size(); ++i)
-        ASSERT_NEAR(average[i], optimizer.average[i], kEps * 4 * (step + 1) * (1.0 + std::fabs(average[i]))) << "average " << i;
+        ASSERT_NEAR(average[i], optimizer.average[i], kEps * 4 * (step + 1) * (1.0 + std::fabs(average[i])))
+            << "average " << i;
     }
   }
   /* Standing still would pass otherwise. */
@@ -132,7 +134,9 @@ TEST(Update, ClippingFollowsTheReference) {
   /* The gradient's norm is about 1: it is cut to a twentieth. */
   check_trajectory({{"optimizer.type", "sgd"}, {"optimizer.clip", "0.05"}}, 4);
 }
-TEST(Update, AWideClipChangesNothing) { check_trajectory({{"optimizer.type", "adamw"}, {"optimizer.clip", "1000"}}, 4); }
+TEST(Update, AWideClipChangesNothing) {
+  check_trajectory({{"optimizer.type", "adamw"}, {"optimizer.clip", "1000"}}, 4);
+}
 TEST(Update, AveragedParametersFollowTheReference) { check_trajectory({{"optimizer.ema", "0.7"}}, 7); }
 TEST(Update, CosineDecayAfterWarmUpFollowsTheReference) {
   check_trajectory({{"optimizer.schedule", "cosine"}, {"optimizer.warmup_steps", "3"}}, 12);
@@ -144,8 +148,10 @@ TEST(Update, LinearDecayAfterWarmUpFollowsTheReference) {
 TEST(Update, BiasCorrectionKeepsItsDigitsAfterManySteps) {
   /* With a gradient that does not change, Adam moves by the learning rate at every step, whatever the step. */
   const Data data = make_data(8, 2, 1, false);
-  const Model model = make_model(with(kBase, {{"optimizer.type", "adam"}, {"optimizer.weight_decay", "0"},
-                                              {"optimizer.learning_rate", "1e-4"}, {"network.hidden", "[4]"}}),
+  const Model model = make_model(with(kBase, {{"optimizer.type", "adam"},
+                                              {"optimizer.weight_decay", "0"},
+                                              {"optimizer.learning_rate", "1e-4"},
+                                              {"network.hidden", "[4]"}}),
                                  data);
   ASSERT_TRUE(model);
   bind(model.get(), data, 8);
@@ -153,7 +159,8 @@ TEST(Update, BiasCorrectionKeepsItsDigitsAfterManySteps) {
   ASSERT_OK(noprop_model_train_step(model.get(), 1));
   const std::vector<float> after = parameters(model.get());
   double most = 0.0;
-  for (size_t i = 0; i < before.size(); ++i) most = std::max(most, static_cast<double>(std::fabs(after[i] - before[i])));
+  for (size_t i = 0; i < before.size(); ++i)
+    most = std::max(most, static_cast<double>(std::fabs(after[i] - before[i])));
   /* m/(1-b1) / sqrt(v/(1-b2)) = 1 but for rounding of the parameter (of size 1 at most) and epsilon. */
   EXPECT_NEAR(most, 1e-4, 1e-4 * 1e-5 + kEps);
 }
