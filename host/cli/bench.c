@@ -1,0 +1,346 @@
+/* noprop bench: how fast a training step and a solve are, with the counts that the times are to be judged by.
+ *
+ * Cases take turns in short rounds until the time is used up, so that a machine that slows down slows all of them; the
+ * median says what to expect, the minimum what the machine can do. bench/peers runs the same cases in other systems. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/cli/cli.h"
+
+enum { TRAINING_ROWS = 8000, CASES_MOST = 32, TIMES_MOST = 4096 };
+static const double ROUND_SECONDS =
+    0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
+
+struct bench_case {
+  const char *bench, *network;
+  int batch;
+  double dropout;
+  long rows;
+  int steps;
+  const char *method;
+};
+
+/* hidden 6 x 32 with 32 time features: 12,834 parameters as mlp. */
+static const struct bench_case CASES[] = {
+    {"train-step", "mlp", 256, 0.0, 0, 0, NULL},     {"train-step", "mlp", 256, 0.1, 0, 0, NULL},
+    {"train-step", "mlp", 4096, 0.0, 0, 0, NULL},    {"train-step", "mlp", 4096, 0.1, 0, 0, NULL},
+    {"train-step", "resnet", 256, 0.0, 0, 0, NULL},  {"train-step", "resnet", 256, 0.1, 0, 0, NULL},
+    {"train-step", "resnet", 4096, 0.0, 0, 0, NULL}, {"train-step", "resnet", 4096, 0.1, 0, 0, NULL},
+    {"sample", "mlp", 0, 0.0, 4096, 20, "euler"},    {"sample", "mlp", 0, 0.0, 4096, 100, "euler"},
+    {"sample", "resnet", 0, 0.0, 4096, 20, "euler"}, {"sample", "resnet", 0, 0.0, 4096, 100, "euler"}};
+
+struct subject {
+  struct bench_case what;
+  noprop_model *model;
+  noprop_dataset *dataset;
+  noprop_array condition, target;
+  noprop_sampler_options options;
+  float *output;
+  long work;     /* steps or solves of one timing */
+  double *times; /* milliseconds per step or solve */
+  int count;
+  double flops;    /* of one step or solve */
+  double launches; /* of one step or solve */
+  long parameters;
+};
+
+static double now_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- counts ------------------------------------------------------------------------------------------------------ */
+
+static bool ends_with(const char *text, const char *end) {
+  size_t length = strlen(text), tail = strlen(end);
+  return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* Floating-point operations of the matrix products, two per multiply-add: every system has to do these. A training step
+ * does each product forward and twice backward (but none for the gradient of its inputs: the first layer of x and what
+ * meets z or t); a solve does the x-branch once per row and the time branch once per step. */
+static double count_flops(const noprop_model *model, const struct bench_case *what) {
+  double once = 0, per_step = 0, time = 0, no_input_gradient = 0, all = 0;
+  for (int i = 0; i < noprop_model_parameter_count(model); i++) {
+    noprop_parameter p = noprop_model_parameter(model, i);
+    if (p.rank != 2) continue;
+    double flops = 2.0 * (double)p.shape[0] * (double)p.shape[1];
+    all += flops;
+    bool of_time = ends_with(p.name, ".t.weight");
+    if (of_time)
+      time += flops;
+    else if (strncmp(p.name, "x.", 2) == 0)
+      once += flops;
+    else
+      per_step += flops;
+    if (of_time || ends_with(p.name, ".z.weight") || strcmp(p.name, "x.0.weight") == 0) no_input_gradient += flops;
+  }
+  if (what->batch > 0) return what->batch * (3 * all - no_input_gradient);
+  return (double)what->rows * (once + what->steps * per_step) + what->steps * time;
+}
+
+/* ---- one case ---------------------------------------------------------------------------------------------------- */
+
+static noprop_status set_keys(noprop_config *config, const struct bench_case *what) {
+  char batch[32], dropout[32];
+  snprintf(batch, sizeof batch, "%d", what->batch > 0 ? what->batch : 256);
+  snprintf(dropout, sizeof dropout, "%.17g", what->dropout);
+  const char *keys[][2] = {{"variant", "fm"},
+                           {"task", "classify"},
+                           {"network.type", what->network},
+                           {"network.hidden", "[32,32,32,32,32,32]"},
+                           {"network.squash_activation", "false"},
+                           {"network.time_embedding.size", "32"},
+                           {"network.dropout", dropout},
+                           {"loss.t_sampling", "uniform"},
+                           {"optimizer.type", "adam"},
+                           {"optimizer.weight_decay", "0"},
+                           {"optimizer.clip", "0"},
+                           {"train.batch", batch},
+                           {"precision", "fp32"}};
+  noprop_status status = NOPROP_OK;
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0] && status == NOPROP_OK; i++)
+    status = noprop_config_set(config, keys[i][0], keys[i][1]);
+  return status;
+}
+
+static noprop_status prepare(noprop_device *device, struct subject *subject) {
+  const struct bench_case *what = &subject->what;
+  noprop_config *config = NULL;
+  noprop_model_shape shape;
+  noprop_status status = noprop_config_create(&config);
+  if (status == NOPROP_OK) status = set_keys(config, what);
+  long rows = what->rows > 0 ? what->rows : TRAINING_ROWS;
+  if (status == NOPROP_OK) status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
+  if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition);
+  if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "y", &subject->target);
+  if (status == NOPROP_OK) status = noprop_model_shape_from_data(config, subject->dataset, &shape);
+  if (status == NOPROP_OK) status = noprop_model_create(device, config, &shape, &subject->model);
+  if (status == NOPROP_OK && what->batch > 0)
+    status = noprop_model_bind(subject->model, &subject->condition, &subject->target, what->batch);
+  noprop_config_destroy(config);
+  if (status != NOPROP_OK) return status;
+  if (what->batch == 0) {
+    subject->options = noprop_sampler_options_default(subject->model);
+    snprintf(subject->options.method, sizeof subject->options.method, "%s", what->method);
+    snprintf(subject->options.init, sizeof subject->options.init, "normal");
+    subject->options.steps = what->steps;
+    subject->options.final_denoise = 0;
+    subject->output = malloc((size_t)rows * (size_t)shape.target_width * sizeof *subject->output);
+  }
+  subject->times = malloc(TIMES_MOST * sizeof *subject->times);
+  subject->parameters = noprop_model_parameter_values(subject->model);
+  subject->flops = count_flops(subject->model, what);
+  subject->work = 1;
+  return NOPROP_OK;
+}
+
+static noprop_status do_work(noprop_device *device, struct subject *subject) {
+  noprop_status status = NOPROP_OK;
+  if (subject->what.batch > 0)
+    status = noprop_model_train_step(subject->model, subject->work);
+  else
+    for (long i = 0; i < subject->work && status == NOPROP_OK; i++)
+      status = noprop_sample(subject->model, &subject->options, &subject->condition, subject->what.rows, NULL,
+                             subject->output);
+  return status == NOPROP_OK ? noprop_device_synchronize(device) : status;
+}
+
+/* Compiles, and finds how much work fills a round. */
+static noprop_status warm_up(noprop_device *device, struct subject *subject) {
+  noprop_status status = do_work(device, subject);
+  for (;;) {
+    double start = now_seconds();
+    if (status == NOPROP_OK) status = do_work(device, subject);
+    if (status != NOPROP_OK || now_seconds() - start >= ROUND_SECONDS) return status;
+    subject->work *= 2;
+  }
+}
+
+static noprop_status measure(noprop_device *device, struct subject *subject) {
+  noprop_device_counters before, after;
+  noprop_device_get_counters(device, &before);
+  double start = now_seconds();
+  noprop_status status = do_work(device, subject);
+  double seconds = now_seconds() - start;
+  noprop_device_get_counters(device, &after);
+  subject->launches = (double)(after.launches - before.launches) / (double)subject->work;
+  if (subject->count < TIMES_MOST) subject->times[subject->count++] = seconds * 1e3 / (double)subject->work;
+  return status;
+}
+
+static void release(struct subject *subject) {
+  noprop_model_destroy(subject->model);
+  noprop_dataset_destroy(subject->dataset);
+  free(subject->output);
+  free(subject->times);
+}
+
+/* ---- results ----------------------------------------------------------------------------------------------------- */
+
+static int compare_times(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void print_case(struct cli *cli, struct table *table, struct subject *subject) {
+  const struct bench_case *what = &subject->what;
+  qsort(subject->times, (size_t)subject->count, sizeof *subject->times, compare_times);
+  int middle = subject->count / 2;
+  double least = subject->times[0];
+  double median =
+      subject->count % 2 ? subject->times[middle] : (subject->times[middle - 1] + subject->times[middle]) / 2;
+  bool training = what->batch > 0;
+  double steps_per_second = 1e3 / median * (training ? 1 : what->steps);
+  double rows_per_second = 1e3 / median * (training ? what->batch : (double)what->rows);
+  double gflops = subject->flops / (median * 1e-3) * 1e-9;
+  if (!cli->json) {
+    table_cell(table, "%s", what->bench);
+    table_cell(table, "%s", what->network);
+    if (training)
+      table_cell(table, "batch %d, dropout %g", what->batch, what->dropout);
+    else
+      table_cell(table, "%ld rows, %d %s steps", what->rows, what->steps, what->method);
+    table_cell(table, "%.3f", median);
+    table_cell(table, "%.3f", least);
+    table_cell(table, "%.0f", steps_per_second);
+    table_cell(table, "%.3g M", rows_per_second * 1e-6);
+    table_cell(table, "%.3g M", subject->flops * 1e-6);
+    table_cell(table, "%.1f", gflops);
+    table_cell(table, "%.2f", subject->launches);
+    return;
+  }
+  struct json json = {0};
+  json_text(&json, "bench", what->bench);
+  json_text(&json, "network", what->network);
+  if (training) {
+    json_integer(&json, "batch", what->batch);
+    json_number(&json, "dropout", what->dropout);
+  } else {
+    json_integer(&json, "rows", what->rows);
+    json_integer(&json, "steps", what->steps);
+    json_text(&json, "method", what->method);
+  }
+  json_integer(&json, "parameters", subject->parameters);
+  json_number(&json, "milliseconds", median);
+  json_number(&json, "milliseconds_min", least);
+  json_integer(&json, "repeats", subject->count);
+  json_number(&json, "steps_per_second", steps_per_second);
+  json_number(&json, "rows_per_second", rows_per_second);
+  json_number(&json, "flops", subject->flops);
+  json_number(&json, "gflops", gflops);
+  json_number(&json, "launches", subject->launches);
+  json_end(&json);
+}
+
+/* ---- which cases ------------------------------------------------------------------------------------------------- */
+
+static bool name_is_wanted(const struct cli *cli, const char *bench) {
+  int count = argument_count(cli, "NAME");
+  for (int i = 0; i < count; i++)
+    if (strcmp(argument_text(cli, "NAME", i), bench) == 0) return true;
+  return count == 0;
+}
+
+/* Options replace what a case has; the cases that then are equal count once. */
+static int choose_cases(struct cli *cli, struct subject *subjects) {
+  int count = 0;
+  for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+    struct bench_case what = CASES[i];
+    if (!name_is_wanted(cli, what.bench)) continue;
+    const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
+    if (network) what.network = network;
+    if (what.batch > 0) {
+      what.batch = (int)argument_integer(cli, "--batch", what.batch);
+      what.dropout = argument_number(cli, "--dropout", what.dropout);
+    } else {
+      what.rows = argument_integer(cli, "--rows", what.rows);
+      what.steps = (int)argument_integer(cli, "--steps", what.steps);
+      if (method) what.method = method;
+    }
+    bool known = false;
+    for (int k = 0; k < count && !known; k++) {
+      const struct bench_case *other = &subjects[k].what;
+      known = strcmp(other->bench, what.bench) == 0 && strcmp(other->network, what.network) == 0 &&
+              other->batch == what.batch && other->dropout == what.dropout && other->rows == what.rows &&
+              other->steps == what.steps;
+    }
+    if (!known) subjects[count++].what = what;
+  }
+  return count;
+}
+
+static int check_names(struct cli *cli) {
+  static const char *const known[] = {"train-step", "sample"};
+  for (int i = 0; i < argument_count(cli, "NAME"); i++) {
+    const char *name = argument_text(cli, "NAME", i);
+    if (strcmp(name, known[0]) == 0 || strcmp(name, known[1]) == 0) continue;
+    const char *near = nearest_name(name, known, 2);
+    return fail(cli, EXIT_USAGE, "there is no benchmark \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
+                near ? near : "", near ? "\"?" : "; there are train-step and sample");
+  }
+  return EXIT_DONE;
+}
+
+static int run(struct cli *cli) {
+  noprop_device *device = NULL;
+  struct subject *subjects = calloc(CASES_MOST, sizeof *subjects);
+  if (!subjects) return fail(cli, EXIT_FAILED, "no memory");
+  int count = 0;
+  int code = check_names(cli);
+  if (code == EXIT_DONE) code = open_device(cli, &device);
+  if (code == EXIT_DONE) count = choose_cases(cli, subjects);
+  if (code == EXIT_DONE) say(cli, "%s", noprop_device_reason(device));
+  noprop_status status = NOPROP_OK;
+  for (int i = 0; i < count && status == NOPROP_OK; i++) {
+    progress_line(cli, "preparing %d of %d", i + 1, count);
+    status = prepare(device, &subjects[i]);
+    if (status == NOPROP_OK) status = warm_up(device, &subjects[i]);
+  }
+  double seconds = argument_number(cli, "--seconds", 1) * count, start = now_seconds(), used = 0;
+  for (int round = 0; code == EXIT_DONE && status == NOPROP_OK && (round < 3 || used < seconds); round++) {
+    for (int i = 0; i < count && status == NOPROP_OK; i++) status = measure(device, &subjects[i]);
+    used = now_seconds() - start;
+    progress_line(cli, "round %d, %.0f of %.0f s", round + 1, used, seconds);
+  }
+  progress_clear(cli);
+  if (code == EXIT_DONE) code = fail_status(cli, status);
+  if (code == EXIT_DONE) {
+    const char *headings[] = {"benchmark", "network", "case", "ms",      "ms min",
+                              "steps/s",   "rows/s",  "FLOP", "GFLOP/s", "launches"};
+    struct table *table = cli->json ? NULL : table_create(10);
+    for (int i = 0; table && i < 10; i++) table_cell(table, "%s", headings[i]);
+    for (int i = 0; i < count; i++) print_case(cli, table, &subjects[i]);
+    table_print(table);
+  }
+  for (int i = 0; i < count; i++) release(&subjects[i]);
+  free(subjects);
+  noprop_device_close(device);
+  return code;
+}
+
+static const struct argument ARGUMENTS[] = {
+    {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
+    {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
+    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp or resnet", 0, 0},
+    {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
+    {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},
+    {ARGUMENT_INTEGER, "--rows", 0, "R", "sample: only so many rows", 1, 1e7},
+    {ARGUMENT_INTEGER, "--steps", 0, "N", "sample: only so many steps", 1, 1e6},
+    {ARGUMENT_TEXT, "--method", 0, "M", "sample: this method instead of euler", 0, 0},
+    {0}};
+
+const struct command COMMAND_BENCH = {
+    "bench",
+    "measures training steps and solves",
+    ARGUMENTS,
+    "Two moons, hidden 6 x 32 (12,834 parameters as mlp), fp32. train-step: flow matching with Adam on 8,000 resident "
+    "rows.\n"
+    "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats; FLOP counts "
+    "the matrix\n"
+    "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.",
+    "noprop bench\nnoprop bench train-step --network mlp --seconds 5\nnoprop bench sample --json",
+    run};

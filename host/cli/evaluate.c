@@ -1,0 +1,71 @@
+/* noprop evaluate: the metrics of the model's task on one split. */
+#include "host/cli/cli.h"
+
+static int report(struct cli *cli, noprop_model *model, const struct split_rows *rows) {
+  noprop_sampler_options options;
+  noprop_metrics metrics;
+  noprop_loss_terms terms;
+  char *solve = NULL;
+  int code = solve_options(cli, model, &options);
+  if (code != EXIT_DONE) return code;
+  const noprop_array *condition = rows->has_condition ? &rows->condition : NULL;
+  noprop_status status = noprop_sampler_describe(model, &options, &solve);
+  if (status == NOPROP_OK) say(cli, "sampler: %s", solve);
+  noprop_free(solve);
+  if (status == NOPROP_OK) status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
+  if (status == NOPROP_OK) status = noprop_model_validate(model, condition, &rows->target, &terms);
+  if (status != NOPROP_OK) return fail_status(cli, status);
+  if (cli->json) {
+    struct json json = {0};
+    json_text(&json, "split", rows->split);
+    metrics_json(&json, &metrics);
+    json_number(&json, "loss", terms.loss);
+    json_number(&json, "flow", terms.flow);
+    json_number(&json, "recon", terms.recon);
+    json_number(&json, "reg", terms.reg);
+    json_end(&json);
+    return EXIT_DONE;
+  }
+  struct table *table = table_create(2);
+  table_cell(table, "split");
+  table_cell(table, "%s", rows->split);
+  metrics_table(table, &metrics);
+  table_cell(table, "loss");
+  table_cell(table, "%.6g", terms.loss);
+  table_print(table);
+  return EXIT_DONE;
+}
+
+static int run(struct cli *cli) {
+  noprop_device *device = NULL;
+  noprop_model *model = NULL;
+  noprop_dataset *dataset = NULL;
+  struct split_rows rows;
+  int code = open_device(cli, &device);
+  if (code == EXIT_DONE) code = open_model(cli, device, argument_text(cli, "MODEL", 0), &model);
+  if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
+  if (code == EXIT_DONE) code = open_split(cli, noprop_model_config(model), dataset, "test", true, &rows);
+  if (code == EXIT_DONE) code = report(cli, model, &rows);
+  noprop_model_destroy(model);
+  noprop_dataset_destroy(dataset);
+  noprop_device_close(device);
+  return code;
+}
+
+static const struct argument ARGUMENTS[] = {
+    {ARGUMENT_OPERAND, "MODEL", 0, NULL, "a model file or a run folder", 1, 1},
+    {ARGUMENT_TEXT, "--data", 0, "F", "data file (default: the one the model was trained on)", 0, 0},
+    {ARGUMENT_TEXT, "--split", 0, "S", "train, validation or test (default)", 0, 0},
+    SOLVE_ARGUMENTS,
+    {ARGUMENT_INTEGER, "--seed", 0, "K", "seed of the normal start, where there is one", 0, 9e15},
+    {0}};
+
+const struct command COMMAND_EVALUATE = {
+    "evaluate",
+    "metrics of a model on data: accuracy, errors, distances",
+    ARGUMENTS,
+    "classify: accuracy, and mse of the one-hot target. regress: mse, mae and r2 in the units of the data. generate: "
+    "sliced\n"
+    "Wasserstein-2 and energy distance between samples and data. loss: the training loss on fixed noise.",
+    "noprop evaluate runs/two_moons-ct-001\nnoprop evaluate model.h5 --data new.h5 --split validation --calls 5 --json",
+    run};

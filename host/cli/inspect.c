@@ -1,0 +1,54 @@
+/* noprop inspect: what a data file, a model file or a run folder holds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/cli.h"
+
+struct lines {
+  struct cli *cli;
+  struct table *table;
+  struct json json;
+};
+
+static void on_entry(const char *key, const char *value, void *user) {
+  struct lines *lines = user;
+  if (!lines->cli->json) {
+    /* Values of several lines (a configuration) go under their name. */
+    const char *line = value;
+    do {
+      int length = (int)strcspn(line, "\n");
+      table_cell(lines->table, "%s", line == value ? key : "");
+      table_cell(lines->table, "%.*s", length, line);
+      line += length + (line[length] == '\n');
+    } while (*line);
+    return;
+  }
+  char *end;
+  double number = strtod(value, &end);
+  if (end != value && *end == 0)
+    json_number(&lines->json, key, number);
+  else
+    json_text(&lines->json, key, value);
+}
+
+static int run(struct cli *cli) {
+  struct lines lines = {.cli = cli};
+  if (!cli->json) lines.table = table_create(2);
+  noprop_status status = noprop_inspect(argument_text(cli, "FILE", 0), on_entry, &lines);
+  if (cli->json && lines.json.count > 0) json_end(&lines.json);
+  table_print(lines.table);
+  if (status == NOPROP_OK) return EXIT_DONE;
+  fail_status(cli, status);
+  return EXIT_FAILED;
+}
+
+static const struct argument ARGUMENTS[] = {
+    {ARGUMENT_OPERAND, "FILE", 0, NULL, "a data file, a model file or a run folder", 1, 1}, {0}};
+
+const struct command COMMAND_INSPECT = {
+    "inspect",
+    "says what a data file, a model file or a run folder holds",
+    ARGUMENTS,
+    NULL,
+    "noprop inspect moons.h5\nnoprop inspect runs/two_moons-ct-001\nnoprop inspect model.h5 --json",
+    run};

@@ -1,0 +1,29 @@
+/* The program `noprop`: reads the command line and runs one command. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "host/cli/cli.h"
+
+extern const struct command COMMAND_DEVICES, COMMAND_DATA, COMMAND_TRAIN, COMMAND_EVALUATE, COMMAND_PREDICT,
+    COMMAND_SAMPLE, COMMAND_COMPARE, COMMAND_PLOT, COMMAND_SCHEDULE, COMMAND_INSPECT, COMMAND_BENCH, COMMAND_HELP,
+    COMMAND_VERSION;
+
+const struct command *const COMMANDS[] = {
+    &COMMAND_DEVICES, &COMMAND_DATA, &COMMAND_TRAIN,    &COMMAND_EVALUATE, &COMMAND_PREDICT, &COMMAND_SAMPLE,
+    &COMMAND_COMPARE, &COMMAND_PLOT, &COMMAND_SCHEDULE, &COMMAND_INSPECT,  &COMMAND_BENCH,   &COMMAND_HELP,
+    &COMMAND_VERSION, NULL};
+
+int main(int count, char **words) {
+  struct cli cli = {.on_terminal = isatty(STDERR_FILENO) != 0};
+  int code = arguments_parse(&cli, count - 1, words + 1);
+  if (code == EXIT_DONE) {
+    /* JSON is for programs: they ask for nothing else on standard output, and messages stay on standard error. */
+    code = cli.command->run(&cli);
+    progress_clear(&cli);
+    /* A result that could not be written out was not delivered. */
+    if (fflush(stdout) != 0 && code == EXIT_DONE)
+      code = fail(&cli, EXIT_FAILED, "standard output could not be written");
+  }
+  free(cli.given);
+  return code;
+}

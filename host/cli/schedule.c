@@ -1,0 +1,88 @@
+/* noprop schedule: a noise schedule as a table over t, or as a picture. */
+#include <math.h>
+
+#include "host/cli/cli.h"
+
+enum { POINTS_DEFAULT = 11, POINTS_MOST = 100001 };
+
+static int print(struct cli *cli, const noprop_config *config) {
+  const char *headings[] = {"t", "alpha_bar", "1 - alpha_bar", "gamma", "gamma'", "SNR", "SNR'"};
+  long points = argument_integer(cli, "--points", POINTS_DEFAULT);
+  struct table *table = cli->json ? NULL : table_create(7);
+  for (int i = 0; table && i < 7; i++) table_cell(table, "%s", headings[i]);
+  for (long i = 0; i < points; i++) {
+    double t = (double)i / (double)(points - 1);
+    noprop_schedule_values v;
+    noprop_status status = noprop_schedule_evaluate(config, &t, 1, &v);
+    if (status != NOPROP_OK) {
+      table_print(table);
+      return fail_status(cli, status);
+    }
+    if (cli->json) {
+      struct json json = {0};
+      json_number(&json, "t", t);
+      json_number(&json, "alpha_bar", v.alpha_bar);
+      json_number(&json, "one_minus_alpha_bar", v.one_minus_alpha_bar);
+      json_number(&json, "gamma", v.gamma);
+      json_number(&json, "gamma_prime", v.gamma_prime);
+      json_number(&json, "snr", v.snr);
+      json_number(&json, "snr_prime", v.snr_prime);
+      json_end(&json);
+      continue;
+    }
+    table_cell(table, "%.4g", t);
+    table_cell(table, "%.6f", v.alpha_bar);
+    table_cell(table, "%.6f", v.one_minus_alpha_bar);
+    table_cell(table, "%.5f", v.gamma);
+    table_cell(table, "%.5f", v.gamma_prime);
+    table_cell(table, "%.5g", v.snr);
+    table_cell(table, "%.5g", v.snr_prime);
+  }
+  table_print(table);
+  return EXIT_DONE;
+}
+
+static int run(struct cli *cli) {
+  noprop_config *config = NULL;
+  const char *path = argument_text(cli, "--output", 0);
+  int code = fail_status(cli, noprop_config_create(&config));
+  if (code == EXIT_DONE) {
+    noprop_status status = noprop_config_set(config, "schedule.type", argument_text(cli, "TYPE", 0));
+    if (status == NOPROP_OK) status = noprop_config_set(config, "variant", "ct");
+    if (status != NOPROP_OK) code = fail_status(cli, status);
+  }
+  if (code == EXIT_DONE) code = apply_settings(cli, config, "schedule.");
+  if (code == EXIT_DONE && path) {
+    noprop_status status = noprop_report_schedule(config, path);
+    if (status != NOPROP_OK) {
+      fail_status(cli, status);
+      code = status == NOPROP_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+    } else if (cli->json) {
+      struct json json = {0};
+      json_text(&json, "file", path);
+      json_end(&json);
+    } else {
+      printf("%s\n", path);
+    }
+  } else if (code == EXIT_DONE) {
+    code = print(cli, config);
+  }
+  noprop_config_destroy(config);
+  return code;
+}
+
+static const struct argument ARGUMENTS[] = {
+    {ARGUMENT_OPERAND, "TYPE", 0, NULL, "linear, cosine, sigmoid (= logistic)", 1, 1},
+    {ARGUMENT_SETTING, "KEY=VALUE", 0, NULL, "alpha_bar=[lo,hi], s=, k=, t_mid=: keys of the schedule section", 0, 0},
+    {ARGUMENT_INTEGER, "--points", 0, "N", "rows of the table, t from 0 to 1 (default 11)", 2, POINTS_MOST},
+    {ARGUMENT_TEXT, "--output", 'o', "FILE.png", "draw a picture instead", 0, 0},
+    {0}};
+
+const struct command COMMAND_SCHEDULE = {
+    "schedule",
+    "shows a noise schedule: gamma, gamma', alpha_bar, SNR over t",
+    ARGUMENTS,
+    "alpha_bar(t) = sigmoid(gamma(t)) is the share of data in z_t, SNR = exp(gamma). Noise is at t = 0, data at t = 1.",
+    "noprop schedule cosine\nnoprop schedule sigmoid k=6 alpha_bar=[0.01,0.99] --points 21\nnoprop schedule linear -o "
+    "linear.png",
+    run};

@@ -1,0 +1,151 @@
+/* Steps that several commands share: opening devices, models and data, options of a solve, metrics. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "host/cli/cli.h"
+
+volatile sig_atomic_t stop_requested;
+
+static void on_stop(int signal_number) {
+  stop_requested = 1;
+  signal(signal_number, SIG_DFL);
+}
+
+void catch_stop(void) {
+  struct sigaction action = {0};
+  action.sa_handler = on_stop;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+int open_device(struct cli *cli, noprop_device **device) {
+  noprop_status status = noprop_device_open(cli->device, device);
+  if (status != NOPROP_OK) return fail_status(cli, status) == EXIT_DONE ? EXIT_DONE : EXIT_FAILED;
+  return EXIT_DONE;
+}
+
+int open_model(struct cli *cli, noprop_device *device, const char *path, noprop_model **model) {
+  char inside[4096];
+  struct stat info;
+  if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+    snprintf(inside, sizeof inside, "%s/model.h5", path);
+    path = inside;
+  }
+  noprop_status status = noprop_model_load(device, path, model);
+  if (status == NOPROP_OK) return EXIT_DONE;
+  fail_status(cli, status);
+  return EXIT_FAILED;
+}
+
+int open_data(struct cli *cli, const noprop_config *config, noprop_dataset **dataset) {
+  char named[1024];
+  const char *path = argument_text(cli, "--data", 0);
+  if (!path) {
+    noprop_status status = noprop_config_get(config, "data.file", named, sizeof named);
+    if (status != NOPROP_OK) return fail_status(cli, status);
+    path = named;
+  }
+  if (path[0] == 0 || strcmp(path, "null") == 0)
+    return fail(cli, EXIT_USAGE, "no data: give --data FILE.h5 (or data.file in the configuration)");
+  noprop_status status = noprop_dataset_open(path, dataset);
+  if (status == NOPROP_OK) return EXIT_DONE;
+  fail_status(cli, status);
+  struct stat info;
+  if (stat(path, &info) != 0) say(cli, "noprop data makes data files, for example: noprop data two-moons %s", path);
+  return EXIT_FAILED;
+}
+
+int open_split(struct cli *cli, const noprop_config *config, noprop_dataset *dataset, const char *otherwise,
+               bool need_target, struct split_rows *rows) {
+  noprop_data_roles roles;
+  memset(rows, 0, sizeof *rows);
+  rows->split = argument_text(cli, "--split", 0);
+  if (!rows->split) rows->split = otherwise;
+  noprop_status status = noprop_config_data_roles(config, &roles);
+  if (status == NOPROP_OK && roles.condition[0]) {
+    status = noprop_dataset_get(dataset, rows->split, roles.condition, &rows->condition);
+    rows->has_condition = status == NOPROP_OK;
+  }
+  if (status == NOPROP_OK && need_target) {
+    status = noprop_dataset_get(dataset, rows->split, roles.target, &rows->target);
+    rows->has_target = status == NOPROP_OK;
+  }
+  if (status == NOPROP_OK) return EXIT_DONE;
+  fail_status(cli, status);
+  return EXIT_FAILED;
+}
+
+static int copy_name(struct cli *cli, const char *name, char *to, size_t size) {
+  const char *text = argument_text(cli, name, 0);
+  if (!text) return EXIT_DONE;
+  if (strlen(text) >= size) return fail(cli, EXIT_USAGE, "%s has no choice \"%s\"", name, text);
+  memcpy(to, text, strlen(text) + 1);
+  return EXIT_DONE;
+}
+
+int solve_options(struct cli *cli, noprop_model *model, noprop_sampler_options *options) {
+  *options = noprop_sampler_options_default(model);
+  if (argument_given(cli, "--steps") && argument_given(cli, "--calls"))
+    return fail(cli, EXIT_USAGE, "--steps and --calls cannot both be given");
+  options->steps = (int)argument_integer(cli, "--steps", options->steps);
+  options->calls = (int)argument_integer(cli, "--calls", 0);
+  const char *seed = argument_text(cli, "--seed", 0);
+  if (seed) options->seed = strtoull(seed, NULL, 10);
+  int code = copy_name(cli, "--method", options->method, sizeof options->method);
+  if (code == EXIT_DONE) code = copy_name(cli, "--grid", options->grid, sizeof options->grid);
+  return code;
+}
+
+void metrics_json(struct json *json, const noprop_metrics *metrics) {
+  json_integer(json, "rows", metrics->rows);
+  if (metrics->has_accuracy) json_number(json, "accuracy", metrics->accuracy);
+  if (metrics->has_errors) {
+    json_number(json, "mse", metrics->mse);
+    json_number(json, "mae", metrics->mae);
+    json_number(json, "r2", metrics->r2);
+  }
+  if (metrics->has_distances) {
+    json_number(json, "sliced_w2", metrics->sliced_w2);
+    json_number(json, "energy", metrics->energy);
+  }
+}
+
+void metrics_table(struct table *table, const noprop_metrics *metrics) {
+  table_cell(table, "rows");
+  table_cell(table, "%ld", metrics->rows);
+  const struct {
+    bool has;
+    const char *name;
+    double value;
+  } lines[] = {{metrics->has_accuracy, "accuracy", metrics->accuracy},
+               {metrics->has_errors, "mse", metrics->mse},
+               {metrics->has_errors, "mae", metrics->mae},
+               {metrics->has_errors, "r2", metrics->r2},
+               {metrics->has_distances, "sliced_w2", metrics->sliced_w2},
+               {metrics->has_distances, "energy", metrics->energy}};
+  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+    if (!lines[i].has) continue;
+    table_cell(table, "%s", lines[i].name);
+    table_cell(table, "%.6g", lines[i].value);
+  }
+}
+
+int apply_settings(struct cli *cli, noprop_config *config, const char *section) {
+  for (int i = 0; i < cli->given_count; i++) {
+    if (cli->given[i].argument->kind != ARGUMENT_SETTING) continue;
+    const char *text = cli->given[i].text, *sign = strchr(text, '=');
+    char key[256];
+    bool bare = section && !memchr(text, '.', (size_t)(sign - text));
+    int length = snprintf(key, sizeof key, "%s%.*s", bare ? section : "", (int)(sign - text), text);
+    if (length >= (int)sizeof key) return fail(cli, EXIT_USAGE, "the key of %.40s... is too long", text);
+    noprop_status status = noprop_config_set(config, key, sign + 1);
+    if (status != NOPROP_OK) {
+      fail_status(cli, status);
+      return EXIT_USAGE;
+    }
+  }
+  return EXIT_DONE;
+}

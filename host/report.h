@@ -1,0 +1,29 @@
+/* Inside reports: scripts for gnuplot and how they are run. */
+#ifndef HOST_REPORT_H
+#define HOST_REPORT_H
+
+#include <stdbool.h>
+
+#include "host/run_files.h"
+#include "noprop/report.h"
+
+/* Colours that people with colour-blindness tell apart (Okabe and Ito 2008), continued by two greys for ten classes. */
+extern const unsigned REPORT_COLOURS[];
+enum { REPORT_COLOUR_COUNT = 10 };
+
+/* Begins a script that draws `name`.png in `width` x `height` pixels: terminal, fonts, borders, grid, comma-separated
+ * data. The script can be run by hand in its folder, or with the variable `picture` set to another file. */
+void report_script_begin(struct text *script, const char *name, int width, int height);
+/* Line style per class: `set linetype 1 ...` for all colours. */
+void report_script_colours(struct text *script);
+
+/* Runs folder/name.gp; the picture appears under its name when it is whole. *missing: there is no gnuplot. */
+noprop_status report_run_script(const char *folder, const char *name, bool *missing);
+
+/* The pictures of a run, in the order in which they are drawn. */
+extern const char *const REPORT_PICTURES[];
+
+/* Writes loss.gp for a folder that holds history.csv. */
+noprop_status report_loss_script(const char *folder);
+
+#endif
