@@ -69,7 +69,7 @@ static noprop_status measure_errors(noprop_model *model, struct solve *solve, co
   const unsigned width = (unsigned)model->latent;
   const size_t table = (size_t)width * ERROR_SUMS * sizeof(double);
   const bool label = model->shape.target_is_label;
-  CUdeviceptr memory, partials, totals, correct, shift = 0;
+  CUdeviceptr memory = 0, partials = 0, totals = 0, correct = 0, shift = 0;
   noprop_status status = pool_alloc(model->pool, (size_t)solve->chunk * model_row_bytes(target), "targets", &memory);
   if (status == NOPROP_OK) status = pool_alloc(model->pool, ERROR_BLOCKS * table, "sums of errors", &partials);
   if (status == NOPROP_OK) status = pool_alloc(model->pool, table, "sums of errors", &totals);
@@ -135,8 +135,8 @@ static noprop_status upload_directions(noprop_model *model, unsigned width, CUde
     double squares = 0.0;
     for (unsigned i = 0; i < width; ++i) {
       const philox_words words = philox(DIRECTION_SEED, i, p, philox_stream(STREAM_PROBE, 0, 0), 0);
-      const double normal =
-          sqrt(-2.0 * log(philox_uniform(words.word[0]))) * cos(6.283185307179586 * philox_uniform(words.word[1]));
+      const double radius = sqrt(-2.0 * log((double)philox_uniform(words.word[0])));
+      const double normal = radius * cos(6.283185307179586 * (double)philox_uniform(words.word[1]));
       direction[i] = (float)normal;
       squares += normal * normal;
     }

@@ -158,17 +158,19 @@ noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_op
 static noprop_status upload_times(noprop_model *model, const struct sampler_plan *plan,
                                   const noprop_sampler_options *options, CUdeviceptr to) {
   const size_t count = (size_t)plan->steps + 1;
-  double *times = malloc(count * (sizeof(double) + sizeof(float)));
-  if (!times) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %d steps", plan->steps);
-  float *single = (float *)(times + count);
+  double *times = malloc(count * sizeof *times);
+  float *rounded = malloc(count * sizeof *rounded);
   noprop_status status = NOPROP_OK;
-  if (plan->grid == GRID_USER)
+  if (!times || !rounded)
+    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %d steps", plan->steps);
+  else if (plan->grid == GRID_USER)
     memcpy(times, options->times, count * sizeof *times);
   else
     status = schedule_grid(&model->settings, plan->grid, plan->steps, times);
-  for (size_t i = 0; i < count; ++i) single[i] = (float)times[i];
-  if (status == NOPROP_OK) status = device_upload(model->device, to, single, count * sizeof *single);
+  for (size_t i = 0; status == NOPROP_OK && i < count; ++i) rounded[i] = (float)times[i];
+  if (status == NOPROP_OK) status = device_upload(model->device, to, rounded, count * sizeof *rounded);
   if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  free(rounded);
   free(times);
   return status;
 }
