@@ -42,13 +42,13 @@ noprop_status stream_create(noprop_model *model, const struct model_rows *condit
                             struct stream **result) {
   const struct driver *driver = model->device->driver;
   const struct model_binding *binding = &model->binding;
-  const size_t row_bytes = model_row_bytes(condition) + model_row_bytes(target);
+  const size_t batch_bytes = (model_row_bytes(condition) + model_row_bytes(target)) * binding->batch;
   *result = NULL;
   struct stream *stream = calloc(1, sizeof *stream);
   if (!stream) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for streaming");
   stream->sides[0] = *condition;
   stream->sides[1] = *target;
-  size_t batches = chunk_bytes() / (row_bytes * binding->batch);
+  size_t batches = batch_bytes > 0 ? chunk_bytes() / batch_bytes : 0;
   if (batches < 1) batches = 1;
   if (batches > binding->steps_per_epoch) batches = binding->steps_per_epoch;
   stream->batches = (unsigned)batches;

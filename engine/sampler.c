@@ -161,9 +161,12 @@ static noprop_status upload_times(noprop_model *model, const struct sampler_plan
   double *times = malloc(count * sizeof *times);
   float *rounded = malloc(count * sizeof *rounded);
   noprop_status status = NOPROP_OK;
-  if (!times || !rounded)
-    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %d steps", plan->steps);
-  else if (plan->grid == GRID_USER)
+  if (!times || !rounded) {
+    free(rounded);
+    free(times);
+    return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %d steps", plan->steps);
+  }
+  if (plan->grid == GRID_USER)
     memcpy(times, options->times, count * sizeof *times);
   else
     status = schedule_grid(&model->settings, plan->grid, plan->steps, times);
