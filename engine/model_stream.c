@@ -49,8 +49,8 @@ noprop_status stream_create(noprop_model *model, const struct model_rows *condit
   stream->sides[0] = *condition;
   stream->sides[1] = *target;
   size_t batches = batch_bytes > 0 ? chunk_bytes() / batch_bytes : 0;
-  if (batches < 1) batches = 1;
   if (batches > binding->steps_per_epoch) batches = binding->steps_per_epoch;
+  if (batches < 1) batches = 1;
   stream->batches = (unsigned)batches;
   stream->chunks_per_epoch = (binding->steps_per_epoch + stream->batches - 1) / stream->batches;
   noprop_status status = check(model, driver->ctx_set_current(model->device->context), "using the device");
