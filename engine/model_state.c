@@ -1,4 +1,5 @@
 /* Training state as named arrays: what a checkpoint reads and writes. */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,16 @@ static noprop_status move_array(noprop_model *model, struct place place, float *
   return status;
 }
 
+static noprop_status set_statistics(noprop_model *model, int which, const float *values, long count) {
+  const bool deviation = which % 2 == 1;
+  for (long i = 0; i < count; ++i)
+    if (!isfinite(values[i]) || (deviation && values[i] <= 0.0f))
+      return status_set(NOPROP_FILE_ERROR, "statistics/%s: value %ld is %g; %s", statistics_arrays[which].name, i,
+                        (double)values[i], deviation ? "it must be finite and above 0" : "it must be finite");
+  memcpy(statistics_array(model, which), values, (size_t)count * sizeof *values);
+  return model_upload_statistics(model);
+}
+
 noprop_status model_state_get(noprop_model *model, int index, void *values) {
   noprop_status status = check(model, index, values);
   if (status != NOPROP_OK) return status;
@@ -173,6 +184,5 @@ noprop_status model_state_set(noprop_model *model, int index, const void *values
   const struct place place = place_of(model, index);
   if (place.group == GROUP_PROGRESS) return set_progress(model, values);
   if (place.group != GROUP_STATISTICS) return move_array(model, place, NULL, values);
-  memcpy(statistics_array(model, place.number), values, (size_t)model_state_at(model, index).values * sizeof(float));
-  return model_upload_statistics(model);
+  return set_statistics(model, place.number, values, model_state_at(model, index).values);
 }
