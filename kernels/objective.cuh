@@ -51,7 +51,8 @@ __device__ __forceinline__ path_point path_at(const objective_description &objec
 }
 
 // Weight of the predicted quantity (survey 1.3 and 2.10).
-__device__ __forceinline__ float weight_at(const objective_description &objective, const path_point &point) {
+__device__ __forceinline__ float weight_at(const objective_description &objective, const schedule_description &schedule,
+                                           const path_point &point) {
   const float snr_prime = point.gamma_prime * point.signal / point.noise;
   if (objective.weight == WEIGH_ELBO) {
     if (objective.prediction == PREDICT_TARGET)
@@ -61,7 +62,11 @@ __device__ __forceinline__ float weight_at(const objective_description &objectiv
   }
   if (objective.weight == WEIGH_T) return point.t;
   if (objective.weight == WEIGH_DRIFT) return 1.0f / (point.noise * point.gamma_prime);
-  if (objective.weight == WEIGH_VP_VELOCITY) return 1.0f / (point.noise * point.signal * point.gamma_prime);
+  if (objective.weight == WEIGH_VP_VELOCITY) {
+    // Of the VP schedule even on the linear path: that mixture is what the earlier system does (D-07).
+    const schedule_point vp = schedule_evaluate(&schedule, point.t);
+    return 1.0f / (vp.one_minus_alpha_bar * vp.alpha_bar * vp.gamma_prime);
+  }
   return 1.0f;
 }
 
@@ -142,7 +147,7 @@ __device__ __forceinline__ float batch_weight_scale(const objective_description 
       tile_row row;
       row.local = at;
       row.number = at + (args.request ? args.row_base : 0);
-      sum += weight_at(objective, path_at(objective, schedule, time_of(objective, args, batch, row, draw)));
+      sum += weight_at(objective, schedule, path_at(objective, schedule, time_of(objective, args, batch, row, draw)));
     }
   }
   scratch[threadIdx.x] = sum;
