@@ -506,8 +506,10 @@ static noprop_status refuse_tags(struct reading *reading) {
   return NOPROP_OK;
 }
 
-static noprop_status yaml_failure(const yaml_parser_t *parser, const char *name) {
-  const unsigned long line = parser->problem_mark.line + 1;
+static noprop_status yaml_failure(const yaml_parser_t *parser, const char *text, size_t length, const char *name) {
+  /* What is missing at the end is reported one line behind it. */
+  unsigned long line = 1;
+  for (size_t i = 0; i + 1 < length && line <= parser->problem_mark.line; i++) line += text[i] == '\n';
   if (parser->error == YAML_MEMORY_ERROR) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to read YAML");
   const char *problem = parser->problem == NULL ? "it cannot be read" : parser->problem;
   if (name == NULL) return status_set(NOPROP_INVALID_CONFIG, "not valid YAML: %s", problem);
@@ -523,7 +525,7 @@ static noprop_status with_document(const char *text, size_t length, const char *
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
   noprop_status status = NOPROP_OK;
   if (!yaml_parser_load(&parser, &document)) {
-    status = yaml_failure(&parser, name);
+    status = yaml_failure(&parser, text, length, name);
     yaml_parser_delete(&parser);
     return status;
   }
@@ -531,7 +533,7 @@ static noprop_status with_document(const char *text, size_t length, const char *
   const yaml_node_t *root = yaml_document_get_root_node(&document);
   if (root != NULL) {
     if (!yaml_parser_load(&parser, &second)) {
-      status = yaml_failure(&parser, name);
+      status = yaml_failure(&parser, text, length, name);
     } else {
       if (yaml_document_get_root_node(&second) != NULL) {
         status_set(NOPROP_INVALID_CONFIG, "a second document begins here; allowed: one document");

@@ -32,7 +32,7 @@ static const struct {
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.alpha_bar", "[0.01, 0.99]"},
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.renormalise", "false"},
     /* What the library starts from when .008 is meant: softplus(.008), D-42. */
-    {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.s", "0.6971551805598865"},
+    {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.s", "0.6971551805386121"},
     {HEAD | LATE, ANY_VARIANT, CLASSIFY, "latent.off_value", "-1.0"},
 
     {HEAD, FM, ANY_TASK, "loss.weight", "t"},

@@ -72,7 +72,7 @@ NOPROP_API void noprop_dataset_destroy(noprop_dataset *dataset);
 NOPROP_API noprop_status noprop_dataset_generate(const char *kind, long rows, double noise, uint64_t seed,
                                                  noprop_dataset **dataset);
 
-/* How to convert other people's files. Start from {0}; fractions below 0 and NULLs take what is said. */
+/* How to convert other people's files. Start from {.validation = -1, .test = -1}. */
 typedef struct {
   const char *input;        /* fashion-mnist, idx: a folder; idx: or a file of images; csv: a file. NULL: fashion-mnist only,
                                the folder of Debian's package dataset-fashion-mnist */

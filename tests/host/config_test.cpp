@@ -1,0 +1,538 @@
+// Configurations: every key round-trips, every refusal says file, line, key, value and what is allowed, presets and
+// checks.
+#include <gtest/gtest.h>
+#include <noprop/noprop.h>
+
+#include <clocale>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "scratch.h"
+
+extern "C" {
+#include "host/config.h"
+}
+
+namespace {
+
+struct Destroy {
+  void operator()(noprop_config *config) const { noprop_config_destroy(config); }
+};
+using Config = std::unique_ptr<noprop_config, Destroy>;
+
+Config make() {
+  noprop_config *config = nullptr;
+  EXPECT_EQ(noprop_config_create(&config), NOPROP_OK) << noprop_last_error();
+  return Config(config);
+}
+
+std::string text_of(const Config &config) {
+  char *text = nullptr;
+  EXPECT_EQ(noprop_config_text(config.get(), &text), NOPROP_OK) << noprop_last_error();
+  const std::string copy = text == nullptr ? "" : text;
+  noprop_free(text);
+  return copy;
+}
+
+std::string get(const Config &config, const char *key) {
+  char buffer[4096];
+  EXPECT_EQ(noprop_config_get(config.get(), key, buffer, sizeof buffer), NOPROP_OK) << noprop_last_error();
+  return buffer;
+}
+
+// The sentence with which `text` is refused; "" if it is taken.
+std::string refusal(const std::string &text) {
+  const Config config = make();
+  const std::string before = text_of(config);
+  const noprop_status status = noprop_config_parse(config.get(), text.c_str(), "a.yaml");
+  if (status == NOPROP_OK) return "";
+  EXPECT_EQ(status, NOPROP_INVALID_CONFIG);
+  EXPECT_EQ(text_of(config), before) << "a refused text changed the configuration";
+  return noprop_last_error();
+}
+
+// The sentence with which noprop_config_check refuses these settings; "" if it does not.
+std::string check_refusal(const std::vector<std::pair<const char *, const char *>> &pairs) {
+  const Config config = make();
+  for (const auto &[key, value] : pairs)
+    EXPECT_EQ(noprop_config_set(config.get(), key, value), NOPROP_OK) << noprop_last_error();
+  return noprop_config_check(config.get()) == NOPROP_OK ? "" : noprop_last_error();
+}
+
+settings resolve(const Config &config) {
+  settings resolved;
+  EXPECT_EQ(settings_resolve(config.get(), &resolved), NOPROP_OK) << noprop_last_error();
+  return resolved;
+}
+
+// Every key alike, reals to the last bit.
+void expect_same(const settings &a, const settings &b) {
+  for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
+    char left[4096], right[4096];
+    config_format(&a, i, left, sizeof left);
+    config_format(&b, i, right, sizeof right);
+    EXPECT_STREQ(left, right) << CONFIG_KEYS[i].path;
+  }
+}
+
+// The example of the interface page, letter by letter, but for its comments.
+const char INTERFACE_EXAMPLE[] = R"(variant: ct
+task: classify
+preset: none
+prediction: auto
+seed: 0
+precision: auto
+data:      {file: moons.h5, condition: x, target: y, standardise: true}
+schedule:  {type: cosine, alpha_bar: [0.001, 0.999], learnable: false}
+latent:    {size: auto, embedding: one_hot}       # one_hot | orthonormal | learned | prototype
+dt:        {blocks: 10, eta: 1.0}
+coupling: independent        # or ot: minibatch optimal transport
+loss:      {weight: uniform, normalize: none, t_sampling: low_discrepancy, draws: 1,
+            recon: {type: mse, weight: 0.0}, reg: 0.0, vae: 0.0, kl_z0: 0.0}
+network:   {type: mlp, hidden: [64, 64, 64], activation: swish, dropout: 0.0, squash_activation: true,
+            time_embedding: {type: harmonic, size: 16}}
+encoder:   {type: identity}
+decoder:   {type: identity}
+optimizer: {type: adamw, learning_rate: 1.0e-3, weight_decay: 1.0e-4, clip: 1.0, ema: 0.0,
+            schedule: constant, warmup_steps: 0}        # decay over train.epochs or train.steps
+train:     {epochs: 100, steps: null, batch: 256, rows: null, dropout_epochs: null, validate_every: 10, early_stop: null, checkpoint_every: 10}   # in epochs
+sample:    {method: auto, steps: 20, grid: auto, init: auto, drift: ode, final_denoise: true, guidance: 1.0, rtol: 1.0e-4, atol: 1.0e-5}
+)";
+
+TEST(Config, TheInterfacePagesExampleIsTheDefault) {
+  const Config given = make(), standard = make();
+  ASSERT_EQ(noprop_config_parse(given.get(), INTERFACE_EXAMPLE, "example"), NOPROP_OK) << noprop_last_error();
+  ASSERT_EQ(noprop_config_set(standard.get(), "data.file", "moons.h5"), NOPROP_OK);
+  // Resolved, since x, y and final_denoise are what their defaults ("auto") mean for ct and classify.
+  expect_same(resolve(given), resolve(standard));
+}
+
+TEST(Config, EveryKeyHasDefaultRangeMeaningAndIsFoundByItsPath) {
+  const Config config = make();
+  std::set<std::string> paths;
+  for (int i = 0;; i++) {
+    const noprop_config_key key = noprop_config_key_at(i);
+    if (key.path == nullptr) {
+      EXPECT_EQ(i, CONFIG_KEY_COUNT);
+      break;
+    }
+    EXPECT_TRUE(paths.insert(key.path).second) << key.path << " stands twice";
+    EXPECT_GT(strlen(key.allowed), 0u) << key.path;
+    EXPECT_GT(strlen(key.meaning), 0u) << key.path;
+    // The default is allowed, and is what a fresh configuration holds (written the printer's way).
+    const std::string fresh = get(config, key.path);
+    ASSERT_EQ(noprop_config_set(config.get(), key.path, key.default_value), NOPROP_OK) << noprop_last_error();
+    EXPECT_EQ(get(config, key.path), fresh) << key.path;
+  }
+  EXPECT_EQ(noprop_config_key_at(-1).path, nullptr);
+}
+
+TEST(Config, TextIsCompleteAndReadsBackTheSame) {
+  const Config config = make();
+  ASSERT_EQ(noprop_config_parse(config.get(), R"(
+variant: fm
+seed: 18446744073709551615
+data: {file: "a b: #1 \"quoted\" \\ é.h5", condition: null, target: "auto"}
+task: generate
+schedule: {alpha_bar: [0.1, 0.30000000000000004]}
+network: {hidden: [1, 4096, 7], time_embedding: {size: 4}}
+optimizer: {learning_rate: 1e-7, ema: 0.99999999999999989}
+train: {steps: 12345678901}
+)",
+                                "a.yaml"),
+            NOPROP_INVALID_CONFIG);  // steps out of range: nothing of it may stay
+  EXPECT_EQ(get(config, "variant"), "ct");
+  ASSERT_EQ(noprop_config_parse(config.get(), R"(
+variant: fm
+seed: 18446744073709551615
+data: {file: "a b: #1 \"quoted\" \\ é.h5", condition: null, target: "auto"}
+task: generate
+schedule: {alpha_bar: [0.1, 0.30000000000000004]}
+network: {hidden: [1, 4096, 7], time_embedding: {size: 4}}
+optimizer: {learning_rate: 1e-7, ema: 0.99999999999999989}
+train: {steps: 1234567890, early_stop: 3}
+)",
+                                "a.yaml"),
+            NOPROP_OK)
+      << noprop_last_error();
+  const std::string text = text_of(config);
+  for (int i = 0; i < CONFIG_KEY_COUNT; i++) {  // complete: the last part of every path stands in it
+    const char *dot = strrchr(CONFIG_KEYS[i].path, '.');
+    EXPECT_NE(text.find(std::string(dot == nullptr ? CONFIG_KEYS[i].path : dot + 1) + ": "), std::string::npos);
+  }
+  const Config again = make();
+  ASSERT_EQ(noprop_config_parse(again.get(), text.c_str(), "again"), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(text_of(again), text);
+  expect_same(again->settings, config->settings);
+  EXPECT_STREQ(config->settings.data.file, "a b: #1 \"quoted\" \\ \xc3\xa9.h5");
+  EXPECT_STREQ(config->settings.data.target, "auto");
+}
+
+TEST(Config, RealsRoundTripBitForBit) {
+  const Config config = make();
+  uint64_t state = 12345;
+  for (int i = 0; i < 2000; i++) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    // Any double of (0, 1): random exponent down to subnormals, random mantissa.
+    const uint64_t bits = (state >> 12) | ((state % 1022) << 52);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    char text[64];
+    snprintf(text, sizeof text, "%.17g", value);
+    ASSERT_EQ(noprop_config_set(config.get(), "optimizer.weight_decay", text), NOPROP_OK) << noprop_last_error();
+    ASSERT_EQ(memcmp(&config->settings.optimizer.weight_decay, &value, sizeof value), 0) << text;
+    const std::string printed = get(config, "optimizer.weight_decay");
+    ASSERT_NE(printed.find('.'), std::string::npos) << printed << " would be a string to some YAML readers";
+    ASSERT_EQ(noprop_config_set(config.get(), "optimizer.weight_decay", printed.c_str()), NOPROP_OK) << printed;
+    ASSERT_EQ(memcmp(&config->settings.optimizer.weight_decay, &value, sizeof value), 0) << printed;
+  }
+}
+
+TEST(Config, NumbersDoNotDependOnTheLocale) {
+  const char *before = setlocale(LC_ALL, nullptr);
+  const std::string saved = before;
+  if (setlocale(LC_ALL, "de_DE.UTF-8") == nullptr && setlocale(LC_ALL, "fr_FR.UTF-8") == nullptr)
+    GTEST_SKIP() << "no locale with a decimal comma is installed";
+  const Config config = make();
+  EXPECT_EQ(noprop_config_set(config.get(), "loss.reg", "0.25"), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(get(config, "loss.reg"), "0.25");
+  setlocale(LC_ALL, saved.c_str());
+}
+
+TEST(Config, UnknownKeysNameFileLineAndTheNearestKey) {
+  EXPECT_EQ(refusal("network: {hiden: [3]}"), "a.yaml:1: unknown key 'network.hiden'; did you mean 'network.hidden'?");
+  EXPECT_EQ(refusal("variant: ct\n\nnetwrok: {type: mlp}\n"),
+            "a.yaml:3: unknown key 'netwrok'; did you mean 'network'?");
+  EXPECT_EQ(refusal("learning_rate: 0.1"),
+            "a.yaml:1: unknown key 'learning_rate'; did you mean 'optimizer.learning_rate'?");
+  EXPECT_EQ(refusal("network:\n  type: mlp\n  time_embeding:\n    size: 3\n"),
+            "a.yaml:3: unknown key 'network.time_embeding'; did you mean 'network.time_embedding'?");
+  EXPECT_NE(refusal("zzzzzzzz: 1").find("a.yaml:1: unknown key 'zzzzzzzz'; "), std::string::npos);
+  const Config config = make();
+  EXPECT_EQ(noprop_config_set(config.get(), "netwrk.type", "mlp"), NOPROP_INVALID_CONFIG);
+  EXPECT_STREQ(noprop_last_error(), "unknown key 'netwrk.type'; did you mean 'network.type'?");
+  char buffer[8];
+  EXPECT_EQ(noprop_config_get(config.get(), "netwrk.type", buffer, sizeof buffer), NOPROP_INVALID_CONFIG);
+}
+
+TEST(Config, EveryKeyRefusesAWrongTypeNamingFileLineKeyValueAndWhatIsAllowed) {
+  for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
+    const std::string path = CONFIG_KEYS[i].path, allowed = CONFIG_KEYS[i].allowed;
+    // A mapping fits no key.
+    EXPECT_EQ(refusal("\n" + path + ": {a: 1}"), "a.yaml:2: " + path + ": {...} is not allowed; allowed: " + allowed);
+    if (CONFIG_KEYS[i].type == KEY_STRING) continue;
+    const std::string word = refusal("\n" + path + ": wombatery");
+    EXPECT_EQ(word, "a.yaml:2: " + path + ": wombatery is not allowed; allowed: " + allowed);
+    const Config config = make();
+    EXPECT_EQ(noprop_config_set(config.get(), path.c_str(), "wombatery"), NOPROP_INVALID_CONFIG);
+    EXPECT_EQ(noprop_last_error(), path + ": wombatery is not allowed; allowed: " + allowed);
+  }
+}
+
+TEST(Config, NumbersOutOfRangeAreRefusedAtBothEndsAndTheEndsAreTaken) {
+  for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
+    const config_key &key = CONFIG_KEYS[i];
+    if (key.fixed || (key.type != KEY_INTEGER && key.type != KEY_REAL)) continue;
+    for (const bool top : {false, true}) {
+      const double end = top ? key.maximum : key.minimum;
+      const bool open = top ? key.below : key.above;
+      const double beyond = key.type == KEY_INTEGER ? end + (top ? 1 : -1) : std::nextafter(end, top ? 1e308 : -1e308);
+      char inside[64], outside[64];
+      snprintf(inside, sizeof inside, key.type == KEY_INTEGER ? "%.0f" : "%.17g", end);
+      snprintf(outside, sizeof outside, key.type == KEY_INTEGER ? "%.0f" : "%.17g", beyond);
+      EXPECT_EQ(refusal(std::string(key.path) + ": " + inside) == "", !open) << key.path << " " << inside;
+      EXPECT_NE(refusal(std::string(key.path) + ": " + outside), "") << key.path << " " << outside;
+    }
+  }
+}
+
+TEST(Config, NumbersAreDecimalAndFinite) {
+  for (const char *bad :
+       {".nan", ".inf", "nan", "inf", "0x10", "1e999", "1_000", "1,5", "1.0f", "--1", "\"1.0\"", "''"})
+    EXPECT_NE(refusal(std::string("loss.reg: ") + bad), "") << bad;
+  for (const char *bad : {"3.0", "1e3", "0x10", "\"3\"", "99999999999999999999", "true"})
+    EXPECT_NE(refusal(std::string("train.batch: ") + bad), "") << bad;
+  for (const char *good : {"1", "+1", "1.", ".5", "1e3", "1E-3"})
+    EXPECT_EQ(refusal(std::string("loss.reg: ") + good), "") << good;
+  EXPECT_NE(refusal("seed: -1"), "");
+  EXPECT_NE(refusal("seed: 18446744073709551616"), "");
+}
+
+TEST(Config, ListsAreChecked) {
+  EXPECT_NE(refusal("network: {hidden: []}"), "");
+  EXPECT_NE(refusal("network: {hidden: 64}"), "");
+  EXPECT_EQ(refusal("network: {hidden: [0, 3]}"),
+            "a.yaml:1: network.hidden: [0, 3] is not allowed; allowed: list of 1 to 64 integers from 1 to 4096");
+  EXPECT_NE(refusal("network: {hidden: [4097]}"), "");
+  EXPECT_NE(refusal("network: {hidden: [[1]]}"), "");
+  std::string many = "network: {hidden: [1";
+  for (int i = 1; i < SETTINGS_MAX_HIDDEN; i++) many += ", 1";
+  EXPECT_EQ(refusal(many + "]}"), "");
+  EXPECT_NE(refusal(many + ", 1]}"), "");
+  EXPECT_NE(refusal("schedule: {alpha_bar: [0.9, 0.1]}"), "");
+  EXPECT_NE(refusal("schedule: {alpha_bar: [0.1]}"), "");
+  EXPECT_NE(refusal("schedule: {alpha_bar: [0.0, 0.5]}"), "");
+  EXPECT_NE(refusal("schedule: {alpha_bar: [0.5, 1.0]}"), "");
+}
+
+TEST(Config, KeysGivenTwiceAreRefused) {
+  EXPECT_EQ(refusal("seed: 1\nseed: 2"), "a.yaml:2: seed is given twice, first in line 1; allowed: once");
+  EXPECT_EQ(refusal("network: {type: mlp}\nnetwork.type: mlp"),
+            "a.yaml:2: network.type is given twice, first in line 1; allowed: once");
+  EXPECT_EQ(refusal("network: {dropout: 0.1}\ntask: classify\nnetwork: {type: mlp}"),
+            "a.yaml:3: network is given twice, first in line 1; allowed: once");
+}
+
+TEST(Config, OddYamlIsReadOrRefusedClearly) {
+  EXPECT_EQ(refusal(""), "");
+  EXPECT_EQ(refusal("# only a comment\n"), "");
+  EXPECT_EQ(refusal("network:\nseed: 3\n"), "");
+  EXPECT_EQ(refusal("loss: {reg: &w 0.5, recon: {weight: *w}}"), "") << "aliases of values are allowed";
+  EXPECT_NE(refusal("network: [mlp]").find("a.yaml:1: network: [mlp] is not allowed; allowed: a section"),
+            std::string::npos);
+  EXPECT_NE(refusal("- a\n- b").find("a.yaml:1: "), std::string::npos);
+  EXPECT_NE(refusal("network: {hidden: [64, 64").find("a.yaml:1: not valid YAML: "), std::string::npos);
+  EXPECT_NE(refusal("a: b: c").find("a.yaml:1: not valid YAML: "), std::string::npos);
+  EXPECT_NE(refusal("seed: 1\n---\nseed: 2\n").find("second document"), std::string::npos);
+  EXPECT_NE(refusal("seed: !!int 3").find("tag"), std::string::npos);
+  EXPECT_NE(refusal("network: &n {x: *n}"), "");
+  EXPECT_NE(refusal("? [a, b]\n: 1"), "");
+  EXPECT_NE(refusal("\xff\xfe\xff"), "");
+}
+
+TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
+  const std::vector<std::pair<std::string, std::string>> later = {
+      {"variant", "dt"},          {"variant", "supervised"},  {"prediction", "v"},
+      {"precision", "tf32"},      {"precision", "bf16"},      {"schedule.learnable", "true"},
+      {"coupling", "ot"},         {"loss.vae", "0.5"},        {"loss.kl_z0", "1"},
+      {"encoder.type", "mlp"},    {"decoder.type", "linear"}, {"latent.embedding", "learned"},
+      {"sample.guidance", "2.0"}, {"dt.blocks", "5"},         {"dt.eta", "0.5"},
+      {"sample.drift", "sde"},    {"sample.rtol", "1e-3"},    {"network.type", "icnn"},
+      {"task", "sequence"}};
+  for (const auto &[key, value] : later) {
+    const std::string sentence = refusal(key + ": " + value);
+    EXPECT_NE(sentence.find("a.yaml:1: " + key + ": "), std::string::npos) << sentence;
+    EXPECT_NE(sentence.find("; allowed: "), std::string::npos) << sentence;
+  }
+  EXPECT_EQ(refusal("dt: {blocks: 10, eta: 1}"), "");
+}
+
+TEST(Config, FilesAreReadAndTheirTroublesNamed) {
+  const Scratch scratch;
+  const Config config = make();
+  EXPECT_EQ(noprop_config_load(config.get(), scratch.path("none.yaml").c_str()), NOPROP_FILE_ERROR);
+  EXPECT_NE(std::string(noprop_last_error()).find("No such file"), std::string::npos);
+  const std::string big = scratch.write("big.yaml", std::string(2 << 20, '#'));
+  EXPECT_EQ(noprop_config_load(config.get(), big.c_str()), NOPROP_INVALID_CONFIG);
+  const std::string zero = scratch.write("zero.yaml", std::string("seed: 1\0", 8));
+  EXPECT_EQ(noprop_config_load(config.get(), zero.c_str()), NOPROP_INVALID_CONFIG);
+  const std::string good = scratch.write("good.yaml", "seed: 7\nnetwork:\n  hidden: [3]\n");
+  ASSERT_EQ(noprop_config_load(config.get(), good.c_str()), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(get(config, "network.hidden"), "[3]");
+  const std::string bad = scratch.write("bad.yaml", "seed: 8\nnetwork:\n  hidden: [x]\n");
+  EXPECT_EQ(noprop_config_load(config.get(), bad.c_str()), NOPROP_INVALID_CONFIG);
+  EXPECT_EQ(std::string(noprop_last_error()).rfind(bad + ":3: network.hidden: [x] is not allowed", 0), 0u)
+      << noprop_last_error();
+  EXPECT_EQ(get(config, "seed"), "7");
+}
+
+TEST(Config, FileNamesOnTheCommandLineNeedNoQuotes) {
+  const Config config = make();
+  for (const char *name : {"runs/a: b.h5", "[x].h5", "a #b.h5", "*star.h5", "x{y}.h5", "%1.h5"}) {
+    ASSERT_EQ(noprop_config_set(config.get(), "data.file", name), NOPROP_OK) << noprop_last_error();
+    EXPECT_STREQ(config->settings.data.file, name);
+  }
+  EXPECT_EQ(noprop_config_set(config.get(), "data.file", std::string(SETTINGS_TEXT, 'a').c_str()),
+            NOPROP_INVALID_CONFIG);
+  EXPECT_EQ(noprop_config_set(config.get(), "data.file", "null"), NOPROP_OK);
+  EXPECT_STREQ(config->settings.data.file, "");
+}
+
+TEST(Config, GetRefusesABufferThatIsTooSmall) {
+  const Config config = make();
+  char small[4];
+  EXPECT_EQ(noprop_config_get(config.get(), "network.hidden", small, sizeof small), NOPROP_INVALID_ARGUMENT);
+  EXPECT_STREQ(small, "");
+}
+
+TEST(Config, AutosAreResolvedByVariantAndTask) {
+  const Config config = make();
+  const struct {
+    const char *variant;
+    int prediction, final_denoise;
+  } cases[] = {{"fm", PREDICTION_VELOCITY, 0}, {"df", PREDICTION_NOISE, 1}, {"ct", PREDICTION_TARGET, 1}};
+  for (const auto &c : cases) {
+    ASSERT_EQ(noprop_config_set(config.get(), "variant", c.variant), NOPROP_OK);
+    const settings s = resolve(config);
+    EXPECT_EQ(s.prediction, c.prediction);
+    EXPECT_EQ(s.sample.final_denoise, c.final_denoise);
+    EXPECT_EQ(s.sample.init, INIT_ZERO);
+    EXPECT_EQ(s.precision, PRECISION_FP32);
+    EXPECT_STREQ(s.data.condition, "x");
+    EXPECT_STREQ(s.data.target, "y");
+  }
+  noprop_config_set(config.get(), "task", "generate");
+  settings s = resolve(config);
+  EXPECT_STREQ(s.data.condition, "null");
+  EXPECT_STREQ(s.data.target, "x");
+  EXPECT_EQ(s.sample.init, INIT_NORMAL);
+  noprop_config_set(config.get(), "data.condition", "y");
+  EXPECT_STREQ(resolve(config).data.condition, "y");
+  noprop_config_set(config.get(), "schedule.type", "logistic");
+  noprop_config_set(config.get(), "network.time_embedding.type", "log_freq");
+  s = resolve(config);
+  EXPECT_EQ(s.schedule.type, SCHEDULE_SIGMOID);
+  EXPECT_EQ(s.network.time_embedding.type, TIME_EMBEDDING_FOURIER);
+}
+
+TEST(Config, PresetsSetTheEarlierSystemsValues) {
+  const struct {
+    const char *preset, *variant;
+    int weight, normalize, recon_weighting, method, drift;
+    double recon;
+  } cases[] = {
+      {"jax-head", "fm", WEIGHT_T, NORMALIZE_NONE, TERM_WEIGHT_SAME, METHOD_EULER, DRIFT_ODE, 1.0},
+      {"jax-head", "df", WEIGHT_DRIFT, NORMALIZE_NONE, TERM_WEIGHT_SAME, METHOD_MIDPOINT_TIME, DRIFT_OU_MEAN, 1.0},
+      {"jax-head", "ct", WEIGHT_ELBO, NORMALIZE_NONE, TERM_WEIGHT_SAME, METHOD_MIDPOINT_TIME, DRIFT_OU_MEAN, 1.0},
+      {"jax-2025-11", "fm", WEIGHT_VP_VELOCITY, NORMALIZE_BATCH, TERM_WEIGHT_SNR_PRIME, METHOD_EULER, DRIFT_ODE, 0.0},
+      {"jax-2025-11", "df", WEIGHT_ELBO, NORMALIZE_BATCH, TERM_WEIGHT_SNR_PRIME, METHOD_MIDPOINT_TIME, DRIFT_OU_MEAN,
+       0.0},
+      {"jax-2025-11", "ct", WEIGHT_ELBO, NORMALIZE_BATCH, TERM_WEIGHT_SNR_PRIME, METHOD_MIDPOINT_TIME, DRIFT_OU_MEAN,
+       0.0},
+  };
+  for (const auto &c : cases) {
+    SCOPED_TRACE(std::string(c.preset) + " " + c.variant);
+    const Config config = make();
+    noprop_config_set(config.get(), "preset", c.preset);
+    noprop_config_set(config.get(), "variant", c.variant);
+    const settings s = resolve(config);
+    EXPECT_EQ(s.loss.weight, c.weight);
+    EXPECT_EQ(s.loss.normalize, c.normalize);
+    EXPECT_EQ(s.loss.recon.weighting, c.recon_weighting);
+    EXPECT_EQ(s.loss.recon.weight, c.recon);
+    EXPECT_EQ(s.loss.reg_drift, c.drift);
+    EXPECT_EQ(s.sample.method, c.method);
+    EXPECT_EQ(s.sample.drift, c.drift);
+    EXPECT_EQ(s.sample.final_denoise, 0);
+    EXPECT_EQ(s.sample.init, INIT_ZERO);
+    EXPECT_EQ(s.loss.t_sampling, T_SAMPLING_UNIFORM);
+    EXPECT_EQ(s.loss.t_eps, 0.0);
+    EXPECT_EQ(s.schedule.type, SCHEDULE_LINEAR);
+    EXPECT_EQ(s.schedule.alpha_bar[0], 0.01);
+    EXPECT_EQ(s.schedule.alpha_bar[1], 0.99);
+    EXPECT_FALSE(s.schedule.renormalise);
+    EXPECT_DOUBLE_EQ(s.schedule.s, std::log1p(std::exp(0.008)));  // D-42
+    EXPECT_EQ(s.latent.off_value, -1.0);
+    EXPECT_EQ(s.network.hidden_count, 6);
+    EXPECT_EQ(s.network.hidden[5], 32);
+    EXPECT_EQ(s.network.dropout, 0.1);
+    EXPECT_FALSE(s.network.squash_activation);
+    EXPECT_EQ(s.network.time_embedding.type, TIME_EMBEDDING_SINUSOIDAL);
+    EXPECT_EQ(s.network.time_embedding.size, 32);
+    EXPECT_EQ(s.optimizer.type, OPTIMIZER_ADAM);
+    EXPECT_EQ(s.optimizer.weight_decay, 0.0);
+    EXPECT_EQ(s.optimizer.clip, 0.0);
+    EXPECT_FALSE(s.data.standardise);
+    char *notes = nullptr;
+    ASSERT_EQ(config_preset_notes(&s, &notes), NOPROP_OK);
+    EXPECT_NE(std::string(notes).find("D-"), std::string::npos);
+    noprop_free(notes);
+  }
+}
+
+TEST(Config, GivenKeysOverrideAPresetAndTheTextSaysWhatIsUsed) {
+  const Config config = make();
+  ASSERT_EQ(noprop_config_parse(config.get(), "preset: jax-head\nvariant: df\nloss: {weight: uniform}\n", "a.yaml"),
+            NOPROP_OK);
+  EXPECT_EQ(resolve(config).loss.weight, WEIGHT_UNIFORM) << "given, though it is the default's value";
+  EXPECT_EQ(get(config, "optimizer.type"), "adam");
+  EXPECT_EQ(config->settings.optimizer.type, OPTIMIZER_ADAMW) << "the preset must not be baked in";
+  const std::string text = text_of(config);
+  const Config again = make();
+  ASSERT_EQ(noprop_config_parse(again.get(), text.c_str(), "again"), NOPROP_OK) << noprop_last_error();
+  expect_same(resolve(config), resolve(again));
+  noprop_config_set(config.get(), "preset", "none");
+  EXPECT_EQ(get(config, "optimizer.type"), "adamw");
+}
+
+TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
+  using Pairs = std::vector<std::pair<const char *, const char *>>;
+  const struct {
+    Pairs pairs;
+    const char *key;
+  } cases[] = {
+      {{{"loss.error", "cross_entropy"}, {"task", "regress"}}, "loss.error"},
+      {{{"loss.error", "cross_entropy"}, {"variant", "fm"}}, "loss.error"},
+      {{{"loss.error", "cross_entropy"}, {"variant", "df"}}, "loss.error"},
+      {{{"variant", "fm"}, {"loss.weight", "drift"}}, "loss.weight"},
+      {{{"loss.normalize", "analytic"}, {"loss.weight", "drift"}}, "loss.normalize"},
+      {{{"loss.normalize", "analytic"}, {"loss.weight", "vp_velocity"}}, "loss.normalize"},
+      {{{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}, {"prediction", "velocity"}}, "loss.normalize"},
+      {{{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}, {"schedule.renormalise", "false"}}, "loss.normalize"},
+      {{{"variant", "fm"}, {"loss.weight", "elbo"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"variant", "fm"}, {"prediction", "target"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"variant", "fm"}, {"sample.method", "dpm2m"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"variant", "fm"}, {"loss.reg_drift", "ou_mean"}}, "loss.reg_drift"},
+      {{{"variant", "fm"}, {"sample.drift", "ou_mean"}}, "sample.drift"},
+      {{{"sample.drift", "ou_mean"}, {"sample.method", "dpm2m"}}, "sample.method"},
+      {{{"sample.grid", "user"}}, "sample.grid"},
+      {{{"sample.init", "given"}}, "sample.init"},
+      {{{"network.time_embedding.size", "7"}}, "network.time_embedding.size"},
+      {{{"optimizer.nesterov", "true"}}, "optimizer.nesterov"},
+      {{{"optimizer.momentum", "0.9"}}, "optimizer.momentum"},
+      {{{"train.steps", "10"}, {"optimizer.warmup_steps", "10"}}, "optimizer.warmup_steps"},
+      {{{"data.condition", "null"}}, "data.condition"},
+      {{{"data.condition", "y"}}, "data.condition"},
+  };
+  for (const auto &c : cases) {
+    const std::string sentence = check_refusal(c.pairs);
+    EXPECT_EQ(sentence.rfind(std::string(c.key) + ": ", 0), 0u) << c.key << ": " << sentence;
+    EXPECT_NE(sentence.find("allowed"), std::string::npos) << sentence;
+  }
+  EXPECT_EQ(check_refusal({{"loss.error", "cross_entropy"}}), "");
+  EXPECT_EQ(check_refusal({{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}}), "");
+  EXPECT_EQ(check_refusal({{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}, {"variant", "fm"}}), "");
+  EXPECT_EQ(check_refusal({{"optimizer.type", "sgd"}, {"optimizer.momentum", "0.9"}, {"optimizer.nesterov", "true"}}),
+            "");
+  EXPECT_EQ(check_refusal({{"task", "generate"}}), "");
+}
+
+TEST(Config, ContradictionsPointAtTheFileAndLine) {
+  const Config config = make();
+  ASSERT_EQ(noprop_config_parse(config.get(), "task: regress\nloss:\n  error: cross_entropy\n", "a.yaml"), NOPROP_OK);
+  EXPECT_EQ(noprop_config_check(config.get()), NOPROP_INVALID_CONFIG);
+  EXPECT_EQ(std::string(noprop_last_error()).rfind("a.yaml:3: loss.error: cross_entropy ", 0), 0u)
+      << noprop_last_error();
+}
+
+std::string warnings(const Config &config) {
+  char *text = nullptr;
+  EXPECT_EQ(config_warnings(config.get(), &text), NOPROP_OK) << noprop_last_error();
+  const std::string copy = text == nullptr ? "" : text;
+  noprop_free(text);
+  return copy;
+}
+
+TEST(Config, DoubtfulChoicesWarn) {
+  const Config config = make();
+  EXPECT_EQ(warnings(config), "");
+  noprop_config_set(config.get(), "loss.weight", "elbo");
+  EXPECT_NE(warnings(config).find("elbo"), std::string::npos);
+  noprop_config_set(config.get(), "task", "generate");
+  EXPECT_EQ(warnings(config), "");
+  noprop_config_set(config.get(), "sample.drift", "ou_mean");
+  EXPECT_NE(warnings(config).find("ou_mean"), std::string::npos);
+}
+
+TEST(Config, OptionNamesAreFoundByNameOnly) {
+  for (int i = 0; i < METHOD_COUNT; i++) EXPECT_EQ(option_find(METHOD_NAMES, METHOD_NAMES[i].name), i);
+  EXPECT_EQ(METHOD_NAMES[METHOD_COUNT].name, nullptr);
+  EXPECT_EQ(option_find(METHOD_NAMES, "Euler"), -1);
+  EXPECT_EQ(option_find(METHOD_NAMES, ""), -1);
+}
+
+}  // namespace
