@@ -22,5 +22,5 @@ double progress_rate(const struct progress *progress) {
   int last = (progress->first + progress->count - 1) % PROGRESS_MARKS;
   double time = progress->marks[last].time - progress->marks[progress->first].time;
   double steps = (double)(progress->marks[last].step - progress->marks[progress->first].step);
-  return time > 0 ? steps / time : 0;
+  return time > 0.05 ? steps / time : 0; /* less says little and is often a first chunk */
 }

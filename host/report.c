@@ -28,6 +28,7 @@ enum {
   FRAMES_IMAGE = 11,
   REGION_CELLS = 160, /* decision regions: cells per side */
   GRID_IMAGES = 10,   /* images per side */
+  KEYS_MOST = 12,     /* classes named in a key */
   CLASSES_DRAWN = 30  /* a confusion matrix of more classes has no readable numbers */
 };
 
@@ -178,7 +179,7 @@ static noprop_status sheet_script(const struct report *report, const struct shee
   text_add(
       &script,
       "set title '%s' font ',14'\nunset border\nunset tics\nunset grid\nunset colorbox\nset palette gray negative\n"
-      "set size ratio -1\nset yrange [] reverse\n%splot '%s' matrix with image pixels\n",
+      "set size ratio -1\nset yrange [] reverse\n%splot '%s' matrix with image\n",
       title, labels, data);
   char file[64];
   snprintf(file, sizeof file, "%s.gp", name);
@@ -231,15 +232,35 @@ static noprop_status write_points(const struct report *report, const char *name,
   return text_write(&text, report->folder, name);
 }
 
-/* "plot" of a points file by class, each with its colour and key; the file has columns a, b, class. */
-static void plot_points(struct text *script, const char *file, long classes, double size) {
-  for (long i = 0; i < classes; i++) {
+/* Key entries of the classes, with points large enough to tell their colours. Continues a plot command. */
+static void add_class_keys(struct text *script, long classes) {
+  if (classes < 2 || classes > KEYS_MOST) return;
+  for (long i = 0; i < classes; i++)
+    text_add(script, ", \\\n     NaN with points pointtype 7 pointsize 1.1 linecolor rgb '#%06X' title 'class %ld'",
+             REPORT_COLOURS[i % REPORT_COLOUR_COUNT], i);
+}
+
+/* Points of a file with columns a, b, class, each class in its colour. Continues a plot command. */
+static void add_class_points(struct text *script, const char *file, long classes, double size) {
+  for (long i = 0; i < classes; i++)
     text_add(script,
              "%s'%s' skip 1 using ($3==%ld?$1:NaN):2 with points pointtype 7 pointsize %g linecolor rgb '#%06X'",
-             i ? ", \\\n     " : "plot ", file, i, size, REPORT_COLOURS[i % REPORT_COLOUR_COUNT]);
-    if (classes > 1) text_add(script, " title 'class %ld'", i);
+             i ? ", \\\n     " : "", file, i, size, REPORT_COLOURS[i % REPORT_COLOUR_COUNT]);
+}
+
+/* Height of a picture whose plot has equal units on both axes, so that no empty bands are left. */
+static int plane_height(int width, const noprop_array *a, long a_column, const noprop_array *b, long b_column) {
+  enum { BESIDE = 110, ABOVE_AND_BELOW = 130, LEAST = 360, MOST = 1000 };
+  double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {-HUGE_VAL, -HUGE_VAL};
+  for (long row = 0; row < at_most(a->rows, POINTS_MOST); row++) {
+    double point[2] = {value_at(a, row, a_column), value_at(b, row, b_column)};
+    for (int i = 0; i < 2; i++) {
+      low[i] = fmin(low[i], point[i]);
+      high[i] = fmax(high[i], point[i]);
+    }
   }
-  text_add(script, "\n");
+  double ratio = high[0] > low[0] ? (high[1] - low[1]) / (high[0] - low[0]) : 1;
+  return (int)fmin(fmax(ABOVE_AND_BELOW + ratio * (width - BESIDE), LEAST), MOST);
 }
 
 static double point_size(long rows) { return rows > 1200 ? 0.45 : rows > 300 ? 0.6 : 0.9; }
@@ -275,12 +296,15 @@ static noprop_status draw_data(const struct report *report) {
   noprop_status status = write_points(report, "data.csv", a, 0, b, b_column, labels);
   if (status != NOPROP_OK) return status;
   struct text script = {0};
-  report_script_begin(&script, "data", 760, 640);
+  report_script_begin(&script, "data", 820, same_units ? plane_height(820, a, 0, b, b_column) : 620);
   text_add(&script, "set title '%s' font ',14'\nset xlabel '%s' noenhanced\nset ylabel '%s' noenhanced\n", title,
            x_label, y_label);
   if (same_units) text_add(&script, "set size ratio -1\n");
-  text_add(&script, "set offsets graph 0.03, graph 0.03, graph 0.03, graph 0.03\nset key outside right top\n");
-  plot_points(&script, "data.csv", at_most(classes, CLASSES_DRAWN), point_size(at_most(a->rows, POINTS_MOST)));
+  text_add(&script, "set offsets graph 0.03, graph 0.03, graph 0.03, graph 0.03\n");
+  text_add(&script, "plot ");
+  add_class_points(&script, "data.csv", at_most(classes, CLASSES_DRAWN), point_size(at_most(a->rows, POINTS_MOST)));
+  add_class_keys(&script, classes);
+  text_add(&script, "\n");
   return text_write(&script, report->folder, "data.gp");
 }
 
@@ -337,8 +361,8 @@ static noprop_status draw_score_paths(const struct report *report, const struct 
   report_script_begin(&script, "trajectories", 900, 540);
   text_add(&script,
            "set title 'From noise to answer: class scores of %ld held-out rows along the solve' font ',14'\n"
-           "set xlabel 't'\nset ylabel 'score'\nset xrange [0:1]\nset key outside bottom center horizontal\n"
-           "plot 'trajectories.csv' skip 1 using 2:4 with lines linewidth 1 linecolor rgb '#A0B8B8B8', \\\n"
+           "set xlabel 't'\nset ylabel 'score'\nset xrange [0:1]\n"
+           "plot 'trajectories.csv' skip 1 using 2:4 with lines linewidth 1 linecolor rgb '#70909090', \\\n"
            "     '' skip 1 using 2:($5==1?$3:NaN) with lines linewidth 1.3 linecolor rgb '#600072B2', \\\n"
            "     '' skip 1 using 2:($5==0?$3:NaN) with lines linewidth 2 linecolor rgb '#D55E00', \\\n"
            "     NaN with lines linewidth 2 linecolor rgb '#0072B2' title 'right class, predicted', \\\n"
@@ -366,7 +390,7 @@ static noprop_status draw_value_paths(const struct report *report, const struct 
   report_script_begin(&script, "trajectories", 900, 540);
   text_add(&script,
            "set title 'From noise to answer: %s of %ld rows along the solve' font ',14'\nset xlabel 't'\n"
-           "set ylabel '%s%s' noenhanced\nset xrange [0:%s]\nset key outside bottom center horizontal\n"
+           "set ylabel '%s%s' noenhanced\nset xrange [0:%s]\n"
            "plot 'trajectories.csv' skip 1 using 2:3 with lines linewidth 1.3 linecolor rgb '#600072B2', \\\n"
            "     NaN with lines linewidth 2 linecolor rgb '#0072B2' title 'state'",
            regress ? "predictions" : "samples", paths->rows, report->roles.target, paths->width > 1 ? "_0" : "",
@@ -391,11 +415,12 @@ static noprop_status draw_plane_paths(const struct report *report, const struct 
   }
   noprop_status status = text_write(&text, report->folder, "trajectories.csv");
   if (status != NOPROP_OK) return status;
-  report_script_begin(&script, "trajectories", 760, 680);
+  report_script_begin(&script, "trajectories", 820,
+                      paths->width == 2 ? plane_height(820, &report->target, 0, &report->target, 1) : 700);
   text_add(&script,
            "set title 'From noise to data: %ld trajectories' font ',14'\n"
            "set xlabel '%s_0' noenhanced\nset ylabel '%s_1' noenhanced\n%s"
-           "set offsets graph 0.03, graph 0.03, graph 0.03, graph 0.03\nset key outside bottom center horizontal\n"
+           "set offsets graph 0.03, graph 0.03, graph 0.03, graph 0.03\n"
            "plot 'trajectories.csv' skip 1 using 3:4 with lines linewidth 0.8 linecolor rgb '#90808080', \\\n"
            "     '' skip 1 using ($2==0?$3:NaN):4 with points pointtype 7 pointsize 0.6 linecolor rgb '#56B4E9' title "
            "'noise, t = 0', \\\n"
@@ -542,21 +567,22 @@ static noprop_status draw_regions(const struct report *report, const float *scor
   noprop_status status = text_write(&text, report->folder, "predictions.csv");
   if (status == NOPROP_OK) status = write_regions(report, &report->condition);
   if (status != NOPROP_OK) return status;
-  report_script_begin(&script, "predictions", 820, 640);
+  report_script_begin(&script, "predictions", 820, plane_height(820, &report->condition, 0, &report->condition, 1));
   text_add(&script,
            "set title 'Predicted regions and %ld rows of the %s split, %ld of them wrong' font ',14'\n"
            "set xlabel '%s_0' noenhanced\nset ylabel '%s_1' noenhanced\nset size ratio -1\nunset grid\n"
-           "set autoscale fix\nset key outside right top\n"
+           "set autoscale fix\n"
            "plot 'predictions_regions.csv' skip 1 using 1:2:3:4:5 with rgbimage",
            shown, report->split, wrong, report->roles.condition, report->roles.condition);
-  for (long i = 0; i < at_most(classes, CLASSES_DRAWN); i++)
-    text_add(&script,
-             ", \\\n     'predictions.csv' skip 1 using ($3==%ld?$1:NaN):2 with points pointtype 7 pointsize %g "
-             "linecolor rgb '#%06X' title 'class %ld'",
-             i, point_size(shown), REPORT_COLOURS[i % REPORT_COLOUR_COUNT], i);
+  text_add(&script, ", \\\n     ");
+  add_class_points(&script, "predictions.csv", at_most(classes, CLASSES_DRAWN), point_size(shown));
   text_add(&script,
-           ", \\\n     'predictions.csv' skip 1 using ($3!=$4?$1:NaN):2 with points pointtype 6 pointsize 1.6 "
-           "linewidth 1.8 linecolor rgb '#000000' title 'wrong'\n");
+           ", \\\n     'predictions.csv' skip 1 using ($3!=$4?$1:NaN):2 with points pointtype 6 pointsize 1.4 "
+           "linewidth 1.5 linecolor rgb '#000000'");
+  add_class_keys(&script, classes);
+  text_add(
+      &script,
+      ", \\\n     NaN with points pointtype 6 pointsize 1.4 linewidth 1.5 linecolor rgb '#000000' title 'wrong'\n");
   return text_write(&script, report->folder, "predictions.gp");
 }
 
@@ -614,7 +640,7 @@ static noprop_status draw_errors(const struct report *report, const float *value
   report_script_begin(&script, "predictions", 760, 680);
   text_add(&script,
            "set title 'Predicted over true values, %ld rows of the %s split' font ',14'\n"
-           "set xlabel 'true'\nset ylabel 'predicted'\nset size ratio -1\nset key left top\n"
+           "set xlabel 'true'\nset ylabel 'predicted'\nset size ratio -1\nset key inside left top vertical\n"
            "set offsets graph 0.03, graph 0.03, graph 0.03, graph 0.03\n"
            "plot ",
            shown, report->split);
@@ -658,7 +684,8 @@ static noprop_status draw_sample_points(const struct report *report, const nopro
   noprop_status status = write_points(report, "samples_real.csv", &real, 0, &real, b_column, labels);
   if (status == NOPROP_OK) status = write_points(report, "samples.csv", samples, 0, samples, b_column, labels);
   if (status != NOPROP_OK) return status;
-  report_script_begin(&script, "samples", 1180, 620);
+  report_script_begin(&script, "samples", 1180,
+                      samples->width == 2 ? plane_height(600, &real, 0, &real, b_column) : 600);
   text_add(&script,
            "set multiplot layout 1,2 margins 0.06,0.98,0.11,0.92 spacing 0.07,0\n"
            "set xlabel '%s_0' noenhanced\nset ylabel '%s_%ld' noenhanced\n%sunset key\n"
@@ -670,10 +697,11 @@ static noprop_status draw_sample_points(const struct report *report, const nopro
            "set title 'Real: %ld rows of the %s split' font ',14'\n",
            report->roles.target, report->roles.target, b_column, samples->width == 2 ? "set size ratio -1\n" : "",
            real.rows, report->split);
-  plot_points(&script, "samples_real.csv", classes, point_size(samples->rows));
-  text_add(&script, "set title 'Generated: %ld samples' font ',14'\n", samples->rows);
-  plot_points(&script, "samples.csv", classes, point_size(samples->rows));
-  text_add(&script, "unset multiplot\n");
+  text_add(&script, "plot ");
+  add_class_points(&script, "samples_real.csv", classes, point_size(samples->rows));
+  text_add(&script, "\nset title 'Generated: %ld samples' font ',14'\nplot ", samples->rows);
+  add_class_points(&script, "samples.csv", classes, point_size(samples->rows));
+  text_add(&script, "\nunset multiplot\n");
   return text_write(&script, report->folder, "samples.gp");
 }
 
@@ -833,10 +861,11 @@ noprop_status noprop_report_schedule(const noprop_config *config, const char *pa
            "plot 'schedule.csv' skip 1 using 1:2 with lines linewidth 2 linecolor rgb '#0072B2'\n"
            "set autoscale y\nset title 'gamma = log SNR'\n"
            "plot 'schedule.csv' skip 1 using 1:3 with lines linewidth 2 linecolor rgb '#009E73'\n"
-           "set title \"gamma'\"\nset logscale y\n"
+           "set title \"gamma'\"\n"
            "plot 'schedule.csv' skip 1 using 1:4 with lines linewidth 2 linecolor rgb '#D55E00'\n"
-           "unset logscale y\nset title \"log_{10} SNR'\"\n"
-           "plot 'schedule.csv' skip 1 using 1:5 with lines linewidth 2 linecolor rgb '#CC79A7'\nunset multiplot\n",
+           "set title \"log_{10} SNR'\"\n"
+           "# At the ends the slope of a cosine is 0 and its logarithm not drawn.\nplot 'schedule.csv' skip 1 every "
+           "::1::399 using 1:5 with lines linewidth 2 linecolor rgb '#CC79A7'\nunset multiplot\n",
            type);
   status = text_write(&text, folder, names[0]);
   if (status == NOPROP_OK) status = text_write(&script, folder, names[1]);

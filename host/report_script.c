@@ -27,7 +27,7 @@ void report_script_begin(struct text *script, const char *name, int width, int h
            "set border 3 linecolor rgb '#404040'\n"
            "set tics nomirror out scale 0.6 textcolor rgb '#202020'\n"
            "set grid linecolor rgb '#E4E4E4' linewidth 1 linetype 1\n"
-           "set key noautotitle samplen 2 spacing 1.15\n",
+           "set key noautotitle samplen 2 spacing 1.15 tmargin center horizontal reverse Left\n",
            name, name, name, width, height);
 }
 
@@ -169,7 +169,7 @@ noprop_status report_loss_script(const char *folder) {
   report_script_begin(&script, "loss", 900, 540);
   text_add(&script, "set title 'Loss over training' font ',14'\nset xlabel 'epoch'\nset ylabel 'loss'\n");
   if (least > 0 && most > 20 * least) text_add(&script, "set logscale y\nset format y '%%.3g'\n");
-  text_add(&script, "set key top right\nplot ");
+  text_add(&script, "set key inside top right vertical\nplot ");
   if (recon || reg)
     text_add(&script,
              "'history.csv' skip 1 using 1:4 with lines linewidth 1.5 dashtype 2 linecolor rgb '#009E73' title 'flow', "
