@@ -34,7 +34,7 @@ static struct {
   unsigned threads; /* with the caller */
   unsigned spin_rounds;
   pthread_t helpers[MAX_WORKERS];
-  pid_t owner; /* helpers do not survive fork */
+  pid_t owner; /* the process that has the helpers */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t count_once = PTHREAD_ONCE_INIT, start_once = PTHREAD_ONCE_INIT;
@@ -101,7 +101,15 @@ static void count_threads(void) {
   pool.spin_rounds = threads > processors ? 0 : SPIN_ROUNDS;
 }
 
+/* Helpers do not survive fork; the child works alone. */
+static void reset_in_child(void) {
+  atomic_store(&pool.inside, 0);
+  atomic_store(&pool.sleeping, 0);
+  pthread_mutex_init(&pool.mutex, NULL);
+}
+
 static void start(void) {
+  pthread_atfork(NULL, NULL, reset_in_child);
   pool.owner = getpid();
   sigset_t all, before;
   sigfillset(&all);
