@@ -492,9 +492,11 @@ static noprop_status record_epoch(noprop_trainer *trainer) {
   }
   if (!isnan(row->validation_loss)) {
     result->validation_loss = row->validation_loss;
-    trainer_log(trainer, "epoch %*ld/%ld  loss %-10.5g  validation %-10.5g  %.0f steps/s",
-                trainer->epochs > 999 ? 5 : 3, row->epoch, trainer->epochs, row->loss, row->validation_loss,
-                progress_rate(&trainer->progress));
+    char rate[40] = "";
+    if (progress_rate(&trainer->progress) > 0)
+      snprintf(rate, sizeof rate, "  %.0f steps/s", progress_rate(&trainer->progress));
+    trainer_log(trainer, "epoch %*ld/%ld  loss %-10.5g  validation %-10.5g%s", trainer->epochs > 999 ? 5 : 3,
+                row->epoch, trainer->epochs, row->loss, row->validation_loss, rate);
   }
   noprop_status status = write_history_row(trainer, row);
   if (status == NOPROP_OK && trainer->folder && best >= 0 && best == trainer->history.count - 1)

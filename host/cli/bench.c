@@ -343,4 +343,5 @@ const struct command COMMAND_BENCH = {
     "the matrix\n"
     "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.",
     "noprop bench\nnoprop bench train-step --network mlp --seconds 5\nnoprop bench sample --json",
-    run};
+    run,
+    true};

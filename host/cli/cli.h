@@ -42,6 +42,7 @@ struct command {
   const char *details;              /* paragraphs of help, or NULL */
   const char *examples;             /* lines "noprop ..." */
   int (*run)(struct cli *cli);      /* exit code */
+  bool opens_device;                /* itself; for the others main sees that a device asked for is there */
 };
 
 /* All commands, ended by a NULL name. */

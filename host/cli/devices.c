@@ -61,4 +61,5 @@ const struct command COMMAND_DEVICES = {
     "CPU.\n"
     "NOPROP_VGPU_THREADS sets its CPU threads, NOPROP_CACHE the folder of compiled kernels.",
     "noprop devices\nnoprop --device gpu:1 devices\nnoprop devices --json",
-    run};
+    run,
+    true};

@@ -68,4 +68,5 @@ const struct command COMMAND_EVALUATE = {
     "sliced\n"
     "Wasserstein-2 and energy distance between samples and data. loss: the training loss on fixed noise.",
     "noprop evaluate runs/two_moons-ct-001\nnoprop evaluate model.h5 --data new.h5 --split validation --calls 5 --json",
-    run};
+    run,
+    true};

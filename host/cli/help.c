@@ -107,11 +107,47 @@ static void print_man(const struct command *command) {
 
 /* ---- keys of the configuration ----------------------------------------------------------------------------------- */
 
-static void print_keys(void) {
+static void print_keys(bool as_json) {
   for (int i = 0;; i++) {
     noprop_config_key key = noprop_config_key_at(i);
     if (!key.path) return;
+    if (as_json) {
+      struct json json = {0};
+      json_text(&json, "key", key.path);
+      json_text(&json, "default", key.default_value);
+      json_text(&json, "allowed", key.allowed);
+      json_text(&json, "meaning", key.meaning);
+      json_end(&json);
+      continue;
+    }
     printf("%s: %s\n    %s; allowed: %s\n", key.path, key.default_value, key.meaning, key.allowed);
+  }
+}
+
+/* ---- for programs ------------------------------------------------------------------------------------------------ */
+
+static void json_arguments(const char *command, const struct argument *arguments) {
+  for (const struct argument *a = arguments; a->name; a++) {
+    struct json json = {0};
+    if (command) json_text(&json, "command", command);
+    json_text(&json, "argument", a->name);
+    if (a->value) json_text(&json, "value", a->value);
+    json_text(&json, "help", a->help);
+    json_end(&json);
+  }
+}
+
+static void json_help(const struct command *command) {
+  if (command) {
+    json_arguments(command->name, command->arguments);
+    json_arguments(command->name, GLOBAL_ARGUMENTS);
+    return;
+  }
+  for (int i = 0; COMMANDS[i]; i++) {
+    struct json json = {0};
+    json_text(&json, "command", COMMANDS[i]->name);
+    json_text(&json, "summary", COMMANDS[i]->summary);
+    json_end(&json);
   }
 }
 
@@ -119,7 +155,7 @@ static int run(struct cli *cli) {
   const char *name = argument_text(cli, "COMMAND", 0);
   const struct command *command = NULL;
   if (name && strcmp(name, "config") == 0) {
-    print_keys();
+    print_keys(cli->json);
     return EXIT_DONE;
   }
   const char *names[64];
@@ -133,7 +169,9 @@ static int run(struct cli *cli) {
     return fail(cli, EXIT_USAGE, "there is no command \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
                 near ? near : "", near ? "\"?" : "; noprop help lists them");
   }
-  if (argument_given(cli, "--man"))
+  if (cli->json)
+    json_help(command);
+  else if (argument_given(cli, "--man"))
     print_man(command);
   else
     print_help(command);

@@ -15,10 +15,15 @@ const struct command *const COMMANDS[] = {
 
 int main(int count, char **words) {
   struct cli cli = {.on_terminal = isatty(STDERR_FILENO) != 0};
+  /* A file-size limit is then a write error with a sentence and a clean end, not a killed program. */
+  signal(SIGXFSZ, SIG_IGN);
   int code = arguments_parse(&cli, count - 1, words + 1);
   if (code == EXIT_DONE) {
     /* JSON is for programs: they ask for nothing else on standard output, and messages stay on standard error. */
-    code = cli.command->run(&cli);
+    noprop_device *device = NULL;
+    if (cli.device && !cli.command->opens_device) code = open_device(&cli, &device);
+    noprop_device_close(device);
+    if (code == EXIT_DONE) code = cli.command->run(&cli);
     progress_clear(&cli);
     /* A result that could not be written out was not delivered. */
     if (fflush(stdout) != 0 && code == EXIT_DONE)

@@ -171,4 +171,5 @@ const struct command COMMAND_PREDICT = {
     "four (rk4). --trajectory adds trajectory and latent_trajectory.",
     "noprop predict runs/two_moons-ct-001 --data moons.h5 -o predictions.h5\n"
     "noprop predict model.h5 --data moons.h5 -o p.h5 --split validation --calls 5 --trajectory",
-    run};
+    run,
+    true};

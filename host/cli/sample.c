@@ -168,4 +168,5 @@ const struct command COMMAND_SAMPLE = {"sample",
                                        "the data), latent, and the conditions used.",
                                        "noprop sample runs/gaussians-fm-001 -n 5000 -o samples.h5\nnoprop sample "
                                        "model.h5 -n 64 --condition 3 --seed 7 --calls 20 -o threes.h5",
-                                       run};
+                                       run,
+                                       true};

@@ -296,4 +296,5 @@ const struct command COMMAND_TRAIN = {
     "noprop train data/two_moons.yaml --data moons.h5 variant=fm,df,ct\n"
     "noprop train data/two_moons.yaml network.hidden=[32,32] train.epochs=20 --run quick\n"
     "noprop train --resume --run quick train.epochs=40",
-    run};
+    run,
+    true};
