@@ -10,11 +10,6 @@ using std::cos, std::exp, std::expm1, std::log1p, std::sin, std::tanh;
 /* ---- activations ---------------------------------------------------------------------------------------------------
  */
 
-template <typename Real>
-static Real sigmoid(Real p) {
-  return 1.0 / (1.0 + exp(-p));
-}
-
 static constexpr double kSeluScale = 1.0507009873554804934193349852946;
 static constexpr double kSeluAlpha = 1.6732632423543772848170429916717;
 static const double kGelu = std::sqrt(2 / M_PI);

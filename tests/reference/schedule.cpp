@@ -8,11 +8,6 @@ namespace reference {
 
 using std::cos, std::exp, std::log, std::sin, std::sqrt;
 
-template <typename Real>
-static Real sigmoid(Real x) {
-  return 1.0 / (1.0 + exp(-x));
-}
-
 /* The increasing shape F with F(1) - F(t) and F'(t). */
 template <typename Real>
 struct Shape {

@@ -1,0 +1,106 @@
+/* The same bits whatever executes the kernels: one to three CPU threads, interpreted or translated, rows resident or
+ * streamed. Every variation runs in a process of its own, because the virtual GPU reads its environment once. */
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "tests/kernels/harness.h"
+
+namespace {
+
+using namespace kernels_test;
+
+constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT";
+
+/* Trains, evaluates and samples a model, and writes every float that comes out to `path`. */
+void run_everything(const char *path) {
+  for (const char *type : {"mlp", "resnet"}) {
+    const Keys keys = {{"variant", "ct"},          {"loss.error", "cross_entropy"},
+                       {"network.type", type},     {"network.hidden", "[24, 24, 24]"},
+                       {"network.dropout", "0.2"}, {"loss.draws", "2"},
+                       {"optimizer.ema", "0.9"},   {"seed", "9"}};
+    const Settings settings = reference::settings_from(keys);
+    const auto data = make_data(settings, kFloatCondition, 5, 3, 301, 3);
+    const Model model = create_model(keys, data->shape);
+    ASSERT_TRUE(model);
+    ASSERT_TRUE(set_statistics(model.get(), *data));
+    ASSERT_TRUE(ok(noprop_model_bind(model.get(), &data->condition, &data->target, 128), "noprop_model_bind"));
+    ASSERT_TRUE(ok(noprop_model_train_step(model.get(), 7), "noprop_model_train_step"));
+    std::vector<float> result = parameters_of(model.get()), average = parameters_of(model.get(), true);
+    result.insert(result.end(), average.begin(), average.end());
+    noprop_train_metrics metrics;
+    ASSERT_TRUE(ok(noprop_model_train_metrics(model.get(), &metrics), "noprop_model_train_metrics"));
+    noprop_loss_terms terms;
+    ASSERT_TRUE(
+        ok(noprop_model_validate(model.get(), &data->condition, &data->target, &terms), "noprop_model_validate"));
+    noprop_sampler_options options = noprop_sampler_options_default(model.get());
+    std::vector<float> latent(301 * 3);
+    ASSERT_TRUE(
+        ok(noprop_sample(model.get(), &options, &data->condition, 301, latent.data(), nullptr), "noprop_sample"));
+    result.insert(result.end(), latent.begin(), latent.end());
+    std::ofstream file(path, std::ios::binary | std::ios::app);
+    file.write(reinterpret_cast<const char *>(result.data()),
+               static_cast<std::streamsize>(result.size() * sizeof(float)));
+    for (double v : {metrics.loss, metrics.gradient_norm, terms.loss, terms.flow})
+      file.write(reinterpret_cast<const char *>(&v), sizeof v);
+    ASSERT_TRUE(file.good());
+  }
+}
+
+/* What the child process runs; not a test by itself. */
+TEST(Determinism, DISABLED_Child) { run_everything(std::getenv(kResultVariable)); }
+
+/* Runs the child with additional environment variables; its bytes, or a failed test. */
+std::string result_with(const std::vector<std::pair<std::string, std::string>> &environment) {
+  const std::string path = testing::TempDir() + "noprop_determinism_" + std::to_string(getpid());
+  unlink(path.c_str());
+  std::string said;
+  const pid_t child = fork();
+  if (child == 0) {
+    for (const auto &[name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+    setenv(kResultVariable, path.c_str(), 1);
+    execl("/proc/self/exe", "test", "--gtest_filter=Determinism.DISABLED_Child", "--gtest_also_run_disabled_tests",
+          "--gtest_brief=1", static_cast<char *>(nullptr));
+    _exit(127);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  std::ifstream file(path, std::ios::binary);
+  said.assign(std::istreambuf_iterator<char>(file), {});
+  unlink(path.c_str());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child process failed";
+  EXPECT_GT(said.size(), 1000u);
+  return said;
+}
+
+/* A failed comparison must not print kilobytes. */
+void expect_same(const std::string &a, const std::string &b, const char *what) {
+  size_t differences = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size() && i < b.size(); ++i) differences += a[i] != b[i];
+  EXPECT_EQ(differences, 0u) << what << ": " << differences << " of " << a.size() << " bytes differ";
+}
+
+TEST(Determinism, SameBitsForOneTwoAndThreeThreads) {
+  const std::string one = result_with({{"NOPROP_VGPU_THREADS", "1"}});
+  expect_same(one, result_with({{"NOPROP_VGPU_THREADS", "2"}}), "two threads");
+  expect_same(one, result_with({{"NOPROP_VGPU_THREADS", "3"}}), "three threads");
+}
+
+TEST(Determinism, SameBitsInterpretedAndTranslated) {
+  const std::string interpreted = result_with({{"NOPROP_VGPU_EXECUTOR", "interpret"}});
+  expect_same(interpreted, result_with({{"NOPROP_VGPU_EXECUTOR", "translate"}}), "translated");
+  expect_same(interpreted, result_with({}), "whatever the device chooses");
+}
+
+TEST(Determinism, SameBitsForResidentAndStreamedRows) {
+  const std::string resident = result_with({});
+  expect_same(resident, result_with({{"NOPROP_STREAM", "1"}}), "streamed");
+  expect_same(resident, result_with({{"NOPROP_STREAM", "1"}, {"NOPROP_STREAM_BYTES", "8192"}}),
+              "streamed in small chunks");
+}
+
+}  // namespace

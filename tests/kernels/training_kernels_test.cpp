@@ -1,0 +1,213 @@
+/* Train and update kernels against the reference over the sweep: loss terms, states, predictions, gradients, and whole
+ * training steps that the reference reproduces from the seed alone. */
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/kernels/sweep.h"
+
+namespace {
+
+using namespace kernels_test;
+using reference::Batch;
+using reference::Loss;
+using reference::Network;
+
+struct Prepared {
+  SweepCase c;
+  Settings settings;
+  std::unique_ptr<Data> data;
+  Network network;
+  std::vector<float> parameters;
+  Model model;
+};
+
+constexpr int64_t kTotalSteps = 12;
+
+Prepared prepare(int index) {
+  Prepared p;
+  p.c = sweep_case(index);
+  p.settings = reference::settings_from(p.c.keys);
+  p.data = make_data(p.settings, p.c.condition, p.c.condition_width, p.c.target_width, p.c.rows,
+                     77 + static_cast<unsigned>(index));
+  p.network = reference::make_network(p.settings, p.data->shape.condition_width, p.c.target_width);
+  p.parameters = random_parameters(p.network, 99 + static_cast<unsigned>(index));
+  p.model = create_model(engine_keys(p.c, kTotalSteps), p.data->shape);
+  if (p.model && (!set_parameters(p.model.get(), p.network, p.parameters) || !set_statistics(p.model.get(), *p.data)))
+    p.model.reset();
+  return p;
+}
+
+Batch<Tracked> whole_batch(const Data &data) {
+  Batch<Tracked> batch;
+  batch.z1 = data.reference.z1;
+  batch.label = data.reference.label;
+  batch.x = data.reference.x;
+  return batch;
+}
+
+/* Runs a request and compares all it returns. */
+void compare_request(const Prepared &p, noprop_loss_request request, const Batch<Tracked> &batch, bool gradient,
+                     const std::string &what) {
+  const size_t rows = static_cast<size_t>(p.data->rows), d = static_cast<size_t>(p.c.target_width);
+  std::vector<float> g(static_cast<size_t>(p.network.parameters)), prediction(rows * d), z(rows * d), row_loss(rows);
+  request.rows = p.data->rows;
+  request.condition = p.data->condition.values;
+  request.target = p.data->target.values;
+  request.gradient = gradient ? g.data() : nullptr;
+  request.prediction = prediction.data();
+  request.z = z.data();
+  request.row_loss = row_loss.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
+
+  const Loss<Tracked> want = batch_loss(p.settings, p.network, tracked(p.parameters), batch);
+  if (p.settings.loss.draws == 1) { /* else the last draw's */
+    expect_within(kState, z, flat(want.z), what + " z");
+    expect_within(kPrediction, prediction, flat(want.prediction), what + " prediction");
+  }
+  expect_within(kRowLoss, row_loss, want.row_total, what + " rows");
+  expect_within(kTerm, terms.loss, want.total, what + " loss");
+  expect_within(kTerm, terms.flow, want.flow, what + " flow");
+  /* Terms without weight are not computed. */
+  if (p.settings.loss.recon_weight > 0) expect_within(kTerm, terms.recon, want.recon, what + " recon");
+  if (p.settings.loss.reg > 0) expect_within(kTerm, terms.reg, want.reg, what + " reg");
+  if (!gradient) return;
+  for (const reference::Array &array : p.network.arrays) {
+    const auto first = static_cast<long>(array.offset), last = first + array.size();
+    expect_within(kGradient, {g.begin() + first, g.begin() + last},
+                  {want.gradient.begin() + first, want.gradient.begin() + last}, what + " " + array.name);
+  }
+}
+
+class Sweep : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, kSweepCases));
+
+TEST_P(Sweep, LossAndGradientOfGivenTimesAndNoise) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  if (p.settings.loss.draws > 1) GTEST_SKIP() << "times can be given only for a single draw";
+  std::mt19937 generator(5);
+  std::normal_distribution<float> normal;
+  std::uniform_real_distribution<float> uniform(0.02f, 0.98f);
+  std::vector<float> t, noise;
+  Batch<Tracked> batch = whole_batch(*p.data);
+  batch.t.resize(1), batch.noise.resize(1);
+  for (long i = 0; i < p.data->rows; ++i) {
+    t.push_back(uniform(generator));
+    batch.t[0].push_back(static_cast<double>(t.back()));
+    Vector<Tracked> row;
+    for (int j = 0; j < p.c.target_width; ++j) {
+      noise.push_back(normal(generator));
+      row.push_back(static_cast<double>(noise.back()));
+    }
+    batch.noise[0].push_back(row);
+  }
+  noprop_loss_request request = {};
+  request.t = t.data();
+  request.noise = noise.data();
+  compare_request(p, request, batch, true, p.c.name());
+}
+
+TEST_P(Sweep, LossAndGradientOfDrawnTimesNoiseAndDropout) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  Batch<Tracked> batch = whole_batch(*p.data);
+  const int64_t step = 3 + GetParam();
+  draw_batch(p.settings, p.network, step, true, batch);
+  noprop_loss_request request = {};
+  request.step = static_cast<uint64_t>(step);
+  request.dropout = true;
+  compare_request(p, request, batch, true, p.c.name());
+}
+
+/* Parameters, averages and metrics after five steps over partial batches and the start of a second epoch. */
+TEST_P(Sweep, TrainingSteps) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  const int64_t steps = 5;
+  ASSERT_TRUE(ok(noprop_model_bind(p.model.get(), p.data->has_condition() ? &p.data->condition : nullptr,
+                                   &p.data->target, static_cast<int>(p.c.batch)),
+                 "noprop_model_bind"));
+  ASSERT_TRUE(ok(noprop_model_train_step(p.model.get(), steps), "noprop_model_train_step"));
+  noprop_train_metrics metrics;
+  ASSERT_TRUE(ok(noprop_model_train_metrics(p.model.get(), &metrics), "noprop_model_train_metrics"));
+  const auto want = reference::train(p.settings, p.network, tracked(p.parameters), p.data->reference, p.c.batch, steps,
+                                     kTotalSteps, p.c.dropout_epochs);
+  EXPECT_EQ(metrics.bad_step, -1);
+  EXPECT_EQ(metrics.steps, steps);
+  EXPECT_EQ(metrics.step, static_cast<uint64_t>(steps));
+  expect_within(kParameters, parameters_of(p.model.get()), want.parameters, p.c.name(), &p.parameters);
+  if (p.settings.optimizer.ema > 0)
+    expect_within(kParameters, parameters_of(p.model.get(), true), want.optimizer.average, p.c.name() + " average",
+                  &p.parameters);
+  Tracked loss = 0.0;
+  for (const auto &l : want.losses) loss += l.total / static_cast<double>(steps);
+  expect_within(kParameters, metrics.loss, loss, p.c.name() + " mean loss");
+  if (p.settings.optimizer.clip > 0)
+    expect_within(kParameters, metrics.gradient_norm, want.gradient_norm.back(), p.c.name() + " gradient norm");
+  EXPECT_NEAR(metrics.learning_rate, reference::rate_at(p.settings, steps - 1, kTotalSteps),
+              1e-6 * metrics.learning_rate);
+}
+
+/* Validation draws its times and noise by row of the data set at a step of its own, without dropout, with the averaged
+ * parameters if there are any (here: the initial ones). */
+TEST_P(Sweep, Validation) {
+  if (GetParam() % 4 != 0) GTEST_SKIP() << "every fourth case is enough: the loss kernel is the same for all";
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  Batch<Tracked> batch = whole_batch(*p.data);
+  draw_batch(p.settings, p.network, 0xffffffff, false, batch);
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_validate(p.model.get(), p.data->has_condition() ? &p.data->condition : nullptr,
+                                       &p.data->target, &terms),
+                 "noprop_model_validate"));
+  const Loss<Tracked> want = batch_loss(p.settings, p.network, tracked(p.parameters), batch);
+  expect_within(kTerm, terms.loss, want.total, p.c.name() + " validation");
+  expect_within(kTerm, terms.flow, want.flow, p.c.name() + " validation flow");
+}
+
+/* The sweep is only worth its name if every choice occurs. */
+TEST(SweepTable, HoldsEveryChoice) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> choices = {
+      {"variant", {"fm", "df", "ct"}},
+      {"task", {"classify", "regress", "generate"}},
+      {"prediction", {"auto", "velocity", "noise", "target"}},
+      {"schedule.type", {"cosine", "linear", "sigmoid", "logistic"}},
+      {"schedule.renormalise", {"true", "false"}},
+      {"latent.off_value", {"0", "-1"}},
+      {"loss.weight", {"uniform", "elbo", "t", "drift", "vp_velocity"}},
+      {"loss.normalize", {"none", "batch", "analytic"}},
+      {"loss.t_sampling", {"uniform", "low_discrepancy"}},
+      {"loss.draws", {"1", "3"}},
+      {"loss.error", {"squared", "cross_entropy"}},
+      {"loss.recon.weighting", {"none", "same", "snr_prime"}},
+      {"loss.reg_weighting", {"none", "same", "snr_prime"}},
+      {"loss.reg_drift", {"ode", "ou_mean"}},
+      {"network.type", {"mlp", "resnet"}},
+      {"network.activation",
+       {"swish", "relu", "gelu", "tanh", "softplus", "leaky_relu", "elu", "selu", "sigmoid", "linear"}},
+      {"network.squash_activation", {"true", "false"}},
+      {"network.dropout", {"0", "0.2"}},
+      {"network.time_embedding.type",
+       {"harmonic", "sinusoidal", "fourier", "cyclical_fourier", "linear", "constant", "log_freq", "simple"}},
+      {"network.time_embedding.as_written", {"true", "false"}},
+      {"optimizer.type", {"adamw", "sgd", "adam", "adagrad"}},
+      {"optimizer.schedule", {"constant", "cosine", "linear"}},
+      {"optimizer.nesterov", {"true", "false"}},
+      {"optimizer.ema", {"0", "0.9"}},
+      {"optimizer.clip", {"0", "0.5"}},
+  };
+  for (const auto &[key, values] : choices)
+    for (const std::string &value : values) {
+      bool found = false;
+      for (int i = 0; i < kSweepCases; ++i)
+        for (const auto &[k, v] : sweep_case(i).keys) found = found || (k == key && v == value);
+      EXPECT_TRUE(found) << key << ": " << value << " is in no case";
+    }
+  std::set<int> conditions;
+  for (int i = 0; i < kSweepCases; ++i) conditions.insert(sweep_case(i).condition);
+  EXPECT_EQ(conditions.size(), 4u);
+}
+
+}  // namespace
