@@ -1,19 +1,21 @@
-/* The virtual GPU: the CUDA driver API over a CPU executor of PTX. This header is all that the rest of the engine sees. */
+/* The virtual GPU: the CUDA driver API over a CPU executor of PTX. This header is all that the rest of the engine sees.
+ */
 #ifndef VGPU_VGPU_H
 #define VGPU_VGPU_H
 
-/* The virtual GPU's implementation of a driver-API function, by its exported name and version ("cuMemAlloc_v2"); NULL if
- * there is none. cuInit and the others can be called through the result; no other set-up is needed.
- * Environment: NOPROP_VGPU_THREADS (CPU threads, default all), NOPROP_VGPU_EXECUTOR = interpret | translate | auto
- * (default auto: translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the
- * same bits), NOPROP_VGPU_CAPABILITY = 75..120 (default 86). */
+/* The virtual GPU's implementation of a driver-API function, by its exported name and version ("cuMemAlloc_v2"); NULL
+ * if there is none. cuInit and the others can be called through the result; no other set-up is needed. Environment:
+ * NOPROP_VGPU_THREADS (CPU threads, default all), NOPROP_VGPU_EXECUTOR = interpret | translate | auto (default auto:
+ * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits),
+ * NOPROP_VGPU_CAPABILITY = 75..120 (default 86). */
 void *vgpu_symbol(const char *name);
 
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */
 const char *vgpu_description(void);
 
-/* What the virtual GPU has to say about this thread's last failing call, beyond its error code: the refused PTX line, the
- * address and block of a fault, the limit a launch exceeds. "" if nothing. Valid until the thread's next failing call. */
+/* What the virtual GPU has to say about this thread's last failing call, beyond its error code: the refused PTX line,
+ * the address and block of a fault, the limit a launch exceeds. "" if nothing. Valid until the thread's next failing
+ * call. */
 const char *vgpu_last_message(void);
 
 #endif
