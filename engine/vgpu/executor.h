@@ -7,10 +7,10 @@
 
 struct vgpu_launch {
   const struct ptx_function *function;
-  void *code;               /* what the executor's prepare() made of `function` */
+  void *code; /* what the executor's prepare() made of `function` */
   unsigned grid[3], block[3];
-  unsigned dynamic_shared;  /* bytes */
-  const void *params;       /* at least function->parameter_bytes, aligned to 16 */
+  unsigned dynamic_shared; /* bytes */
+  const void *params;      /* at least function->parameter_bytes, aligned to 16 */
   size_t param_bytes;
   unsigned multiprocessors; /* value of %nsmid */
   uint64_t grid_id;         /* value of %gridid */
@@ -38,8 +38,8 @@ struct vgpu_executor {
    * if it contains a form that the executor does not implement. The module is already placed. */
   void *(*prepare)(const struct ptx_function *function, char *reason, size_t reason_bytes);
   void (*discard)(void *code);
-  /* Runs block `ctaid` of the launch to its end. 0, or -1 and *fault. Any number of threads may do so at once, each with
-   * its own scratch. `slot` is the number of the calling CPU thread, the value of %smid. */
+  /* Runs block `ctaid` of the launch to its end. 0, or -1 and *fault. Any number of threads may do so at once, each
+   * with its own scratch. `slot` is the number of the calling CPU thread, the value of %smid. */
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
 };

@@ -17,7 +17,8 @@ void *arena_alloc(struct ptx_arena *arena, size_t bytes); /* zero-filled, aligne
 
 enum token_kind {
   TOKEN_END,
-  TOKEN_WORD,      /* identifier or opcode with its modifiers: "add.s32", "%tid.x", "$L__BB0_1", "ld.global.L1::no_allocate" */
+  TOKEN_WORD, /* identifier or opcode with its modifiers: "add.s32", "%tid.x", "$L__BB0_1", "ld.global.L1::no_allocate"
+               */
   TOKEN_DIRECTIVE, /* ".reg", ".b8": a dot and one identifier */
   TOKEN_NUMBER,
   TOKEN_STRING,
@@ -45,13 +46,13 @@ struct entity {
   uint8_t class;
   /* variable */
   uint8_t space;
-  bool external;        /* .extern: the dynamic shared memory, or defined elsewhere */
-  bool call_parameter;  /* .param of a device function or of a call: storage of its own */
+  bool external;       /* .extern: the dynamic shared memory, or defined elsewhere */
+  bool call_parameter; /* .param of a device function or of a call: storage of its own */
   uint64_t size;
   uint32_t align;
-  uint64_t offset;      /* GLOBAL, CONST: within the segment. SHARED, LOCAL and call parameters: per kernel, see stamp */
-  uint32_t stamp;       /* number of the kernel for which `offset` holds */
-  uint32_t slot;        /* call parameter: its number within that kernel */
+  uint64_t offset; /* GLOBAL, CONST: within the segment. SHARED, LOCAL and call parameters: per kernel, see stamp */
+  uint32_t stamp;  /* number of the kernel for which `offset` holds */
+  uint32_t slot;   /* call parameter: its number within that kernel */
   struct ptx_operand *bound; /* formal parameter: the actual argument of the call being inlined */
   /* function */
   struct body *body;
@@ -102,14 +103,14 @@ struct parser {
   jmp_buf escape;
   const char *at, *end;
   unsigned line;
-  struct token token;      /* the next one */
+  struct token token; /* the next one */
   unsigned file, source_line;
   struct scope *scope;
   struct entity **entities; /* those that operands refer to by number */
   uint32_t entity_count, entity_capacity;
   struct body **bodies;
   uint32_t body_count, body_capacity;
-  struct body *body;       /* being parsed */
+  struct body *body; /* being parsed */
 };
 
 _Noreturn void parser_fail(struct parser *parser, unsigned line, const char *format, ...)

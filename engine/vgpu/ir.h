@@ -11,7 +11,8 @@
  *
  * Addresses: device memory is host memory, so a global, const or generic address is a host pointer. An address in
  * .shared is an offset from the start of the block's shared memory; in .local, from the start of the thread's local
- * memory; in .param, from the start of the launch's parameter bytes. cvta adds, cvta.to subtracts, the base's pointer. */
+ * memory; in .param, from the start of the launch's parameter bytes. cvta adds, cvta.to subtracts, the base's pointer.
+ */
 #ifndef VGPU_IR_H
 #define VGPU_IR_H
 
@@ -22,91 +23,192 @@
 /* ---- types, opcodes, modifiers ---- */
 
 enum ptx_type {
-  PTX_NO_TYPE, PTX_PRED,
-  PTX_B8, PTX_B16, PTX_B32, PTX_B64, PTX_B128,
-  PTX_U8, PTX_U16, PTX_U32, PTX_U64,
-  PTX_S8, PTX_S16, PTX_S32, PTX_S64,
-  PTX_F16, PTX_F16X2, PTX_BF16, PTX_BF16X2, PTX_TF32, PTX_F32, PTX_F64,
-  PTX_U16X2, PTX_S16X2,
+  PTX_NO_TYPE,
+  PTX_PRED,
+  PTX_B8,
+  PTX_B16,
+  PTX_B32,
+  PTX_B64,
+  PTX_B128,
+  PTX_U8,
+  PTX_U16,
+  PTX_U32,
+  PTX_U64,
+  PTX_S8,
+  PTX_S16,
+  PTX_S32,
+  PTX_S64,
+  PTX_F16,
+  PTX_F16X2,
+  PTX_BF16,
+  PTX_BF16X2,
+  PTX_TF32,
+  PTX_F32,
+  PTX_F64,
+  PTX_U16X2,
+  PTX_S16X2,
   PTX_TYPES
 };
 
 /* mul and mad come as three opcodes each, for lo/float, hi and wide. `.cc` forms: see PTX_CARRY_OUT. */
-#define PTX_OPS(X) \
-  X(ADD, "add") X(SUB, "sub") X(MUL, "mul") X(MUL_HI, "mul.hi") X(MUL_WIDE, "mul.wide") \
-  X(MAD, "mad") X(MAD_HI, "mad.hi") X(MAD_WIDE, "mad.wide") X(FMA, "fma") X(MUL24, "mul24.lo") X(MUL24_HI, "mul24.hi") \
-  X(MAD24, "mad24.lo") X(MAD24_HI, "mad24.hi") X(SAD, "sad") X(DIV, "div") X(REM, "rem") X(ABS, "abs") X(NEG, "neg") \
-  X(MIN, "min") X(MAX, "max") X(POPC, "popc") X(CLZ, "clz") X(BFIND, "bfind") X(BREV, "brev") X(BFE, "bfe") \
-  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a") \
-  X(RCP, "rcp") X(SQRT, "sqrt") X(RSQRT, "rsqrt") X(SIN, "sin") X(COS, "cos") X(LG2, "lg2") X(EX2, "ex2") \
-  X(TANH, "tanh") X(COPYSIGN, "copysign") X(TESTP, "testp") \
-  X(SET, "set") X(SETP, "setp") X(SELP, "selp") X(SLCT, "slct") \
-  X(AND, "and") X(OR, "or") X(XOR, "xor") X(NOT, "not") X(CNOT, "cnot") X(LOP3, "lop3") X(SHL, "shl") X(SHR, "shr") \
-  X(SHF_L, "shf.l") X(SHF_R, "shf.r") X(PRMT, "prmt") X(MOV, "mov") X(CVT, "cvt") X(CVT_PACK, "cvt.pack") \
-  X(CVTA, "cvta") X(CVTA_TO, "cvta.to") X(ISSPACEP, "isspacep") \
-  X(LD, "ld") X(ST, "st") X(ATOM, "atom") X(RED, "red") X(PREFETCH, "prefetch") \
-  X(SHFL, "shfl") X(VOTE, "vote") X(MATCH, "match") X(ACTIVEMASK, "activemask") X(REDUX, "redux") X(ELECT, "elect") \
-  X(BAR, "bar") X(BAR_WARP, "bar.warp") X(MEMBAR, "membar") \
-  X(CP_ASYNC, "cp.async") X(CP_ASYNC_COMMIT, "cp.async.commit_group") X(CP_ASYNC_WAIT, "cp.async.wait_group") \
-  X(LDMATRIX, "ldmatrix") X(MOVMATRIX, "movmatrix") X(MMA, "mma") \
-  X(BRA, "bra") X(BRX, "brx.idx") X(RET, "ret") X(EXIT, "exit") X(TRAP, "trap") X(NANOSLEEP, "nanosleep") \
-  X(PRINTF, "vprintf")
+#define PTX_OPS(X)                                                                                                    \
+  X(ADD, "add")                                                                                                       \
+  X(SUB, "sub") X(MUL, "mul") X(MUL_HI, "mul.hi") X(MUL_WIDE, "mul.wide") X(MAD, "mad") X(MAD_HI, "mad.hi")           \
+      X(MAD_WIDE, "mad.wide") X(FMA, "fma") X(MUL24, "mul24.lo") X(MUL24_HI, "mul24.hi") X(MAD24, "mad24.lo")         \
+          X(MAD24_HI, "mad24.hi") X(SAD, "sad") X(DIV, "div") X(REM, "rem") X(ABS, "abs") X(NEG, "neg") X(MIN, "min") \
+              X(MAX, "max") X(POPC, "popc") X(CLZ, "clz") X(BFIND, "bfind") X(BREV, "brev") X(BFE, "bfe")             \
+                  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a")       \
+                      X(RCP, "rcp") X(SQRT, "sqrt") X(RSQRT, "rsqrt") X(SIN, "sin") X(COS, "cos") X(LG2, "lg2")       \
+                          X(EX2, "ex2") X(TANH, "tanh") X(COPYSIGN, "copysign") X(TESTP, "testp") X(SET, "set")       \
+                              X(SETP, "setp") X(SELP, "selp") X(SLCT, "slct") X(AND, "and") X(OR, "or") X(XOR, "xor") \
+                                  X(NOT, "not") X(CNOT, "cnot") X(LOP3, "lop3") X(SHL, "shl") X(SHR, "shr")           \
+                                      X(SHF_L, "shf.l") X(SHF_R, "shf.r") X(PRMT, "prmt") X(MOV, "mov") X(CVT, "cvt") \
+                                          X(CVT_PACK, "cvt.pack") X(CVTA, "cvta") X(CVTA_TO, "cvta.to")               \
+                                              X(ISSPACEP, "isspacep") X(LD, "ld") X(ST, "st") X(ATOM, "atom") X(      \
+                                                  RED, "red") X(PREFETCH, "prefetch") X(SHFL, "shfl") X(VOTE, "vote") \
+                                                  X(MATCH, "match") X(ACTIVEMASK, "activemask") X(REDUX, "redux")     \
+                                                      X(ELECT, "elect") X(BAR, "bar") X(BAR_WARP, "bar.warp")         \
+                                                          X(MEMBAR, "membar") X(CP_ASYNC, "cp.async")                 \
+                                                              X(CP_ASYNC_COMMIT, "cp.async.commit_group")             \
+                                                                  X(CP_ASYNC_WAIT, "cp.async.wait_group")             \
+                                                                      X(LDMATRIX, "ldmatrix")                         \
+                                                                          X(MOVMATRIX, "movmatrix") X(MMA, "mma")     \
+                                                                              X(BRA, "bra") X(BRX, "brx.idx")         \
+                                                                                  X(RET, "ret") X(EXIT, "exit")       \
+                                                                                      X(TRAP, "trap")                 \
+                                                                                          X(NANOSLEEP, "nanosleep")   \
+                                                                                              X(PRINTF, "vprintf")
 
 enum ptx_op {
 #define X(name, text) PTX_##name,
   PTX_OPS(X)
 #undef X
-  PTX_OP_COUNT
+      PTX_OP_COUNT
 };
 
 enum ptx_space { PTX_GENERIC, PTX_GLOBAL, PTX_SHARED, PTX_LOCAL, PTX_CONST, PTX_PARAM };
 
 enum ptx_rounding {
   PTX_NO_ROUNDING, /* the op's default: nearest even for add, sub, mul; nothing to round elsewhere */
-  PTX_RN, PTX_RZ, PTX_RM, PTX_RP,     /* to a floating-point value */
-  PTX_RNI, PTX_RZI, PTX_RMI, PTX_RPI, /* to an integral value */
-  PTX_RNA,                            /* nearest, ties away (cvt to tf32) */
-  PTX_APPROX, PTX_FULL                /* div, rcp, sqrt, ...: not a rounding, but stands in its place */
+  PTX_RN,
+  PTX_RZ,
+  PTX_RM,
+  PTX_RP, /* to a floating-point value */
+  PTX_RNI,
+  PTX_RZI,
+  PTX_RMI,
+  PTX_RPI, /* to an integral value */
+  PTX_RNA, /* nearest, ties away (cvt to tf32) */
+  PTX_APPROX,
+  PTX_FULL /* div, rcp, sqrt, ...: not a rounding, but stands in its place */
 };
 
 /* ptx_instruction.mode, by opcode */
-enum ptx_compare { PTX_EQ, PTX_NE, PTX_LT, PTX_LE, PTX_GT, PTX_GE, PTX_LO, PTX_LS, PTX_HI, PTX_HS, /* set, setp */
-                   PTX_EQU, PTX_NEU, PTX_LTU, PTX_LEU, PTX_GTU, PTX_GEU, PTX_NUM, PTX_NAN };
-enum ptx_shuffle { PTX_SHUFFLE_UP, PTX_SHUFFLE_DOWN, PTX_SHUFFLE_BFLY, PTX_SHUFFLE_IDX };         /* shfl */
-enum ptx_vote { PTX_VOTE_ALL, PTX_VOTE_ANY, PTX_VOTE_UNI, PTX_VOTE_BALLOT };                      /* vote; match: all, any */
-enum ptx_atom { PTX_ATOM_ADD, PTX_ATOM_MIN, PTX_ATOM_MAX, PTX_ATOM_INC, PTX_ATOM_DEC, PTX_ATOM_AND, PTX_ATOM_OR,
-                PTX_ATOM_XOR, PTX_ATOM_EXCH, PTX_ATOM_CAS };                                      /* atom, red, redux */
-enum ptx_permute { PTX_PRMT_DEFAULT, PTX_PRMT_F4E, PTX_PRMT_B4E, PTX_PRMT_RC8, PTX_PRMT_ECL, PTX_PRMT_ECR,
-                   PTX_PRMT_RC16 };                                                               /* prmt */
-enum ptx_testp { PTX_TEST_FINITE, PTX_TEST_INFINITE, PTX_TEST_NUMBER, PTX_TEST_NOTANUMBER, PTX_TEST_NORMAL,
-                 PTX_TEST_SUBNORMAL };                                                            /* testp */
+enum ptx_compare {
+  PTX_EQ,
+  PTX_NE,
+  PTX_LT,
+  PTX_LE,
+  PTX_GT,
+  PTX_GE,
+  PTX_LO,
+  PTX_LS,
+  PTX_HI,
+  PTX_HS, /* set, setp */
+  PTX_EQU,
+  PTX_NEU,
+  PTX_LTU,
+  PTX_LEU,
+  PTX_GTU,
+  PTX_GEU,
+  PTX_NUM,
+  PTX_NAN
+};
+enum ptx_shuffle { PTX_SHUFFLE_UP, PTX_SHUFFLE_DOWN, PTX_SHUFFLE_BFLY, PTX_SHUFFLE_IDX }; /* shfl */
+enum ptx_vote { PTX_VOTE_ALL, PTX_VOTE_ANY, PTX_VOTE_UNI, PTX_VOTE_BALLOT };              /* vote; match: all, any */
+enum ptx_atom {
+  PTX_ATOM_ADD,
+  PTX_ATOM_MIN,
+  PTX_ATOM_MAX,
+  PTX_ATOM_INC,
+  PTX_ATOM_DEC,
+  PTX_ATOM_AND,
+  PTX_ATOM_OR,
+  PTX_ATOM_XOR,
+  PTX_ATOM_EXCH,
+  PTX_ATOM_CAS
+}; /* atom, red, redux */
+enum ptx_permute {
+  PTX_PRMT_DEFAULT,
+  PTX_PRMT_F4E,
+  PTX_PRMT_B4E,
+  PTX_PRMT_RC8,
+  PTX_PRMT_ECL,
+  PTX_PRMT_ECR,
+  PTX_PRMT_RC16
+}; /* prmt */
+enum ptx_testp {
+  PTX_TEST_FINITE,
+  PTX_TEST_INFINITE,
+  PTX_TEST_NUMBER,
+  PTX_TEST_NOTANUMBER,
+  PTX_TEST_NORMAL,
+  PTX_TEST_SUBNORMAL
+};                                                                                                    /* testp */
 enum ptx_barrier { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED_AND, PTX_BAR_RED_OR, PTX_BAR_RED_POPC }; /* bar */
-enum ptx_combine { PTX_COMBINE_NONE, PTX_COMBINE_AND, PTX_COMBINE_OR, PTX_COMBINE_XOR };          /* set, setp: .combine */
+enum ptx_combine { PTX_COMBINE_NONE, PTX_COMBINE_AND, PTX_COMBINE_OR, PTX_COMBINE_XOR }; /* set, setp: .combine */
 
 enum ptx_flag {
-  PTX_FTZ = 1 << 0,       /* subnormal f32 inputs and results become zero of the same sign */
-  PTX_SAT = 1 << 1,       /* f32: clamp to [0, 1], NaN to 0; s32: saturate; cvt to an integer narrower than the source: clamp */
-  PTX_NAN_RESULT = 1 << 2, /* min, max: .NaN */
-  PTX_CLAMP = 1 << 3,     /* shf .clamp (else .wrap) */
+  PTX_FTZ = 1 << 0, /* subnormal f32 inputs and results become zero of the same sign */
+  PTX_SAT =
+      1 << 1, /* f32: clamp to [0, 1], NaN to 0; s32: saturate; cvt to an integer narrower than the source: clamp */
+  PTX_NAN_RESULT = 1 << 2,   /* min, max: .NaN */
+  PTX_CLAMP = 1 << 3,        /* shf .clamp (else .wrap) */
   PTX_SHIFT_AMOUNT = 1 << 4, /* bfind.shiftamt */
-  PTX_CARRY_OUT = 1 << 5, /* .cc: the last dst is the carry predicate */
-  PTX_CARRY_IN = 1 << 6,  /* addc, subc, madc: the last src is the carry predicate */
-  PTX_UNIFORM = 1 << 7,   /* bra.uni and such: the text promises that all active lanes agree */
-  PTX_ALIGNED = 1 << 8,   /* bar.sync, barrier.aligned, .sync.aligned */
-  PTX_STRONG = 1 << 9,    /* ld, st, atom, red, membar: ordered (volatile, relaxed, acquire, release); see .order */
-  PTX_RELU = 1 << 10,     /* fma, cvt: negative results and NaN become 0 */
+  PTX_CARRY_OUT = 1 << 5,    /* .cc: the last dst is the carry predicate */
+  PTX_CARRY_IN = 1 << 6,     /* addc, subc, madc: the last src is the carry predicate */
+  PTX_UNIFORM = 1 << 7,      /* bra.uni and such: the text promises that all active lanes agree */
+  PTX_ALIGNED = 1 << 8,      /* bar.sync, barrier.aligned, .sync.aligned */
+  PTX_STRONG = 1 << 9,       /* ld, st, atom, red, membar: ordered (volatile, relaxed, acquire, release); see .order */
+  PTX_RELU = 1 << 10,        /* fma, cvt: negative results and NaN become 0 */
   PTX_SATFINITE = 1 << 11,
-  PTX_XORSIGN = 1 << 12   /* min, max: .xorsign.abs */
+  PTX_XORSIGN = 1 << 12 /* min, max: .xorsign.abs */
 };
 enum ptx_order { PTX_WEAK, PTX_VOLATILE, PTX_RELAXED, PTX_ACQUIRE, PTX_RELEASE, PTX_ACQ_REL, PTX_SEQ_CST };
 
 enum ptx_special {
-  PTX_TID_X, PTX_TID_Y, PTX_TID_Z, PTX_NTID_X, PTX_NTID_Y, PTX_NTID_Z,
-  PTX_CTAID_X, PTX_CTAID_Y, PTX_CTAID_Z, PTX_NCTAID_X, PTX_NCTAID_Y, PTX_NCTAID_Z,
-  PTX_LANEID, PTX_WARPID, PTX_NWARPID, PTX_SMID, PTX_NSMID, PTX_GRIDID,
-  PTX_LANEMASK_EQ, PTX_LANEMASK_LE, PTX_LANEMASK_LT, PTX_LANEMASK_GE, PTX_LANEMASK_GT,
-  PTX_CLOCK, PTX_CLOCK_HI, PTX_CLOCK64, PTX_GLOBALTIMER, PTX_GLOBALTIMER_LO, PTX_GLOBALTIMER_HI,
-  PTX_DYNAMIC_SMEM_SIZE, PTX_TOTAL_SMEM_SIZE, PTX_SPECIALS
+  PTX_TID_X,
+  PTX_TID_Y,
+  PTX_TID_Z,
+  PTX_NTID_X,
+  PTX_NTID_Y,
+  PTX_NTID_Z,
+  PTX_CTAID_X,
+  PTX_CTAID_Y,
+  PTX_CTAID_Z,
+  PTX_NCTAID_X,
+  PTX_NCTAID_Y,
+  PTX_NCTAID_Z,
+  PTX_LANEID,
+  PTX_WARPID,
+  PTX_NWARPID,
+  PTX_SMID,
+  PTX_NSMID,
+  PTX_GRIDID,
+  PTX_LANEMASK_EQ,
+  PTX_LANEMASK_LE,
+  PTX_LANEMASK_LT,
+  PTX_LANEMASK_GE,
+  PTX_LANEMASK_GT,
+  PTX_CLOCK,
+  PTX_CLOCK_HI,
+  PTX_CLOCK64,
+  PTX_GLOBALTIMER,
+  PTX_GLOBALTIMER_LO,
+  PTX_GLOBALTIMER_HI,
+  PTX_DYNAMIC_SMEM_SIZE,
+  PTX_TOTAL_SMEM_SIZE,
+  PTX_SPECIALS
 };
 
 /* ---- operands and instructions ---- */
@@ -126,37 +228,39 @@ struct ptx_operand {
   uint8_t kind, space;
   bool negate;
   uint32_t index;
-  uint64_t value; /* SYMBOL: PTX_GLOBAL and PTX_CONST: offset within module->segment; SHARED, LOCAL, PARAM: the address */
+  uint64_t
+      value; /* SYMBOL: PTX_GLOBAL and PTX_CONST: offset within module->segment; SHARED, LOCAL, PARAM: the address */
 };
 
 struct ptx_instruction {
   uint16_t op;
-  uint16_t flags;       /* enum ptx_flag */
-  uint8_t type;         /* the type that names the operation; cvt, set: of the result; b-types for untyped ops */
-  uint8_t source_type;  /* cvt, set, slct: of the source; mul.wide and mad.wide have only `type` (of the factors) */
-  uint8_t space;        /* ld, st, atom, red, cvta, isspacep, prefetch */
+  uint16_t flags;      /* enum ptx_flag */
+  uint8_t type;        /* the type that names the operation; cvt, set: of the result; b-types for untyped ops */
+  uint8_t source_type; /* cvt, set, slct: of the source; mul.wide and mad.wide have only `type` (of the factors) */
+  uint8_t space;       /* ld, st, atom, red, cvta, isspacep, prefetch */
   uint8_t rounding, mode, combine, order;
-  uint8_t vector;       /* ld, st: 1, 2, 4, 8 elements */
-  uint8_t lut;          /* lop3 */
+  uint8_t vector; /* ld, st: 1, 2, 4, 8 elements */
+  uint8_t lut;    /* lop3 */
   uint8_t dst_count, src_count;
   bool guard_negate;
-  uint32_t guard;       /* predicate register, or PTX_NONE */
+  uint32_t guard; /* predicate register, or PTX_NONE */
   struct ptx_operand *dst, *src;
-  int64_t offset;       /* ld, st, atom, red, prefetch: added to src[0], the address base */
-  uint32_t line;        /* of the PTX text, from 1 */
+  int64_t offset;             /* ld, st, atom, red, prefetch: added to src[0], the address base */
+  uint32_t line;              /* of the PTX text, from 1 */
   uint32_t file, source_line; /* .loc in force: index into module->files, line; 0: none */
 };
 /* Operands by opcode, where the PTX manual's order is not enough:
- *  ld: dst[0..vector), src[0] = base.   st: src[0] = base, src[1..vector].   atom: dst[0], src[0] = base, src[1], (cas: src[2]).
- *  red: the same without dst.            mov: dst_count > 1 unpacks src[0] (low bits first), src_count > 1 packs.
- *  setp: dst[0] = p, dst[1] = q or absent; src[2] = the combining predicate.   lop3: lut.   shfl: dst[1] = predicate, if any.
- *  shfl: src = value, lane, clamp, membermask.   vote: src = predicate, membermask.   match: src = value, membermask.
- *  bar: src = id, (count), red: + predicate; ids and counts may be registers.   brx: src[0] = index. */
+ *  ld: dst[0..vector), src[0] = base.   st: src[0] = base, src[1..vector].   atom: dst[0], src[0] = base, src[1], (cas:
+ * src[2]). red: the same without dst.            mov: dst_count > 1 unpacks src[0] (low bits first), src_count > 1
+ * packs. setp: dst[0] = p, dst[1] = q or absent; src[2] = the combining predicate.   lop3: lut.   shfl: dst[1] =
+ * predicate, if any. shfl: src = value, lane, clamp, membermask.   vote: src = predicate, membermask.   match: src =
+ * value, membermask. bar: src = id, (count), red: + predicate; ids and counts may be registers.   brx: src[0] = index.
+ */
 
 struct ptx_block {
-  uint32_t first, count;   /* instructions */
-  uint32_t next;           /* block that follows when no branch is taken, or PTX_NONE */
-  uint32_t target_count;   /* bra: 1; brx.idx: entries of the table; else 0 */
+  uint32_t first, count; /* instructions */
+  uint32_t next;         /* block that follows when no branch is taken, or PTX_NONE */
+  uint32_t target_count; /* bra: 1; brx.idx: entries of the table; else 0 */
   uint32_t *targets;
   uint32_t loop_depth, loop_head; /* head of the innermost natural loop, or PTX_NONE */
 };
@@ -177,15 +281,15 @@ struct ptx_function { /* a kernel */
   const struct ptx_module *module;
   struct ptx_instruction *instructions;
   struct ptx_block *blocks;
-  uint8_t *register_class;  /* [register_count], enum ptx_register_class; 16-bit registers also hold 8-bit values */
+  uint8_t *register_class; /* [register_count], enum ptx_register_class; 16-bit registers also hold 8-bit values */
   uint32_t instruction_count, block_count, register_count;
   struct ptx_parameter *parameters;
   uint32_t parameter_count, parameter_bytes;
-  uint32_t shared_bytes;    /* static shared memory; dynamic shared memory starts here (already aligned to shared_align) */
+  uint32_t shared_bytes; /* static shared memory; dynamic shared memory starts here (already aligned to shared_align) */
   uint32_t shared_align;
-  uint32_t local_bytes;     /* per thread */
+  uint32_t local_bytes;                         /* per thread */
   uint32_t max_threads[3], required_threads[3]; /* .maxntid, .reqntid; 0: not given */
-  bool has_barrier;         /* contains `bar` */
+  bool has_barrier;                             /* contains `bar` */
   uint32_t line;
 };
 
@@ -199,13 +303,13 @@ struct ptx_variable { /* module-level .global or .const */
 
 struct ptx_module {
   unsigned version_major, version_minor, target; /* 9, 0, 86 */
-  struct ptx_function *functions; /* kernels only */
+  struct ptx_function *functions;                /* kernels only */
   uint32_t function_count;
   struct ptx_variable *variables;
   uint32_t variable_count;
-  uint64_t segment_bytes;        /* of all variables; to be aligned to 256 */
-  unsigned char *segment;        /* where they are: set by ptx_place() */
-  const char **files;            /* .file names by index (NULL: no such index) */
+  uint64_t segment_bytes; /* of all variables; to be aligned to 256 */
+  unsigned char *segment; /* where they are: set by ptx_place() */
+  const char **files;     /* .file names by index (NULL: no such index) */
   uint32_t file_count;
   struct ptx_initialiser *initialisers; /* internal to ptx.c */
   struct ptx_arena *arena;

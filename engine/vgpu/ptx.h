@@ -5,8 +5,8 @@
 #include "engine/vgpu/ir.h"
 
 struct ptx_error {
-  unsigned line;     /* of the text, from 1; 0: the whole text */
-  char reason[240];  /* a sentence without a full stop: "opcode 'tex.2d' is not implemented" */
+  unsigned line;    /* of the text, from 1; 0: the whole text */
+  char reason[240]; /* a sentence without a full stop: "opcode 'tex.2d' is not implemented" */
 };
 
 /* Parses, checks and lowers the whole module. NULL and *error on failure. The text need not outlive the call. */
