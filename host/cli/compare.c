@@ -127,4 +127,5 @@ const struct command COMMAND_COMPARE = {
     ARGUMENTS,
     "Quality is that of the run's last model on held-out rows; seconds are summed over the sessions of a resumed run.",
     "noprop compare runs/two_moons-*\nnoprop compare runs/a runs/b -o losses.png",
-    run};
+    run,
+    false};

@@ -126,4 +126,5 @@ const struct command COMMAND_DATA = {
     "folder of idx files. A data file has groups train, validation and test, each with arrays that have rows first.",
     "noprop data two-moons moons.h5 --noise 0.2 --rows 500 --seed 1\nnoprop data fashion-mnist fashion.h5\n"
     "noprop data csv wine.h5 --from wine.csv --target quality",
-    run};
+    run,
+    false};

@@ -188,4 +188,5 @@ const struct command COMMAND_HELP = {"help",
                                      ARGUMENTS,
                                      NULL,
                                      "noprop help train\nnoprop help config\nnoprop help --man train | man -l -",
-                                     run};
+                                     run,
+                                     false};

@@ -51,4 +51,5 @@ const struct command COMMAND_INSPECT = {
     ARGUMENTS,
     NULL,
     "noprop inspect moons.h5\nnoprop inspect runs/two_moons-ct-001\nnoprop inspect model.h5 --json",
-    run};
+    run,
+    false};

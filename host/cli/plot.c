@@ -27,4 +27,5 @@ const struct command COMMAND_PLOT = {"plot",
                                      "run folder; a script that was changed by\n"
                                      "hand is used as it stands.",
                                      "noprop plot runs/two_moons-ct-001",
-                                     run};
+                                     run,
+                                     false};

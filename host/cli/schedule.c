@@ -85,4 +85,5 @@ const struct command COMMAND_SCHEDULE = {
     "alpha_bar(t) = sigmoid(gamma(t)) is the share of data in z_t, SNR = exp(gamma). Noise is at t = 0, data at t = 1.",
     "noprop schedule cosine\nnoprop schedule sigmoid k=6 alpha_bar=[0.01,0.99] --points 21\nnoprop schedule linear -o "
     "linear.png",
-    run};
+    run,
+    false};

@@ -14,5 +14,5 @@ static int run(struct cli *cli) {
 
 static const struct argument ARGUMENTS[] = {{0}};
 
-const struct command COMMAND_VERSION = {"version", "says which version this is", ARGUMENTS, NULL, "noprop version",
-                                        run};
+const struct command COMMAND_VERSION = {"version", "says which version this is", ARGUMENTS, NULL, "noprop version", run,
+                                        false};
