@@ -24,8 +24,8 @@ TEST(Compare, RefusesATolerancePassedByZeros) {
 
 TEST(Compare, RefusesWhatIsNotFinite) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_FALSE(compare({nan}, {1}, {0.1}).passed);
-  EXPECT_FALSE(compare({std::numeric_limits<double>::infinity()}, {1}, {0.1}).passed);
+  EXPECT_FALSE(compare({nan}, {1}, std::vector<double>{0.1}).passed);
+  EXPECT_FALSE(compare({std::numeric_limits<double>::infinity()}, {1}, std::vector<double>{0.1}).passed);
 }
 
 TEST(Compare, RefusesOtherSizes) { EXPECT_FALSE(compare({1}, {1, 2}, {0.1, 0.1}).passed); }

@@ -103,7 +103,9 @@ TEST(Path, AllPredictionsAgreeUnderAnExactTarget) {
     for (double t = 0.05; t < 0.97; t += 0.1) {
       const auto p = path_at(settings, t);
       const double z1 = 0.7, e = -1.3, z = p.a * z1 + p.b * e, u = p.la * p.a * z1 + p.lb * p.b * e;
-      for (const auto &[kind, value] : {std::pair<std::string, double>{"velocity", u}, {"noise", e}, {"target", z1}}) {
+      for (const auto &exact : {std::pair<std::string, double>{"velocity", u}, {"noise", e}, {"target", z1}}) {
+        const std::string &kind = exact.first;
+        const double value = exact.second;
         const auto says = [&](const std::string &to) {
           const auto c = convert(p, kind, to);
           return c.state * z + c.prediction * value;
