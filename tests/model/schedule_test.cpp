@@ -65,8 +65,14 @@ TEST(Schedule, MeetsItsEndPointsAndItsOwnDerivative) {
 TEST(Schedule, InverseFindsTheTime) {
   for (const char *type : kTypes) {
     const struct settings settings = settings_of({{"schedule.type", type}});
-    for (double t = 0.0; t <= 1.0; t += 0.0625)
-      EXPECT_NEAR(schedule_time_of_gamma(&settings, schedule_values(&settings, t).gamma), t, 1e-12) << type;
+    for (double t = 0.0; t <= 1.0; t += 0.0625) {
+      const double gamma = schedule_values(&settings, t).gamma, found = schedule_time_of_gamma(&settings, gamma);
+      EXPECT_NEAR(schedule_values(&settings, found).gamma, gamma, 1e-12) << type;
+      /* At t = 1 the cosine schedule is flat: there gamma says little about t. */
+      if (t < 1.0) {
+        EXPECT_NEAR(found, t, 1e-12) << type;
+      }
+    }
   }
 }
 
