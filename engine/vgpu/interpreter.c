@@ -56,19 +56,181 @@ void vgpu_scratch_release(struct vgpu_scratch *scratch) {
 
 /* ---- registers ---- */
 
-static uint32_t slot_bytes(uint8_t class) {
-  return class == PTX_CLASS_64 ? SLOT_64 : class == PTX_CLASS_PRED ? 4 : SLOT_32;
+/* Linear scan: a register occupies its slot from its first definition to its last use in the order of the blocks, which
+ * keeps loops together. Uses of instruction i are at time 2i, definitions at 2i + 1, so a result may take the slot of an
+ * operand that is not needed any more; handlers work lane by lane, and slots of 4- and 8-byte lanes never overlap. */
+struct interval {
+  uint32_t start, end, index;
+};
+
+struct liveness {
+  uint64_t *in, *out, *used, *defined; /* [block][words] */
+  size_t words;
+};
+
+static void note(uint64_t *set, uint32_t index) { set[index / 64] |= (uint64_t)1 << (index % 64); }
+static bool has(const uint64_t *set, uint32_t index) { return set[index / 64] >> (index % 64) & 1; }
+
+/* What a block reads before it writes, and what it writes for certain. A guarded write keeps other lanes' values. */
+static void scan_block(const struct ptx_function *function, const struct ptx_block *block, uint64_t *used,
+                       uint64_t *defined) {
+  for (uint32_t i = block->first; i < block->first + block->count; i++) {
+    const struct ptx_instruction *instruction = &function->instructions[i];
+    if (instruction->guard != PTX_NONE && !has(defined, instruction->guard)) note(used, instruction->guard);
+    for (unsigned k = 0; k < instruction->src_count; k++) {
+      uint32_t index = instruction->src[k].index;
+      if (instruction->src[k].kind == PTX_OPERAND_REGISTER && !has(defined, index)) note(used, index);
+    }
+    for (unsigned k = 0; k < instruction->dst_count; k++) {
+      uint32_t index = instruction->dst[k].index;
+      if (instruction->dst[k].kind != PTX_OPERAND_REGISTER) continue;
+      if (instruction->guard == PTX_NONE)
+        note(defined, index);
+      else if (!has(defined, index))
+        note(used, index);
+    }
+  }
+}
+
+static bool find_liveness(const struct ptx_function *function, struct liveness *live) {
+  size_t words = live->words = (function->register_count + 63) / 64;
+  size_t size = words * function->block_count;
+  live->in = calloc(4 * size + 1, sizeof *live->in);
+  if (!live->in) return false;
+  live->out = live->in + size;
+  live->used = live->out + size;
+  live->defined = live->used + size;
+  for (uint32_t b = 0; b < function->block_count; b++)
+    scan_block(function, &function->blocks[b], live->used + b * words, live->defined + b * words);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (uint32_t b = function->block_count; b-- > 0;) {
+      const struct ptx_block *block = &function->blocks[b];
+      uint64_t *out = live->out + b * words, *in = live->in + b * words;
+      for (uint32_t s = 0; s <= block->target_count; s++) {
+        uint32_t to = s < block->target_count ? block->targets[s] : block->next;
+        if (to == PTX_NONE) continue;
+        for (size_t w = 0; w < words; w++) out[w] |= live->in[to * words + w];
+      }
+      for (size_t w = 0; w < words; w++) {
+        uint64_t now = live->used[b * words + w] | (out[w] & ~live->defined[b * words + w]);
+        if (now == in[w]) continue;
+        in[w] = now;
+        changed = true;
+      }
+    }
+  }
+  return true;
+}
+
+static void extend(struct interval *interval, uint32_t time) {
+  if (time < interval->start) interval->start = time;
+  if (time > interval->end) interval->end = time;
+}
+
+static void find_intervals(const struct ptx_function *function, const struct liveness *live, struct interval *intervals) {
+  for (uint32_t r = 0; r < function->register_count; r++) intervals[r] = (struct interval){UINT32_MAX, 0, r};
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const struct ptx_block *block = &function->blocks[b];
+    uint32_t last = 2 * (block->first + block->count);
+    for (size_t w = 0; w < live->words; w++) {
+      for (uint64_t bits = live->in[b * live->words + w]; bits; bits &= bits - 1)
+        extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], 2 * block->first);
+      for (uint64_t bits = live->out[b * live->words + w]; bits; bits &= bits - 1)
+        extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], last);
+    }
+    for (uint32_t i = block->first; i < block->first + block->count; i++) {
+      const struct ptx_instruction *instruction = &function->instructions[i];
+      if (instruction->guard != PTX_NONE) extend(&intervals[instruction->guard], 2 * i);
+      for (unsigned k = 0; k < instruction->src_count; k++)
+        if (instruction->src[k].kind == PTX_OPERAND_REGISTER) extend(&intervals[instruction->src[k].index], 2 * i);
+      for (unsigned k = 0; k < instruction->dst_count; k++)
+        if (instruction->dst[k].kind == PTX_OPERAND_REGISTER) extend(&intervals[instruction->dst[k].index], 2 * i + 1);
+    }
+  }
+}
+
+static int by_start(const void *a, const void *b) {
+  const struct interval *x = a, *y = b;
+  return x->start != y->start ? (x->start < y->start ? -1 : 1) : x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* A heap of the occupied slots of one size, the earliest end on top; free slots in a stack. */
+struct pool {
+  struct { uint32_t end, slot; } *heap;
+  uint32_t *unused;
+  uint32_t occupied, unused_count, slots;
+};
+
+static void heap_push(struct pool *pool, uint32_t end, uint32_t slot) {
+  uint32_t i = pool->occupied++;
+  for (; i && pool->heap[(i - 1) / 2].end > end; i = (i - 1) / 2) pool->heap[i] = pool->heap[(i - 1) / 2];
+  pool->heap[i].end = end;
+  pool->heap[i].slot = slot;
+}
+
+static uint32_t heap_pop(struct pool *pool) {
+  uint32_t slot = pool->heap[0].slot, count = --pool->occupied, i = 0;
+  uint32_t end = pool->heap[count].end, moved = pool->heap[count].slot;
+  for (;;) {
+    uint32_t child = 2 * i + 1;
+    if (child >= count) break;
+    if (child + 1 < count && pool->heap[child + 1].end < pool->heap[child].end) child++;
+    if (pool->heap[child].end >= end) break;
+    pool->heap[i] = pool->heap[child];
+    i = child;
+  }
+  pool->heap[i].end = end;
+  pool->heap[i].slot = moved;
+  return slot;
+}
+
+static uint32_t take_slot(struct pool *pool, const struct interval *interval) {
+  while (pool->occupied && pool->heap[0].end < interval->start) pool->unused[pool->unused_count++] = heap_pop(pool);
+  uint32_t slot = pool->unused_count ? pool->unused[--pool->unused_count] : pool->slots++;
+  heap_push(pool, interval->end, slot);
+  return slot;
 }
 
 uint32_t vgpu_allocate_slots(const struct ptx_function *function, uint32_t start, uint32_t *offsets) {
-  uint32_t at = start;
-  for (int pass = 0; pass < 2; pass++) { /* predicates last: they need no more than 4 bytes each */
-    for (uint32_t i = 0; i < function->register_count; i++) {
-      bool predicate = function->register_class[i] == PTX_CLASS_PRED;
-      if (predicate != (pass == 1)) continue;
-      offsets[i] = at;
-      at += slot_bytes(function->register_class[i]);
-    }
+  uint32_t count = function->register_count, result = 0;
+  enum { WIDE, NARROW, PREDICATE, POOLS };
+  static const uint32_t slot_bytes[POOLS] = {SLOT_64, SLOT_32, 4};
+  struct pool pools[POOLS] = {{0}};
+  struct liveness live = {0};
+  struct interval *intervals = malloc((count + 1) * sizeof *intervals);
+  bool ready = intervals != NULL;
+  for (int p = 0; p < POOLS; p++) {
+    pools[p].heap = malloc((count + 1) * sizeof *pools[p].heap);
+    pools[p].unused = malloc((count + 1) * sizeof *pools[p].unused);
+    ready = ready && pools[p].heap && pools[p].unused;
   }
-  return at;
+  if (!ready || !find_liveness(function, &live)) goto done;
+  find_intervals(function, &live, intervals);
+  qsort(intervals, count, sizeof *intervals, by_start);
+  for (int pass = 0; pass < 2; pass++) { /* first how many slots of each size, then where they are */
+    uint64_t base[POOLS], at = start;
+    for (int p = 0; p < POOLS; p++) {
+      base[p] = at;
+      at += (uint64_t)pools[p].slots * slot_bytes[p];
+      pools[p].occupied = pools[p].unused_count = pools[p].slots = 0;
+    }
+    if (pass == 1 && at > UINT32_MAX / 2) goto done;
+    for (uint32_t i = 0; i < count; i++) {
+      const struct interval *interval = &intervals[i];
+      uint8_t class = function->register_class[interval->index];
+      int p = class == PTX_CLASS_64 ? WIDE : class == PTX_CLASS_PRED ? PREDICATE : NARROW;
+      bool unused = interval->start == UINT32_MAX;
+      offsets[interval->index] = unused ? 0 : (uint32_t)base[p] + take_slot(&pools[p], interval) * slot_bytes[p];
+    }
+    result = (uint32_t)at;
+  }
+done:
+  for (int p = 0; p < POOLS; p++) {
+    free(pools[p].heap);
+    free(pools[p].unused);
+  }
+  free(live.in);
+  free(intervals);
+  return result;
 }

@@ -11,21 +11,24 @@ struct warp;
 struct step;
 typedef void vgpu_handler(struct warp *warp, const struct step *step);
 typedef uint32_t vgpu_compare(const void *a, const void *b);
+struct access;
+typedef void vgpu_locate(struct warp *warp, const struct step *step, unsigned bytes, struct access *access);
 
 /* A decoded instruction. Operands are byte offsets into the warp's registers, or into the code's constants if odd (the
  * offset plus one). Slot 0 of the registers is where unwanted results go. */
 struct step {
   vgpu_handler *run;          /* all live lanes of the warp are active: results may be written to every lane */
   vgpu_handler *masked;       /* only the lanes of warp->mask may change */
-  vgpu_handler *inner, *inner_masked; /* of a guarded instruction, whose run and masked look at the guard first */
   uint32_t d, a, b, c;
-  uint32_t guard, guard_flip; /* offset of the predicate; 0 or ~0 */
   uint32_t *list;             /* dst (ld, unpacking mov) or src (st, packing mov) of several elements; second results */
-  vgpu_compare *compare;
   int64_t offset;
-  uint32_t cache;             /* number among the memory instructions */
-  uint8_t negate_a, negate_b, negate_c; /* predicates: !p */
+  vgpu_locate *locate;        /* of a memory access */
   const struct ptx_instruction *source;
+  uint32_t cache;             /* number among the memory instructions */
+  uint8_t negate_a, negate_b, negate_c; /* predicates: !p. cvt: whether source and result registers have 64 bits */
+  vgpu_handler *inner, *inner_masked; /* of a guarded instruction, whose run and masked look at the guard first */
+  uint32_t guard, guard_flip; /* offset of the predicate; 0 or ~0 */
+  vgpu_compare *compare;
 };
 
 enum ending { END_NEXT, END_BRANCH, END_CONDITIONAL, END_TABLE, END_EXIT, END_TRAP, END_BARRIER };

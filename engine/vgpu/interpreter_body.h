@@ -65,7 +65,7 @@ struct block_state {
 };
 
 struct warp {
-  char *base[2]; /* registers, constants */
+  uintptr_t base[2]; /* of the registers; of the constants, less one, as their operand codes are odd */
   struct block_state *block;
   u32 mask;      /* active lanes */
   u32 alive;     /* lanes that have not ended */
@@ -82,8 +82,8 @@ struct warp {
 typedef struct warp W;
 typedef struct step S;
 
-#define REGISTER(type, code) ((type *)__builtin_assume_aligned(warp->base[(code) & 1] + ((code) & ~1u), 64))
-#define PREDICATE(code) (*(u32 *)(void *)(warp->base[(code) & 1] + ((code) & ~1u)))
+#define REGISTER(type, code) ((type *)__builtin_assume_aligned((void *)(warp->base[(code) & 1] + (code)), 64))
+#define PREDICATE(code) (*(u32 *)(warp->base[(code) & 1] + (code)))
 
 static inline void write_predicate(W *warp, u32 code, u32 value) {
   u32 *place = &PREDICATE(code);
@@ -574,14 +574,19 @@ static void arithmetic_f32(W *warp, const S *step) {
     case PTX_SQRT: LANE_LOOP d[l] = __builtin_sqrtf(pa[l]); break;
     case PTX_ABS: LANE_LOOP d[l] = __builtin_fabsf(pa[l]); break;
     case PTX_NEG: LANE_LOOP d[l] = -pa[l]; break;
-    case PTX_MIN: LANE_LOOP d[l] = minimum(pa[l], pb[l]); break;
-    case PTX_MAX: LANE_LOOP d[l] = maximum(pa[l], pb[l]); break;
+    case PTX_MIN:
+    case PTX_MAX: {
+      bool least = source->op == PTX_MIN, keep_nan = source->flags & PTX_NAN_RESULT;
+      LANE_LOOP {
+        float a = pa[l], b = pb[l], r = least ? minimum(a, b) : maximum(a, b);
+        d[l] = keep_nan && (a != a || b != b) ? float_of(CANONICAL_NAN) : r;
+      }
+      break;
+    }
     default: break;
   }
   if (directed) restore_rounding(before);
   if (flush) LANE_LOOP d[l] = flushed(d[l]);
-  if (source->flags & PTX_NAN_RESULT)
-    LANE_LOOP d[l] = pa[l] != pa[l] || pb[l] != pb[l] ? float_of(CANONICAL_NAN) : d[l];
   if (source->flags & PTX_SAT) LANE_LOOP d[l] = d[l] > 0.0f ? (d[l] < 1.0f ? d[l] : 1.0f) : 0.0f;
 }
 
@@ -1161,26 +1166,23 @@ enum pattern { PATTERN_NONE, PATTERN_UNIFORM, PATTERN_CONTIGUOUS, PATTERN_SCATTE
 
 struct access {
   enum pattern pattern; /* NONE: a fault */
-  char *base;           /* of lane 0 (contiguous) or all (uniform) */
-  u64 pointer[LANES] __attribute__((aligned(64)));
+  char *base;           /* UNIFORM: of all lanes; CONTIGUOUS: of lane 0 */
+  u64 pointer[LANES] __attribute__((aligned(64))); /* SCATTERED: of the active lanes */
 };
 
-static void address_fault(W *warp, const S *step, int lane, u64 address, unsigned bytes, const char *space) {
+static void address_fault(W *warp, const S *step, int lane, u64 address, unsigned bytes) {
+  static const char *const spaces[] = {[PTX_GENERIC] = "", [PTX_GLOBAL] = "", [PTX_SHARED] = "shared ",
+                                       [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
   const char *what = step->source->op == PTX_LD ? "read" : step->source->op == PTX_ST ? "write" : "atomic operation";
-  if (address % bytes && bytes <= 32 && (bytes & (bytes - 1)) == 0)
-    fault(warp, step->source, lane, VGPU_FAULT_ADDRESS, "misaligned %s of %u bytes at %s0x%llx", what, bytes, space,
-          (unsigned long long)address);
-  else
-    fault(warp, step->source, lane, VGPU_FAULT_ADDRESS, "invalid %s of %u bytes at %s0x%llx", what, bytes, space,
-          (unsigned long long)address);
+  fault(warp, step->source, lane, VGPU_FAULT_ADDRESS, "%s %s of %u bytes at %s0x%llx",
+        address % bytes ? "misaligned" : "invalid", what, bytes, spaces[step->source->space], (unsigned long long)address);
 }
 
-/* A window of its own: shared, local, param. */
-static bool inside(u64 offset, unsigned bytes, u64 limit) { return offset < limit && limit - offset >= bytes; }
+static inline bool inside(u64 offset, unsigned bytes, u64 limit) { return offset < limit && limit - offset >= bytes; }
 
-static bool check_global(W *warp, const S *step, u64 address, unsigned bytes) {
+static inline bool check_global(W *warp, const S *step, u64 address, unsigned bytes) {
   struct range *range = &warp->block->ranges[step->cache];
-  if (address >= range->low && address < range->high && range->high - address >= bytes) return true;
+  if (__builtin_expect(address >= range->low && inside(address - range->low, bytes, range->high - range->low), 1)) return true;
   u64 low, high;
   if (!vgpu_memory_contains(address, bytes, &low, &high)) return false;
   range->low = low;
@@ -1188,106 +1190,212 @@ static bool check_global(W *warp, const S *step, u64 address, unsigned bytes) {
   return true;
 }
 
-/* Host pointers of the active lanes' accesses of `bytes` bytes each, checked. */
-static void locate(W *warp, const S *step, unsigned bytes, struct access *access) {
-  const struct ptx_instruction *source = step->source;
-  const struct block_state *block = warp->block;
-  u64 *pointer = access->pointer;
-  u64 offset = (u64)step->offset;
-  unsigned space = source->space;
-  u32 mask = warp->mask;
-  int leader = lowest(mask);
-  if (step->negate_a) { /* the base is a 32-bit register */
+/* Whether every lane is first + l * stride. */
+static inline bool is_progression_32(const u32 *a, u32 first, u32 stride) {
+#if defined(SET_AVX512)
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i low = _mm512_add_epi32(_mm512_set1_epi32((int)first), _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)stride)));
+  __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32((int)(16 * stride)));
+  return (u32)(_mm512_cmpneq_epu32_mask(low, _mm512_load_si512((const void *)a)) |
+               _mm512_cmpneq_epu32_mask(high, _mm512_load_si512((const void *)(a + 16)))) == 0;
+#else
+  u32 differs = 0;
+  LANE_LOOP differs |= a[l] ^ (first + (u32)l * stride);
+  return !differs;
+#endif
+}
+
+static inline bool is_progression_64(const u64 *a, u64 first, u64 stride) {
+#if defined(SET_AVX512)
+  __m512i expected = _mm512_add_epi64(_mm512_set1_epi64((s64)first), _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64((s64)stride)));
+  const __m512i eight = _mm512_set1_epi64((s64)(8 * stride));
+  u32 differs = 0;
+  for (int i = 0; i < LANES; i += 8) {
+    differs |= _mm512_cmpneq_epu64_mask(expected, _mm512_load_si512((const void *)(a + i)));
+    expected = _mm512_add_epi64(expected, eight);
+  }
+  return !differs;
+#else
+  u64 differs = 0;
+  LANE_LOOP differs |= a[l] ^ (first + (u64)l * stride);
+  return !differs;
+#endif
+}
+
+/* How the active lanes' addresses (without the constant offset) lie, and the first of them. The ends are looked at first:
+ * most scattered accesses show there. */
+static inline enum pattern pattern_32(const W *warp, const u32 *a, u32 bytes, u32 *first) {
+  if (warp->mask != UINT32_MAX) {
+    u32 mask = warp->mask, leader = a[lowest(mask)], differs = 0;
+    *first = leader;
+    LANE_LOOP differs |= mask >> l & 1 ? a[l] ^ leader : 0;
+    return differs ? PATTERN_SCATTERED : PATTERN_UNIFORM;
+  }
+  u32 span = a[LANES - 1] - a[0];
+  *first = a[0];
+  if (span == 0) return is_progression_32(a, a[0], 0) ? PATTERN_UNIFORM : PATTERN_SCATTERED;
+  return span == (LANES - 1) * bytes && is_progression_32(a, a[0], bytes) ? PATTERN_CONTIGUOUS : PATTERN_SCATTERED;
+}
+
+static inline enum pattern pattern_64(const W *warp, const u64 *a, u64 bytes, u64 *first) {
+  if (warp->mask != UINT32_MAX) {
+    u32 mask = warp->mask;
+    u64 leader = a[lowest(mask)], differs = 0;
+    *first = leader;
+    LANE_LOOP differs |= mask >> l & 1 ? a[l] ^ leader : 0;
+    return differs ? PATTERN_SCATTERED : PATTERN_UNIFORM;
+  }
+  u64 span = a[LANES - 1] - a[0];
+  *first = a[0];
+  if (span == 0) return is_progression_64(a, a[0], 0) ? PATTERN_UNIFORM : PATTERN_SCATTERED;
+  return span == (LANES - 1) * bytes && is_progression_64(a, a[0], bytes) ? PATTERN_CONTIGUOUS : PATTERN_SCATTERED;
+}
+
+/* Whether every active lane's access is aligned and inside [low, low + limit). */
+static inline bool all_inside(const u64 *pointer, u32 mask, unsigned bytes, u64 low, u64 limit) {
+  if (limit < bytes) return false;
+  u64 bad = 0, last = limit - bytes;
+  LANE_LOOP {
+    u64 outside = pointer[l] - low > last, crooked = pointer[l] & (bytes - 1);
+    bad |= mask >> l & 1 ? outside | crooked : 0;
+  }
+  return !bad;
+}
+
+/* A window of its own at `memory`: shared memory and parameters. */
+static inline void locate_window(W *warp, const S *step, unsigned bytes, struct access *access, const void *memory,
+                                 u64 limit, bool narrow) {
+  const u64 offset = (u64)step->offset;
+  u64 *pointer = access->pointer, first;
+  enum pattern pattern;
+  if (narrow) {
     const u32 *a = REGISTER(u32, step->a);
-    LANE_LOOP pointer[l] = (u64)a[l] + offset;
+    u32 start;
+    pattern = pattern_32(warp, a, bytes, &start);
+    first = (u32)(start + (u32)offset); /* 32-bit addresses wrap around; the progression must not */
+    if (pattern == PATTERN_CONTIGUOUS && first > UINT32_MAX - LANES * bytes) pattern = PATTERN_SCATTERED;
+    if (pattern == PATTERN_SCATTERED) LANE_LOOP pointer[l] = (u32)(a[l] + (u32)offset);
   } else {
     const u64 *a = REGISTER(u64, step->a);
-    LANE_LOOP pointer[l] = a[l] + offset;
+    pattern = pattern_64(warp, a, bytes, &first);
+    first += offset;
+    if (pattern == PATTERN_SCATTERED) LANE_LOOP pointer[l] = a[l] + offset;
   }
-  u64 first = pointer[leader], differs = 0, strides = 0;
-  if (mask == UINT32_MAX) {
-    LANE_LOOP {
-      differs |= pointer[l] ^ first;
-      strides |= (pointer[l] - first) ^ (u64)l * bytes;
-    }
-  } else {
-    LANE_LOOP differs |= mask >> l & 1 ? pointer[l] ^ first : 0;
-    strides = 1;
-  }
-  bool uniform = !differs && space != PTX_LOCAL, contiguous = !strides && space != PTX_LOCAL;
-  access->pattern = uniform ? PATTERN_UNIFORM : contiguous ? PATTERN_CONTIGUOUS : PATTERN_SCATTERED;
-  if (uniform || contiguous) {
-    unsigned extent = contiguous ? LANES * bytes : bytes;
-    bool fits = first % bytes == 0;
-    switch (space) {
-      case PTX_GLOBAL:
-      case PTX_CONST:
-        fits = fits && check_global(warp, step, first, extent);
-        access->base = (char *)(uintptr_t)first;
-        break;
-      case PTX_SHARED:
-        fits = fits && inside(first, extent, block->shared_bytes);
-        access->base = (char *)block->shared + first;
-        break;
-      case PTX_PARAM:
-        fits = fits && inside(first, extent, block->launch->param_bytes);
-        access->base = (char *)(uintptr_t)block->launch->params + first;
-        break;
-      default: { /* generic */
-        u64 in_shared = first - (u64)(uintptr_t)block->shared;
-        u64 in_param = first - (u64)(uintptr_t)block->launch->params;
-        u64 in_local = first - (u64)(uintptr_t)block->local;
-        fits = fits && (inside(in_shared, extent, block->shared_bytes) ||
-                        inside(in_param, extent, block->launch->param_bytes) ||
-                        inside(in_local, extent, block->local_bytes * block->warps * LANES) ||
-                        check_global(warp, step, first, extent));
-        access->base = (char *)(uintptr_t)first;
-        break;
-      }
-    }
-    if (fits) {
-      if (uniform || source->op == PTX_ATOM || source->op == PTX_RED) {
-        u64 stride = contiguous && !uniform ? bytes : 0;
-        LANE_LOOP pointer[l] = (u64)(uintptr_t)access->base + (u64)l * stride;
-      }
+  if (pattern != PATTERN_SCATTERED) {
+    unsigned extent = pattern == PATTERN_CONTIGUOUS ? LANES * bytes : bytes;
+    if (__builtin_expect(inside(first, extent, limit) && !(first & (bytes - 1)), 1)) {
+      access->pattern = pattern;
+      access->base = (char *)(uintptr_t)memory + first;
       return;
     }
-    /* Part of it may be valid: the lane at fault is found below. */
-    access->pattern = PATTERN_SCATTERED;
+    for (int l = 0; l < LANES; l++) pointer[l] = first + (pattern == PATTERN_CONTIGUOUS ? (u64)l * bytes : 0);
   }
-  static const char *const names[] = {[PTX_GENERIC] = "", [PTX_GLOBAL] = "", [PTX_SHARED] = "shared ",
-                                      [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
-  for (u32 rest = mask; rest; rest &= rest - 1) {
-    int l = lowest(rest);
-    u64 address = pointer[l];
-    bool fits = address % bytes == 0;
-    switch (space) {
-      case PTX_GLOBAL:
-      case PTX_CONST: fits = fits && check_global(warp, step, address, bytes); break;
-      case PTX_SHARED:
-        fits = fits && inside(address, bytes, block->shared_bytes);
-        pointer[l] = (u64)(uintptr_t)block->shared + address;
-        break;
-      case PTX_LOCAL:
-        fits = fits && inside(address, bytes, block->local_bytes);
-        pointer[l] = space_base(warp, PTX_LOCAL, l) + address;
-        break;
-      case PTX_PARAM:
-        fits = fits && inside(address, bytes, block->launch->param_bytes);
-        pointer[l] = (u64)(uintptr_t)block->launch->params + address;
-        break;
-      default:
-        fits = fits && (inside(address - (u64)(uintptr_t)block->shared, bytes, block->shared_bytes) ||
-                        inside(address - (u64)(uintptr_t)block->launch->params, bytes, block->launch->param_bytes) ||
-                        inside(address - space_base(warp, PTX_LOCAL, l), bytes, block->local_bytes) ||
-                        check_global(warp, step, address, bytes));
-        break;
-    }
-    if (!fits) {
-      address_fault(warp, step, l, address, bytes, names[space]);
+  if (!all_inside(pointer, warp->mask, bytes, 0, limit)) {
+    for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+      int l = lowest(rest);
+      if (inside(pointer[l], bytes, limit) && !(pointer[l] & (bytes - 1))) continue;
+      address_fault(warp, step, l, pointer[l], bytes);
       access->pattern = PATTERN_NONE;
       return;
     }
+  }
+  LANE_LOOP pointer[l] += (u64)(uintptr_t)memory;
+  access->pattern = PATTERN_SCATTERED;
+}
+
+static void locate_shared_32(W *warp, const S *step, unsigned bytes, struct access *access) {
+  locate_window(warp, step, bytes, access, warp->block->shared, warp->block->shared_bytes, true);
+}
+static void locate_shared_64(W *warp, const S *step, unsigned bytes, struct access *access) {
+  locate_window(warp, step, bytes, access, warp->block->shared, warp->block->shared_bytes, false);
+}
+static void locate_param_32(W *warp, const S *step, unsigned bytes, struct access *access) {
+  locate_window(warp, step, bytes, access, warp->block->launch->params, warp->block->launch->param_bytes, true);
+}
+static void locate_param_64(W *warp, const S *step, unsigned bytes, struct access *access) {
+  locate_window(warp, step, bytes, access, warp->block->launch->params, warp->block->launch->param_bytes, false);
+}
+
+static void locate_global(W *warp, const S *step, unsigned bytes, struct access *access) {
+  const u64 offset = (u64)step->offset, *a = REGISTER(u64, step->a);
+  u64 *pointer = access->pointer, first;
+  enum pattern pattern = pattern_64(warp, a, bytes, &first);
+  if (pattern != PATTERN_SCATTERED) {
+    first += offset;
+    unsigned extent = pattern == PATTERN_CONTIGUOUS ? LANES * bytes : bytes;
+    if (__builtin_expect(!(first & (bytes - 1)) && check_global(warp, step, first, extent), 1)) {
+      access->pattern = pattern;
+      access->base = (char *)(uintptr_t)first;
+      return;
+    }
+  }
+  LANE_LOOP pointer[l] = a[l] + offset;
+  access->pattern = PATTERN_SCATTERED;
+  const struct range *range = &warp->block->ranges[step->cache];
+  if (all_inside(pointer, warp->mask, bytes, range->low, range->high - range->low)) return;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    if (!(pointer[l] & (bytes - 1)) && check_global(warp, step, pointer[l], bytes)) continue;
+    address_fault(warp, step, l, pointer[l], bytes);
+    access->pattern = PATTERN_NONE;
+    return;
+  }
+}
+
+/* Local and generic addresses, lane by lane. */
+static void locate_local(W *warp, const S *step, unsigned bytes, struct access *access) {
+  const struct block_state *block = warp->block;
+  bool narrow = step->negate_a;
+  access->pattern = PATTERN_SCATTERED;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    u64 address = narrow ? (u32)(REGISTER(u32, step->a)[l] + (u32)step->offset) : REGISTER(u64, step->a)[l] + (u64)step->offset;
+    if (!inside(address, bytes, block->local_bytes) || (address & (bytes - 1))) {
+      address_fault(warp, step, l, address, bytes);
+      access->pattern = PATTERN_NONE;
+      return;
+    }
+    access->pointer[l] = space_base(warp, PTX_LOCAL, l) + address;
+  }
+}
+
+static void locate_generic(W *warp, const S *step, unsigned bytes, struct access *access) {
+  const struct block_state *block = warp->block;
+  const u64 *a = REGISTER(u64, step->a);
+  u64 first;
+  enum pattern pattern = pattern_64(warp, a, bytes, &first);
+  first += (u64)step->offset;
+  unsigned extent = pattern == PATTERN_CONTIGUOUS ? LANES * bytes : bytes;
+  if (pattern != PATTERN_SCATTERED && !(first & (bytes - 1)) &&
+      (inside(first - (u64)(uintptr_t)block->shared, extent, block->shared_bytes) ||
+       check_global(warp, step, first, extent))) {
+    access->pattern = pattern;
+    access->base = (char *)(uintptr_t)first;
+    return;
+  }
+  access->pattern = PATTERN_SCATTERED;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    u64 address = access->pointer[l] = a[l] + (u64)step->offset;
+    if (!(address & (bytes - 1)) &&
+        (inside(address - (u64)(uintptr_t)block->shared, bytes, block->shared_bytes) ||
+         inside(address - (u64)(uintptr_t)block->launch->params, bytes, block->launch->param_bytes) ||
+         inside(address - space_base(warp, PTX_LOCAL, l), bytes, block->local_bytes) ||
+         check_global(warp, step, address, bytes)))
+      continue;
+    address_fault(warp, step, l, address, bytes);
+    access->pattern = PATTERN_NONE;
+    return;
+  }
+}
+
+static vgpu_locate *select_locate(unsigned space, bool narrow) {
+  switch (space) {
+    case PTX_SHARED: return narrow ? locate_shared_32 : locate_shared_64;
+    case PTX_PARAM: return narrow ? locate_param_32 : locate_param_64;
+    case PTX_LOCAL: return locate_local;
+    case PTX_GENERIC: return locate_generic;
+    default: return locate_global;
   }
 }
 
@@ -1303,7 +1411,7 @@ static inline void order_after(const S *step) {
   static void name(W *warp, const S *step) {                                                      \
     struct access access;                                                                         \
     unsigned count = step->source->vector;                                                        \
-    locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
+    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
     const u32 mask = warp->mask;                                                                  \
     if (access.pattern == PATTERN_NONE) return;                                                   \
     if (access.pattern == PATTERN_UNIFORM) {                                                      \
@@ -1334,6 +1442,14 @@ static inline void order_after(const S *step) {
     } else {                                                                                      \
       for (unsigned e = 0; e < count; e++) {                                                      \
         R *d = REGISTER(R, step->list[e]);                                                        \
+        if (mask == UINT32_MAX) {                                                                 \
+          for (int l = 0; l < LANES; l++) {                                                       \
+            M value;                                                                              \
+            memcpy(&value, (const char *)(uintptr_t)access.pointer[l] + e * sizeof(M), sizeof(M)); \
+            d[l] = (R)value;                                                                      \
+          }                                                                                       \
+          continue;                                                                               \
+        }                                                                                         \
         for (u32 rest = mask; rest; rest &= rest - 1) {                                           \
           int l = lowest(rest);                                                                   \
           M value;                                                                                \
@@ -1362,7 +1478,7 @@ LOAD(load_64_64, u64, u64)
     struct access access;                                                                         \
     unsigned count = step->source->vector;                                                        \
     order_before(step);                                                                           \
-    locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
+    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
     if (access.pattern == PATTERN_NONE) return;                                                   \
     if (access.pattern == PATTERN_CONTIGUOUS && count == 1) {                                     \
       const R *s = REGISTER(R, step->list[0]);                                                    \
@@ -1375,6 +1491,12 @@ LOAD(load_64_64, u64, u64)
           M value = (M)REGISTER(R, step->list[e])[l];                                             \
           memcpy(access.base + ((unsigned)l * count + e) * sizeof(M), &value, sizeof(M));         \
         }                                                                                         \
+      }                                                                                           \
+    } else if (access.pattern == PATTERN_UNIFORM) { /* the last lane stays */                     \
+      int l = 31 - __builtin_clz(warp->mask);                                                     \
+      for (unsigned e = 0; e < count; e++) {                                                      \
+        M value = (M)REGISTER(R, step->list[e])[l];                                               \
+        memcpy(access.base + e * sizeof(M), &value, sizeof(M));                                   \
       }                                                                                           \
     } else {                                                                                      \
       for (u32 rest = warp->mask; rest; rest &= rest - 1) {                                       \
@@ -1427,8 +1549,12 @@ static void atomic(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
   struct access access;
   unsigned bytes = ptx_type_bytes(source->type);
-  locate(warp, step, bytes, &access);
+  step->locate(warp, step, bytes, &access);
   if (access.pattern == PATTERN_NONE) return;
+  if (access.pattern != PATTERN_SCATTERED) {
+    u64 stride = access.pattern == PATTERN_CONTIGUOUS ? bytes : 0;
+    LANE_LOOP access.pointer[l] = (u64)(uintptr_t)access.base + (u64)l * stride;
+  }
   bool result = source->op == PTX_ATOM;
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     int l = lowest(rest);
@@ -1971,6 +2097,7 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->inner = source->op == PTX_LD ? select_load(source, width_of_elements) : select_store(source, width_of_elements);
         step->inner_masked = step->inner;
         step->cache = decoder->code->memory_steps++;
+        step->locate = select_locate(source->space, step->negate_a);
         break;
       }
       case PTX_ATOM:
@@ -1980,6 +2107,7 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->b = operand_code(decoder, &src[1], width);
         if (source->src_count > 2) step->c = operand_code(decoder, &src[2], width);
         step->cache = decoder->code->memory_steps++;
+        step->locate = select_locate(source->space, step->negate_a);
         step->inner = step->inner_masked = atomic;
         break;
       case PTX_PREFETCH:
@@ -2352,7 +2480,7 @@ static void start_warp(W *warp, unsigned threads) {
   warp->full = true;
   warp->current = 0;
   warp->state = WARP_READY;
-  memset(warp->base[0], 0, code->register_bytes);
+  memset((void *)warp->base[0], 0, code->register_bytes);
 }
 
 static size_t rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -2395,7 +2523,7 @@ static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch 
     char *own = state + w * warp_bytes;
     size_t pending = rounded(code->register_bytes);
     memset(own + pending, 0, warp_bytes - pending);
-    warps[w] = (W){.base = {own, (char *)code->constants}, .block = &block, .index = w};
+    warps[w] = (W){.base = {(uintptr_t)own, (uintptr_t)code->constants - 1}, .block = &block, .index = w};
     warps[w].waiting = (u64 *)(void *)(own + pending);
     warps[w].pending = (u32 *)(void *)(warps[w].waiting + words);
   }
