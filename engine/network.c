@@ -207,7 +207,8 @@ int network_frequencies(const struct network *network, const struct settings *se
   const int half = network->time_width / 2;
   if (network->time_width == 0 || network->time_kind == TIME_CONSTANT) return 0;
   if (network->time_kind != TIME_TRIG) {
-    for (int j = 0; frequencies && j < network->time_width; ++j) frequencies[j] = (float)((double)(j % size) / size);
+    const int repeats = network->time_kind == TIME_RAMP_AS_WRITTEN ? size : 1;
+    for (int j = 0; frequencies && j < network->time_width; ++j) frequencies[j] = (float)((double)(j / repeats) / size);
     return network->time_width;
   }
   for (int k = 0; frequencies && k < half; ++k) {

@@ -40,7 +40,9 @@ __device__ __forceinline__ exponential_step exponential_step_at(const objective_
                                                                 const schedule_description &schedule, float t0,
                                                                 float t1, unsigned step, float &last_width) {
   const path_point from = path_at(objective, schedule, t0), to = path_at(objective, schedule, t1);
-  const float least = objective.time_margin, most = 1.0f - objective.time_margin;
+  // ln(a/b) is infinite at the ends of the linear path; there it is taken at the time where the field was evaluated.
+  const bool singular = objective.path == PATH_LINEAR;
+  const float least = singular ? objective.time_margin : 0.0f, most = 1.0f - least;
   const path_point inner0 = path_at(objective, schedule, fminf(fmaxf(t0, least), most));
   const path_point inner1 = path_at(objective, schedule, fminf(fmaxf(t1, least), most));
   const float width = logf(inner1.a * inner0.b / (inner1.b * inner0.a));
