@@ -33,7 +33,7 @@ __device__ __forceinline__ float solver_stage_time(float t0, float t1, int stage
 // How far the exponential step moves: z' = keep z + gain x^, exact for a constant target x^.
 struct exponential_step {
   float keep, gain;
-  float correction;  // dpm2m: h / (2 h of the step before), 0 in the first step
+  float correction;  // dpm2m: h / (2 h of the step before), 0 where there is none
 };
 
 __device__ __forceinline__ exponential_step exponential_step_at(const objective_description &objective,
@@ -49,7 +49,7 @@ __device__ __forceinline__ exponential_step exponential_step_at(const objective_
   exponential_step result;
   result.keep = to.b / from.b;
   result.gain = to.a - from.a * result.keep;
-  result.correction = step ? width / (2.0f * last_width) : 0.0f;
+  result.correction = step && last_width > 0.0f ? width / (2.0f * last_width) : 0.0f;
   last_width = width;
   return result;
 }
