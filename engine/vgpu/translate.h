@@ -1,5 +1,6 @@
-/* The contract between the launcher and the translator, a plug-in (libnoprop_translate.so) that turns a kernel into machine
- * code through LLVM. Without the plug-in, or for a kernel it refuses, the interpreter does the work, with the same bits. */
+/* The contract between the launcher and the translator, a plug-in (libnoprop_translate.so) that turns a kernel into
+ * machine code through LLVM. Without the plug-in, or for a kernel it refuses, the interpreter does the work, with the
+ * same bits. */
 #ifndef VGPU_TRANSLATE_H
 #define VGPU_TRANSLATE_H
 
@@ -22,16 +23,16 @@ struct vgpu_translator {
    * (found in cache_folder) to about a second. cache_folder: where object files are kept, created if need be, or NULL.
    * Any number of threads may call it at once, and while blocks run. The module is already placed, and `function` must
    * outlive the code. */
-  void *(*translate)(const struct ptx_function *function, const unsigned block[3], const char *cache_folder, char *reason,
-                     size_t reason_bytes);
+  void *(*translate)(const struct ptx_function *function, const unsigned block[3], const char *cache_folder,
+                     char *reason, size_t reason_bytes);
   void (*discard)(void *code);
   /* As vgpu_executor.run_block; launch->code is what translate() returned for launch->function and launch->block. */
-  int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3], unsigned slot,
-                   struct vgpu_fault *fault);
+  int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                   unsigned slot, struct vgpu_fault *fault);
 };
 
-/* The plug-in's only exported symbol: the translator, or NULL and a reason (versions differ, CPU not supported by LLVM).
- * Every call returns the same object. */
+/* The plug-in's only exported symbol: the translator, or NULL and a reason (versions differ, CPU not supported by
+ * LLVM). Every call returns the same object. */
 #define VGPU_TRANSLATOR_SYMBOL "vgpu_translator"
 typedef const struct vgpu_translator *(*vgpu_translator_function)(const struct vgpu_translator_host *host, char *reason,
                                                                   size_t reason_bytes);

@@ -1,0 +1,685 @@
+/* Loads and stores: bounds checks, and the cheapest machine access for the address's shape.
+ *
+ * Uniform address: one scalar access. Neighbouring lanes at neighbouring addresses: a vector access. Another constant
+ * pattern: scalar accesses at constant distances. Varying: a gather or scatter, unless the address turns out at run time
+ * to have the pattern that analysis hints at. Every access is checked before it is made: [lowest, highest + bytes) of the
+ * warp against the window of the pointer's root; only if that fails, lane by lane in a helper. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/vgpu/translate/emitter.h"
+
+/* Offsets beyond this could wrap a 32-bit shared address round into the window. */
+enum { MAX_OFFSET = 1 << 30 };
+
+struct address {
+  struct shape shape; /* of the base */
+  uint8_t space;
+  Value base;         /* i64, one or all lanes: global address; offset in shared or local memory */
+  uint32_t pattern;   /* AFFINE, or the hint */
+};
+
+/* ---- checks ---- */
+
+static bool is_access(const struct ptx_instruction *instruction) {
+  return instruction->op == PTX_LD || instruction->op == PTX_ST;
+}
+
+static int64_t access_bytes(const struct ptx_instruction *instruction) {
+  return (int64_t)type_bytes(instruction->type) * (instruction->vector ? instruction->vector : 1);
+}
+
+void plan_checks(struct emitter *e) {
+  const struct ptx_function *function = e->function;
+  for (uint32_t i = 0; i < function->instruction_count; i++) e->group_of[i] = PTX_NONE;
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const uint32_t first_group = e->group_count;
+    for (uint32_t i = function->blocks[b].first; i < function->blocks[b].first + function->blocks[b].count; i++) {
+      const struct ptx_instruction *instruction = &function->instructions[i];
+      if (is_access(instruction) && instruction->guard == PTX_NONE && instruction->src[0].kind == PTX_OPERAND_REGISTER &&
+          instruction->space != PTX_PARAM) {
+        uint32_t g = first_group;
+        while (g < e->group_count && (e->groups[g].base_register != instruction->src[0].index ||
+                                      e->groups[g].space != instruction->space)) {
+          g++;
+        }
+        const int64_t low = instruction->offset, high = low + access_bytes(instruction);
+        if (g == e->group_count) {
+          e->groups[e->group_count++] = (struct check_group){.first = i, .base_register = instruction->src[0].index,
+                                                             .space = instruction->space, .low = low, .high = high};
+        }
+        struct check_group *group = &e->groups[g];
+        if (low < group->low) group->low = low;
+        if (high > group->high) group->high = high;
+        group->count++;
+        e->group_of[i] = g;
+      }
+      for (unsigned d = 0; d < instruction->dst_count; d++) {
+        if (instruction->dst[d].kind != PTX_OPERAND_REGISTER) continue;
+        for (uint32_t g = first_group; g < e->group_count; g++) { /* another value from here on: closed */
+          if (e->groups[g].base_register == instruction->dst[d].index) e->groups[g].base_register = PTX_NONE;
+        }
+      }
+    }
+  }
+}
+
+/* The table of one check for the helpers: see SITE_ in runtime.h. */
+static Value make_site(struct emitter *e, const struct ptx_instruction *instruction, int64_t root, int64_t span,
+                       uint32_t pattern, bool patterned) {
+  const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
+  const uint32_t count = group == PTX_NONE ? 1 : e->groups[group].count;
+  const unsigned fields = SITE_ACCESSES + 3 * count + (patterned ? WARP_LANES : 0);
+  int64_t *numbers = calloc(fields, sizeof *numbers);
+  Value *values = calloc(fields, sizeof *values);
+  if (!numbers || !values) {
+    refuse(e, instruction, "there is not enough memory");
+    free(numbers), free(values);
+    return LLVMConstPointerNull(LLVMPointerType(e->i64, 0));
+  }
+  numbers[SITE_ROOT] = root;
+  numbers[SITE_SPACE] = instruction->space;
+  numbers[SITE_COUNT] = count;
+  numbers[SITE_PATTERNED] = patterned;
+  numbers[SITE_SPAN] = span;
+  unsigned at = SITE_ACCESSES;
+  for (uint32_t i = number; i < e->function->instruction_count && at < SITE_ACCESSES + 3 * count; i++) {
+    if (i != number && (group == PTX_NONE || e->group_of[i] != group)) continue;
+    numbers[at++] = e->function->instructions[i].offset;
+    numbers[at++] = access_bytes(&e->function->instructions[i]);
+    numbers[at++] = i;
+  }
+  if (patterned) memcpy(numbers + at, e->analysis->patterns[pattern], WARP_LANES * sizeof *numbers);
+  for (unsigned i = 0; i < fields; i++) values[i] = LLVMConstInt(e->i64, (uint64_t)numbers[i], 1);
+  Value table = LLVMConstArray(e->i64, values, fields);
+  Value global = LLVMAddGlobal(e->module, LLVMTypeOf(table), "site");
+  LLVMSetInitializer(global, table);
+  LLVMSetGlobalConstant(global, 1);
+  LLVMSetLinkage(global, LLVMPrivateLinkage);
+  free(numbers), free(values);
+  return LLVMConstBitCast(global, LLVMPointerType(e->i64, 0));
+}
+
+static Value window_field(struct emitter *e, uint32_t root, size_t field) {
+  return warp_field(e, e->i64, offsetof(struct warp, windows) + root * sizeof(struct window) + field, false);
+}
+
+/* `instruction` stands for itself or is the first of a group. */
+static void check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address) {
+  const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
+  if (group != PTX_NONE && e->groups[group].first != number) return;
+  LLVMBuilderRef b = e->builder;
+  const int64_t low = group == PTX_NONE ? instruction->offset : e->groups[group].low;
+  const int64_t high = group == PTX_NONE ? instruction->offset + access_bytes(instruction) : e->groups[group].high;
+  if (low <= -MAX_OFFSET || high >= MAX_OFFSET) {
+    refuse(e, instruction, "its offset is very large");
+    return;
+  }
+  const bool wide = address->shape.kind != SHAPE_AFFINE;
+  const int64_t span = high - low + (wide ? 0 : pattern_maximum(e->analysis, address->pattern));
+  const uint32_t root = instruction->src[0].kind == PTX_OPERAND_REGISTER ? e->analysis->root[instruction->src[0].index] : 0;
+  const Type type = shaped(e->i64, wide);
+  Value moved = low ? LLVMBuildAdd(b, address->base, constant(type, (uint64_t)low), "") : address->base;
+  /* The widest access's alignment implies that of the others, if they are aligned to each other; where they are not,
+   * the helper finds out. `residue`: what to add to `moved` to get a multiple of the alignment. */
+  int64_t alignment = 1, residue = 0;
+  for (uint32_t i = number; i < e->function->instruction_count; i++) {
+    if (i != number && (group == PTX_NONE || e->group_of[i] != group)) continue;
+    const struct ptx_instruction *other = &e->function->instructions[i];
+    if (access_bytes(other) > alignment) alignment = access_bytes(other), residue = (other->offset - low) & (alignment - 1);
+    if (group == PTX_NONE || i >= e->function->blocks[e->block].first + e->function->blocks[e->block].count) break;
+  }
+  if (!wide && address->shape.align < 64 && (int64_t)1 << (address->shape.align > 8 ? 8 : address->shape.align) >= alignment &&
+      (low + residue) % alignment == 0) {
+    alignment = 1; /* known to be aligned */
+  }
+  if (address->shape.kind == SHAPE_AFFINE && address->shape.constant && (address->shape.value + (uint64_t)(low + residue)) % (uint64_t)alignment == 0) {
+    alignment = 1;
+  }
+  uint64_t log = (uint64_t)__builtin_ctzll((uint64_t)alignment);
+  Value distance = moved, limit; /* good if distance < limit, and aligned */
+  switch (instruction->space) {
+    case PTX_SHARED:
+      if (address->shape.kind == SHAPE_AFFINE && address->shape.constant && alignment == 1 &&
+          (int64_t)address->shape.value + low + span <= (int64_t)e->function->shared_bytes && (int64_t)address->shape.value + low >= 0) {
+        return; /* inside static shared memory */
+      }
+      limit = LLVMBuildSub(b, e->shared_bytes, constant(e->i64, (uint64_t)(span - 1)), "");
+      limit = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSGT, limit, constant(e->i64, 0), ""), limit, constant(e->i64, 0), "");
+      break;
+    case PTX_LOCAL: {
+      const int64_t room = (int64_t)e->function->local_bytes - span + 1;
+      limit = constant(e->i64, room < 0 ? 0 : (uint64_t)room);
+      break;
+    }
+    default: {
+      if (span > e->root_span[root]) e->root_span[root] = span;
+      Value start = window_field(e, root, offsetof(struct window, low));
+      limit = LLVMBuildSub(b, window_field(e, root, offsetof(struct window, length)), constant(e->i64, (uint64_t)(span - 1)), "");
+      distance = LLVMBuildSub(b, moved, wide ? splat(e, start) : start, "");
+      break;
+    }
+  }
+  Value aligned = NULL;
+  if (log && residue) {
+    Value at = LLVMBuildAnd(b, LLVMBuildAdd(b, distance, constant(type, (uint64_t)residue), ""), constant(type, (uint64_t)alignment - 1), "");
+    aligned = LLVMBuildICmp(b, LLVMIntEQ, at, constant(type, 0), "");
+  } else if (log) {
+    /* Rotated, a misaligned distance is huge: one comparison finds both. */
+    distance = call_intrinsic(e, "llvm.fshr", type, 3, (Value[]){distance, distance, constant(type, log)});
+    limit = LLVMBuildLShr(b, LLVMBuildAdd(b, limit, constant(e->i64, (uint64_t)alignment - 1), ""), constant(e->i64, log), "");
+  }
+  Value good = LLVMBuildICmp(b, LLVMIntULT, distance, wide ? splat(e, limit) : limit, "");
+  if (aligned) good = LLVMBuildAnd(b, good, aligned, "");
+  if (wide) {
+    Value active = effective_mask(e, instruction);
+    if (active) good = LLVMBuildOr(b, good, LLVMBuildNot(b, active, ""), "");
+    good = LLVMBuildICmp(b, LLVMIntEQ, mask_bits(e, good), constant(e->i32, UINT64_MAX), "");
+  }
+  Label slow = new_label(e, "check"), go_on = new_label(e, "");
+  new_branch(e, LLVMBuildNot(b, good, ""), slow, go_on, true);
+  LLVMPositionBuilderAtEnd(b, slow);
+  Value site = make_site(e, instruction, root, span, address->pattern, !wide);
+  Value lanes = mask_bits(e, effective_mask(e, instruction)), status;
+  if (wide) {
+    LLVMBuildStore(b, address->base, warp_address(e, type, offsetof(struct warp, argument)));
+    Type parameters[3] = {e->bytes, LLVMTypeOf(site), e->i32};
+    Type function_type = LLVMFunctionType(e->i32, parameters, 3, 0);
+    Value function = warp_field(e, LLVMPointerType(function_type, 0), offsetof(struct warp, check_lanes), true);
+    status = LLVMBuildCall2(b, function_type, function, (Value[]){e->warp, site, lanes}, 3, "");
+  } else {
+    Type parameters[4] = {e->bytes, LLVMTypeOf(site), e->i64, e->i32};
+    Type function_type = LLVMFunctionType(e->i32, parameters, 4, 0);
+    Value function = warp_field(e, LLVMPointerType(function_type, 0), offsetof(struct warp, check), true);
+    status = LLVMBuildCall2(b, function_type, function, (Value[]){e->warp, site, address->base, lanes}, 4, "");
+  }
+  new_branch(e, LLVMBuildICmp(b, LLVMIntNE, status, constant(e->i32, 0), ""), e->fault, go_on, true);
+  LLVMPositionBuilderAtEnd(b, go_on);
+}
+
+/* ---- addresses ---- */
+
+static struct address find_address(struct emitter *e, const struct ptx_instruction *instruction) {
+  struct address address = {.space = instruction->space, .shape = operand_shape(e->analysis, &instruction->src[0])};
+  const bool wide = address.shape.kind != SHAPE_AFFINE;
+  address.pattern = address.shape.kind == SHAPE_AFFINE || address.shape.hinted ? address.shape.pattern : 0;
+  const struct ptx_operand *base = &instruction->src[0];
+  const bool narrow = base->kind == PTX_OPERAND_REGISTER && e->function->register_class[base->index] == PTX_CLASS_32;
+  address.base = read_operand(e, base, narrow ? PTX_U32 : PTX_U64, wide);
+  if (narrow) address.base = LLVMBuildZExt(e->builder, address.base, shaped(e->i64, wide), "");
+  return address;
+}
+
+/* i8*: the address of the base, to which lanes and accesses add their offsets. Scalar base only. */
+static Value base_pointer(struct emitter *e, const struct address *address, Value base) {
+  switch (address->space) {
+    case PTX_SHARED: return LLVMBuildGEP2(e->builder, e->i8, e->shared, &base, 1, "");
+    case PTX_LOCAL: return LLVMBuildGEP2(e->builder, e->i8, e->local, &base, 1, "");
+    case PTX_PARAM: return LLVMBuildGEP2(e->builder, e->i8, e->params, &base, 1, "");
+    default: return LLVMBuildIntToPtr(e->builder, base, e->bytes, "");
+  }
+}
+
+static Value pointer_at(struct emitter *e, Value pointer, int64_t offset, Type pointee) {
+  Value index = LLVMConstInt(e->i64, (uint64_t)offset, 1);
+  if (offset) pointer = LLVMBuildGEP2(e->builder, e->i8, pointer, &index, 1, "");
+  return LLVMBuildBitCast(e->builder, pointer, LLVMPointerType(pointee, 0), "");
+}
+
+/* <32 x T*>: pointers of all lanes; lanes outside the mask point at the warp's spare memory if `safe`. */
+static Value lane_pointers(struct emitter *e, const struct address *address, int64_t offset, Type element, Value mask,
+                           bool safe) {
+  LLVMBuilderRef b = e->builder;
+  const Type vector = shaped(e->i64, true);
+  Value offsets, pointers;
+  if (address->shape.kind == SHAPE_AFFINE) {
+    int64_t lanes[WARP_LANES];
+    for (int i = 0; i < WARP_LANES; i++) {
+      lanes[i] = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+    }
+    offsets = lane_constants(e, e->i64, lanes, offset);
+    Value pointer = base_pointer(e, address, address->base);
+    pointers = LLVMBuildGEP2(b, e->i8, pointer, &offsets, 1, "");
+  } else {
+    offsets = address->base;
+    if (address->space == PTX_LOCAL) {
+      int64_t lanes[WARP_LANES];
+      for (int i = 0; i < WARP_LANES; i++) lanes[i] = i * local_stride(e->function);
+      offsets = LLVMBuildAdd(b, offsets, lane_constants(e, e->i64, lanes, offset), "");
+    } else if (offset) {
+      offsets = LLVMBuildAdd(b, offsets, constant(vector, (uint64_t)offset), "");
+    }
+    if (address->space == PTX_SHARED || address->space == PTX_LOCAL) {
+      /* 32-bit indices: one gather instruction reaches sixteen lanes. */
+      offsets = LLVMBuildTrunc(b, offsets, shaped(e->i32, true), "");
+      pointers = LLVMBuildGEP2(b, e->i8, address->space == PTX_SHARED ? e->shared : e->local, &offsets, 1, "");
+    } else {
+      pointers = LLVMBuildIntToPtr(b, offsets, LLVMVectorType(e->bytes, WARP_LANES), "");
+    }
+  }
+  if (safe && mask) {
+    Value spare = warp_address(e, e->i8, offsetof(struct warp, spare));
+    Value all = LLVMBuildInsertElement(b, LLVMGetUndef(LLVMVectorType(e->bytes, WARP_LANES)), spare, LLVMConstInt(e->i32, 0, 0), "");
+    all = LLVMBuildShuffleVector(b, all, LLVMGetUndef(LLVMTypeOf(all)), LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
+    pointers = LLVMBuildSelect(b, mask, pointers, all, "");
+  }
+  return LLVMBuildBitCast(b, pointers, LLVMVectorType(LLVMPointerType(element, 0), WARP_LANES), "");
+}
+
+static void mark(struct emitter *e, Value access, uint8_t space) {
+  if (space == PTX_SHARED) mark_scope(e, access, SCOPE_SHARED);
+  else if (space == PTX_LOCAL) mark_scope(e, access, SCOPE_LOCAL);
+  else if (space == PTX_GLOBAL || space == PTX_CONST) mark_scope(e, access, SCOPE_GLOBAL);
+}
+
+static bool is_contiguous(struct emitter *e, const struct address *address, int64_t bytes) {
+  for (int i = 0; i < WARP_LANES; i++) {
+    const int64_t lane = address->space == PTX_LOCAL ? i * local_stride(e->function) : 0;
+    if (e->analysis->patterns[address->pattern][i] + lane != i * bytes) return false;
+  }
+  return true;
+}
+
+static Value call_masked(struct emitter *e, const char *name, Type types[2], unsigned type_count, unsigned count, Value *arguments) {
+  const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  Value function = LLVMGetIntrinsicDeclaration(e->module, id, types, type_count);
+  return LLVMBuildCall2(e->builder, LLVMIntrinsicGetType(e->context, id, types, type_count), function, arguments, count, "");
+}
+
+/* Each lane's bit `count` times over. */
+static Value repeat_mask(struct emitter *e, Value mask, unsigned count) {
+  if (count == 1) return mask;
+  Value indices[256];
+  for (unsigned i = 0; i < WARP_LANES * count; i++) indices[i] = LLVMConstInt(e->i32, i / count, 0);
+  return LLVMBuildShuffleVector(e->builder, mask, LLVMGetUndef(LLVMTypeOf(mask)), LLVMConstVector(indices, WARP_LANES * count), "");
+}
+
+static Value take_every(struct emitter *e, Value vector, unsigned first, unsigned step) {
+  Value indices[WARP_LANES];
+  for (unsigned i = 0; i < WARP_LANES; i++) indices[i] = LLVMConstInt(e->i32, first + i * step, 0);
+  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)), LLVMConstVector(indices, WARP_LANES), "");
+}
+
+static bool is_strong(const struct ptx_instruction *instruction) { return instruction->order != PTX_WEAK; }
+
+/* ---- loads ---- */
+
+static void load_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                            Value base, Value mask, Type element, Value *out) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  const Type type = LLVMVectorType(element, WARP_LANES * count);
+  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset, type), vector;
+  if (mask) {
+    Type types[2] = {type, LLVMTypeOf(pointer)};
+    Value arguments[4] = {pointer, constant(e->i32, 1), repeat_mask(e, mask, count), LLVMConstNull(type)};
+    vector = call_masked(e, "llvm.masked.load", types, 2, 4, arguments);
+  } else {
+    vector = LLVMBuildLoad2(e->builder, type, pointer, "");
+    LLVMSetAlignment(vector, 1);
+    if (is_strong(instruction)) LLVMSetVolatile(vector, 1);
+  }
+  mark(e, vector, address->space);
+  for (unsigned k = 0; k < count; k++) out[k] = count == 1 ? vector : take_every(e, vector, k, count);
+}
+
+static Value load_scalar(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         Value pointer, int64_t offset, Type element) {
+  Value load = LLVMBuildLoad2(e->builder, element, pointer_at(e, pointer, offset, element), "");
+  LLVMSetAlignment(load, 1);
+  if (is_strong(instruction)) LLVMSetVolatile(load, 1);
+  if (address->space == PTX_PARAM) mark_invariant(e, load);
+  else mark(e, load, address->space);
+  return load;
+}
+
+/* All lanes load: one scalar load per distinct address. */
+static void load_pattern(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         Type element, Value *out) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  const int64_t bytes = type_bytes(instruction->type);
+  Value pointer = base_pointer(e, address, address->base);
+  int64_t lanes[WARP_LANES];
+  for (int i = 0; i < WARP_LANES; i++) {
+    lanes[i] = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+  }
+  for (unsigned k = 0; k < count; k++) {
+    Value vector = LLVMGetUndef(shaped(element, true)), indices[WARP_LANES];
+    int distinct[WARP_LANES], used = 0;
+    for (int i = 0; i < WARP_LANES; i++) {
+      int same = 0;
+      while (same < used && lanes[distinct[same]] != lanes[i]) same++;
+      if (same == used) {
+        Value load = load_scalar(e, instruction, address, pointer, instruction->offset + lanes[i] + (int64_t)k * bytes, element);
+        vector = LLVMBuildInsertElement(e->builder, vector, load, LLVMConstInt(e->i32, (unsigned)used, 0), "");
+        distinct[used++] = i;
+      }
+      indices[i] = LLVMConstInt(e->i32, (unsigned)same, 0);
+    }
+    out[k] = used == WARP_LANES ? vector
+                                : LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)),
+                                                         LLVMConstVector(indices, WARP_LANES), "");
+  }
+}
+
+static void load_gather(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                        Value mask, Type element, Value *out) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  const int64_t bytes = type_bytes(instruction->type);
+  const bool real = e->features->fast_gather && bytes >= 4;
+  const Type type = shaped(element, true);
+  for (unsigned k = 0; k < count; k++) {
+    Value pointers = lane_pointers(e, address, instruction->offset + (int64_t)k * bytes, element, mask, !real);
+    if (real) {
+      Type types[2] = {type, LLVMTypeOf(pointers)};
+      Value arguments[4] = {pointers, constant(e->i32, 1), mask ? mask : all_lanes(e), mask ? LLVMConstNull(type) : LLVMGetUndef(type)};
+      out[k] = call_masked(e, "llvm.masked.gather", types, 2, 4, arguments);
+      mark(e, out[k], address->space);
+      continue;
+    }
+    Value vector = LLVMGetUndef(type);
+    for (unsigned i = 0; i < WARP_LANES; i++) {
+      Value index = LLVMConstInt(e->i32, i, 0);
+      Value load = LLVMBuildLoad2(e->builder, element, LLVMBuildExtractElement(e->builder, pointers, index, ""), "");
+      LLVMSetAlignment(load, 1);
+      vector = LLVMBuildInsertElement(e->builder, vector, load, index, "");
+    }
+    out[k] = vector;
+  }
+}
+
+/* Whether every lane of the mask is at the hinted pattern from lane 0: i1. */
+static Value has_hinted_pattern(struct emitter *e, const struct address *address, Value mask, Value *base) {
+  LLVMBuilderRef b = e->builder;
+  *base = LLVMBuildExtractElement(b, address->base, LLVMConstInt(e->i32, 0, 0), "");
+  const int64_t first = e->analysis->patterns[address->pattern][0];
+  if (first) *base = LLVMBuildSub(b, *base, constant(e->i64, (uint64_t)first), "");
+  Value expected = LLVMBuildAdd(b, splat(e, *base), lane_constants(e, e->i64, e->analysis->patterns[address->pattern], 0), "");
+  Value same = LLVMBuildICmp(b, LLVMIntEQ, expected, address->base, "");
+  if (mask) same = LLVMBuildOr(b, same, LLVMBuildNot(b, mask, ""), "");
+  return LLVMBuildICmp(b, LLVMIntEQ, mask_bits(e, same), constant(e->i32, UINT64_MAX), "");
+}
+
+/* Two ways to load, chosen at run time; the results meet. */
+struct alternatives {
+  Label first, second, after;
+  Label first_end, second_end;
+};
+
+static struct alternatives begin_alternatives(struct emitter *e, Value condition) {
+  struct alternatives a = {.first = new_label(e, ""), .second = new_label(e, ""), .after = new_label(e, "")};
+  LLVMBuildCondBr(e->builder, condition, a.first, a.second);
+  LLVMPositionBuilderAtEnd(e->builder, a.first);
+  return a;
+}
+
+static void next_alternative(struct emitter *e, struct alternatives *a) {
+  a->first_end = LLVMGetInsertBlock(e->builder);
+  LLVMBuildBr(e->builder, a->after);
+  LLVMPositionBuilderAtEnd(e->builder, a->second);
+}
+
+static void end_alternatives(struct emitter *e, struct alternatives *a) {
+  a->second_end = LLVMGetInsertBlock(e->builder);
+  LLVMBuildBr(e->builder, a->after);
+  LLVMPositionBuilderAtEnd(e->builder, a->after);
+}
+
+static Value meet(struct emitter *e, const struct alternatives *a, Value first, Value second) {
+  Value phi = LLVMBuildPhi(e->builder, LLVMTypeOf(first), "");
+  LLVMAddIncoming(phi, (Value[]){first, second}, (Label[]){a->first_end, a->second_end}, 2);
+  return phi;
+}
+
+static void load_uniform(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         Value base, Type element, Value *out) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  Value pointer = base_pointer(e, address, base);
+  for (unsigned k = 0; k < count; k++) {
+    out[k] = load_scalar(e, instruction, address, pointer, instruction->offset + (int64_t)k * type_bytes(instruction->type), element);
+  }
+}
+
+static bool is_zero_pattern(const struct address *address) { return address->pattern == 0 && address->space != PTX_LOCAL; }
+
+void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  if (type_bytes(instruction->type) == 0 || type_bytes(instruction->type) > 8 || count > 8) {
+    refuse(e, instruction, "of this type");
+    return;
+  }
+  const Type element = element_type(e, instruction->type);
+  const int64_t bytes = access_bytes(instruction);
+  struct address address = find_address(e, instruction);
+  if (instruction->space == PTX_PARAM) {
+    const int64_t at = (int64_t)address.shape.value + instruction->offset;
+    if (address.shape.kind != SHAPE_AFFINE || !address.shape.constant || at < 0 || at + bytes > e->function->parameter_bytes) {
+      refuse(e, instruction, "with a parameter address that is not constant");
+      return;
+    }
+  }
+  /* A guard that varies: the access must not be made, nor checked, for no lane at all. */
+  Value mask = effective_mask(e, instruction);
+  Label after = NULL;
+  if (mask && mask != e->mask) {
+    Label inside = new_label(e, "");
+    after = new_label(e, "");
+    LLVMBuildCondBr(e->builder, any_lane(e, mask), inside, after);
+    LLVMPositionBuilderAtEnd(e->builder, inside);
+  }
+  if (instruction->space != PTX_PARAM) check(e, instruction, &address);
+  Value out[8];
+  if (address.shape.kind == SHAPE_AFFINE) {
+    if (is_zero_pattern(&address)) {
+      load_uniform(e, instruction, &address, address.base, element, out);
+    } else if (is_contiguous(e, &address, bytes)) {
+      load_contiguous(e, instruction, &address, address.base, mask, element, out);
+    } else if (!mask) {
+      load_pattern(e, instruction, &address, element, out);
+    } else {
+      Value full = LLVMBuildICmp(e->builder, LLVMIntEQ, mask_bits(e, mask), constant(e->i32, UINT64_MAX), "");
+      struct alternatives a = begin_alternatives(e, full);
+      Value other[8];
+      load_pattern(e, instruction, &address, element, out);
+      next_alternative(e, &a);
+      load_gather(e, instruction, &address, mask, element, other);
+      end_alternatives(e, &a);
+      for (unsigned k = 0; k < count; k++) out[k] = meet(e, &a, out[k], other[k]);
+    }
+  } else if (address.shape.hinted && address.space != PTX_LOCAL) {
+    Value base, other[8];
+    Value regular = has_hinted_pattern(e, &address, mask, &base);
+    struct alternatives a = begin_alternatives(e, regular);
+    struct address hinted = address;
+    hinted.shape.kind = SHAPE_AFFINE;
+    hinted.base = base;
+    if (is_zero_pattern(&address)) {
+      load_uniform(e, instruction, &hinted, base, element, out);
+      for (unsigned k = 0; k < count; k++) out[k] = splat(e, out[k]);
+    } else if (is_contiguous(e, &hinted, bytes)) {
+      load_contiguous(e, instruction, &hinted, base, mask, element, out);
+    } else if (!mask) {
+      load_pattern(e, instruction, &hinted, element, out);
+    } else {
+      load_gather(e, instruction, &hinted, mask, element, out);
+    }
+    next_alternative(e, &a);
+    load_gather(e, instruction, &address, mask, element, other);
+    end_alternatives(e, &a);
+    for (unsigned k = 0; k < count; k++) out[k] = meet(e, &a, out[k], other[k]);
+  } else {
+    load_gather(e, instruction, &address, mask, element, out);
+  }
+  const bool is_signed = instruction->type >= PTX_S8 && instruction->type <= PTX_S64;
+  for (unsigned k = 0; k < count; k++) {
+    write_register(e, instruction, &instruction->dst[k], out[k], (struct shape){.kind = SHAPE_AFFINE}, is_signed);
+  }
+  if (after) {
+    LLVMBuildBr(e->builder, after);
+    LLVMPositionBuilderAtEnd(e->builder, after);
+  }
+}
+
+/* ---- stores ---- */
+
+static void store_scalar(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         Value pointer, int64_t offset, Value value) {
+  Value store = LLVMBuildStore(e->builder, value, pointer_at(e, pointer, offset, LLVMTypeOf(value)));
+  LLVMSetAlignment(store, 1);
+  if (is_strong(instruction)) LLVMSetVolatile(store, 1);
+  mark(e, store, address->space);
+}
+
+/* All lanes write to one place: the highest active lane's value stays. */
+static void store_uniform(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                          Value base, Value mask, Value *values) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  Value pointer = base_pointer(e, address, base), last = NULL;
+  for (unsigned k = 0; k < count; k++) {
+    Value value = values[k];
+    if (is_wide(value)) {
+      if (!last && mask) {
+        Value arguments[2] = {mask_bits(e, mask), LLVMConstInt(e->i1, 1, 0)};
+        last = LLVMBuildSub(e->builder, constant(e->i32, 31), call_intrinsic(e, "llvm.ctlz", e->i32, 2, arguments), "");
+      }
+      value = LLVMBuildExtractElement(e->builder, value, mask ? last : constant(e->i32, 31), "");
+    }
+    store_scalar(e, instruction, address, pointer, instruction->offset + (int64_t)k * type_bytes(instruction->type), value);
+  }
+}
+
+static void store_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                             Value base, Value mask, Value *values) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  Value vector = values[0];
+  if (count > 1) { /* v2: one interleaving shuffle; v4: pairs first */
+    Value parts[8];
+    unsigned lanes = WARP_LANES, have = count;
+    memcpy(parts, values, count * sizeof *parts);
+    while (have > 1) {
+      for (unsigned p = 0; p < have / 2; p++) {
+        /* Elements k and k + have/2 side by side, so that after all rounds they stand in order. */
+        Value indices[256];
+        for (unsigned i = 0; i < lanes; i++) {
+          indices[2 * i] = LLVMConstInt(e->i32, i, 0);
+          indices[2 * i + 1] = LLVMConstInt(e->i32, lanes + i, 0);
+        }
+        parts[p] = LLVMBuildShuffleVector(e->builder, parts[p], parts[p + have / 2], LLVMConstVector(indices, 2 * lanes), "");
+      }
+      have /= 2;
+      lanes *= 2;
+    }
+    vector = parts[0];
+  }
+  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset, LLVMTypeOf(vector));
+  Value store;
+  if (mask) {
+    Type types[2] = {LLVMTypeOf(vector), LLVMTypeOf(pointer)};
+    Value arguments[4] = {vector, pointer, constant(e->i32, 1), repeat_mask(e, mask, count)};
+    store = call_masked(e, "llvm.masked.store", types, 2, 4, arguments);
+  } else {
+    store = LLVMBuildStore(e->builder, vector, pointer);
+    LLVMSetAlignment(store, 1);
+    if (is_strong(instruction)) LLVMSetVolatile(store, 1);
+  }
+  mark(e, store, address->space);
+}
+
+static void store_pattern(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, Value *values) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  Value pointer = base_pointer(e, address, address->base);
+  for (int i = 0; i < WARP_LANES; i++) {
+    const int64_t lane = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+    bool overwritten = false; /* by a higher lane */
+    for (int later = i + 1; later < WARP_LANES; later++) {
+      overwritten = overwritten || (address->space != PTX_LOCAL && e->analysis->patterns[address->pattern][later] == lane);
+    }
+    if (overwritten) continue;
+    for (unsigned k = 0; k < count; k++) {
+      Value value = LLVMBuildExtractElement(e->builder, values[k], LLVMConstInt(e->i32, (unsigned)i, 0), "");
+      store_scalar(e, instruction, address, pointer, instruction->offset + lane + (int64_t)k * type_bytes(instruction->type), value);
+    }
+  }
+}
+
+static void store_scatter(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                          Value mask, Value *values) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  const int64_t bytes = type_bytes(instruction->type);
+  const bool real = e->features->avx512 && bytes >= 4;
+  for (unsigned k = 0; k < count; k++) {
+    const Type element = LLVMGetElementType(LLVMTypeOf(values[k]));
+    Value pointers = lane_pointers(e, address, instruction->offset + (int64_t)k * bytes, element, mask, !real);
+    if (real) {
+      Type types[2] = {LLVMTypeOf(values[k]), LLVMTypeOf(pointers)};
+      Value arguments[4] = {values[k], pointers, constant(e->i32, 1), mask ? mask : all_lanes(e)};
+      mark(e, call_masked(e, "llvm.masked.scatter", types, 2, 4, arguments), address->space);
+      continue;
+    }
+    for (unsigned i = 0; i < WARP_LANES; i++) {
+      Value index = LLVMConstInt(e->i32, i, 0);
+      Value store = LLVMBuildStore(e->builder, LLVMBuildExtractElement(e->builder, values[k], index, ""),
+                                   LLVMBuildExtractElement(e->builder, pointers, index, ""));
+      LLVMSetAlignment(store, 1);
+    }
+  }
+}
+
+void emit_store(struct emitter *e, const struct ptx_instruction *instruction) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  if (type_bytes(instruction->type) == 0 || type_bytes(instruction->type) > 8 || count > 8 || instruction->space == PTX_PARAM) {
+    refuse(e, instruction, "of this type");
+    return;
+  }
+  const int64_t bytes = access_bytes(instruction);
+  struct address address = find_address(e, instruction);
+  Value mask = effective_mask(e, instruction);
+  Label after = NULL;
+  if (mask && mask != e->mask) {
+    Label inside = new_label(e, "");
+    after = new_label(e, "");
+    LLVMBuildCondBr(e->builder, any_lane(e, mask), inside, after);
+    LLVMPositionBuilderAtEnd(e->builder, inside);
+  }
+  check(e, instruction, &address);
+  Value values[8];
+  const bool uniform = address.shape.kind == SHAPE_AFFINE && is_zero_pattern(&address);
+  for (unsigned k = 0; k < count; k++) {
+    const bool wide = !uniform || !shape_uniform(operand_shape(e->analysis, &instruction->src[1 + k]));
+    values[k] = read_operand(e, &instruction->src[1 + k], instruction->type, wide);
+  }
+  if (uniform) {
+    store_uniform(e, instruction, &address, address.base, mask, values);
+  } else if (address.shape.kind == SHAPE_AFFINE) {
+    if (is_contiguous(e, &address, bytes)) {
+      store_contiguous(e, instruction, &address, address.base, mask, values);
+    } else if (!mask) {
+      store_pattern(e, instruction, &address, values);
+    } else {
+      struct alternatives a =
+          begin_alternatives(e, LLVMBuildICmp(e->builder, LLVMIntEQ, mask_bits(e, mask), constant(e->i32, UINT64_MAX), ""));
+      store_pattern(e, instruction, &address, values);
+      next_alternative(e, &a);
+      store_scatter(e, instruction, &address, mask, values);
+      end_alternatives(e, &a);
+    }
+  } else if (address.shape.hinted && address.space != PTX_LOCAL) {
+    Value base;
+    struct alternatives a = begin_alternatives(e, has_hinted_pattern(e, &address, mask, &base));
+    struct address hinted = address;
+    hinted.shape.kind = SHAPE_AFFINE;
+    hinted.base = base;
+    if (is_zero_pattern(&address)) store_uniform(e, instruction, &hinted, base, mask, values);
+    else if (is_contiguous(e, &hinted, bytes)) store_contiguous(e, instruction, &hinted, base, mask, values);
+    else if (!mask) store_pattern(e, instruction, &hinted, values);
+    else store_scatter(e, instruction, &hinted, mask, values);
+    next_alternative(e, &a);
+    store_scatter(e, instruction, &address, mask, values);
+    end_alternatives(e, &a);
+  } else {
+    store_scatter(e, instruction, &address, mask, values);
+  }
+  if (after) {
+    LLVMBuildBr(e->builder, after);
+    LLVMPositionBuilderAtEnd(e->builder, after);
+  }
+}

@@ -1,0 +1,201 @@
+/* Approximate and transcendental functions, inlined: the same IEEE operations in the same order as special_body.h, which
+ * the interpreter runs, so that both give the same bits. */
+#include "engine/vgpu/translate/emitter.h"
+
+static Type type_of(Value value) { return LLVMTypeOf(value); }
+static Value number(Value like, double value) { return constant_float(LLVMTypeOf(like), value); }
+
+static Value select_value(struct emitter *e, Value condition, Value yes, Value no) {
+  return LLVMBuildSelect(e->builder, condition, yes, no, "");
+}
+
+static Value fused(struct emitter *e, Value a, Value x, Value c) {
+  return call_intrinsic(e, "llvm.fma", type_of(a), 3, (Value[]){a, x, c});
+}
+
+/* Horner's rule from the highest coefficient. */
+static Value polynomial(struct emitter *e, Value x, const double *coefficients, unsigned count) {
+  Value p = number(x, coefficients[0]);
+  for (unsigned i = 1; i < count; i++) p = fused(e, p, x, number(x, coefficients[i]));
+  return p;
+}
+
+static Value nan_result(struct emitter *e, Value condition, Value r) {
+  Value bits = constant(type_of(as_bits(e, r)), 0x7fffffff);
+  return select_value(e, condition, as_float(e, bits), r);
+}
+
+static Value canonical(struct emitter *e, Value r) { return nan_result(e, LLVMBuildFCmp(e->builder, LLVMRealUNO, r, r, ""), r); }
+
+static Value absolute(struct emitter *e, Value x) {
+  Value bits = as_bits(e, x);
+  const uint64_t mask = element_bits(x) == 32 ? 0x7fffffff : 0x7fffffffffffffff;
+  return as_float(e, LLVMBuildAnd(e->builder, bits, constant(type_of(bits), mask), ""));
+}
+
+static Value power_of_two(struct emitter *e, Value exponent) { /* 2^exponent, f32 */
+  Value biased = LLVMBuildAdd(e->builder, exponent, constant(type_of(exponent), 127), "");
+  return as_float(e, LLVMBuildShl(e->builder, biased, constant(type_of(exponent), 23), ""));
+}
+
+static Value exponential(struct emitter *e, Value a, bool flush) {
+  LLVMBuilderRef b = e->builder;
+  static const double coefficients[] = {0x1.41d332d661e40p-13f, 0x1.5f456a8929f00p-10f, 0x1.3b2dbbc1da348p-7f, 0x1.c6aed4b954c10p-5f,
+                                        0x1.ebfbdadcaf752p-3f, 0x1.62e430c7e9204p-1f, 1.0f};
+  Value low = number(a, -160.0), high = number(a, 130.0);
+  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, low, ""), low, a);
+  bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, high, ""), high, bounded);
+  Value shifted = LLVMBuildFAdd(b, bounded, number(a, 12582912.0), "");
+  Value n = LLVMBuildFSub(b, shifted, number(a, 12582912.0), ""), f = LLVMBuildFSub(b, bounded, n, "");
+  Value p = polynomial(e, f, coefficients, 7);
+  Value bits = as_bits(e, shifted);
+  Value exponent = LLVMBuildSub(b, bits, constant(type_of(bits), 0x4b400000), "");
+  Value half = LLVMBuildAShr(b, exponent, constant(type_of(bits), 1), "");
+  p = LLVMBuildFMul(b, p, power_of_two(e, half), "");
+  p = LLVMBuildFMul(b, p, power_of_two(e, LLVMBuildSub(b, exponent, half, "")), "");
+  if (flush) p = flush_subnormal(e, p);
+  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), p);
+}
+
+static Value logarithm(struct emitter *e, Value a, bool flush) {
+  LLVMBuilderRef b = e->builder;
+  static const double coefficients[] = {-0.10994941486704785f, 0.18617488723708128f, -0.19106277504939942f, 0.2046006334125591f,
+                                        -0.23961740267926387f, 0.2885674075790594f, -0.36069664942051866f, 0.4808982410730594f,
+                                        -0.7213473515005752f};
+  if (flush) a = flush_subnormal(e, a);
+  Value small = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, 0x1p-126), "");
+  Value scaled = select_value(e, small, LLVMBuildFMul(b, a, number(a, 0x1p24), ""), a);
+  Value bits = as_bits(e, scaled);
+  const Type type = type_of(bits);
+  bits = LLVMBuildSub(b, bits, constant(type, 0x3f3504f3), "");
+  Value exponent = LLVMBuildAShr(b, bits, constant(type, 23), "");
+  Value mantissa = LLVMBuildAdd(b, LLVMBuildAnd(b, bits, constant(type, 0x7fffff), ""), constant(type, 0x3f3504f3), "");
+  Value f = LLVMBuildFSub(b, as_float(e, mantissa), number(a, 1.0), "");
+  exponent = LLVMBuildSub(b, exponent, select_value(e, small, constant(type, 24), LLVMConstNull(type)), "");
+  Value n = LLVMBuildSIToFP(b, exponent, type_of(a), "");
+  Value p = LLVMBuildFMul(b, polynomial(e, f, coefficients, 9), f, "");
+  Value r = fused(e, f, number(a, 1.925963033500011e-08f), LLVMBuildFMul(b, p, f, ""));
+  r = LLVMBuildFAdd(b, n, fused(e, f, number(a, 1.4426950216293335f), r), "");
+  Value infinity = number(a, __builtin_inf()), zero = LLVMConstNull(type_of(a));
+  r = select_value(e, LLVMBuildFCmp(b, LLVMRealOEQ, a, infinity, ""), infinity, r);
+  r = select_value(e, LLVMBuildFCmp(b, LLVMRealOEQ, a, zero, ""), number(a, -__builtin_inf()), r);
+  return nan_result(e, LLVMBuildFCmp(b, LLVMRealULT, a, zero, ""), r);
+}
+
+/* sin and cos of arguments beyond 2^30 are left to the C library, in a helper. */
+static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool flush, bool cosine_wanted) {
+  LLVMBuilderRef b = e->builder;
+  const bool wide = is_wide(x);
+  const Type type = shaped(e->f64, wide), bits_type = shaped(e->i64, wide);
+  Value a = LLVMBuildFPExt(b, flush ? flush_subnormal(e, x) : x, type, "");
+  Value shifted = LLVMBuildFAdd(b, LLVMBuildFMul(b, a, number(a, 0x1.45f306dc9c883p-1), ""), number(a, 0x1.8p52), "");
+  Value q = LLVMBuildFSub(b, shifted, number(a, 0x1.8p52), "");
+  Value r = fused(e, q, number(a, -0x1.921fb54442d18p+0), a);
+  r = fused(e, q, number(a, -0x1.1a62633145c07p-54), r);
+  Value quadrant = LLVMBuildAdd(b, as_bits(e, shifted), constant(bits_type, cosine_wanted), "");
+  Value s = LLVMBuildFMul(b, r, r, "");
+  static const double sine_terms[] = {-1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6};
+  static const double cosine_terms[] = {1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0};
+  Value sine = polynomial(e, s, sine_terms, 5);
+  sine = fused(e, LLVMBuildFMul(b, sine, s, ""), r, r);
+  Value cosine = polynomial(e, s, cosine_terms, 7);
+  Value odd = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, quadrant, constant(bits_type, 1), ""), LLVMConstNull(bits_type), "");
+  Value value = as_bits(e, select_value(e, odd, cosine, sine));
+  Value sign = LLVMBuildShl(b, LLVMBuildAnd(b, quadrant, constant(bits_type, 2), ""), constant(bits_type, 62), "");
+  Value near = LLVMBuildFPTrunc(b, as_float(e, LLVMBuildXor(b, value, sign, "")), type_of(x), "");
+  Value is_far = LLVMBuildFCmp(b, LLVMRealOGT, absolute(e, x), number(x, 0x1p30), "");
+  Label start = LLVMGetInsertBlock(b), far = new_label(e, "far"), after = new_label(e, "");
+  new_branch(e, wide ? any_lane(e, is_far) : is_far, far, after, true);
+  LLVMPositionBuilderAtEnd(b, far);
+  Value argument = wide ? x : splat(e, x);
+  LLVMBuildStore(b, LLVMBuildZExt(b, as_bits(e, argument), shaped(e->i64, true), ""),
+                 warp_address(e, shaped(e->i64, true), offsetof(struct warp, argument)));
+  call_operate(e, instruction, NULL);
+  Value helped = LLVMBuildLoad2(b, shaped(e->i64, true), warp_address(e, shaped(e->i64, true), offsetof(struct warp, result)), "");
+  helped = as_float(e, LLVMBuildTrunc(b, helped, shaped(e->i32, true), ""));
+  if (wide) helped = select_value(e, is_far, helped, near);
+  else helped = LLVMBuildExtractElement(b, helped, constant(e->i32, 0), "");
+  Label far_end = LLVMGetInsertBlock(b);
+  LLVMBuildBr(b, after);
+  LLVMPositionBuilderAtEnd(b, after);
+  Value phi = LLVMBuildPhi(b, type_of(near), "");
+  LLVMAddIncoming(phi, (Value[]){near, helped}, (Label[]){start, far_end}, 2);
+  return canonical(e, flush ? flush_subnormal(e, phi) : phi);
+}
+
+static Value hyperbolic_tangent(struct emitter *e, Value a) {
+  LLVMBuilderRef b = e->builder;
+  const Type type = shaped(e->f64, is_wide(a));
+  static const double coefficients[] = {1.5201922491658859e-05, 0.00015469291195061886, 0.0013333922560900477, 0.009618027253505856,
+                                        0.05550410353449534, 0.24022651198158662, 0.6931471807284475, 1.0};
+  Value x = LLVMBuildFPExt(b, a, type, "");
+  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, x, number(x, -20.0), ""), number(x, -20.0), x);
+  bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, x, number(x, 20.0), ""), number(x, 20.0), bounded);
+  Value y = LLVMBuildFMul(b, bounded, number(x, 0x1.71547652b82fep+1), "");
+  Value shifted = LLVMBuildFAdd(b, y, number(x, 0x1.8p52), "");
+  Value f = LLVMBuildFSub(b, y, LLVMBuildFSub(b, shifted, number(x, 0x1.8p52), ""), "");
+  Value p = polynomial(e, f, coefficients, 8);
+  Value bits = as_bits(e, shifted);
+  Value biased = LLVMBuildAdd(b, LLVMBuildSub(b, bits, constant(type_of(bits), 0x4338000000000000u), ""), constant(type_of(bits), 1023), "");
+  Value power = LLVMBuildFMul(b, p, as_float(e, LLVMBuildShl(b, biased, constant(type_of(bits), 52), "")), "");
+  Value r = LLVMBuildFDiv(b, LLVMBuildFSub(b, power, number(x, 1.0), ""), LLVMBuildFAdd(b, power, number(x, 1.0), ""), "");
+  r = LLVMBuildFPTrunc(b, r, type_of(a), "");
+  r = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, absolute(e, a), number(a, 0x1p-12), ""), a, r);
+  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), r);
+}
+
+/* rcp.approx.ftz.f64 and rsqrt.approx.f64: the high word of the result. */
+static Value flushed_double(struct emitter *e, Value x) {
+  LLVMBuilderRef b = e->builder;
+  Value bits = as_bits(e, x);
+  Value none = LLVMBuildICmp(b, LLVMIntEQ, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x7ff0000000000000u), ""), LLVMConstNull(type_of(bits)), "");
+  return as_float(e, select_value(e, none, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x8000000000000000u), ""), bits));
+}
+
+static Value high_half(struct emitter *e, Value x) {
+  LLVMBuilderRef b = e->builder;
+  Value bits = as_bits(e, flushed_double(e, x));
+  bits = LLVMBuildAnd(b, bits, constant(type_of(bits), 0xffffffff00000000u), "");
+  bits = select_value(e, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), constant(type_of(bits), 0x7fffffff00000000u), bits);
+  return as_float(e, bits);
+}
+
+static Value square_root(struct emitter *e, Value x) { return call_intrinsic(e, "llvm.sqrt", type_of(x), 1, &x); }
+
+Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide) {
+  LLVMBuilderRef b = e->builder;
+  const bool approximate = instruction->rounding == PTX_APPROX, flush = instruction->flags & PTX_FTZ;
+  if (instruction->type == PTX_F64) {
+    if (approximate && instruction->op == PTX_RCP) return high_half(e, LLVMBuildFDiv(b, number(x, 1.0), flushed_double(e, x), ""));
+    if (approximate && instruction->op == PTX_RSQRT) {
+      return high_half(e, LLVMBuildFDiv(b, number(x, 1.0), square_root(e, flushed_double(e, x)), ""));
+    }
+    if (instruction->rounding == PTX_RN && instruction->op == PTX_RCP) return LLVMBuildFDiv(b, number(x, 1.0), x, "");
+    if (instruction->rounding == PTX_RN && instruction->op == PTX_SQRT) return square_root(e, x);
+    refuse(e, instruction, "in this f64 form");
+    return x;
+  }
+  if (!approximate && instruction->rounding != PTX_RN) {
+    refuse(e, instruction, "with this rounding");
+    return x;
+  }
+  switch (instruction->op) {
+    case PTX_EX2: return exponential(e, x, flush);
+    case PTX_LG2: return logarithm(e, x, flush);
+    case PTX_SIN: case PTX_COS: return sine_cosine(e, instruction, x, flush, instruction->op == PTX_COS);
+    case PTX_TANH: return hyperbolic_tangent(e, x);
+    case PTX_RCP: {
+      Value r = LLVMBuildFDiv(b, number(x, 1.0), flush ? flush_subnormal(e, x) : x, "");
+      if (flush) r = flush_subnormal(e, r);
+      return approximate ? canonical(e, r) : r;
+    }
+    case PTX_SQRT: {
+      Value r = square_root(e, flush ? flush_subnormal(e, x) : x);
+      return approximate ? canonical(e, r) : r;
+    }
+    default: { /* rsqrt */
+      Value a = LLVMBuildFPExt(b, flush ? flush_subnormal(e, x) : x, shaped(e->f64, wide), "");
+      return canonical(e, LLVMBuildFPTrunc(b, LLVMBuildFDiv(b, number(a, 1.0), square_root(e, a), ""), type_of(x), ""));
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/* The state of one kernel's emission, and the building blocks that the emit_*.c files share. */
+#ifndef VGPU_TRANSLATE_EMITTER_H
+#define VGPU_TRANSLATE_EMITTER_H
+
+#include <stddef.h>
+
+#include "engine/vgpu/translate/emit.h"
+#include "engine/vgpu/translate/runtime.h"
+
+typedef LLVMValueRef Value;
+typedef LLVMTypeRef Type;
+typedef LLVMBasicBlockRef Label;
+
+/* Checks of one pointer in a basic block are made once, at the first access, for all of them. */
+struct check_group {
+  uint32_t first; /* instruction at which the check is made */
+  uint32_t base_register;
+  uint8_t space;
+  int64_t low, high; /* offsets covered: [low, high) */
+  uint32_t count;
+};
+
+struct emitter {
+  struct analysis *analysis;
+  const struct ptx_function *function;
+  const struct target_features *features;
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  LLVMBuilderRef builder;
+  Type i1, i8, i16, i32, i64, f16, f32, f64, bytes; /* bytes: pointer to i8 */
+  Value run, warp;
+  Label entry, fault, ended;
+  Label *body;         /* [block_count] */
+  Value *slot;         /* [register_count]: where a register lives until LLVM promotes it */
+  Value *mask_slot;    /* [block_count]: lanes that wait at the block */
+  Value entry_lanes;   /* NULL: all 32 */
+  Value params, shared, local, segment, frame, shared_bytes;
+  Value mask;          /* lanes that run the current block; NULL: all */
+  uint32_t block;      /* current */
+  uint32_t instruction; /* current */
+  uint32_t *group_of;  /* [instruction_count], PTX_NONE: checked alone */
+  struct check_group *groups;
+  uint32_t group_count;
+  int64_t *root_span;  /* [root_count]: longest access, for info */
+  int64_t *frame_offset; /* [register_count + block_count]: -1 while not given */
+  int64_t frame_bytes;
+  uint32_t barrier_count;
+  LLVMMetadataRef scopes[4]; /* alias scopes: warp, shared, global, local */
+  Value unlikely;      /* branch weights */
+  unsigned alias_kind, noalias_kind, invariant_kind, weights_kind;
+  char *reason;
+  size_t reason_bytes;
+  bool failed;
+};
+
+enum alias_scope { SCOPE_WARP, SCOPE_SHARED, SCOPE_GLOBAL, SCOPE_LOCAL, SCOPE_COUNT };
+
+/* Records the first reason why the kernel cannot be translated. */
+void refuse(struct emitter *e, const struct ptx_instruction *instruction, const char *what);
+
+/* ---- types and constants; wide: 32 lanes, else one number ---- */
+
+Type element_type(struct emitter *e, uint8_t ptx_type);
+Type shaped(Type element, bool wide);
+Value constant(Type type, uint64_t value);         /* integer, one or all lanes; sign-extended from 64 bits */
+Value constant_float(Type type, double value);
+Value lane_constants(struct emitter *e, Type element, const int64_t values[WARP_LANES], int64_t plus);
+Value splat(struct emitter *e, Value scalar);
+bool is_wide(Value value);
+unsigned element_bits(Value value);
+Value as_bits(struct emitter *e, Value value);     /* integer of the same width */
+Value as_float(struct emitter *e, Value value);    /* f16, f32, f64 of the same width */
+Value call_intrinsic(struct emitter *e, const char *name, Type overload, unsigned count, Value *arguments);
+Value any_lane(struct emitter *e, Value mask);     /* i1 */
+Value mask_bits(struct emitter *e, Value mask);    /* i32; NULL: all ones */
+Value bits_mask(struct emitter *e, Value bits);
+Value all_lanes(struct emitter *e);
+
+/* ---- registers and operands ---- */
+
+/* An operand as a number of `ptx_type`: its base, or all lanes. */
+Value read_operand(struct emitter *e, const struct ptx_operand *operand, uint8_t ptx_type, bool wide);
+Value read_register(struct emitter *e, uint32_t index, bool wide); /* as integer of its class, i1 for predicates */
+/* Stores a result. `value` is scalar (for all lanes, or the base of `shape`) or wide; `extend_signed`: how a value
+ * narrower than the register fills it. */
+void write_register(struct emitter *e, const struct ptx_instruction *instruction, const struct ptx_operand *operand,
+                    Value value, struct shape shape, bool extend_signed);
+/* The lanes for which the current instruction has effect: block mask and guard; NULL: all. */
+Value effective_mask(struct emitter *e, const struct ptx_instruction *instruction);
+
+/* ---- the warp's fields ---- */
+
+Value warp_field(struct emitter *e, Type type, size_t offset, bool invariant);
+Value warp_address(struct emitter *e, Type pointee, size_t offset);
+void mark_scope(struct emitter *e, Value access, enum alias_scope scope);
+void mark_invariant(struct emitter *e, Value load);
+/* Ends the block with a fault if `status` is not 0; goes on in a new LLVM block. */
+void check_status(struct emitter *e, Value status);
+/* Calls a helper of struct warp: operate(warp, instruction, lanes). */
+void call_operate(struct emitter *e, const struct ptx_instruction *instruction, Value mask);
+/* Live lanes of the warp that wait at other blocks, as i32; NULL: there can be none. */
+Value lanes_elsewhere(struct emitter *e);
+/* A fault unless `together` (i1). */
+void check_together(struct emitter *e, const struct ptx_instruction *instruction, Value together);
+Value new_branch(struct emitter *e, Value condition, Label yes, Label no, bool yes_unlikely);
+Label new_label(struct emitter *e, const char *name);
+
+/* ---- instructions ---- */
+
+void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instruction); /* emit_arithmetic.c */
+/* approximate functions (emit_special.c); false: no such */
+Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
+Value flush_subnormal(struct emitter *e, Value x);
+void emit_load(struct emitter *e, const struct ptx_instruction *instruction);  /* emit_memory.c */
+void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
+void plan_checks(struct emitter *e);
+void emit_exchange(struct emitter *e, const struct ptx_instruction *instruction); /* emit_exchange.c: shuffles, votes, atomics */
+
+#endif

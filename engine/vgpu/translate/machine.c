@@ -1,0 +1,184 @@
+/* LLVM's side of the translator: see machine.h. */
+#include "engine/vgpu/translate/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Orc.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <llvm/Config/llvm-config.h>
+
+struct machine {
+  LLVMTargetRef target;
+  char *triple, *cpu, *features;
+  struct target_features target_features;
+  char description[80], *identity;
+};
+
+/* Registers to SSA form, then what emission leaves behind: repeated reads of operands, checks and masks that are
+ * constant, addresses that do not change in a loop. LLVM's own loop passes for vectorising and unrolling would find
+ * nothing to do. */
+static const char passes[] =
+    "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),gvn,instcombine,simplifycfg,adce)";
+
+static bool has_feature(const char *features, const char *name) {
+  const size_t length = strlen(name);
+  for (const char *at = features; (at = strstr(at, name)) != NULL; at++) {
+    if (at > features && at[-1] == '+' && (at[length] == ',' || at[length] == '\0')) return true;
+  }
+  return false;
+}
+
+static char *copy_text(const char *text) {
+  char *copy = malloc(strlen(text) + 1);
+  return copy ? strcpy(copy, text) : NULL;
+}
+
+const struct machine *machine_open(char *reason, size_t reason_bytes) {
+  static struct machine machine; /* filled once: the caller sees to that */
+#if !defined(__x86_64__)
+  snprintf(reason, reason_bytes, "the translator knows x86-64 processors only");
+  return NULL;
+#else
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  machine.triple = LLVMGetDefaultTargetTriple();
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(machine.triple, &machine.target, &message)) {
+    snprintf(reason, reason_bytes, "LLVM has no code generator for %s", machine.triple);
+    LLVMDisposeMessage(message);
+    return NULL;
+  }
+  char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+  const bool avx512 = has_feature(features, "avx512f") && has_feature(features, "avx512bw") &&
+                      has_feature(features, "avx512dq") && has_feature(features, "avx512vl");
+  if (!has_feature(features, "avx2") || !has_feature(features, "fma") || !has_feature(features, "f16c")) {
+    snprintf(reason, reason_bytes, "the translator needs a processor with AVX2, FMA and F16C");
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(features);
+    return NULL;
+  }
+  /* A processor newer than LLVM: schedule as for the first of its kind. */
+  machine.cpu = copy_text(strcmp(cpu, "generic") ? cpu : avx512 ? "skylake-avx512" : "haswell");
+  machine.features = copy_text(features);
+  machine.target_features.avx512 = avx512;
+  machine.target_features.fast_gather = avx512;
+  const unsigned major = LLVM_VERSION_MAJOR;
+  snprintf(machine.description, sizeof machine.description, "LLVM %u, %s", major, avx512 ? "AVX-512" : "AVX2");
+  const size_t room = strlen(machine.cpu ? machine.cpu : "") + strlen(features) + 64;
+  machine.identity = malloc(room);
+  LLVMDisposeMessage(cpu);
+  LLVMDisposeMessage(features);
+  if (!machine.cpu || !machine.features || !machine.identity) {
+    snprintf(reason, reason_bytes, "there is not enough memory for the translator");
+    return NULL;
+  }
+  snprintf(machine.identity, room, "LLVM %u %s %s", major, machine.cpu, machine.features);
+  return &machine;
+#endif
+}
+
+const char *machine_description(const struct machine *machine) { return machine->description; }
+const char *machine_identity(const struct machine *machine) { return machine->identity; }
+const struct target_features *machine_features(const struct machine *machine) { return &machine->target_features; }
+
+static void take_error(LLVMErrorRef error, const char *what, char *reason, size_t reason_bytes) {
+  char *message = LLVMGetErrorMessage(error);
+  snprintf(reason, reason_bytes, "LLVM %s: %s", what, message);
+  LLVMDisposeErrorMessage(message);
+}
+
+unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef module, size_t *bytes, char *reason, size_t reason_bytes) {
+  unsigned char *object = NULL;
+  char *message = NULL;
+  LLVMMemoryBufferRef buffer = NULL;
+  LLVMTargetMachineRef target = LLVMCreateTargetMachine(machine->target, machine->triple, machine->cpu, machine->features,
+                                                        LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(target);
+  LLVMSetModuleDataLayout(module, layout);
+  LLVMSetTarget(module, machine->triple);
+  if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message)) {
+    snprintf(reason, reason_bytes, "the translator made invalid code: %s", message);
+    goto done;
+  }
+  LLVMErrorRef error = LLVMRunPasses(module, passes, target, options);
+  if (error) {
+    take_error(error, "cannot optimise", reason, reason_bytes);
+    goto done;
+  }
+  LLVMDisposeMessage(message);
+  message = NULL;
+  if (LLVMTargetMachineEmitToMemoryBuffer(target, module, LLVMObjectFile, &message, &buffer)) {
+    snprintf(reason, reason_bytes, "LLVM cannot generate code: %s", message);
+    goto done;
+  }
+  *bytes = LLVMGetBufferSize(buffer);
+  object = malloc(*bytes);
+  if (object) memcpy(object, LLVMGetBufferStart(buffer), *bytes);
+  else snprintf(reason, reason_bytes, "there is not enough memory for machine code");
+done:
+  if (buffer) LLVMDisposeMemoryBuffer(buffer);
+  LLVMDisposeMessage(message);
+  LLVMDisposeTargetData(layout);
+  LLVMDisposePassBuilderOptions(options);
+  LLVMDisposeTargetMachine(target);
+  return object;
+}
+
+struct loaded {
+  LLVMOrcLLJITRef jit;
+};
+
+struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason, size_t reason_bytes) {
+  (void)machine;
+  struct loaded *loaded = calloc(1, sizeof *loaded);
+  if (!loaded) {
+    snprintf(reason, reason_bytes, "there is not enough memory for machine code");
+    return NULL;
+  }
+  LLVMErrorRef error = LLVMOrcCreateLLJIT(&loaded->jit, NULL);
+  if (error) {
+    take_error(error, "cannot load code", reason, reason_bytes);
+    free(loaded);
+    return NULL;
+  }
+  LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(loaded->jit);
+  LLVMOrcDefinitionGeneratorRef process = NULL; /* memcpy and such */
+  error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL, NULL);
+  if (!error) {
+    LLVMOrcJITDylibAddGenerator(library, process);
+    LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)object, bytes, "kernel");
+    error = LLVMOrcLLJITAddObjectFile(loaded->jit, library, buffer);
+  }
+  if (error) {
+    take_error(error, "cannot load code", reason, reason_bytes);
+    loaded_free(loaded);
+    return NULL;
+  }
+  return loaded;
+}
+
+void *loaded_symbol(struct loaded *loaded, const char *name) {
+  LLVMOrcExecutorAddress address = 0;
+  LLVMErrorRef error = LLVMOrcLLJITLookup(loaded->jit, &address, name);
+  if (error) {
+    LLVMConsumeError(error);
+    return NULL;
+  }
+  return (void *)(uintptr_t)address;
+}
+
+void loaded_free(struct loaded *loaded) {
+  if (!loaded) return;
+  LLVMErrorRef error = LLVMOrcDisposeLLJIT(loaded->jit);
+  if (error) LLVMConsumeError(error);
+  free(loaded);
+}

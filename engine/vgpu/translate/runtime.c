@@ -1,0 +1,331 @@
+/* Runs blocks of translated kernels: the loop over a block's warps, and the helpers that generated code calls for what is
+ * rare or best done lane by lane (checks that fail the quick test, atomics, odd shuffles). */
+#define _POSIX_C_SOURCE 200809L
+#include "engine/vgpu/translate/runtime.h"
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- faults ---- */
+
+/* In the interpreter's words. */
+static int32_t fault(struct warp *warp, uint32_t instruction, unsigned lane, int kind, const char *what) {
+  const struct ptx_function *function = warp->launch->function;
+  const struct ptx_instruction *source = &function->instructions[instruction];
+  const struct ptx_module *module = function->module;
+  const unsigned *block = warp->launch->block;
+  const unsigned thread = warp->number * WARP_LANES + lane;
+  char place[120] = "";
+  if (source->source_line && source->file < module->file_count && module->files[source->file]) {
+    snprintf(place, sizeof place, " (%.90s:%u)", module->files[source->file], source->source_line);
+  }
+  warp->fault->kind = kind;
+  snprintf(warp->fault->text, sizeof warp->fault->text,
+           "kernel %.60s, PTX line %u%s, block (%u, %u, %u), thread (%u, %u, %u): %s", function->name, source->line, place,
+           warp->ctaid[0], warp->ctaid[1], warp->ctaid[2], thread % block[0], thread / block[0] % block[1],
+           thread / block[0] / block[1], what);
+  return RUN_FAULT;
+}
+
+static int32_t address_fault(struct warp *warp, uint32_t instruction, unsigned lane, uint64_t address, uint64_t bytes) {
+  static const char *const spaces[] = {[PTX_GENERIC] = "",       [PTX_GLOBAL] = "",          [PTX_SHARED] = "shared ",
+                                       [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
+  const struct ptx_instruction *source = &warp->launch->function->instructions[instruction];
+  char what[160];
+  snprintf(what, sizeof what, "%s %s of %llu bytes at %s0x%llx", address % bytes ? "misaligned" : "invalid",
+           source->op == PTX_LD   ? "read"
+           : source->op == PTX_ST ? "write"
+                                  : "atomic operation",
+           (unsigned long long)bytes, spaces[source->space], (unsigned long long)address);
+  return fault(warp, instruction, lane, VGPU_FAULT_ADDRESS, what);
+}
+
+/* ---- checks ---- */
+
+static bool inside(uint64_t address, uint64_t bytes, uint64_t low, uint64_t high) {
+  return address >= low && address <= high && bytes <= high - address;
+}
+
+/* Whether an access is allowed; [*low, *high): memory around it that is allowed as well. */
+static bool allowed(const struct warp *warp, uint8_t space, uint64_t address, uint64_t bytes, uint64_t *low, uint64_t *high) {
+  if (space == PTX_SHARED || space == PTX_LOCAL) {
+    *low = 0;
+    *high = space == PTX_SHARED ? (uint64_t)warp->shared_bytes : warp->launch->function->local_bytes;
+    return inside(address, bytes, *low, *high);
+  }
+  if (space == PTX_GENERIC) {
+    *low = (uint64_t)(uintptr_t)warp->shared;
+    *high = *low + (uint64_t)warp->shared_bytes;
+    if (inside(address, bytes, *low, *high)) return true;
+    *low = (uint64_t)(uintptr_t)warp->local;
+    *high = *low + (uint64_t)local_stride(warp->launch->function) * WARP_LANES;
+    if (inside(address, bytes, *low, *high)) return true;
+  }
+  return warp->code->host->memory_contains(address, bytes, low, high);
+}
+
+static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base, const uint64_t *bases, uint32_t lanes) {
+  const uint8_t space = (uint8_t)site[SITE_SPACE];
+  const int64_t count = site[SITE_COUNT], *pattern = site[SITE_PATTERNED] ? site + SITE_ACCESSES + 3 * count : NULL;
+  uint64_t low = 1, high = 0;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    const uint64_t start = bases ? bases[lane] : base + (uint64_t)(pattern ? pattern[lane] : 0);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t *access = site + SITE_ACCESSES + 3 * i;
+      uint64_t address = start + (uint64_t)access[0];
+      const bool aligned = address % (uint64_t)access[1] == 0;
+      if (aligned && inside(address, (uint64_t)access[1], low, high)) continue;
+      if (!aligned || !allowed(warp, space, address, (uint64_t)access[1], &low, &high)) {
+        return address_fault(warp, (uint32_t)access[2], lane, address, (uint64_t)access[1]);
+      }
+    }
+  }
+  if (space != PTX_SHARED && space != PTX_LOCAL && high > low) {
+    struct window *window = &warp->windows[site[SITE_ROOT]];
+    const uint64_t longest = (uint64_t)warp->code->info[INFO_SPANS + site[SITE_ROOT]];
+    low = (low + WINDOW_ALIGNMENT - 1) / WINDOW_ALIGNMENT * WINDOW_ALIGNMENT;
+    if (high > low && high - low >= longest) *window = (struct window){.low = low, .length = high - low};
+  }
+  return 0;
+}
+
+static int32_t check(struct warp *warp, const int64_t *site, uint64_t base, uint32_t lanes) {
+  return check_site(warp, site, base, NULL, lanes);
+}
+
+static int32_t check_lanes(struct warp *warp, const int64_t *site, uint32_t lanes) {
+  return check_site(warp, site, 0, warp->argument[0], lanes);
+}
+
+/* ---- atomics ---- */
+
+static float float_of(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static double double_of(uint64_t bits) {
+  double x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static uint64_t combined(const struct ptx_instruction *instruction, uint64_t old, uint64_t a, uint64_t b) {
+  const uint8_t type = instruction->type;
+  if (type == PTX_F32) {
+    const float sum = float_of((uint32_t)old) + float_of((uint32_t)a);
+    uint32_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    return bits;
+  }
+  if (type == PTX_F64) {
+    const double sum = double_of(old) + double_of(a);
+    uint64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    return bits;
+  }
+  const bool less = type == PTX_S32 ? (int32_t)old < (int32_t)a : type == PTX_S64 ? (int64_t)old < (int64_t)a : old < a;
+  switch (instruction->mode) {
+    case PTX_ATOM_ADD: return old + a;
+    case PTX_ATOM_MIN: return less ? old : a;
+    case PTX_ATOM_MAX: return less ? a : old;
+    case PTX_ATOM_INC: return old >= a ? 0 : old + 1;
+    case PTX_ATOM_DEC: return old == 0 || old > a ? a : old - 1;
+    case PTX_ATOM_AND: return old & a;
+    case PTX_ATOM_OR: return old | a;
+    case PTX_ATOM_XOR: return old ^ a;
+    case PTX_ATOM_EXCH: return a;
+    default: return old == a ? b : old; /* cas */
+  }
+}
+
+#define ATOMIC_UPDATE(name, type)                                                                                      \
+  static uint64_t name(void *place, const struct ptx_instruction *instruction, uint64_t a, uint64_t b) {               \
+    type *target = place, old = __atomic_load_n(target, __ATOMIC_SEQ_CST);                                             \
+    while (!__atomic_compare_exchange_n(target, &old, (type)combined(instruction, old, a, b), false, __ATOMIC_SEQ_CST, \
+                                        __ATOMIC_SEQ_CST)) {                                                           \
+    }                                                                                                                  \
+    return old;                                                                                                        \
+  }
+ATOMIC_UPDATE(update16, uint16_t)
+ATOMIC_UPDATE(update32, uint32_t)
+ATOMIC_UPDATE(update64, uint64_t)
+#undef ATOMIC_UPDATE
+
+static int32_t atomic_operation(struct warp *warp, uint32_t number, uint32_t lanes) {
+  const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
+  const unsigned bytes = type_bytes(instruction->type);
+  uint64_t low = 1, high = 0;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    const uint64_t address = warp->argument[0][lane], a = warp->argument[1][lane], b = warp->argument[2][lane];
+    if (address % bytes ||
+        (!inside(address, bytes, low, high) && !allowed(warp, instruction->space, address, bytes, &low, &high))) {
+      return address_fault(warp, number, lane, address, bytes);
+    }
+    void *place = instruction->space == PTX_SHARED ? warp->shared + address : (void *)(uintptr_t)address;
+    warp->result[0][lane] = bytes == 2 ? update16(place, instruction, a, b) : bytes == 4 ? update32(place, instruction, a, b)
+                                                                                         : update64(place, instruction, a, b);
+  }
+  return 0;
+}
+
+/* ---- other helpers ---- */
+
+static void shuffle(struct warp *warp, const struct ptx_instruction *instruction) {
+  for (int lane = 0; lane < WARP_LANES; lane++) {
+    const int b = (int)(warp->argument[1][lane] & 31), clamp = (int)warp->argument[2][lane];
+    const int segment = clamp >> 8 & 31, limit = clamp & 31, most = (lane & segment) | (limit & ~segment);
+    int from;
+    bool in_range;
+    switch (instruction->mode) {
+      case PTX_SHUFFLE_UP: from = lane - b; in_range = from >= most; break;
+      case PTX_SHUFFLE_DOWN: from = lane + b; in_range = from <= most; break;
+      case PTX_SHUFFLE_BFLY: from = lane ^ b; in_range = from <= most; break;
+      default: from = (lane & segment) | (b & ~segment); in_range = from <= most; break;
+    }
+    warp->result[0][lane] = warp->argument[0][in_range ? from & 31 : lane];
+    warp->result[1][lane] = in_range;
+  }
+}
+
+static void match(struct warp *warp, const struct ptx_instruction *instruction, uint32_t lanes) {
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    const uint32_t members = lanes & (uint32_t)warp->argument[1][lane];
+    uint32_t same = 0;
+    for (unsigned other = 0; other < WARP_LANES; other++) {
+      if ((members >> other & 1) && warp->argument[0][other] == warp->argument[0][lane]) same |= (uint32_t)1 << other;
+    }
+    const bool all = same == members;
+    warp->result[0][lane] = instruction->mode == PTX_VOTE_ALL ? (all ? same : 0) : same;
+    warp->result[1][lane] = all;
+  }
+}
+
+/* vote with a mask of members that differs between lanes. */
+static void vote(struct warp *warp, const struct ptx_instruction *instruction, uint32_t lanes) {
+  uint32_t yes = 0;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) yes |= (uint32_t)(warp->argument[0][lane] & 1) << lane;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    const uint32_t among = (uint32_t)warp->argument[1][lane] & lanes, here = yes & among;
+    switch (instruction->mode) {
+      case PTX_VOTE_ALL: warp->result[0][lane] = here == among; break;
+      case PTX_VOTE_ANY: warp->result[0][lane] = here != 0; break;
+      case PTX_VOTE_UNI: warp->result[0][lane] = here == among || here == 0; break;
+      default: warp->result[0][lane] = here; break;
+    }
+  }
+}
+
+static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
+  if (number & OPERATE_NOT_ALL_HERE) {
+    return fault(warp, number & ~OPERATE_NOT_ALL_HERE, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_BARRIER,
+                 "lanes of the warp that take part are elsewhere, or lanes here do not take part");
+  }
+  const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
+  switch (instruction->op) {
+    case PTX_ATOM: case PTX_RED: return atomic_operation(warp, number, lanes);
+    case PTX_SHFL: shuffle(warp, instruction); return 0;
+    case PTX_MATCH: match(warp, instruction, lanes); return 0;
+    case PTX_VOTE: vote(warp, instruction, lanes); return 0;
+    case PTX_SIN: case PTX_COS:
+      for (int lane = 0; lane < WARP_LANES; lane++) {
+        const double x = (double)float_of((uint32_t)warp->argument[0][lane]);
+        const float r = (float)(instruction->op == PTX_SIN ? sin(x) : cos(x));
+        uint32_t bits;
+        memcpy(&bits, &r, sizeof bits);
+        warp->result[0][lane] = bits;
+      }
+      return 0;
+    case PTX_TRAP: return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
+    default: return fault(warp, number, 0, VGPU_FAULT_OTHER, "an instruction that is not translated");
+  }
+}
+
+static uint64_t clock_value(uint32_t special) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const uint64_t nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+  return special == PTX_CLOCK_HI || special == PTX_GLOBALTIMER_HI ? nanoseconds >> 32 : nanoseconds;
+}
+
+/* ---- blocks ---- */
+
+enum { MAX_WARPS = 32 };
+
+static size_t round_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/* Rounds between barriers: every warp that has not ended runs to its next one. */
+static int run_warps(struct warp *warp, unsigned char *memory, size_t frame_bytes, size_t local_bytes) {
+  const struct translated *code = warp->code;
+  uint32_t resume[MAX_WARPS] = {0};
+  bool ended[MAX_WARPS] = {false};
+  for (unsigned running = code->warps; running;) {
+    for (unsigned w = 0; w < code->warps; w++) {
+      if (ended[w]) continue;
+      const unsigned threads = code->threads - w * WARP_LANES;
+      warp->number = w;
+      warp->lanes = threads >= WARP_LANES ? UINT32_MAX : ((uint32_t)1 << threads) - 1;
+      warp->resume = resume[w];
+      warp->frame = memory + w * (frame_bytes + local_bytes);
+      warp->local = warp->frame + frame_bytes;
+      if (resume[w] == 0) memset(warp->local, 0, local_bytes);
+      const int32_t status = code->run(warp);
+      if (status < 0) return -1;
+      resume[w] = (uint32_t)status;
+      if (status == RUN_ENDED) {
+        ended[w] = true;
+        running--;
+      }
+    }
+  }
+  return 0;
+}
+
+int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                         unsigned slot, struct vgpu_fault *fault_out) {
+  const struct translated *code = launch->code;
+  const struct ptx_function *function = launch->function;
+  const size_t roots = (size_t)code->info[INFO_ROOTS], frame_bytes = round_up((size_t)code->info[INFO_FRAME_BYTES]);
+  const size_t shared_bytes = (size_t)function->shared_bytes + launch->dynamic_shared;
+  const size_t local_bytes = round_up((size_t)local_stride(function) * WARP_LANES);
+  const size_t header = round_up(sizeof(struct warp) + roots * sizeof(struct window));
+  const size_t shared_room = round_up(shared_bytes) + 256; /* gathers of lanes that do not run may read past the end */
+  unsigned char *memory = code->host->scratch_reserve(scratch, header + shared_room + code->warps * (frame_bytes + local_bytes));
+  if (!memory) {
+    fault_out->kind = VGPU_FAULT_OTHER;
+    snprintf(fault_out->text, sizeof fault_out->text, "kernel %s: no host memory for a block", function->name);
+    return -1;
+  }
+  struct warp *warp = (struct warp *)(void *)memory;
+  warp->params = launch->params;
+  warp->shared = memory + header;
+  warp->segment = function->module->segment;
+  warp->shared_bytes = (int64_t)shared_bytes;
+  warp->grid_id = launch->grid_id;
+  memcpy(warp->ctaid, ctaid, sizeof warp->ctaid);
+  memcpy(warp->grid, launch->grid, sizeof warp->grid);
+  warp->dynamic_shared = launch->dynamic_shared;
+  warp->total_shared = (uint32_t)shared_bytes;
+  warp->multiprocessors = launch->multiprocessors;
+  warp->slot = slot;
+  warp->check = check;
+  warp->check_lanes = check_lanes;
+  warp->operate = operate;
+  warp->clock = clock_value;
+  warp->launch = launch;
+  warp->fault = fault_out;
+  warp->code = code;
+  for (size_t i = 0; i < roots; i++) warp->windows[i] = (struct window){.low = WINDOW_EMPTY_LOW, .length = (uint64_t)code->info[INFO_SPANS + i]};
+  memset(warp->shared, 0, shared_bytes);
+  const unsigned control = _mm_getcsr();
+  _mm_setcsr(0x1f80); /* nearest even, subnormals kept, exceptions masked */
+  const int result = run_warps(warp, warp->shared + shared_room, frame_bytes, local_bytes);
+  _mm_setcsr(control);
+  return result;
+}

@@ -1,0 +1,71 @@
+/* What translated code and the C code around it share at run time: the state of a warp, and the tables that a translated
+ * kernel carries. Generated code reads the fields of struct warp by their offsets. */
+#ifndef VGPU_TRANSLATE_RUNTIME_H
+#define VGPU_TRANSLATE_RUNTIME_H
+
+#include "engine/vgpu/translate.h"
+#include "engine/vgpu/translate/analysis.h"
+
+/* Counts changes of generated code and of this header: object files of another version are not used. */
+enum { TRANSLATION_VERSION = 1 };
+
+/* Memory that accesses through one pointer may touch: [low, low + length). Empty until a check has found it; a window
+ * shorter than its root's longest access stays empty, so that length - span never wraps. */
+struct window {
+  uint64_t low, length;
+};
+enum { WINDOW_ALIGNMENT = 32 }; /* of low: an access is aligned if its distance from low is */
+#define WINDOW_EMPTY_LOW ((uint64_t)1 << 63) /* above every address: address - low exceeds every length */
+
+struct warp {
+  const unsigned char *params;
+  unsigned char *shared, *local, *segment, *frame; /* local, frame: of this warp */
+  int64_t shared_bytes;
+  uint64_t grid_id;
+  uint32_t ctaid[3], grid[3];
+  uint32_t number; /* of the warp in its block */
+  uint32_t resume; /* 0: from the start; else the barrier to continue after */
+  uint32_t lanes;  /* lanes that exist */
+  uint32_t dynamic_shared, total_shared, multiprocessors, slot;
+  /* Called by generated code. Nonzero: the block ends with a fault. */
+  int32_t (*check)(struct warp *warp, const int64_t *site, uint64_t base, uint32_t lanes);
+  int32_t (*check_lanes)(struct warp *warp, const int64_t *site, uint32_t lanes); /* addresses in argument[0] */
+  int32_t (*operate)(struct warp *warp, uint32_t instruction, uint32_t lanes); /* arguments and results below */
+  uint64_t (*clock)(uint32_t special);
+  const struct vgpu_launch *launch;
+  struct vgpu_fault *fault;
+  const struct translated *code;
+  _Alignas(64) uint64_t argument[4][WARP_LANES], result[2][WARP_LANES];
+  _Alignas(64) unsigned char spare[1024]; /* where lanes that must not load or store point instead */
+  struct window windows[];
+};
+
+/* operate(): not the instruction itself, but the fault that its lanes are not together. */
+#define OPERATE_NOT_ALL_HERE 0x80000000u
+
+/* What the generated function returns: RUN_ENDED, RUN_FAULT, or the number of the barrier it waits at (from 1). */
+enum { RUN_ENDED = 0, RUN_FAULT = -1 };
+typedef int32_t (*warp_function)(struct warp *warp);
+
+/* An access site, as 64-bit numbers in the generated code: SITE_ fields, then per access {offset, bytes, instruction},
+ * then, if SITE_PATTERNED, 32 offsets of the lanes. The address of an access is base + lane's offset + offset. */
+enum { SITE_ROOT, SITE_SPACE, SITE_COUNT, SITE_PATTERNED, SITE_SPAN, SITE_ACCESSES };
+
+/* Symbols of the object file, and the fields of its table: at INFO_SPANS the longest access of each root. */
+#define RUN_SYMBOL "vgpu_kernel_run"
+#define INFO_SYMBOL "vgpu_kernel_info"
+enum { INFO_VERSION, INFO_FRAME_BYTES, INFO_ROOTS, INFO_BARRIERS, INFO_SPANS };
+
+/* Runs one block of a translated kernel. */
+struct translated {
+  const struct ptx_function *function;
+  const struct vgpu_translator_host *host;
+  warp_function run;
+  const int64_t *info;
+  unsigned block[3], threads, warps;
+  void *library; /* what machine.c keeps */
+};
+int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                         unsigned slot, struct vgpu_fault *fault);
+
+#endif
