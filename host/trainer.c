@@ -288,10 +288,7 @@ static void find_position(noprop_trainer *trainer) {
 }
 
 static void describe(noprop_trainer *trainer) {
-  noprop_device_properties properties;
   char *text = NULL;
-  if (noprop_device_get_properties(trainer->device, &properties) == NOPROP_OK)
-    trainer_log(trainer, "device: %s", properties.name);
   if (noprop_model_describe(trainer->model, &text) == NOPROP_OK) log_text(trainer, text);
   noprop_free(text);
   text = NULL;

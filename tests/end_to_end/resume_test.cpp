@@ -1,0 +1,116 @@
+// A training that is killed or stopped at any moment and resumed ends with the bits of one that never stopped.
+#include <signal.h>
+
+#include <random>
+
+#include "small.h"
+
+namespace {
+
+constexpr const char *LONG[] = {"train.epochs=60", "network.dropout=0.1"};
+
+TEST(Resume, AfterKillsAtRandomMomentsGivesTheBitsOfAnUnbrokenRun) {
+  SmallWork work;
+  ASSERT_EQ(work.train("warm", {"train.epochs=1", LONG[1]}).code, 0);  // compiles, so that moments fall into training
+  const Outcome unbroken = work.train("unbroken", {LONG[0], LONG[1]});
+  ASSERT_EQ(unbroken.code, 0) << unbroken.err;
+
+  std::mt19937 random(1);
+  std::uniform_real_distribution<double> moment(0.05, 0.5);
+  int kills = 0;
+  Outcome last;
+  for (int attempt = 0; attempt < 8; attempt++) {
+    Circumstances killed;
+    killed.signal = attempt < 7 ? SIGKILL : 0;
+    killed.signal_after = moment(random) * unbroken.seconds;
+    last = work.train("broken", {"--resume", LONG[0], LONG[1]}, killed);
+    kills += last.code == -SIGKILL;
+    if (last.code == 0) break;
+    ASSERT_EQ(last.code, -SIGKILL) << last.err;
+  }
+  ASSERT_EQ(last.code, 0) << last.err;
+  EXPECT_GE(kills, 1) << "every attempt ended before its kill";
+  for (const char *name : {"model.h5", "best.h5", "history.csv", "metrics.json", "config.yaml", "predictions.csv"})
+    EXPECT_TRUE(work.same("unbroken", "broken", name)) << name << " after " << kills << " kills";
+}
+
+TEST(Resume, AfterKillWhileACheckpointIsWrittenFindsAWholeOne) {
+  SmallWork work;
+  Circumstances killed;
+  killed.signal = SIGKILL;
+  killed.signal_once_written = work.scratch / "run/model.h5";
+  killed.signal_after = 0;
+  const Outcome stopped = work.train("run", {LONG[0]}, killed);
+  ASSERT_EQ(stopped.code, -SIGKILL);
+  const Outcome inspected = work.run({"inspect", "run/model.h5"});
+  EXPECT_EQ(inspected.code, 0) << inspected.err;
+  EXPECT_EQ(work.train("run", {LONG[0], "--resume"}).code, 0);
+}
+
+TEST(Resume, AfterCtrlCAndTerminationGivesTheBitsOfAnUnbrokenRun) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    SmallWork work;
+    const Outcome unbroken = work.train("unbroken", {"train.epochs=150"});
+    ASSERT_EQ(unbroken.code, 0) << unbroken.err;
+    Circumstances stopped;
+    stopped.signal = signal;
+    stopped.signal_once_written = work.scratch / "run/model.h5";
+    stopped.signal_after = 0;
+    const Outcome first = work.train("run", {"train.epochs=150"}, stopped);
+    ASSERT_EQ(first.code, 1) << first.err;
+    EXPECT_NE(first.err.find("noprop train --resume --run run"), std::string::npos) << first.err;
+    // The way on that was told needs no more than it says.
+    const Outcome second = work.run({"train", "--resume", "--run", "run"});
+    ASSERT_EQ(second.code, 0) << second.err;
+    for (const char *name : {"model.h5", "history.csv", "metrics.json"})
+      EXPECT_TRUE(work.same("unbroken", "run", name)) << name;
+  }
+}
+
+TEST(Resume, CanMakeTheTrainingLonger) {
+  SmallWork work;
+  ASSERT_EQ(work.train("long", {"train.steps=70", "train.validate_every=100"}).code, 0);
+  // 45 steps end in the middle of the third epoch; its row of the history comes out whole after all.
+  ASSERT_EQ(work.train("grown", {"train.steps=45", "train.validate_every=100"}).code, 0);
+  const Outcome grown = work.run({"train", "--resume", "--run", "grown", "train.steps=70"});
+  ASSERT_EQ(grown.code, 0) << grown.err;
+  EXPECT_TRUE(work.same("long", "grown", "model.h5"));
+  EXPECT_TRUE(work.same("long", "grown", "history.csv"));
+  EXPECT_TRUE(work.same("long", "grown", "config.yaml"));
+}
+
+TEST(Resume, WithoutACheckpointStartsFromTheBeginningAndSaysSo) {
+  SmallWork work;
+  const Outcome outcome = work.train("fresh", {"--resume", "train.epochs=1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("no checkpoint in fresh yet: starting from the beginning"), std::string::npos)
+      << outcome.err;
+}
+
+TEST(Resume, RefusesWhatContradictsTheRun) {
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=1"}).code, 0);
+  const std::string before = read_file(work.scratch / "run/model.h5");
+  const Outcome outcome = work.train("run", {"--resume", "train.epochs=1", "optimizer.learning_rate=0.5"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("optimizer.learning_rate is"), std::string::npos) << outcome.err;
+  EXPECT_TRUE(read_file(work.scratch / "run/model.h5") == before);
+
+  // Other data under the same name is noticed by its number of rows.
+  ASSERT_EQ(work.run({"data", "two-moons", "moons.h5", "--rows", "900"}).code, 0);
+  const Outcome other = work.train("run", {"--resume", "train.epochs=2"});
+  EXPECT_EQ(other.code, 1);
+  EXPECT_NE(other.err.find("was trained on 1000 rows, and there are 900 now"), std::string::npos) << other.err;
+}
+
+TEST(Resume, IsAskedForWhereAFolderHoldsARun) {
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=1"}).code, 0);
+  const std::string before = read_file(work.scratch / "run/model.h5");
+  const Outcome outcome = work.train("run", {"train.epochs=1"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("holds a run already"), std::string::npos) << outcome.err;
+  EXPECT_TRUE(read_file(work.scratch / "run/model.h5") == before);
+}
+
+}  // namespace

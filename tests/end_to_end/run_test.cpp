@@ -1,0 +1,138 @@
+// Runs as a user sees them: folders, files, pictures, and models good enough to be worth the name.
+#include <cstdlib>
+
+#include "small.h"
+
+namespace {
+
+bool has_gnuplot() { return std::system("gnuplot --version >/dev/null 2>&1") == 0; }
+
+double metric(const std::string &metrics, const std::string &key) {
+  const size_t at = metrics.find("\"" + key + "\": ");
+  EXPECT_NE(at, std::string::npos) << key;
+  return at == std::string::npos ? 0 : std::stod(metrics.substr(at + key.size() + 4));
+}
+
+TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
+  Scratch scratch;
+  Circumstances here;
+  here.folder = scratch.path;
+  ASSERT_EQ(noprop({"data", "two-moons", "moons.h5"}, here).code, 0);
+  const Outcome outcome =
+      noprop({"train", NOPROP_SOURCE_DIR "/data/two_moons.yaml", "variant=fm,df,ct", "train.epochs=15"}, here);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const std::string variant : {"fm", "df", "ct"}) {
+    const std::string folder = "runs/two_moons-" + variant + "-001";
+    const double accuracy = metric(read_file(scratch / (folder + "/metrics.json")), "accuracy");
+    std::printf("%s: accuracy %.4f\n", variant.c_str(), accuracy);
+    EXPECT_GE(accuracy, 0.99) << variant;
+    EXPECT_NE(outcome.out.find(folder), std::string::npos) << "the comparison names each run: " << outcome.out;
+  }
+}
+
+TEST(Run, FoldersAreNumberedFromTheFirstThatIsFree) {
+  SmallWork work;
+  for (const char *expected : {"runs/small-fm-001", "runs/small-fm-002"}) {
+    EXPECT_EQ(work.run({"train", "small.yaml", "variant=fm", "train.epochs=1"}).code, 0);
+    EXPECT_TRUE(exists(work.scratch / (std::string(expected) + "/model.h5"))) << expected;
+  }
+}
+
+TEST(Run, SameInputsGiveTheSameFilesButForTheLog) {
+  SmallWork work;
+  ASSERT_EQ(work.train("a", {"train.epochs=2"}).code, 0);
+  ASSERT_EQ(work.train("b", {"train.epochs=2"}).code, 0);
+  for (const char *name :
+       {"config.yaml", "model.h5", "best.h5", "history.csv", "metrics.json", "loss.gp", "data.csv", "data.gp",
+        "trajectories.csv", "trajectories.gp", "predictions.csv", "predictions_regions.csv", "predictions.gp"})
+    EXPECT_TRUE(work.same("a", "b", name)) << name;
+  ASSERT_EQ(work.run({"predict", "a", "-o", "pa.h5"}).code, 0);
+  ASSERT_EQ(work.run({"predict", "b/model.h5", "-o", "pb.h5"}).code, 0);
+  EXPECT_TRUE(read_file(work.scratch / "pa.h5") == read_file(work.scratch / "pb.h5"));
+  EXPECT_EQ(read_file(work.scratch / "a/model.h5").find(work.scratch.path), std::string::npos)
+      << "a path in a model file";
+}
+
+TEST(Run, HistoryHasOneRowPerEpochAndEachTermAColumn) {
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=5", "loss.recon.weight=0.5"}).code, 0);
+  const auto lines = lines_of(read_file(work.scratch / "run/history.csv"));
+  ASSERT_EQ(lines.size(), 6U);
+  EXPECT_EQ(
+      lines[0],
+      "epoch,step,loss,flow,recon,reg,validation_loss,validation_flow,validation_recon,validation_reg,learning_rate,"
+      "gradient_norm");
+  for (int i = 1; i <= 5; i++)
+    EXPECT_EQ(lines[i].rfind(std::to_string(i) + "," + std::to_string(20 * i) + ",", 0), 0U) << lines[i];
+  // Validated every second epoch and at the end.
+  EXPECT_NE(lines[1].find(",,,,"), std::string::npos);
+  for (const int i : {2, 4, 5}) EXPECT_EQ(lines[i].find(",,"), std::string::npos) << lines[i];
+}
+
+TEST(Run, StopsEarlyWhenValidationNoLongerImproves) {
+  SmallWork work;
+  // A learning rate of almost nothing: validation on fixed noise improves by less than its ninth digit sooner or later.
+  const Outcome outcome = work.train("run", {"train.epochs=50", "train.validate_every=1", "train.early_stop=2",
+                                             "optimizer.learning_rate=0.3", "optimizer.clip=0"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto lines = lines_of(read_file(work.scratch / "run/history.csv"));
+  EXPECT_LT(lines.size(), 51U);
+  EXPECT_NE(outcome.err.find("stopped early"), std::string::npos) << outcome.err;
+  EXPECT_TRUE(exists(work.scratch / "run/metrics.json"));
+}
+
+TEST(Run, PredictionsHaveTheTargetsName) {
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=1"}).code, 0);
+  ASSERT_EQ(work.run({"predict", "run", "-o", "p.h5", "--trajectory", "--split", "validation", "--calls", "5"}).code,
+            0);
+  const auto facts = parse_json(work.run({"inspect", "p.h5", "--json"}).out).at(0);
+  EXPECT_EQ(facts.at("validation.y"), "\"int32 [500]\"");
+  EXPECT_EQ(facts.at("validation.probabilities"), "\"float32 [500, 2]\"");
+  EXPECT_TRUE(facts.count("validation.latent"));
+  EXPECT_TRUE(facts.count("validation.trajectory"));
+}
+
+TEST(Run, SamplesOfAGeneratingModelAreRepeatableByTheirSeed) {
+  Scratch scratch;
+  Circumstances here;
+  here.folder = scratch.path;
+  ASSERT_EQ(noprop({"data", "gaussians", "g.h5", "--rows", "1000"}, here).code, 0);
+  write_file(scratch / "g.yaml",
+             "variant: fm\ntask: generate\ndata: {file: g.h5, condition: y}\nnetwork: {hidden: [16, 16]}\n"
+             "train: {epochs: 2, batch: 50}\nsample: {steps: 5}\n");
+  ASSERT_EQ(noprop({"train", "g.yaml", "--run", "run"}, here).code, 0);
+  for (const char *name : {"metrics.json", "samples.csv", "samples_real.csv", "trajectories.csv"})
+    EXPECT_TRUE(exists(scratch / (std::string("run/") + name))) << name;
+  for (const char *out : {"a.h5", "b.h5"})
+    ASSERT_EQ(noprop({"sample", "run", "-n", "70", "--condition", "3", "--seed", "9", "-o", out}, here).code, 0);
+  ASSERT_EQ(noprop({"sample", "run", "-n", "70", "--condition", "3", "--seed", "10", "-o", "c.h5"}, here).code, 0);
+  EXPECT_TRUE(read_file(scratch / "a.h5") == read_file(scratch / "b.h5"));
+  EXPECT_FALSE(read_file(scratch / "a.h5") == read_file(scratch / "c.h5"));
+  const auto facts = parse_json(noprop({"inspect", "a.h5", "--json"}, here).out).at(0);
+  EXPECT_EQ(facts.at("test.x"), "\"float32 [70, 2]\"");
+  // Conditions from a file are taken in turn; a label that is none is refused.
+  EXPECT_EQ(noprop({"sample", "run", "-n", "600", "--condition", "g.h5", "-o", "d.h5"}, here).code, 0);
+  EXPECT_EQ(noprop({"sample", "run", "-n", "6", "--condition", "8", "-o", "e.h5"}, here).code, 2);
+  EXPECT_EQ(noprop({"sample", "run", "-n", "6", "-o", "e.h5"}, here).code, 2);
+}
+
+TEST(Run, PicturesCanBeDrawnAgainFromTheirScripts) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=2"}).code, 0);
+  for (const std::string name : {"loss", "data", "trajectories", "predictions"}) {
+    const std::string png = work.scratch / ("run/" + name + ".png");
+    EXPECT_TRUE(read_file(png).rfind("\x89PNG", 0) == 0) << name;
+    ASSERT_EQ(std::remove(png.c_str()), 0);
+  }
+  const Outcome drawn = work.run({"plot", "run"});
+  EXPECT_EQ(drawn.code, 0) << drawn.err;
+  for (const std::string name : {"loss", "data", "trajectories", "predictions"})
+    EXPECT_EQ(read_file(work.scratch / ("run/" + name + ".png")).rfind("\x89PNG", 0), 0U) << name;
+  EXPECT_EQ(work.run({"schedule", "sigmoid", "-o", "s.png"}).code, 0);
+  EXPECT_EQ(work.run({"compare", "run", "-o", "c.png"}).code, 0);
+  for (const char *name : {"s.png", "c.png"}) EXPECT_EQ(read_file(work.scratch / name).rfind("\x89PNG", 0), 0U) << name;
+}
+
+}  // namespace
