@@ -12,7 +12,10 @@
 
 static const char FORMAT[] = "noprop model";
 
-static noprop_status no_memory(void) { return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a model file"); }
+static noprop_status no_memory(void) {
+  status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a model file");
+  return NOPROP_OUT_OF_MEMORY;
+}
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -79,7 +82,8 @@ noprop_status noprop_model_save(noprop_model *model, const char *path) { return 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static noprop_status missing_attribute(const char *path, const char *name) {
-  return status_set(NOPROP_FILE_ERROR, "%s: the model file lacks its attribute '%s', or it is damaged", path, name);
+  status_set(NOPROP_FILE_ERROR, "%s: the model file lacks its attribute '%s', or it is damaged", path, name);
+  return NOPROP_FILE_ERROR;
 }
 
 /* Opens a model file and checks that this library can read it. */

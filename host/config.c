@@ -16,6 +16,11 @@
 
 enum { VALUE_TEXT = 1024, PATH_TEXT = 160, FILE_LIMIT = 1 << 20 };
 
+static noprop_status no_memory(void) {
+  status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration");
+  return NOPROP_OUT_OF_MEMORY;
+}
+
 /* ---- numbers, whatever the program's locale ---------------------------------------------------------------------- */
 
 static locale_t c_locale_enter(locale_t *c) {
@@ -428,7 +433,7 @@ static noprop_status set_origin(noprop_config *config, int index, const char *na
   char text[PATH_TEXT + 32] = "";
   if (name != NULL) (void)snprintf(text, sizeof text, "%.*s:%d", PATH_TEXT, name, line);
   char *copy = strdup(text);
-  if (copy == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration");
+  if (copy == NULL) return no_memory();
   free(config->origin[index]);
   config->origin[index] = copy;
   return NOPROP_OK;
@@ -510,18 +515,19 @@ static noprop_status yaml_failure(const yaml_parser_t *parser, const char *text,
   /* What is missing at the end is reported one line behind it. */
   unsigned long line = 1;
   for (size_t i = 0; i + 1 < length && line <= parser->problem_mark.line; i++) line += text[i] == '\n';
-  if (parser->error == YAML_MEMORY_ERROR) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to read YAML");
+  if (parser->error == YAML_MEMORY_ERROR) return no_memory();
   const char *problem = parser->problem == NULL ? "it cannot be read" : parser->problem;
   if (name == NULL) return status_set(NOPROP_INVALID_CONFIG, "not valid YAML: %s", problem);
   return status_set(NOPROP_INVALID_CONFIG, "%s:%lu: not valid YAML: %s", name, line, problem);
 }
 
 /* Parses `text` and gives the document to `use`, which gets NULL for an empty one. */
-static noprop_status with_document(const char *text, size_t length, const char *name, struct reading *reading,
+static noprop_status with_document(noprop_config *config, const char *text, size_t length, const char *name,
                                    noprop_status (*use)(struct reading *, const yaml_node_t *, int), int argument) {
   yaml_parser_t parser;
   yaml_document_t document, second;
-  if (!yaml_parser_initialize(&parser)) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to read YAML");
+  struct reading reading = {.config = config, .document = &document, .name = name};
+  if (!yaml_parser_initialize(&parser)) return no_memory();
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
   noprop_status status = NOPROP_OK;
   if (!yaml_parser_load(&parser, &document)) {
@@ -529,7 +535,6 @@ static noprop_status with_document(const char *text, size_t length, const char *
     yaml_parser_delete(&parser);
     return status;
   }
-  reading->document = &document;
   const yaml_node_t *root = yaml_document_get_root_node(&document);
   if (root != NULL) {
     if (!yaml_parser_load(&parser, &second)) {
@@ -537,13 +542,13 @@ static noprop_status with_document(const char *text, size_t length, const char *
     } else {
       if (yaml_document_get_root_node(&second) != NULL) {
         status_set(NOPROP_INVALID_CONFIG, "a second document begins here; allowed: one document");
-        status = prefix_place(reading, yaml_document_get_root_node(&second));
+        status = prefix_place(&reading, yaml_document_get_root_node(&second));
       }
       yaml_document_delete(&second);
     }
   }
-  if (status == NOPROP_OK) status = refuse_tags(reading);
-  if (status == NOPROP_OK) status = use(reading, root, argument);
+  if (status == NOPROP_OK) status = refuse_tags(&reading);
+  if (status == NOPROP_OK) status = use(&reading, root, argument);
   yaml_document_delete(&document);
   yaml_parser_delete(&parser);
   return status;
@@ -567,7 +572,6 @@ static noprop_status use_as_value(struct reading *reading, const yaml_node_t *ro
 noprop_status config_assign_text(struct settings *settings, int index, const char *value) {
   const struct config_key *key = &CONFIG_KEYS[index];
   noprop_config holder = {.settings = *settings};
-  struct reading reading = {.config = &holder};
   noprop_status status;
   union value direct;
   /* File names need no quotes: what is not a word and not quoted is taken letter by letter. */
@@ -576,7 +580,7 @@ noprop_status config_assign_text(struct settings *settings, int index, const cha
     if (!string_from_text(key, value, &direct)) return refuse(key, value);
     status = assign_value(&holder.settings, key, &direct);
   } else {
-    status = with_document(value, strlen(value), NULL, &reading, use_as_value, index);
+    status = with_document(&holder, value, strlen(value), NULL, use_as_value, index);
   }
   if (status == NOPROP_OK) *settings = holder.settings;
   return status;
@@ -599,7 +603,7 @@ noprop_status noprop_config_create(noprop_config **config) {
   if (config == NULL) return status_set(NOPROP_INVALID_ARGUMENT, "noprop_config_create needs a place for the result");
   *config = NULL;
   noprop_config *made = calloc(1, sizeof *made);
-  if (made == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration");
+  if (made == NULL) return no_memory();
   for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
     const noprop_status status = config_assign_text(&made->settings, i, CONFIG_KEYS[i].default_value);
     if (status != NOPROP_OK) {
@@ -612,18 +616,20 @@ noprop_status noprop_config_create(noprop_config **config) {
 }
 
 noprop_status noprop_config_copy(const noprop_config *from, noprop_config **config) {
-  if (from == NULL || config == NULL)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_config_copy needs a configuration and a place for the copy");
+  if (from == NULL || config == NULL) {
+    status_set(NOPROP_INVALID_ARGUMENT, "noprop_config_copy needs a configuration and a place for the copy");
+    return NOPROP_INVALID_ARGUMENT;
+  }
   *config = NULL;
   noprop_config *made = calloc(1, sizeof *made);
-  if (made == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration");
+  if (made == NULL) return no_memory();
   made->settings = from->settings;
   for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
     if (from->origin[i] == NULL) continue;
     made->origin[i] = strdup(from->origin[i]);
     if (made->origin[i] == NULL) {
       noprop_config_destroy(made);
-      return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration");
+      return no_memory();
     }
   }
   *config = made;
@@ -647,8 +653,7 @@ static noprop_status parse(noprop_config *config, const char *text, size_t lengt
   noprop_config *changed;
   noprop_status status = noprop_config_copy(config, &changed);
   if (status != NOPROP_OK) return status;
-  struct reading reading = {.config = changed, .name = name};
-  status = with_document(text, length, name, &reading, use_as_file, 0);
+  status = with_document(changed, text, length, name, use_as_file, 0);
   if (status != NOPROP_OK) {
     noprop_config_destroy(changed);
     return status;
@@ -749,7 +754,7 @@ noprop_status noprop_config_text(const noprop_config *config, char **text) {
   if (status != NOPROP_OK) return status;
   size_t length;
   FILE *out = open_memstream(text, &length);
-  if (out == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration's text");
+  if (out == NULL) return no_memory();
 
   enum { INDENT = 12, LINE = 110 };
   size_t column = 0;
@@ -798,7 +803,7 @@ noprop_status noprop_config_text(const noprop_config *config, char **text) {
   if (fclose(out) != 0 || failed) {
     free(*text);
     *text = NULL;
-    return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a configuration's text");
+    return no_memory();
   }
   return NOPROP_OK;
 }

@@ -170,18 +170,20 @@ static void resolve_autos(struct settings *s) {
 }
 
 noprop_status settings_resolve(const noprop_config *config, struct settings *settings) {
-  if (config == NULL || settings == NULL)
-    return status_set(NOPROP_INVALID_ARGUMENT, "a configuration is needed, and NULL was given");
+  if (config == NULL || settings == NULL) {
+    status_set(NOPROP_INVALID_ARGUMENT, "a configuration is needed, and NULL was given");
+    return NOPROP_INVALID_ARGUMENT;
+  }
   struct settings resolved = config->settings;
   noprop_status status = config_apply_preset(config, &resolved);
   if (status != NOPROP_OK) return status;
   resolve_autos(&resolved);
-  noprop_status (*const checks[])(const noprop_config *, const struct settings *) = {
-      check_roles, check_loss, check_network, check_optimizer, check_sampling};
-  for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
-    status = checks[i](config, &resolved);
-    if (status != NOPROP_OK) return status;
-  }
+  status = check_roles(config, &resolved);
+  if (status == NOPROP_OK) status = check_loss(config, &resolved);
+  if (status == NOPROP_OK) status = check_network(config, &resolved);
+  if (status == NOPROP_OK) status = check_optimizer(config, &resolved);
+  if (status == NOPROP_OK) status = check_sampling(config, &resolved);
+  if (status != NOPROP_OK) return status;
   *settings = resolved;
   return NOPROP_OK;
 }

@@ -19,7 +19,8 @@ static const char FASHION_FOLDER[] = "/usr/share/datasets/fashion-mnist";
 enum { PATH_SIZE = 4096, VALIDATION_PART = 12 };
 
 static noprop_status no_memory(const char *path) {
-  return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to convert %s", path);
+  status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to convert %s", path);
+  return NOPROP_OUT_OF_MEMORY;
 }
 
 /* The name of a file without its folder: what may stand in a description. */
@@ -101,6 +102,10 @@ static noprop_status add_shuffled(noprop_dataset *dataset, const char *path, con
 /* The third byte of an idx file: what its values are, stored with the most significant byte first. */
 enum idx_type { IDX_UINT8 = 8, IDX_INT8 = 9, IDX_INT16 = 11, IDX_INT32 = 12, IDX_FLOAT = 13, IDX_DOUBLE = 14 };
 
+static bool idx_is_known(int type) {
+  return type == IDX_UINT8 || type == IDX_INT8 || (type >= IDX_INT16 && type <= IDX_DOUBLE);
+}
+
 static size_t idx_size(int type) {
   switch (type) {
     case IDX_UINT8:
@@ -108,13 +113,10 @@ static size_t idx_size(int type) {
       return 1;
     case IDX_INT16:
       return 2;
-    case IDX_INT32:
-    case IDX_FLOAT:
-      return 4;
     case IDX_DOUBLE:
       return 8;
     default:
-      return 0;
+      return 4;
   }
 }
 
@@ -154,8 +156,10 @@ static noprop_status read_bytes(gzFile file, const char *path, void *to, size_t 
       int error = Z_OK;
       const char *why = gzerror(file, &error);
       if (error != Z_OK && error != Z_BUF_ERROR)
-        return status_set(NOPROP_FILE_ERROR, "%s is damaged: %s", path, error == Z_ERRNO ? strerror(errno) : why);
-      return status_set(NOPROP_FILE_ERROR, "%s is cut short: %zu bytes are missing", path, size - done);
+        status_set(NOPROP_FILE_ERROR, "%s is damaged: %s", path, error == Z_ERRNO ? strerror(errno) : why);
+      else
+        status_set(NOPROP_FILE_ERROR, "%s is cut short: %zu bytes are missing", path, size - done);
+      return NOPROP_FILE_ERROR;
     }
     done += (size_t)got;
   }
@@ -166,14 +170,17 @@ static noprop_status idx_header(gzFile file, const char *path, int *idx_type, st
   unsigned char head[4];
   noprop_status status = read_bytes(file, path, head, sizeof head);
   if (status != NOPROP_OK) return status;
-  if (head[0] != 0 || head[1] != 0 || idx_size(head[2]) == 0)
-    return status_set(
-        NOPROP_FILE_ERROR,
-        "%s is not an idx file: it begins with the bytes %02x %02x %02x %02x, and 00 00, a type (08, 09, 0b to "
-        "0e) and the number of dimensions are expected",
-        path, head[0], head[1], head[2], head[3]);
-  if (head[3] < 1 || head[3] > 8)
-    return status_set(NOPROP_FILE_ERROR, "%s has %d dimensions; 1 to 8 are allowed", path, head[3]);
+  if (head[0] != 0 || head[1] != 0 || !idx_is_known(head[2])) {
+    status_set(NOPROP_FILE_ERROR,
+               "%s is not an idx file: it begins with the bytes %02x %02x %02x %02x, and 00 00, a type (08, 09, 0b to "
+               "0e) and the number of dimensions are expected",
+               path, head[0], head[1], head[2], head[3]);
+    return NOPROP_FILE_ERROR;
+  }
+  if (head[3] < 1 || head[3] > 8) {
+    status_set(NOPROP_FILE_ERROR, "%s has %d dimensions; 1 to 8 are allowed", path, head[3]);
+    return NOPROP_FILE_ERROR;
+  }
   *idx_type = head[2];
   table->rank = head[3];
   double values = 1;
@@ -184,8 +191,10 @@ static noprop_status idx_header(gzFile file, const char *path, int *idx_type, st
     if (status != NOPROP_OK) return status;
     table->shape[i] = (long)size[0] << 24 | (long)size[1] << 16 | (long)size[2] << 8 | (long)size[3];
     values *= (double)table->shape[i];
-    if (values < 1 || values > 1e12)
-      return status_set(NOPROP_FILE_ERROR, "%s claims %g values; 1 to 1e12 are allowed", path, values);
+    if (values < 1 || values > 1e12) {
+      status_set(NOPROP_FILE_ERROR, "%s claims %g values; 1 to 1e12 are allowed", path, values);
+      return NOPROP_FILE_ERROR;
+    }
     if (i > 0) table->width *= table->shape[i];
   }
   return NOPROP_OK;
@@ -221,7 +230,10 @@ static noprop_status read_idx(const char *path, struct table *table) {
   unsigned char extra;
   *table = (struct table){.values = NULL};
   gzFile file = gzopen(path, "rb");
-  if (file == NULL) return status_set(NOPROP_FILE_ERROR, "%s could not be opened: %s", path, strerror(errno));
+  if (file == NULL) {
+    status_set(NOPROP_FILE_ERROR, "%s could not be opened: %s", path, strerror(errno));
+    return NOPROP_FILE_ERROR;
+  }
   noprop_status status = idx_header(file, path, &idx_type, table);
   if (status == NOPROP_OK) status = idx_values(file, path, idx_type, table);
   if (status == NOPROP_OK && gzread(file, &extra, 1) == 1)
@@ -355,7 +367,10 @@ struct csv {
 static noprop_status read_text(const char *path, char **text) {
   *text = NULL;
   FILE *file = fopen(path, "rb");
-  if (file == NULL) return status_set(NOPROP_FILE_ERROR, "%s could not be opened: %s", path, strerror(errno));
+  if (file == NULL) {
+    status_set(NOPROP_FILE_ERROR, "%s could not be opened: %s", path, strerror(errno));
+    return NOPROP_FILE_ERROR;
+  }
   size_t size = 0, capacity = 1 << 16;
   char *data = malloc(capacity);
   noprop_status status = NOPROP_OK;
@@ -425,12 +440,16 @@ static noprop_status next_row(struct csv *csv) {
           if (*from == '"') from++; /* "" is one quote */
           *to++ = *from;
         }
-        if (*from == '\0')
-          return status_set(NOPROP_FILE_ERROR, "%s:%ld: a quoted field has no end on its line", csv->path, csv->line);
+        if (*from == '\0') {
+          status_set(NOPROP_FILE_ERROR, "%s:%ld: a quoted field has no end on its line", csv->path, csv->line);
+          return NOPROP_FILE_ERROR;
+        }
         from++;
         while (*from == ' ') from++;
-        if (*from != '\0' && *from != csv->separator)
-          return status_set(NOPROP_FILE_ERROR, "%s:%ld: text stands behind a quoted field", csv->path, csv->line);
+        if (*from != '\0' && *from != csv->separator) {
+          status_set(NOPROP_FILE_ERROR, "%s:%ld: text stands behind a quoted field", csv->path, csv->line);
+          return NOPROP_FILE_ERROR;
+        }
       } else {
         while (*from != '\0' && *from != csv->separator) *to++ = *from++;
       }
@@ -498,9 +517,11 @@ static noprop_status read_numbers(struct csv *csv, char **names, int columns, st
   noprop_status status = NOPROP_OK;
   /* The first row of numbers is in csv->fields already. */
   for (; status == NOPROP_OK && csv->count > 0; status = next_row(csv)) {
-    if (csv->count != columns)
-      return status_set(NOPROP_FILE_ERROR, "%s:%ld: %d fields, but the first row has %d", csv->path, csv->line,
-                        csv->count, columns);
+    if (csv->count != columns) {
+      status_set(NOPROP_FILE_ERROR, "%s:%ld: %d fields, but the first row has %d", csv->path, csv->line, csv->count,
+                 columns);
+      return NOPROP_FILE_ERROR;
+    }
     if (numbers->rows == numbers->capacity) {
       const long capacity = numbers->capacity == 0 ? 1024 : 2 * numbers->capacity;
       double *values = realloc(numbers->values, (size_t)capacity * (size_t)columns * sizeof *values);
@@ -511,9 +532,11 @@ static noprop_status read_numbers(struct csv *csv, char **names, int columns, st
     double *row = numbers->values + (size_t)numbers->rows * (size_t)columns;
     for (int i = 0; i < columns; i++) {
       if (number_from_text(csv->fields[i], &row[i])) continue;
-      if (names != NULL)
-        return status_set(NOPROP_FILE_ERROR, "%s:%ld: column '%.60s': '%.60s' is not a number", csv->path, csv->line,
-                          names[i], csv->fields[i]);
+      if (names != NULL) {
+        status_set(NOPROP_FILE_ERROR, "%s:%ld: column '%.60s': '%.60s' is not a number", csv->path, csv->line, names[i],
+                   csv->fields[i]);
+        return NOPROP_FILE_ERROR;
+      }
       return status_set(NOPROP_FILE_ERROR, "%s:%ld: column %d: '%.60s' is not a number", csv->path, csv->line, i,
                         csv->fields[i]);
     }
@@ -527,6 +550,10 @@ static noprop_status make_tables(const char *path, const struct numbers *numbers
                                  struct table *x, struct table *y) {
   const size_t rows = (size_t)numbers->rows, others = (size_t)columns - 1;
   bool labels = true;
+  if (rows == 0) {
+    status_set(NOPROP_FILE_ERROR, "%s has a header but no rows", path);
+    return NOPROP_FILE_ERROR;
+  }
   for (size_t row = 0; row < rows; row++) {
     const double value = numbers->values[row * (size_t)columns + (size_t)target];
     if (!(value >= 0 && value <= INT32_MAX && value == floor(value))) labels = false;
@@ -564,9 +591,10 @@ static noprop_status convert_csv(const noprop_convert_options *options, noprop_d
   csv.separator = find_separator(csv.position);
   status = next_row(&csv);
   const int columns = csv.count;
-  if (status == NOPROP_OK && columns < 2)
-    status = status_set(NOPROP_FILE_ERROR, "%s has %s; at least two columns are needed", csv.path,
-                        columns == 0 ? "no rows" : "one column");
+  if (status == NOPROP_OK && columns < 2) {
+    status = NOPROP_FILE_ERROR;
+    status_set(status, "%s has %s; at least two columns are needed", csv.path, columns == 0 ? "no rows" : "one column");
+  }
   bool header = false;
   for (int i = 0; i < columns && status == NOPROP_OK; i++) {
     double number;
@@ -582,8 +610,6 @@ static noprop_status convert_csv(const noprop_convert_options *options, noprop_d
   }
   if (status == NOPROP_OK) status = find_target(&csv, names, columns, options->target, &target);
   if (status == NOPROP_OK) status = read_numbers(&csv, names, columns, &numbers);
-  if (status == NOPROP_OK && numbers.rows == 0)
-    status = status_set(NOPROP_FILE_ERROR, "%s has a header but no rows", csv.path);
   if (status == NOPROP_OK) status = make_tables(csv.path, &numbers, columns, target, &x, &y);
   if (status == NOPROP_OK) status = add_shuffled(dataset, csv.path, &x, &y, options, note, sizeof note);
   if (status == NOPROP_OK) {

@@ -41,7 +41,10 @@ const char *dataset_shape_text(const noprop_array *array, char *buffer, size_t s
   return buffer;
 }
 
-static noprop_status no_memory(void) { return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a data set"); }
+static noprop_status no_memory(void) {
+  status_set(NOPROP_OUT_OF_MEMORY, "no memory is left for a data set");
+  return NOPROP_OUT_OF_MEMORY;
+}
 
 static struct dataset_split *new_split(noprop_dataset *dataset, const char *name) {
   struct dataset_split *splits = realloc(dataset->splits, (size_t)(dataset->count + 1) * sizeof *splits);
@@ -218,20 +221,39 @@ static const char *place_of(const noprop_dataset *dataset, const struct dataset_
 static noprop_status read_wide_integers(const char *place, hid_t set, const noprop_array *view, int32_t *values) {
   char why[200];
   const size_t count = (size_t)view->rows * (size_t)view->width;
-  noprop_status status = NOPROP_OK;
+  noprop_status status = NOPROP_FILE_ERROR;
   /* 64-bit unsigned values above the largest signed one are clipped to it by HDF5, and do not fit either way. */
   int64_t *wide = malloc(count * sizeof *wide);
   if (wide == NULL) return no_memory();
-  if (H5Dread(set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, wide) < 0)
-    status = status_set(NOPROP_FILE_ERROR, "%s cannot be read (HDF5: %s)", place, h5_problem(why, sizeof why));
-  for (size_t i = 0; i < count && status == NOPROP_OK; i++) {
-    if (wide[i] < INT32_MIN || wide[i] > INT32_MAX)
-      status = status_set(NOPROP_FILE_ERROR, "%s: %lld in row %zu does not fit; integers from %d to %d are allowed",
-                          place, (long long)wide[i], i / (size_t)view->width, INT32_MIN, INT32_MAX);
+  if (H5Dread(set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, wide) < 0) {
+    status_set(status, "%s cannot be read (HDF5: %s)", place, h5_problem(why, sizeof why));
+    goto done;
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (wide[i] < INT32_MIN || wide[i] > INT32_MAX) {
+      status_set(status, "%s: %lld in row %zu does not fit; integers from %d to %d are allowed", place,
+                 (long long)wide[i], i / (size_t)view->width, INT32_MIN, INT32_MAX);
+      goto done;
+    }
     values[i] = (int32_t)wide[i];
   }
+  status = NOPROP_OK;
+done:
   free(wide);
   return status;
+}
+
+static hid_t memory_type(noprop_type type) {
+  switch (type) {
+    case NOPROP_TYPE_FLOAT32:
+      return H5T_NATIVE_FLOAT;
+    case NOPROP_TYPE_FLOAT64:
+      return H5T_NATIVE_DOUBLE;
+    case NOPROP_TYPE_UINT8:
+      return H5T_NATIVE_UINT8;
+    default:
+      return H5T_NATIVE_INT32;
+  }
 }
 
 static noprop_status read_values(const noprop_dataset *dataset, const struct dataset_split *split,
@@ -242,23 +264,21 @@ static noprop_status read_values(const noprop_dataset *dataset, const struct dat
   (void)snprintf(path, sizeof path, "%s/%s", split->name, array->name);
   const size_t count = (size_t)view->rows * (size_t)view->width;
   void *values = malloc(count * TYPE_SIZES[view->type]);
-  if (values == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "%s: no memory is left for its %zu values", place, count);
-  noprop_status status = NOPROP_OK;
+  if (values == NULL) {
+    status_set(NOPROP_OUT_OF_MEMORY, "%s: no memory is left for its %zu values", place, count);
+    return NOPROP_OUT_OF_MEMORY;
+  }
+  noprop_status status = NOPROP_FILE_ERROR;
   const hid_t set = H5Dopen2(dataset->file, path, H5P_DEFAULT);
   const hid_t type = set < 0 ? -1 : H5Dget_type(set);
-  if (type < 0) {
-    status = status_set(NOPROP_FILE_ERROR, "%s cannot be read (HDF5: %s)", place, h5_problem(why, sizeof why));
-  } else if (view->type == NOPROP_TYPE_INT32 &&
-             (H5Tget_size(type) > 4 || (H5Tget_size(type) == 4 && H5Tget_sign(type) == H5T_SGN_NONE))) {
+  const bool wide = type >= 0 && view->type == NOPROP_TYPE_INT32 &&
+                    (H5Tget_size(type) > 4 || (H5Tget_size(type) == 4 && H5Tget_sign(type) == H5T_SGN_NONE));
+  if (wide)
     status = read_wide_integers(place, set, view, values);
-  } else {
-    const hid_t memory = view->type == NOPROP_TYPE_FLOAT32   ? H5T_NATIVE_FLOAT
-                         : view->type == NOPROP_TYPE_FLOAT64 ? H5T_NATIVE_DOUBLE
-                         : view->type == NOPROP_TYPE_UINT8   ? H5T_NATIVE_UINT8
-                                                             : H5T_NATIVE_INT32;
-    if (H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-      status = status_set(NOPROP_FILE_ERROR, "%s cannot be read (HDF5: %s)", place, h5_problem(why, sizeof why));
-  }
+  else if (type >= 0 && H5Dread(set, memory_type(view->type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0)
+    status = NOPROP_OK;
+  else
+    status_set(status, "%s cannot be read (HDF5: %s)", place, h5_problem(why, sizeof why));
   if (type >= 0) (void)H5Tclose(type);
   if (set >= 0) (void)H5Dclose(set);
   if (status != NOPROP_OK) {
@@ -315,13 +335,17 @@ static noprop_status find(const noprop_dataset *dataset, const char *split_name,
   char list[700];
   const char *path = dataset->path, *colon = path[0] == '\0' ? "" : ": ";
   *split = dataset_find_split(dataset, split_name);
-  if (*split == NULL)
-    return status_set(NOPROP_FILE_ERROR, "%s%sthere is no split '%.*s'; there are: %s", path, colon, MAX_NAME,
-                      split_name, list_splits(dataset, list, sizeof list));
+  if (*split == NULL) {
+    status_set(NOPROP_FILE_ERROR, "%s%sthere is no split '%.*s'; there are: %s", path, colon, MAX_NAME, split_name,
+               list_splits(dataset, list, sizeof list));
+    return NOPROP_FILE_ERROR;
+  }
   *array = dataset_find_array(*split, name);
-  if (*array == NULL)
-    return status_set(NOPROP_FILE_ERROR, "%s%sthe split '%s' has no array '%.*s'; it holds: %s", path, colon,
-                      (*split)->name, MAX_NAME, name, list_arrays(*split, list, sizeof list));
+  if (*array == NULL) {
+    status_set(NOPROP_FILE_ERROR, "%s%sthe split '%s' has no array '%.*s'; it holds: %s", path, colon, (*split)->name,
+               MAX_NAME, name, list_arrays(*split, list, sizeof list));
+    return NOPROP_FILE_ERROR;
+  }
   return NOPROP_OK;
 }
 
@@ -461,17 +485,11 @@ static bool put_array(hid_t file, const char *split, const noprop_array *array) 
   hsize_t shape[MAX_RANK];
   for (int i = 0; i < array->rank; i++) shape[i] = (hsize_t)array->shape[i];
   (void)snprintf(path, sizeof path, "%s/%s", split, array->name);
-  switch (array->type) {
-    case NOPROP_TYPE_FLOAT32:
-      return h5_put_array(file, path, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, array->rank, shape, array->values);
-    case NOPROP_TYPE_FLOAT64:
-      return h5_put_array(file, path, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, array->rank, shape, array->values);
-    case NOPROP_TYPE_UINT8:
-      return h5_put_array(file, path, H5T_STD_U8LE, H5T_NATIVE_UINT8, array->rank, shape, array->values);
-    case NOPROP_TYPE_INT32:
-      return h5_put_array(file, path, H5T_STD_I32LE, H5T_NATIVE_INT32, array->rank, shape, array->values);
-  }
-  return false;
+  const hid_t file_type = array->type == NOPROP_TYPE_FLOAT32   ? H5T_IEEE_F32LE
+                          : array->type == NOPROP_TYPE_FLOAT64 ? H5T_IEEE_F64LE
+                          : array->type == NOPROP_TYPE_UINT8   ? H5T_STD_U8LE
+                                                               : H5T_STD_I32LE;
+  return h5_put_array(file, path, file_type, memory_type(array->type), array->rank, shape, array->values);
 }
 
 /* Every array of the data set in the order of names, so that the order of adding leaves no trace. */
