@@ -50,13 +50,13 @@ TEST(Resume, AfterKillWhileACheckpointIsWrittenFindsAWholeOne) {
 TEST(Resume, AfterCtrlCAndTerminationGivesTheBitsOfAnUnbrokenRun) {
   for (const int signal : {SIGINT, SIGTERM}) {
     SmallWork work;
-    const Outcome unbroken = work.train("unbroken", {"train.epochs=150"});
+    const Outcome unbroken = work.train("unbroken", {"train.epochs=60"});
     ASSERT_EQ(unbroken.code, 0) << unbroken.err;
     Circumstances stopped;
     stopped.signal = signal;
     stopped.signal_once_written = work.scratch / "run/model.h5";
     stopped.signal_after = 0;
-    const Outcome first = work.train("run", {"train.epochs=150"}, stopped);
+    const Outcome first = work.train("run", {"train.epochs=60"}, stopped);
     ASSERT_EQ(first.code, 1) << first.err;
     EXPECT_NE(first.err.find("noprop train --resume --run run"), std::string::npos) << first.err;
     // The way on that was told needs no more than it says.
