@@ -28,6 +28,8 @@ static const char kNetwork[] = "network of a later version";
 static const char kNotch[] = "activation with a gate or over features: not offered";
 static const char kCoder[] = "encoders and decoders other than the identity come later";
 static const char kShape[] = "schedule of a later version";
+/* Every group is a kernel of its own to compile. */
+static const char kSaved[] = "kernels of the same forms are compared in other groups and in tests/kernels";
 static const char kNorm[] = "batch norm is not offered";
 
 static const Rule kRules[] = {
@@ -36,27 +38,31 @@ static const Rule kRules[] = {
     {"/crn/mlp/batch_norm", kNorm, kNorm},
     {"/crn/mlp/output_dim_4", "", "the engine's outputs have the latent's width"},
     {"/crn/mlp/dropout_0.25", "", "the kernels draw their own masks; tests/kernels compares them"},
+    {"/crn/mlp/(act_.*|time_(constant|fourier|log_freq|simple)_.*|scalar_t|default_6x32_time32_no_x)", "", kSaved},
     {"/crn/mlp/.*", "", ""},
     {"/crn/parameter_counts", "", ""},
     {"/crn/.*", kNetwork, kNetwork},
     {"/embeddings/time/fourier_12_custom", "the range of frequencies is fixed", "the range of frequencies is fixed"},
-    {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_*"},
+    {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_* and tests/kernels"},
     {"/embeddings/.*", "embedding of a later version", "embedding of a later version"},
     {"/encoders_decoders/.*", kCoder, kCoder},
     {"/layers/activations/(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
-    {"/layers/activations.*", "", "compared inside networks: /crn/mlp/act_*"},
+    {"/layers/activations.*", "", "compared inside networks: tests/kernels"},
     {"/layers/concat_squash(_bias)?", "", "compared inside networks: /crn/mlp/*"},
     {"/layers/.*", "layer of a later version", "layer of a later version"},
     {"/losses/[a-z]+/batch_norm", kNorm, kNorm},
     {"/losses/[a-z]+/(cross_entropy_softmax|.*encoder.*)", kCoder, kCoder},
     {"/losses/[a-z]+/network_.*", kNetwork, kNetwork},
     {"/losses/[a-z]+/schedule_(cauchy|exponential|laplace|network|polynomial|quadratic)", kShape, kShape},
+    {"/losses/[a-z]+/schedule_(frozen|logistic)", "", kSaved},
+    {"/losses/df/(default_6x32|recon_none)", "", kSaved},
     {"/losses/.*", "", ""},
     {"/ode/adaptive/.*", "adaptive integration comes later", "adaptive integration comes later"},
     {"/ode/[a-z0-9]+/model_.*", "", ""},
     {"/ode/.*", "", "not a model's field; the kernels integrate models"},
     {"/optimizer/fm/adam_batch_norm_one_step", kNorm, kNorm},
     {"/optimizer/.*", "", "training draws its own times and noise; tests/kernels compares whole runs"},
+    {"/predict/(df|ct)/unconditional", "", kSaved},
     {"/predict/.*", "", ""},
     {"/schedules/(linear|cosine|sigmoid|logistic)/.*", "", ""},
     {"/schedules/.*", kShape, kShape},

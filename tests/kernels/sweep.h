@@ -15,7 +15,7 @@ struct SweepCase {
   std::string name() const;
 };
 
-constexpr int kSweepCases = 20;
+constexpr int kSweepCases = 16;
 SweepCase sweep_case(int index);
 
 /* Keys that only the engine has: no condition, number of steps for the rate schedule. */

@@ -72,10 +72,10 @@ Vector<Real> time_grid(const Settings &settings, const Solve &solve) {
   return times;
 }
 
-/* lambda = ln(a/b) where the network was evaluated. */
+/* lambda = ln(a/b), at clamped times where the path is singular. */
 template <typename Real>
 static Real half_log_snr(const Settings &settings, Real t) {
-  return 0.5 * gamma_at(settings, clamped(settings, t));
+  return 0.5 * gamma_at(settings, settings.linear_path() ? clamped(settings, t) : t);
 }
 
 template <typename Real>
@@ -101,9 +101,9 @@ std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<
     }
     Vector<Real> data = target(z, t);
     const Vector<Real> this_target = data;
-    if (solve.method == "dpm2m" && i > 0) {
+    const Real before = i > 0 ? half_log_snr(settings, t) - half_log_snr(settings, times[i - 1]) : Real(0.0);
+    if (solve.method == "dpm2m" && value_of(before) > 0) {
       const Real h = half_log_snr(settings, next) - half_log_snr(settings, t);
-      const Real before = half_log_snr(settings, t) - half_log_snr(settings, times[i - 1]);
       data = moved(data, h / (2.0 * before), this_target);
       data = moved(data, -(h / (2.0 * before)), last_target);
     }
