@@ -135,7 +135,7 @@ static noprop_status sheet_create(struct sheet *sheet, struct image_shape image,
   sheet->columns = across * (image.width + 1) - 1;
   sheet->rows = down * (image.height + 1) - 1;
   size_t count = (size_t)(sheet->columns * sheet->rows);
-  sheet->cells = malloc(count * sizeof *sheet->cells);
+  sheet->cells = calloc(count + 1, sizeof *sheet->cells);
   if (!sheet->cells) return no_memory();
   for (size_t i = 0; i < count; i++) sheet->cells[i] = NAN;
   return NOPROP_OK;
@@ -325,8 +325,8 @@ static noprop_status solve_paths(const struct report *report, long rows, struct 
   if (status != NOPROP_OK) return status;
   paths->rows = report->has_condition ? condition.rows : rows;
   paths->width = report->shape.target_width;
-  paths->times = malloc((size_t)paths->points * sizeof *paths->times);
-  paths->values = malloc((size_t)paths->points * (size_t)paths->rows * (size_t)paths->width * sizeof *paths->values);
+  paths->times = calloc((size_t)paths->points + 1, sizeof *paths->times);
+  paths->values = calloc((size_t)paths->points * (size_t)paths->rows * (size_t)paths->width + 1, sizeof *paths->values);
   if (!paths->times || !paths->values) return no_memory();
   status = noprop_trajectory_times(report->model, &options, paths->times, &paths->points);
   if (status != NOPROP_OK) return status;
@@ -526,8 +526,9 @@ static noprop_status write_regions(const struct report *report, const noprop_arr
   struct text text = {0};
   if (!places) return no_memory();
   for (long i = 0; i < cells; i++) {
-    places[2 * i] = (float)(low[0] + (high[0] - low[0]) * ((double)(i % REGION_CELLS) + 0.5) / REGION_CELLS);
-    places[2 * i + 1] = (float)(low[1] + (high[1] - low[1]) * ((double)(i / REGION_CELLS) + 0.5) / REGION_CELLS);
+    const long column = i % REGION_CELLS, line = i / REGION_CELLS;
+    places[2 * i] = (float)(low[0] + (high[0] - low[0]) * ((double)column + 0.5) / REGION_CELLS);
+    places[2 * i + 1] = (float)(low[1] + (high[1] - low[1]) * ((double)line + 0.5) / REGION_CELLS);
   }
   noprop_array grid = {.name = points->name,
                        .type = NOPROP_TYPE_FLOAT32,

@@ -62,7 +62,7 @@ static const struct command *find_command(const char *name) {
 static int unknown_command(struct cli *cli, const char *word) {
   const char *names[64];
   int count = 0;
-  for (; COMMANDS[count] && count < 64; count++) names[count] = COMMANDS[count]->name;
+  for (; count < 64 && COMMANDS[count]; count++) names[count] = COMMANDS[count]->name;
   const char *near = nearest_name(word, names, count);
   if (near)
     return fail(cli, EXIT_USAGE, "there is no command \"%s\"; did you mean \"%s\"? (noprop help lists them)", word,

@@ -160,7 +160,7 @@ static int run(struct cli *cli) {
   }
   const char *names[64];
   int count = 0;
-  for (; COMMANDS[count] && count < 64; count++) {
+  for (; count < 64 && COMMANDS[count]; count++) {
     names[count] = COMMANDS[count]->name;
     if (name && strcmp(name, names[count]) == 0) command = COMMANDS[count];
   }
