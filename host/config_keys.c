@@ -106,7 +106,7 @@ const struct config_key CONFIG_KEYS[] = {
      KEY_PLACE(schedule.alpha_bar)},
     REAL("schedule.s", schedule.s, 0, 10, "0.008", "offset of the cosine schedule"),
     REAL_ABOVE("schedule.k", schedule.k, 0, 100, "10.0", "steepness of the sigmoid schedule"),
-    REAL("schedule.t_mid", schedule.t_mid, 0, 1, "0.5", "middle of the sigmoid schedule"),
+    REAL("schedule.t_mid", schedule.t_mid, -10, 10, "0.5", "middle of the sigmoid schedule"),
     BOOL("schedule.renormalise", schedule.renormalise, "true",
          "end points met exactly; false: the earlier systems' form, cosine clipped to [0.001, 0.999]"),
     {.path = "schedule.learnable",
