@@ -174,16 +174,27 @@ void check_status(struct emitter *e, Value status) {
   LLVMPositionBuilderAtEnd(e->builder, go_on);
 }
 
-static void call_helper(struct emitter *e, uint32_t number, Value mask) {
-  Type parameters[3] = {e->bytes, e->i32, e->i32};
-  Type type = LLVMFunctionType(e->i32, parameters, 3, 0);
-  Value function = warp_field(e, LLVMPointerType(type, 0), offsetof(struct warp, operate), true);
-  Value arguments[3] = {e->warp, constant(e->i32, number), mask_bits(e, mask)};
-  check_status(e, LLVMBuildCall2(e->builder, type, function, arguments, 3, ""));
+void call_helper(struct emitter *e, enum request request, Value mask) {
+  LLVMBuilderRef b = e->builder;
+  LLVMBuildStore(b, constant(e->i32, request), warp_address(e, e->i32, offsetof(struct warp, request)));
+  LLVMBuildStore(b, mask_bits(e, mask), warp_address(e, e->i32, offsetof(struct warp, request_lanes)));
+  char text[40];
+  const int length = snprintf(text, sizeof text, "callq *%zu(%%rdi)", offsetof(struct warp, call));
+  static const char constraints[] = "={rax},{rdi},~{memory},~{dirflag},~{fpsr},~{flags}";
+  Type type = LLVMFunctionType(e->i64, &e->bytes, 1, 0);
+  Value call = LLVMGetInlineAsm(type, text, (size_t)length, (char *)constraints, sizeof constraints - 1, 1, 0, LLVMInlineAsmDialectATT, 0);
+  Value status = LLVMBuildTrunc(b, LLVMBuildCall2(b, type, call, &e->warp, 1, ""), e->i32, "");
+  check_status(e, status);
+}
+
+static void call_about(struct emitter *e, enum request request, const struct ptx_instruction *instruction, Value mask) {
+  LLVMBuildStore(e->builder, constant(e->i32, (uint64_t)(instruction - e->function->instructions)),
+                 warp_address(e, e->i32, offsetof(struct warp, request_instruction)));
+  call_helper(e, request, mask);
 }
 
 void call_operate(struct emitter *e, const struct ptx_instruction *instruction, Value mask) {
-  call_helper(e, (uint32_t)(instruction - e->function->instructions), mask);
+  call_about(e, REQUEST_OPERATE, instruction, mask);
 }
 
 /* ---- registers and operands ---- */
@@ -431,7 +442,7 @@ void check_together(struct emitter *e, const struct ptx_instruction *instruction
   Label apart = new_label(e, "apart"), go_on = new_label(e, "");
   new_branch(e, LLVMBuildNot(e->builder, together, ""), apart, go_on, true);
   LLVMPositionBuilderAtEnd(e->builder, apart);
-  call_helper(e, (uint32_t)(instruction - e->function->instructions) | OPERATE_NOT_ALL_HERE, e->mask);
+  call_about(e, REQUEST_NOT_TOGETHER, instruction, e->mask);
   LLVMBuildBr(e->builder, go_on);
   LLVMPositionBuilderAtEnd(e->builder, go_on);
 }
@@ -608,8 +619,9 @@ static void emit_block(struct emitter *e, uint32_t number, Value dispatcher) {
   if (e->analysis->waited[number]) LLVMBuildStore(e->builder, LLVMConstNull(shaped(e->i1, true)), e->mask_slot[number]);
   const struct ptx_instruction *last = block_terminator(e->function, number);
   for (uint32_t i = 0; i < block->count && !e->failed; i++) {
-    const struct ptx_instruction *instruction = &e->function->instructions[block->first + i];
-    e->instruction = block->first + i;
+    const uint32_t index = e->order[block->first + i];
+    const struct ptx_instruction *instruction = &e->function->instructions[index];
+    if (index == e->batch_at[number]) emit_early_checks(e);
     if (instruction == last && (last->op == PTX_BRA || last->op == PTX_BRX || last->op == PTX_RET || last->op == PTX_EXIT ||
                                 last->op == PTX_TRAP || last->op == PTX_BAR)) {
       break;
@@ -672,6 +684,9 @@ static void set_up(struct emitter *e) {
   e->run = LLVMAddFunction(e->module, RUN_SYMBOL, LLVMFunctionType(e->i32, &e->bytes, 1, 0));
   add_attribute(e, "prefer-vector-width", e->features->avx512 ? "512" : "256");
   add_attribute(e, "min-legal-vector-width", e->features->avx512 ? "512" : "256");
+  /* Helpers are called by an instruction that LLVM does not take for a call: no data below the stack pointer. */
+  const unsigned no_red_zone = LLVMGetEnumAttributeKindForName("noredzone", 9);
+  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(c, no_red_zone, 0));
   const unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
   LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(c, nounwind, 0));
   e->warp = LLVMGetParam(e->run, 0);
@@ -689,10 +704,13 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->slot = calloc(registers + 1, sizeof *e->slot);
   e->mask_slot = calloc(blocks + 1, sizeof *e->mask_slot);
   e->group_of = malloc((function->instruction_count + 1) * sizeof *e->group_of);
+  e->order = malloc((function->instruction_count + 1) * sizeof *e->order);
+  e->batch_at = malloc((blocks + 1) * sizeof *e->batch_at);
+  e->offset_in_group = calloc(function->instruction_count + 1, sizeof *e->offset_in_group);
   e->groups = calloc(function->instruction_count + 1, sizeof *e->groups);
   e->root_span = calloc(analysis->root_count + 1, sizeof *e->root_span);
   e->frame_offset = malloc((registers + blocks + 1) * sizeof *e->frame_offset);
-  if (!e->body || !e->slot || !e->mask_slot || !e->group_of || !e->groups || !e->root_span || !e->frame_offset) {
+  if (!e->body || !e->slot || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order || !e->batch_at || !e->groups || !e->root_span || !e->frame_offset) {
     refuse(e, NULL, "there is not enough memory");
     goto done;
   }
@@ -736,7 +754,7 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   if (!e->failed) emit_info(e);
 done:
   LLVMDisposeBuilder(e->builder);
-  free(e->body), free(e->slot), free(e->mask_slot), free(e->group_of), free(e->groups), free(e->root_span);
+  free(e->body), free(e->slot), free(e->mask_slot), free(e->group_of), free(e->offset_in_group), free(e->order), free(e->batch_at), free(e->groups), free(e->root_span);
   free(e->frame_offset);
   if (e->failed) {
     LLVMDisposeModule(e->module);

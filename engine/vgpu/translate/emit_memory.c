@@ -14,6 +14,7 @@ enum { MAX_OFFSET = 1 << 30 };
 
 struct address {
   struct shape shape; /* of the base */
+  uint32_t root;
   uint8_t space;
   Value base;         /* i64, one or all lanes: global address; offset in shared or local memory */
   uint32_t pattern;   /* AFFINE, or the hint */
@@ -29,39 +30,146 @@ static int64_t access_bytes(const struct ptx_instruction *instruction) {
   return (int64_t)type_bytes(instruction->type) * (instruction->vector ? instruction->vector : 1);
 }
 
-void plan_checks(struct emitter *e) {
+/* Cheap integer arithmetic without side effects, such as addresses are made of. */
+static bool is_movable(const struct ptx_instruction *instruction) {
+  if (instruction->guard != PTX_NONE || instruction->dst_count != 1 || instruction->type == PTX_F32 || instruction->type == PTX_F64) return false;
+  switch (instruction->op) {
+    case PTX_MOV: return instruction->src_count == 1 && instruction->src[0].kind != PTX_OPERAND_SPECIAL;
+    case PTX_CVT: return instruction->source_type != PTX_F32 && instruction->source_type != PTX_F64;
+    case PTX_ADD: case PTX_SUB: return !(instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT));
+    case PTX_MUL: case PTX_MAD: case PTX_MUL_WIDE: case PTX_MAD_WIDE: case PTX_SHL: case PTX_SHR: case PTX_AND: case PTX_OR: case PTX_XOR:
+    case PTX_CVTA: case PTX_CVTA_TO: case PTX_BFE: case PTX_BFI:
+      return true;
+    default: return false;
+  }
+}
+
+static bool operand_in(const uint64_t *set, const struct ptx_operand *operands, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    if (operands[i].kind == PTX_OPERAND_REGISTER && bit_test(set, operands[i].index)) return true;
+  }
+  return false;
+}
+
+static void add_operands(uint64_t *set, const struct ptx_operand *operands, unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
+    if (operands[i].kind == PTX_OPERAND_REGISTER) bit_set(set, operands[i].index);
+  }
+}
+
+/* Moves the arithmetic of addresses before the block's first access, so that all checks can be made there at once: one
+ * branch for the block, and LLVM sees the accesses together. */
+static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, uint64_t *used, uint32_t *late) {
   const struct ptx_function *function = e->function;
-  for (uint32_t i = 0; i < function->instruction_count; i++) e->group_of[i] = PTX_NONE;
-  for (uint32_t b = 0; b < function->block_count; b++) {
-    const uint32_t first_group = e->group_count;
-    for (uint32_t i = function->blocks[b].first; i < function->blocks[b].first + function->blocks[b].count; i++) {
-      const struct ptx_instruction *instruction = &function->instructions[i];
-      if (is_access(instruction) && instruction->guard == PTX_NONE && instruction->src[0].kind == PTX_OPERAND_REGISTER &&
-          instruction->space != PTX_PARAM) {
-        uint32_t g = first_group;
-        while (g < e->group_count && (e->groups[g].base_register != instruction->src[0].index ||
-                                      e->groups[g].space != instruction->space)) {
-          g++;
-        }
-        const int64_t low = instruction->offset, high = low + access_bytes(instruction);
-        if (g == e->group_count) {
-          e->groups[e->group_count++] = (struct check_group){.first = i, .base_register = instruction->src[0].index,
-                                                             .space = instruction->space, .low = low, .high = high};
-        }
-        struct check_group *group = &e->groups[g];
-        if (low < group->low) group->low = low;
-        if (high > group->high) group->high = high;
-        group->count++;
-        e->group_of[i] = g;
+  const struct ptx_block *block = &function->blocks[number];
+  const size_t bytes = e->analysis->register_words * sizeof *defined;
+  uint32_t at = block->first, late_count = 0;
+  memset(defined, 0, bytes);
+  memset(used, 0, bytes);
+  bool accessed = false;
+  for (uint32_t i = block->first; i < block->first + block->count; i++) {
+    const struct ptx_instruction *instruction = &function->instructions[i];
+    accessed = accessed || (is_access(instruction) && instruction->space != PTX_PARAM);
+    const bool early = !accessed || (is_movable(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
+                                     !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1));
+    if (early) {
+      e->order[at++] = i;
+      continue;
+    }
+    late[late_count++] = i;
+    add_operands(defined, instruction->dst, instruction->dst_count);
+    add_operands(used, instruction->src, instruction->src_count);
+    if (instruction->guard != PTX_NONE) bit_set(used, instruction->guard);
+  }
+  e->batch_at[number] = late_count ? late[0] : PTX_NONE;
+  memcpy(e->order + at, late, late_count * sizeof *late);
+}
+
+/* A register whose value is another's plus a constant, within a basic block. */
+struct alias {
+  uint32_t base; /* PTX_NONE: none */
+  int64_t offset;
+};
+
+static void set_alias(const struct ptx_function *function, const struct ptx_instruction *instruction, struct alias *aliases) {
+  for (unsigned d = 0; d < instruction->dst_count; d++) {
+    if (instruction->dst[d].kind != PTX_OPERAND_REGISTER) continue;
+    const uint32_t r = instruction->dst[d].index;
+    struct alias alias = {.base = PTX_NONE};
+    if (instruction->op == PTX_ADD && instruction->guard == PTX_NONE && type_bytes(instruction->type) == 8 && instruction->type != PTX_F64 &&
+        instruction->flags == 0 && instruction->src[0].kind == PTX_OPERAND_REGISTER && instruction->src[1].kind == PTX_OPERAND_IMMEDIATE) {
+      alias = aliases[instruction->src[0].index];
+      if (alias.base == PTX_NONE) alias = (struct alias){.base = instruction->src[0].index};
+      alias.offset += (int64_t)instruction->src[1].value;
+      if (alias.base == r || alias.offset <= -MAX_OFFSET || alias.offset >= MAX_OFFSET) alias.base = PTX_NONE;
+    }
+    for (uint32_t other = 0; other < function->register_count; other++) {
+      if (aliases[other].base == r) aliases[other].base = PTX_NONE;
+    }
+    aliases[r] = alias;
+  }
+}
+
+/* Accesses through the same value of a register (plus constants): one group. Groups whose register is known at the
+ * block's first access are checked there. */
+static void group_block(struct emitter *e, uint32_t number, uint64_t *defined, struct alias *aliases) {
+  const struct ptx_function *function = e->function;
+  const struct ptx_block *block = &function->blocks[number];
+  memset(defined, 0, e->analysis->register_words * sizeof *defined);
+  for (uint32_t r = 0; r < function->register_count; r++) aliases[r].base = PTX_NONE;
+  const uint32_t first_group = e->group_count;
+  bool late = false, any = false;
+  for (uint32_t k = block->first; k < block->first + block->count; k++) any = any || is_access(&function->instructions[k]);
+  for (uint32_t k = block->first; any && k < block->first + block->count; k++) {
+    const uint32_t i = e->order[k];
+    const struct ptx_instruction *instruction = &function->instructions[i];
+    late = late || i == e->batch_at[number];
+    if (is_access(instruction) && instruction->guard == PTX_NONE && instruction->src[0].kind == PTX_OPERAND_REGISTER &&
+        instruction->space != PTX_PARAM) {
+      struct alias alias = aliases[instruction->src[0].index];
+      if (alias.base == PTX_NONE) alias = (struct alias){.base = instruction->src[0].index};
+      uint32_t g = first_group;
+      while (g < e->group_count && (e->groups[g].closed || e->groups[g].base_register != alias.base || e->groups[g].space != instruction->space)) g++;
+      const int64_t low = alias.offset + instruction->offset, high = low + access_bytes(instruction);
+      if (g == e->group_count) {
+        const bool early = !bit_test(defined, alias.base) && e->analysis->shape[alias.base].kind == SHAPE_AFFINE;
+        e->groups[e->group_count++] = (struct check_group){.first = i, .block = number, .base_register = alias.base, .space = instruction->space,
+                                                           .low = low, .high = high, .early = early};
       }
-      for (unsigned d = 0; d < instruction->dst_count; d++) {
-        if (instruction->dst[d].kind != PTX_OPERAND_REGISTER) continue;
-        for (uint32_t g = first_group; g < e->group_count; g++) { /* another value from here on: closed */
-          if (e->groups[g].base_register == instruction->dst[d].index) e->groups[g].base_register = PTX_NONE;
-        }
+      struct check_group *group = &e->groups[g];
+      if (low < group->low) group->low = low;
+      if (high > group->high) group->high = high;
+      group->count++;
+      e->group_of[i] = g;
+      e->offset_in_group[i] = low;
+    }
+    if (late) add_operands(defined, instruction->dst, instruction->dst_count);
+    set_alias(function, instruction, aliases);
+    for (unsigned d = 0; d < instruction->dst_count; d++) {
+      if (instruction->dst[d].kind != PTX_OPERAND_REGISTER) continue;
+      for (uint32_t g = first_group; g < e->group_count; g++) { /* another value from here on */
+        if (e->groups[g].base_register == instruction->dst[d].index) e->groups[g].closed = true;
       }
     }
   }
+}
+
+void plan_checks(struct emitter *e) {
+  const struct ptx_function *function = e->function;
+  const size_t words = e->analysis->register_words;
+  uint64_t *defined = calloc(words, sizeof *defined), *used = calloc(words, sizeof *used);
+  uint32_t *late = malloc((function->instruction_count + 1) * sizeof *late);
+  struct alias *aliases = malloc((function->register_count + 1) * sizeof *aliases);
+  if (!defined || !used || !late || !aliases) {
+    refuse(e, NULL, "there is not enough memory");
+  } else {
+    for (uint32_t i = 0; i < function->instruction_count; i++) e->group_of[i] = PTX_NONE;
+    for (uint32_t b = 0; b < function->block_count; b++) {
+      order_block(e, b, defined, used, late);
+      group_block(e, b, defined, aliases);
+    }
+  }
+  free(defined), free(used), free(late), free(aliases);
 }
 
 /* The table of one check for the helpers: see SITE_ in runtime.h. */
@@ -85,7 +193,7 @@ static Value make_site(struct emitter *e, const struct ptx_instruction *instruct
   unsigned at = SITE_ACCESSES;
   for (uint32_t i = number; i < e->function->instruction_count && at < SITE_ACCESSES + 3 * count; i++) {
     if (i != number && (group == PTX_NONE || e->group_of[i] != group)) continue;
-    numbers[at++] = e->function->instructions[i].offset;
+    numbers[at++] = group == PTX_NONE ? e->function->instructions[i].offset : e->offset_in_group[i];
     numbers[at++] = access_bytes(&e->function->instructions[i]);
     numbers[at++] = i;
   }
@@ -104,21 +212,21 @@ static Value window_field(struct emitter *e, uint32_t root, size_t field) {
   return warp_field(e, e->i64, offsetof(struct warp, windows) + root * sizeof(struct window) + field, false);
 }
 
-/* `instruction` stands for itself or is the first of a group. */
-static void check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address) {
+/* The quick test of an access, or of the group whose first access it is: i1, or NULL if nothing can go wrong. */
+static Value quick_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, int64_t *span_out) {
   const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
-  if (group != PTX_NONE && e->groups[group].first != number) return;
   LLVMBuilderRef b = e->builder;
   const int64_t low = group == PTX_NONE ? instruction->offset : e->groups[group].low;
   const int64_t high = group == PTX_NONE ? instruction->offset + access_bytes(instruction) : e->groups[group].high;
   if (low <= -MAX_OFFSET || high >= MAX_OFFSET) {
     refuse(e, instruction, "its offset is very large");
-    return;
+    return NULL;
   }
   const bool wide = address->shape.kind != SHAPE_AFFINE;
   const int64_t span = high - low + (wide ? 0 : pattern_maximum(e->analysis, address->pattern));
-  const uint32_t root = instruction->src[0].kind == PTX_OPERAND_REGISTER ? e->analysis->root[instruction->src[0].index] : 0;
+  const uint32_t root = address->root;
   const Type type = shaped(e->i64, wide);
+  *span_out = span;
   Value moved = low ? LLVMBuildAdd(b, address->base, constant(type, (uint64_t)low), "") : address->base;
   /* The widest access's alignment implies that of the others, if they are aligned to each other; where they are not,
    * the helper finds out. `residue`: what to add to `moved` to get a multiple of the alignment. */
@@ -126,7 +234,7 @@ static void check(struct emitter *e, const struct ptx_instruction *instruction, 
   for (uint32_t i = number; i < e->function->instruction_count; i++) {
     if (i != number && (group == PTX_NONE || e->group_of[i] != group)) continue;
     const struct ptx_instruction *other = &e->function->instructions[i];
-    if (access_bytes(other) > alignment) alignment = access_bytes(other), residue = (other->offset - low) & (alignment - 1);
+    if (access_bytes(other) > alignment) alignment = access_bytes(other), residue = ((group == PTX_NONE ? other->offset : e->offset_in_group[i]) - low) & (alignment - 1);
     if (group == PTX_NONE || i >= e->function->blocks[e->block].first + e->function->blocks[e->block].count) break;
   }
   if (!wide && address->shape.align < 64 && (int64_t)1 << (address->shape.align > 8 ? 8 : address->shape.align) >= alignment &&
@@ -142,7 +250,7 @@ static void check(struct emitter *e, const struct ptx_instruction *instruction, 
     case PTX_SHARED:
       if (address->shape.kind == SHAPE_AFFINE && address->shape.constant && alignment == 1 &&
           (int64_t)address->shape.value + low + span <= (int64_t)e->function->shared_bytes && (int64_t)address->shape.value + low >= 0) {
-        return; /* inside static shared memory */
+        return NULL; /* inside static shared memory */
       }
       limit = LLVMBuildSub(b, e->shared_bytes, constant(e->i64, (uint64_t)(span - 1)), "");
       limit = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSGT, limit, constant(e->i64, 0), ""), limit, constant(e->i64, 0), "");
@@ -176,38 +284,92 @@ static void check(struct emitter *e, const struct ptx_instruction *instruction, 
     if (active) good = LLVMBuildOr(b, good, LLVMBuildNot(b, active, ""), "");
     good = LLVMBuildICmp(b, LLVMIntEQ, mask_bits(e, good), constant(e->i32, UINT64_MAX), "");
   }
-  Label slow = new_label(e, "check"), go_on = new_label(e, "");
-  new_branch(e, LLVMBuildNot(b, good, ""), slow, go_on, true);
-  LLVMPositionBuilderAtEnd(b, slow);
+  return good;
+}
+
+static void slow_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, int64_t span) {
+  LLVMBuilderRef b = e->builder;
+  const bool wide = address->shape.kind != SHAPE_AFFINE;
+  const uint32_t root = address->root;
   Value site = make_site(e, instruction, root, span, address->pattern, !wide);
-  Value lanes = mask_bits(e, effective_mask(e, instruction)), status;
-  if (wide) {
-    LLVMBuildStore(b, address->base, warp_address(e, type, offsetof(struct warp, argument)));
-    Type parameters[3] = {e->bytes, LLVMTypeOf(site), e->i32};
-    Type function_type = LLVMFunctionType(e->i32, parameters, 3, 0);
-    Value function = warp_field(e, LLVMPointerType(function_type, 0), offsetof(struct warp, check_lanes), true);
-    status = LLVMBuildCall2(b, function_type, function, (Value[]){e->warp, site, lanes}, 3, "");
-  } else {
-    Type parameters[4] = {e->bytes, LLVMTypeOf(site), e->i64, e->i32};
-    Type function_type = LLVMFunctionType(e->i32, parameters, 4, 0);
-    Value function = warp_field(e, LLVMPointerType(function_type, 0), offsetof(struct warp, check), true);
-    status = LLVMBuildCall2(b, function_type, function, (Value[]){e->warp, site, address->base, lanes}, 4, "");
+  LLVMBuildStore(b, site, warp_address(e, LLVMTypeOf(site), offsetof(struct warp, request_site)));
+  if (wide) LLVMBuildStore(b, address->base, warp_address(e, LLVMTypeOf(address->base), offsetof(struct warp, argument)));
+  else LLVMBuildStore(b, address->base, warp_address(e, e->i64, offsetof(struct warp, request_base)));
+  call_helper(e, wide ? REQUEST_CHECK_LANES : REQUEST_CHECK, effective_mask(e, instruction));
+}
+
+static struct address group_address(struct emitter *e, uint32_t group);
+
+/* An access checked where it stands. */
+static void check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address) {
+  const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
+  if (group != PTX_NONE && (e->groups[group].first != number || e->groups[group].early)) return;
+  struct address of_group;
+  if (group != PTX_NONE) {
+    of_group = group_address(e, group);
+    address = &of_group;
   }
-  new_branch(e, LLVMBuildICmp(b, LLVMIntNE, status, constant(e->i32, 0), ""), e->fault, go_on, true);
-  LLVMPositionBuilderAtEnd(b, go_on);
+  int64_t span;
+  Value good = quick_check(e, instruction, address, &span);
+  if (!good) return;
+  Label slow = new_label(e, "check"), go_on = new_label(e, "");
+  new_branch(e, LLVMBuildNot(e->builder, good, ""), slow, go_on, true);
+  LLVMPositionBuilderAtEnd(e->builder, slow);
+  slow_check(e, instruction, address, span);
+  LLVMBuildBr(e->builder, go_on);
+  LLVMPositionBuilderAtEnd(e->builder, go_on);
+}
+
+void emit_early_checks(struct emitter *e) {
+  struct {
+    struct address address;
+    uint32_t first;
+    int64_t span;
+  } *checks = malloc((e->group_count + 1) * sizeof *checks);
+  if (!checks) {
+    refuse(e, NULL, "there is not enough memory");
+    return;
+  }
+  uint32_t count = 0;
+  Value good = NULL;
+  for (uint32_t g = 0; g < e->group_count; g++) {
+    if (e->groups[g].block != e->block || !e->groups[g].early) continue;
+    const struct ptx_instruction *instruction = &e->function->instructions[e->groups[g].first];
+    checks[count].address = group_address(e, g);
+    checks[count].first = e->groups[g].first;
+    Value one = quick_check(e, instruction, &checks[count].address, &checks[count].span);
+    if (!one) continue;
+    good = good ? LLVMBuildAnd(e->builder, good, one, "") : one;
+    count++;
+  }
+  if (good) {
+    Label slow = new_label(e, "check"), go_on = new_label(e, "");
+    new_branch(e, LLVMBuildNot(e->builder, good, ""), slow, go_on, true);
+    LLVMPositionBuilderAtEnd(e->builder, slow);
+    for (uint32_t i = 0; i < count; i++) slow_check(e, &e->function->instructions[checks[i].first], &checks[i].address, checks[i].span);
+    LLVMBuildBr(e->builder, go_on);
+    LLVMPositionBuilderAtEnd(e->builder, go_on);
+  }
+  free(checks);
 }
 
 /* ---- addresses ---- */
 
-static struct address find_address(struct emitter *e, const struct ptx_instruction *instruction) {
-  struct address address = {.space = instruction->space, .shape = operand_shape(e->analysis, &instruction->src[0])};
-  const bool wide = address.shape.kind != SHAPE_AFFINE;
+static struct address find_address(struct emitter *e, uint8_t space, const struct ptx_operand *base) {
+  struct address address = {.space = space, .shape = operand_shape(e->analysis, base)};
+  const bool wide = address.shape.kind != SHAPE_AFFINE, in_register = base->kind == PTX_OPERAND_REGISTER;
   address.pattern = address.shape.kind == SHAPE_AFFINE || address.shape.hinted ? address.shape.pattern : 0;
-  const struct ptx_operand *base = &instruction->src[0];
-  const bool narrow = base->kind == PTX_OPERAND_REGISTER && e->function->register_class[base->index] == PTX_CLASS_32;
+  address.root = in_register ? e->analysis->root[base->index] : 0;
+  const bool narrow = in_register && e->function->register_class[base->index] == PTX_CLASS_32;
   address.base = read_operand(e, base, narrow ? PTX_U32 : PTX_U64, wide);
   if (narrow) address.base = LLVMBuildZExt(e->builder, address.base, shaped(e->i64, wide), "");
   return address;
+}
+
+/* The address that a group's accesses are relative to. */
+static struct address group_address(struct emitter *e, uint32_t group) {
+  const struct ptx_operand base = {.kind = PTX_OPERAND_REGISTER, .index = e->groups[group].base_register};
+  return find_address(e, e->groups[group].space, &base);
 }
 
 /* i8*: the address of the base, to which lanes and accesses add their offsets. Scalar base only. */
@@ -449,7 +611,7 @@ void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
   }
   const Type element = element_type(e, instruction->type);
   const int64_t bytes = access_bytes(instruction);
-  struct address address = find_address(e, instruction);
+  struct address address = find_address(e, instruction->space, &instruction->src[0]);
   if (instruction->space == PTX_PARAM) {
     const int64_t at = (int64_t)address.shape.value + instruction->offset;
     if (address.shape.kind != SHAPE_AFFINE || !address.shape.constant || at < 0 || at + bytes > e->function->parameter_bytes) {
@@ -631,7 +793,7 @@ void emit_store(struct emitter *e, const struct ptx_instruction *instruction) {
     return;
   }
   const int64_t bytes = access_bytes(instruction);
-  struct address address = find_address(e, instruction);
+  struct address address = find_address(e, instruction->space, &instruction->src[0]);
   Value mask = effective_mask(e, instruction);
   Label after = NULL;
   if (mask && mask != e->mask) {

@@ -11,9 +11,12 @@ typedef LLVMValueRef Value;
 typedef LLVMTypeRef Type;
 typedef LLVMBasicBlockRef Label;
 
-/* Checks of one pointer in a basic block are made once, at the first access, for all of them. */
+/* Accesses through one pointer in a basic block are checked once for all. */
 struct check_group {
-  uint32_t first; /* instruction at which the check is made */
+  uint32_t first; /* its first access */
+  uint32_t block;
+  bool early;     /* checked at the block's first access, else at its own */
+  bool closed;    /* base_register has another value by now */
   uint32_t base_register;
   uint8_t space;
   int64_t low, high; /* offsets covered: [low, high) */
@@ -37,8 +40,10 @@ struct emitter {
   Value params, shared, local, segment, frame, shared_bytes;
   Value mask;          /* lanes that run the current block; NULL: all */
   uint32_t block;      /* current */
-  uint32_t instruction; /* current */
+  uint32_t *order;     /* [instruction_count]: the instructions of each block in the order of emission */
+  uint32_t *batch_at;  /* [block_count]: the instruction before which early checks are made, or PTX_NONE */
   uint32_t *group_of;  /* [instruction_count], PTX_NONE: checked alone */
+  int64_t *offset_in_group; /* [instruction_count]: from the group's register */
   struct check_group *groups;
   uint32_t group_count;
   int64_t *root_span;  /* [root_count]: longest access, for info */
@@ -96,7 +101,9 @@ void mark_scope(struct emitter *e, Value access, enum alias_scope scope);
 void mark_invariant(struct emitter *e, Value load);
 /* Ends the block with a fault if `status` is not 0; goes on in a new LLVM block. */
 void check_status(struct emitter *e, Value status);
-/* Calls a helper of struct warp: operate(warp, instruction, lanes). */
+/* Calls translated_serve() with what was stored in the warp's request fields. */
+void call_helper(struct emitter *e, enum request request, Value mask);
+/* REQUEST_OPERATE */
 void call_operate(struct emitter *e, const struct ptx_instruction *instruction, Value mask);
 /* Live lanes of the warp that wait at other blocks, as i32; NULL: there can be none. */
 Value lanes_elsewhere(struct emitter *e);
@@ -113,7 +120,8 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
 Value flush_subnormal(struct emitter *e, Value x);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction);  /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
-void plan_checks(struct emitter *e);
+void plan_checks(struct emitter *e); /* order, batch_at, groups */
+void emit_early_checks(struct emitter *e);
 void emit_exchange(struct emitter *e, const struct ptx_instruction *instruction); /* emit_exchange.c: shuffles, votes, atomics */
 
 #endif

@@ -49,6 +49,7 @@ const struct machine *machine_open(char *reason, size_t reason_bytes) {
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
+  LLVMInitializeX86AsmParser(); /* calls of helpers are inline assembly */
   machine.triple = LLVMGetDefaultTargetTriple();
   char *message = NULL;
   if (LLVMGetTargetFromTriple(machine.triple, &machine.target, &message)) {

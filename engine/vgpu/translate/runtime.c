@@ -93,14 +93,6 @@ static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base,
   return 0;
 }
 
-static int32_t check(struct warp *warp, const int64_t *site, uint64_t base, uint32_t lanes) {
-  return check_site(warp, site, base, NULL, lanes);
-}
-
-static int32_t check_lanes(struct warp *warp, const int64_t *site, uint32_t lanes) {
-  return check_site(warp, site, 0, warp->argument[0], lanes);
-}
-
 /* ---- atomics ---- */
 
 static float float_of(uint32_t bits) {
@@ -223,10 +215,6 @@ static void vote(struct warp *warp, const struct ptx_instruction *instruction, u
 }
 
 static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
-  if (number & OPERATE_NOT_ALL_HERE) {
-    return fault(warp, number & ~OPERATE_NOT_ALL_HERE, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_BARRIER,
-                 "lanes of the warp that take part are elsewhere, or lanes here do not take part");
-  }
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
   switch (instruction->op) {
     case PTX_ATOM: case PTX_RED: return atomic_operation(warp, number, lanes);
@@ -244,6 +232,18 @@ static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
       return 0;
     case PTX_TRAP: return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
     default: return fault(warp, number, 0, VGPU_FAULT_OTHER, "an instruction that is not translated");
+  }
+}
+
+int32_t translated_serve(struct warp *warp) {
+  const uint32_t lanes = warp->request_lanes, number = warp->request_instruction;
+  switch (warp->request) {
+    case REQUEST_CHECK: return check_site(warp, warp->request_site, warp->request_base, NULL, lanes);
+    case REQUEST_CHECK_LANES: return check_site(warp, warp->request_site, 0, warp->argument[0], lanes);
+    case REQUEST_OPERATE: return operate(warp, number, lanes);
+    default:
+      return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_BARRIER,
+                   "lanes of the warp that take part are elsewhere, or lanes here do not take part");
   }
 }
 
@@ -314,9 +314,7 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   warp->total_shared = (uint32_t)shared_bytes;
   warp->multiprocessors = launch->multiprocessors;
   warp->slot = slot;
-  warp->check = check;
-  warp->check_lanes = check_lanes;
-  warp->operate = operate;
+  warp->call = code->call;
   warp->clock = clock_value;
   warp->launch = launch;
   warp->fault = fault_out;

@@ -17,6 +17,13 @@ struct window {
 enum { WINDOW_ALIGNMENT = 32 }; /* of low: an access is aligned if its distance from low is */
 #define WINDOW_EMPTY_LOW ((uint64_t)1 << 63) /* above every address: address - low exceeds every length */
 
+/* Machine code that is called with a struct warp in rdi and keeps every register but rax. */
+typedef void (*translated_entry)(void);
+
+/* What generated code asks for. CHECK: request_site, request_base. CHECK_LANES: request_site, argument[0]. The others:
+ * request_instruction, argument[], result[]. */
+enum request { REQUEST_CHECK, REQUEST_CHECK_LANES, REQUEST_OPERATE, REQUEST_NOT_TOGETHER };
+
 struct warp {
   const unsigned char *params;
   unsigned char *shared, *local, *segment, *frame; /* local, frame: of this warp */
@@ -27,10 +34,12 @@ struct warp {
   uint32_t resume; /* 0: from the start; else the barrier to continue after */
   uint32_t lanes;  /* lanes that exist */
   uint32_t dynamic_shared, total_shared, multiprocessors, slot;
-  /* Called by generated code. Nonzero: the block ends with a fault. */
-  int32_t (*check)(struct warp *warp, const int64_t *site, uint64_t base, uint32_t lanes);
-  int32_t (*check_lanes)(struct warp *warp, const int64_t *site, uint32_t lanes); /* addresses in argument[0] */
-  int32_t (*operate)(struct warp *warp, uint32_t instruction, uint32_t lanes); /* arguments and results below */
+  /* A call from generated code: what is asked for, and the code that leads to translated_serve(). */
+  translated_entry call;
+  uint32_t request, request_lanes;
+  uint32_t request_instruction;
+  const int64_t *request_site;
+  uint64_t request_base;
   uint64_t (*clock)(uint32_t special);
   const struct vgpu_launch *launch;
   struct vgpu_fault *fault;
@@ -39,9 +48,6 @@ struct warp {
   _Alignas(64) unsigned char spare[1024]; /* where lanes that must not load or store point instead */
   struct window windows[];
 };
-
-/* operate(): not the instruction itself, but the fault that its lanes are not together. */
-#define OPERATE_NOT_ALL_HERE 0x80000000u
 
 /* What the generated function returns: RUN_ENDED, RUN_FAULT, or the number of the barrier it waits at (from 1). */
 enum { RUN_ENDED = 0, RUN_FAULT = -1 };
@@ -56,14 +62,21 @@ enum { SITE_ROOT, SITE_SPACE, SITE_COUNT, SITE_PATTERNED, SITE_SPAN, SITE_ACCESS
 #define INFO_SYMBOL "vgpu_kernel_info"
 enum { INFO_VERSION, INFO_FRAME_BYTES, INFO_ROOTS, INFO_BARRIERS, INFO_SPANS };
 
-/* Runs one block of a translated kernel. */
+/* Does what the warp asks for. Nonzero: the block ends with a fault. */
+int32_t translated_serve(struct warp *warp);
+translated_entry translated_call(bool avx512);
+
+struct loaded;
+
+/* What translate() returns. */
 struct translated {
   const struct ptx_function *function;
   const struct vgpu_translator_host *host;
   warp_function run;
   const int64_t *info;
   unsigned block[3], threads, warps;
-  void *library; /* what machine.c keeps */
+  translated_entry call;
+  struct loaded *library;
 };
 int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                          unsigned slot, struct vgpu_fault *fault);

@@ -37,6 +37,7 @@ static struct translated *bind(const struct ptx_function *function, const unsign
   memcpy(code->block, block, sizeof code->block);
   code->threads = block[0] * block[1] * block[2];
   code->warps = (code->threads + WARP_LANES - 1) / WARP_LANES;
+  code->call = translated_call(machine_features(machine)->avx512);
   code->library = machine_load(machine, object, bytes, reason, reason_bytes);
   if (!code->library) {
     free(code);
