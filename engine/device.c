@@ -137,7 +137,7 @@ noprop_status noprop_device_open(const char *name, noprop_device **result) {
   if (device == NULL) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a device");
   noprop_status status =
       choose(name != NULL ? name : "auto", &device->driver, &device->properties, device->reason, sizeof device->reason);
-  if (status != NOPROP_OK) {
+  if (status != NOPROP_OK || device->driver == NULL) { /* no driver comes with a status that says why */
     free(device);
     return status;
   }

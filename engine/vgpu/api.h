@@ -15,43 +15,32 @@
 
 /* Every function, by exported name. cuGetProcAddress and vgpu_symbol() look here; the plain name means the newest
  * version listed. */
-#define VGPU_API_LIST(X)                                                                                               \
-  X(cuInit)                                                                                                            \
-  X(cuDriverGetVersion) X(cuGetProcAddress) X(cuGetProcAddress_v2) X(cuGetErrorString) X(cuGetErrorName) X(            \
-      cuDeviceGet) X(cuDeviceGetCount) X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2)                 \
-      X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X(                           \
-          cuDevicePrimaryCtxSetFlags_v2) X(cuDevicePrimaryCtxGetState) X(cuDevicePrimaryCtxReset_v2) X(cuCtxCreate_v2) \
-          X(cuCtxCreate_v4) X(cuCtxDestroy_v2) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxSetCurrent) X(      \
-              cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetFlags) X(cuCtxGetStreamPriorityRange) X(cuCtxGetLimit)      \
-              X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(        \
-                  cuModuleUnload) X(cuModuleGetFunction) X(cuModuleGetGlobal_v2) X(cuFuncGetAttribute)                 \
-                  X(cuFuncSetAttribute) X(cuFuncSetCacheConfig) X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel)  \
-                      X(cuLaunchKernelEx) X(cuLaunchHostFunc) X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(        \
-                          cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) X(cuMemGetInfo_v2) X(cuMemAlloc_v2)    \
-                          X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemAllocAsync) X(cuMemFree_v2)                \
-                              X(cuMemFreeAsync) X(cuMemGetAddressRange_v2) X(cuMemAllocHost_v2) X(cuMemHostAlloc) X(   \
-                                  cuMemFreeHost) X(cuMemHostGetDevicePointer_v2) X(cuMemHostRegister_v2)               \
-                                  X(cuMemHostUnregister) X(cuMemAddressReserve) X(cuMemAddressFree) X(cuMemCreate) X(  \
-                                      cuMemRelease) X(cuMemMap) X(cuMemUnmap) X(cuMemSetAccess)                        \
-                                      X(cuMemGetAllocationGranularity) X(cuPointerGetAttribute) X(cuMemcpy) X(         \
-                                          cuMemcpyAsync) X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2) X(cuMemcpyDtoD_v2)      \
-                                          X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2) X(   \
-                                              cuMemcpy2D_v2) X(cuMemcpy2DUnaligned_v2) X(cuMemcpy2DAsync_v2)           \
-                                              X(cuMemsetD8_v2) X(cuMemsetD16_v2) X(cuMemsetD32_v2) X(cuMemsetD8Async)  \
-                                                  X(cuMemsetD16Async) X(cuMemsetD32Async) X(cuStreamCreate)            \
-                                                      X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(           \
-                                                          cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent)   \
-                                                          X(cuStreamGetFlags) X(cuStreamGetPriority) X(cuStreamGetCtx) \
-                                                              X(cuStreamBeginCapture_v2) X(cuStreamEndCapture)         \
-                                                                  X(cuStreamIsCapturing)                               \
-                                                                      X(cuGraphInstantiateWithFlags) X(cuGraphLaunch)  \
-                                                                          X(cuGraphGetNodes) X(cuGraphExecDestroy)     \
-                                                                              X(cuGraphDestroy) X(cuEventCreate)       \
-                                                                                  X(cuEventRecord) X(cuEventQuery)     \
-                                                                                      X(cuEventSynchronize)            \
-                                                                                          X(cuEventElapsedTime)        \
-                                                                                              X(cuEventElapsedTime_v2) \
-                                                                                                  X(cuEventDestroy_v2)
+/* clang-format off */
+#define VGPU_API_LIST(X) \
+  X(cuInit) X(cuDriverGetVersion) X(cuGetProcAddress) X(cuGetProcAddress_v2) X(cuGetErrorString) X(cuGetErrorName) \
+  X(cuDeviceGet) X(cuDeviceGetCount) X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) \
+  X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) \
+  X(cuDevicePrimaryCtxSetFlags_v2) X(cuDevicePrimaryCtxGetState) X(cuDevicePrimaryCtxReset_v2) X(cuCtxCreate_v2) \
+  X(cuCtxCreate_v4) X(cuCtxDestroy_v2) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxSetCurrent) \
+  X(cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetFlags) X(cuCtxGetStreamPriorityRange) X(cuCtxGetLimit) \
+  X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(cuModuleUnload) \
+  X(cuModuleGetFunction) X(cuModuleGetGlobal_v2) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncSetCacheConfig) \
+  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchHostFunc) \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
+  X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemAllocAsync) X(cuMemFree_v2) \
+  X(cuMemFreeAsync) X(cuMemGetAddressRange_v2) X(cuMemAllocHost_v2) X(cuMemHostAlloc) X(cuMemFreeHost) \
+  X(cuMemHostGetDevicePointer_v2) X(cuMemHostRegister_v2) X(cuMemHostUnregister) X(cuMemAddressReserve) \
+  X(cuMemAddressFree) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X(cuMemUnmap) X(cuMemSetAccess) \
+  X(cuMemGetAllocationGranularity) X(cuPointerGetAttribute) X(cuMemcpy) X(cuMemcpyAsync) X(cuMemcpyHtoD_v2) \
+  X(cuMemcpyDtoH_v2) X(cuMemcpyDtoD_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2) \
+  X(cuMemcpy2D_v2) X(cuMemcpy2DUnaligned_v2) X(cuMemcpy2DAsync_v2) X(cuMemsetD8_v2) X(cuMemsetD16_v2) \
+  X(cuMemsetD32_v2) X(cuMemsetD8Async) X(cuMemsetD16Async) X(cuMemsetD32Async) X(cuStreamCreate) \
+  X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent) \
+  X(cuStreamGetFlags) X(cuStreamGetPriority) X(cuStreamGetCtx) X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) \
+  X(cuStreamIsCapturing) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X(cuGraphGetNodes) X(cuGraphExecDestroy) \
+  X(cuGraphDestroy) X(cuEventCreate) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuEventElapsedTime) \
+  X(cuEventElapsedTime_v2) X(cuEventDestroy_v2)
+/* clang-format on */
 
 #define VGPU_DECLARE(name) extern __typeof__(name) vgpu_##name;
 VGPU_API_LIST(VGPU_DECLARE)

@@ -31,7 +31,8 @@ static CUresult allocate(enum region_kind kind, void **pointer, size_t bytes) {
 
 static CUresult allocate_device(enum region_kind kind, CUdeviceptr *pointer, size_t bytes) {
   void *made = NULL;
-  CUresult result = allocate(kind, pointer != NULL ? &made : NULL, bytes);
+  if (pointer == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no place for the pointer");
+  CUresult result = allocate(kind, &made, bytes);
   if (result == CUDA_SUCCESS) *pointer = (CUdeviceptr)made;
   return result;
 }

@@ -51,33 +51,27 @@ enum ptx_type {
 };
 
 /* mul and mad come as three opcodes each, for lo/float, hi and wide. `.cc` forms: see PTX_CARRY_OUT. */
-#define PTX_OPS(X)                                                                                                    \
-  X(ADD, "add")                                                                                                       \
-  X(SUB, "sub") X(MUL, "mul") X(MUL_HI, "mul.hi") X(MUL_WIDE, "mul.wide") X(MAD, "mad") X(MAD_HI, "mad.hi")           \
-      X(MAD_WIDE, "mad.wide") X(FMA, "fma") X(MUL24, "mul24.lo") X(MUL24_HI, "mul24.hi") X(MAD24, "mad24.lo")         \
-          X(MAD24_HI, "mad24.hi") X(SAD, "sad") X(DIV, "div") X(REM, "rem") X(ABS, "abs") X(NEG, "neg") X(MIN, "min") \
-              X(MAX, "max") X(POPC, "popc") X(CLZ, "clz") X(BFIND, "bfind") X(BREV, "brev") X(BFE, "bfe")             \
-                  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a")       \
-                      X(RCP, "rcp") X(SQRT, "sqrt") X(RSQRT, "rsqrt") X(SIN, "sin") X(COS, "cos") X(LG2, "lg2")       \
-                          X(EX2, "ex2") X(TANH, "tanh") X(COPYSIGN, "copysign") X(TESTP, "testp") X(SET, "set")       \
-                              X(SETP, "setp") X(SELP, "selp") X(SLCT, "slct") X(AND, "and") X(OR, "or") X(XOR, "xor") \
-                                  X(NOT, "not") X(CNOT, "cnot") X(LOP3, "lop3") X(SHL, "shl") X(SHR, "shr")           \
-                                      X(SHF_L, "shf.l") X(SHF_R, "shf.r") X(PRMT, "prmt") X(MOV, "mov") X(CVT, "cvt") \
-                                          X(CVT_PACK, "cvt.pack") X(CVTA, "cvta") X(CVTA_TO, "cvta.to")               \
-                                              X(ISSPACEP, "isspacep") X(LD, "ld") X(ST, "st") X(ATOM, "atom") X(      \
-                                                  RED, "red") X(PREFETCH, "prefetch") X(SHFL, "shfl") X(VOTE, "vote") \
-                                                  X(MATCH, "match") X(ACTIVEMASK, "activemask") X(REDUX, "redux")     \
-                                                      X(ELECT, "elect") X(BAR, "bar") X(BAR_WARP, "bar.warp")         \
-                                                          X(MEMBAR, "membar") X(CP_ASYNC, "cp.async")                 \
-                                                              X(CP_ASYNC_COMMIT, "cp.async.commit_group")             \
-                                                                  X(CP_ASYNC_WAIT, "cp.async.wait_group")             \
-                                                                      X(LDMATRIX, "ldmatrix")                         \
-                                                                          X(MOVMATRIX, "movmatrix") X(MMA, "mma")     \
-                                                                              X(BRA, "bra") X(BRX, "brx.idx")         \
-                                                                                  X(RET, "ret") X(EXIT, "exit")       \
-                                                                                      X(TRAP, "trap")                 \
-                                                                                          X(NANOSLEEP, "nanosleep")   \
-                                                                                              X(PRINTF, "vprintf")
+/* clang-format off */
+#define PTX_OPS(X) \
+  X(ADD, "add") X(SUB, "sub") X(MUL, "mul") X(MUL_HI, "mul.hi") X(MUL_WIDE, "mul.wide") \
+  X(MAD, "mad") X(MAD_HI, "mad.hi") X(MAD_WIDE, "mad.wide") X(FMA, "fma") X(MUL24, "mul24.lo") X(MUL24_HI, "mul24.hi") \
+  X(MAD24, "mad24.lo") X(MAD24_HI, "mad24.hi") X(SAD, "sad") X(DIV, "div") X(REM, "rem") X(ABS, "abs") X(NEG, "neg") \
+  X(MIN, "min") X(MAX, "max") X(POPC, "popc") X(CLZ, "clz") X(BFIND, "bfind") X(BREV, "brev") X(BFE, "bfe") \
+  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a") \
+  X(RCP, "rcp") X(SQRT, "sqrt") X(RSQRT, "rsqrt") X(SIN, "sin") X(COS, "cos") X(LG2, "lg2") X(EX2, "ex2") \
+  X(TANH, "tanh") X(COPYSIGN, "copysign") X(TESTP, "testp") \
+  X(SET, "set") X(SETP, "setp") X(SELP, "selp") X(SLCT, "slct") \
+  X(AND, "and") X(OR, "or") X(XOR, "xor") X(NOT, "not") X(CNOT, "cnot") X(LOP3, "lop3") X(SHL, "shl") X(SHR, "shr") \
+  X(SHF_L, "shf.l") X(SHF_R, "shf.r") X(PRMT, "prmt") X(MOV, "mov") X(CVT, "cvt") X(CVT_PACK, "cvt.pack") \
+  X(CVTA, "cvta") X(CVTA_TO, "cvta.to") X(ISSPACEP, "isspacep") \
+  X(LD, "ld") X(ST, "st") X(ATOM, "atom") X(RED, "red") X(PREFETCH, "prefetch") \
+  X(SHFL, "shfl") X(VOTE, "vote") X(MATCH, "match") X(ACTIVEMASK, "activemask") X(REDUX, "redux") X(ELECT, "elect") \
+  X(BAR, "bar") X(BAR_WARP, "bar.warp") X(MEMBAR, "membar") \
+  X(CP_ASYNC, "cp.async") X(CP_ASYNC_COMMIT, "cp.async.commit_group") X(CP_ASYNC_WAIT, "cp.async.wait_group") \
+  X(LDMATRIX, "ldmatrix") X(MOVMATRIX, "movmatrix") X(MMA, "mma") \
+  X(BRA, "bra") X(BRX, "brx.idx") X(RET, "ret") X(EXIT, "exit") X(TRAP, "trap") X(NANOSLEEP, "nanosleep") \
+  X(PRINTF, "vprintf")
+/* clang-format on */
 
 enum ptx_op {
 #define X(name, text) PTX_##name,

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ struct variant {
   atomic_int state;     /* enum translation; READY is stored after `code` */
   void *code;
   char reason[300];
+  atomic_bool unwanted; /* being discarded: a translation that waits for its turn need not begin */
   bool thread_started;
   pthread_t thread;
 };
@@ -138,7 +140,8 @@ static void wait_for_translations(void) {
 static void *translate(void *argument) {
   struct variant *variant = argument;
   pthread_mutex_lock(&translating);
-  const struct vgpu_translator *found = atomic_load(&leaving) ? NULL : find_translator();
+  const bool wanted = !atomic_load(&leaving) && !atomic_load(&variant->unwanted);
+  const struct vgpu_translator *found = wanted ? find_translator() : NULL;
   char folder[4096] = "";
   if (found != NULL) {
     cache_folder(folder, sizeof folder);
@@ -166,8 +169,12 @@ static struct variant *find_variant(CUfunction function, const unsigned block[3]
 }
 
 static void begin_translation(struct variant *variant) {
+  sigset_t all, before;
+  sigfillset(&all);
   atomic_store(&variant->state, TRANSLATION_UNDER_WAY);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* signals belong to the program's own threads */
   variant->thread_started = pthread_create(&variant->thread, NULL, translate, variant) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (!variant->thread_started) atomic_store(&variant->state, TRANSLATION_REFUSED);
 }
 
@@ -188,6 +195,7 @@ void launcher_discard(CUfunction function) {
   if (function->code == NULL) return;
   for (struct variant *variant = function->code->variants, *next; variant != NULL; variant = next) {
     next = variant->next;
+    atomic_store(&variant->unwanted, true);
     if (variant->thread_started) pthread_join(variant->thread, NULL);
     if (variant->code != NULL) translator->discard(variant->code);
     free(variant);

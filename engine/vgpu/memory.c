@@ -110,7 +110,7 @@ static uint64_t take_place(uint64_t bytes) {
 
 /* Memory goes back to the system; the addresses stay ours. */
 static void empty_place(uint64_t at, uint64_t bytes) {
-  mmap((void *)at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  (void)mmap((void *)at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
 static void leave_place(uint64_t at) {

@@ -41,8 +41,8 @@ bool regions_remove(enum region_kind kind, uint64_t low);
 /* Address space without memory, aligned to 2 MiB; NULL if there is none. */
 void *regions_reserve(size_t bytes);
 void regions_unreserve(void *address);
-/* Puts memory of the device under reserved addresses, without access and registration, and takes it away again. False if
- * the addresses are not reserved. */
+/* Puts memory of the device under reserved addresses, without access and registration, and takes it away again. False
+ * if the addresses are not reserved. */
 bool regions_commit(void *address, size_t bytes);
 void regions_decommit(void *address, size_t bytes);
 /* Takes and gives back memory of the device's total without a place for it. */
