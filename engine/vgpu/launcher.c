@@ -22,7 +22,7 @@
 /* Nanoseconds: above what a test's few small launches take, far below what translation saves in a training run. */
 enum { TRANSLATE_AFTER = 30 * 1000 * 1000 };
 
-enum executor_choice { EXECUTOR_AUTO, EXECUTOR_INTERPRET, EXECUTOR_TRANSLATE };
+enum executor_choice { EXECUTOR_AUTO, EXECUTOR_INTERPRET, EXECUTOR_TRANSLATE, EXECUTOR_UNKNOWN };
 
 enum translation { TRANSLATION_NONE, TRANSLATION_UNDER_WAY, TRANSLATION_READY, TRANSLATION_REFUSED };
 
@@ -54,8 +54,10 @@ static char translator_problem[300];
 
 static void read_choice(void) {
   const char *setting = getenv("NOPROP_VGPU_EXECUTOR");
-  if (setting != NULL && strcmp(setting, "interpret") == 0) choice = EXECUTOR_INTERPRET;
-  if (setting != NULL && strcmp(setting, "translate") == 0) choice = EXECUTOR_TRANSLATE;
+  if (setting == NULL || setting[0] == '\0' || strcmp(setting, "auto") == 0) return;
+  choice = EXECUTOR_UNKNOWN;
+  if (strcmp(setting, "interpret") == 0) choice = EXECUTOR_INTERPRET;
+  if (strcmp(setting, "translate") == 0) choice = EXECUTOR_TRANSLATE;
 }
 
 static enum executor_choice executor_choice(void) {
@@ -182,6 +184,9 @@ CUresult launcher_prepare(CUfunction function) {
   char reason[300] = "";
   function->code = calloc(1, sizeof *function->code);
   if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  if (executor_choice() == EXECUTOR_UNKNOWN) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_EXECUTOR must be auto, interpret or translate");
+  }
   if (executor_choice() == EXECUTOR_TRANSLATE) {
     if (find_translator() == NULL) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s", translator_problem);
     return CUDA_SUCCESS;

@@ -1,0 +1,107 @@
+/* The change from interpreter to machine code, and the settings of the virtual GPU. */
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <vector>
+
+#include "tests/vgpu/api_support.h"
+
+class ApiExecutorTest : public ApiTest {
+ protected:
+  enum { many = 1 << 20 };
+  void SetUp() override {
+    ApiTest::SetUp();
+    ASSERT_CUDA(CU(cuMemAlloc)(&large, 4 * many));
+    ASSERT_CUDA(CU(cuMemsetD32)(large, 1, many));
+  }
+  CUresult launch_large(unsigned c) {
+    unsigned n = many;
+    void *parameters[] = {&large, &n, &c};
+    return CU(cuLaunchKernel)(step, many / 256, 1, 1, 256, 1, 1, 0, nullptr, parameters, nullptr);
+  }
+  CUdeviceptr large = 0;
+};
+
+TEST_F(ApiExecutorTest, ResultsDoNotShowWhenMachineCodeTakesOver) {
+  using clock = std::chrono::steady_clock;
+  const auto begin = clock::now();
+  std::vector<unsigned> values(many);
+  unsigned expected = 1, launches = 0;
+  /* Past the 30 ms after which a kernel is translated, and past the second that translation may take. */
+  while (clock::now() - begin < std::chrono::milliseconds(1500) || launches < 10) {
+    ASSERT_CUDA(launch_large(launches));
+    expected = 2 * expected + launches++;
+    if (launches % 16 == 0) {
+      ASSERT_CUDA(CU(cuMemcpyDtoH)(values.data(), large, 4 * many));
+      ASSERT_EQ(values, std::vector<unsigned>(many, expected)) << "after launch " << launches;
+    }
+  }
+}
+
+TEST_F(ApiExecutorTest, AModuleMayGoWhileItIsTranslated) {
+  for (int round = 0; round < 3; ++round) {
+    for (unsigned i = 0; i < 100; ++i) ASSERT_CUDA(launch_large(i));
+    ASSERT_CUDA(CU(cuModuleUnload)(module));
+    ASSERT_CUDA(CU(cuModuleLoadData)(&module, api_module()));
+    ASSERT_CUDA(CU(cuModuleGetFunction)(&step, module, "step"));
+  }
+}
+
+/* ---- settings: read once in a process, so each in a child of its own ---- */
+
+static bool passes_with(const std::string &setting, const std::string &test) {
+  std::string command = setting + " '" + std::filesystem::read_symlink("/proc/self/exe").string() +
+                        "' --gtest_also_run_disabled_tests --gtest_filter=" + test + " > /dev/null";
+  int status = std::system(command.c_str());
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+using ApiChildTest = ApiTest;
+
+TEST_F(ApiChildTest, DISABLED_KernelsRun) {
+  ASSERT_CUDA(launch(3));
+  EXPECT_EQ(number(count - 1), 5u);
+}
+
+TEST_F(ApiChildTest, DISABLED_StandsFor90) {
+  int value = 0;
+  EXPECT_CUDA(CU(cuDeviceGetAttribute)(&value, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0));
+  EXPECT_EQ(value, 9);
+  EXPECT_CUDA(CU(cuDeviceGetAttribute)(&value, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 0));
+  EXPECT_EQ(value, 227 * 1024);
+  std::string ptx = api_module();
+  ptx.replace(ptx.find("sm_75"), 5, "sm_90");
+  CUmodule newer;
+  EXPECT_CUDA(CU(cuModuleLoadData)(&newer, ptx.c_str()));
+}
+
+TEST_F(ApiChildTest, DISABLED_HasThreeThreads) {
+  int value = 0;
+  EXPECT_CUDA(CU(cuDeviceGetAttribute)(&value, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0));
+  EXPECT_EQ(value, 3);
+  EXPECT_EQ(std::string(vgpu_description()).rfind("3 CPU threads, ", 0), 0u) << vgpu_description();
+}
+
+TEST(ApiSettings, EveryExecutorRunsKernels) {
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_EXECUTOR=interpret", "ApiChildTest.DISABLED_KernelsRun"));
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_EXECUTOR=auto", "ApiChildTest.DISABLED_KernelsRun"));
+  EXPECT_FALSE(passes_with("NOPROP_VGPU_EXECUTOR=fast", "ApiChildTest.DISABLED_KernelsRun")) << "there is no such one";
+  if (!std::filesystem::exists(NOPROP_BINARY_DIR "/libnoprop_translate.so")) {
+    EXPECT_FALSE(passes_with("NOPROP_VGPU_EXECUTOR=translate", "ApiChildTest.DISABLED_KernelsRun"))
+        << "without the translator, asking for it is an error";
+    GTEST_SKIP() << "the translator is not built";
+  }
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_EXECUTOR=translate", "ApiChildTest.DISABLED_KernelsRun"));
+}
+
+TEST(ApiSettings, TheCapabilityCanBeChosen) {
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_CAPABILITY=90", "ApiChildTest.DISABLED_StandsFor90"));
+  EXPECT_FALSE(passes_with("NOPROP_VGPU_CAPABILITY=86", "ApiChildTest.DISABLED_StandsFor90"));
+}
+
+TEST(ApiSettings, TheNumberOfThreadsCanBeChosen) {
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_THREADS=3", "ApiChildTest.DISABLED_HasThreeThreads"));
+  EXPECT_FALSE(passes_with("NOPROP_VGPU_THREADS=2", "ApiChildTest.DISABLED_HasThreeThreads"));
+}
