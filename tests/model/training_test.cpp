@@ -95,6 +95,58 @@ TEST(Training, GivesTheSameBitsForResidentAndStreamedRows) {
   }
 }
 
+/* Makes the device look smaller while it lives: pools are limited by what the device has. */
+class SmallDevice {
+ public:
+  explicit SmallDevice(size_t bytes) : before_(device()->properties.memory_bytes) {
+    device()->properties.memory_bytes = bytes;
+  }
+  ~SmallDevice() { device()->properties.memory_bytes = before_; }
+  SmallDevice(const SmallDevice &) = delete;
+  SmallDevice &operator=(const SmallDevice &) = delete;
+
+ private:
+  size_t before_;
+};
+
+TEST(Training, StreamsRowsThatDoNotFitDeviceMemory) {
+  /* 2.4 MB of rows. */
+  const Data data = make_data(20000, 30, 4, true);
+  const auto resident = trained_state(kClassify, data, 16, {10});
+  const SmallDevice small(2 << 20);
+  const Environment chunk("NOPROP_STREAM_BYTES", "100000");
+  const Model model = make_model(kClassify, data);
+  ASSERT_TRUE(model);
+  bind(model.get(), data, 16);
+  EXPECT_NE(model->binding.stream, nullptr);
+  ASSERT_OK(noprop_model_train_step(model.get(), 10));
+  EXPECT_EQ(state_bytes(model.get()), resident);
+}
+
+TEST(Training, SaysWhatDoesNotFitDeviceMemory) {
+  const Data data = make_data(64, 3, 4, true);
+  const Config config = make_config(kClassify);
+  const noprop_model_shape shape = data.shape();
+  noprop_model *created = nullptr;
+  {
+    const SmallDevice tiny(1 << 10);
+    EXPECT_EQ(noprop_model_create(device(), config.get(), &shape, &created), NOPROP_OUT_OF_MEMORY);
+    EXPECT_NE(std::string(noprop_last_error()).find("parameters: "), std::string::npos) << noprop_last_error();
+  }
+  /* Just enough for the model leaves nothing for training. */
+  size_t enough = 2 << 10;
+  for (; !created && enough < 1 << 20; enough += 1 << 10) {
+    const SmallDevice small(enough);
+    noprop_model_create(device(), config.get(), &shape, &created);
+  }
+  ASSERT_TRUE(created);
+  const Model model(created);
+  const noprop_array condition = data.condition_array(), target = data.target_array();
+  EXPECT_EQ(noprop_model_bind(created, &condition, &target, 64), NOPROP_OUT_OF_MEMORY);
+  EXPECT_NE(std::string(noprop_last_error()).find("gradient slots: "), std::string::npos) << noprop_last_error();
+  EXPECT_EQ(noprop_model_train_step(created, 1), NOPROP_INVALID_ARGUMENT);
+}
+
 TEST(Training, ReadsUint8RowsAsTheirValues) {
   Data data = make_data(40, 5, 3, true);
   std::vector<uint8_t> bytes(data.condition.size());
