@@ -1,5 +1,5 @@
-/* Shapes of registers, and where lanes part and meet: one fixpoint over both, since a branch on a varying predicate makes
- * registers vary and a varying register makes branches part. See analysis.h for the terms. */
+/* Shapes of registers, and where lanes part and meet: one fixpoint over both, since a branch on a varying predicate
+ * makes registers vary and a varying register makes branches part. See analysis.h for the terms. */
 #include "engine/vgpu/translate/analysis.h"
 
 #include <stdio.h>
@@ -13,7 +13,8 @@ const struct ptx_instruction *block_terminator(const struct ptx_function *functi
   return b->count ? &function->instructions[b->first + b->count - 1] : NULL;
 }
 
-unsigned block_successors(const struct ptx_function *function, uint32_t block, uint32_t *successors, unsigned capacity) {
+unsigned block_successors(const struct ptx_function *function, uint32_t block, uint32_t *successors,
+                          unsigned capacity) {
   const struct ptx_block *b = &function->blocks[block];
   const struct ptx_instruction *last = block_terminator(function, block);
   unsigned count = 0;
@@ -100,7 +101,9 @@ static struct shape special_shape(struct analysis *analysis, uint32_t special) {
   const unsigned x = analysis->block[0], y = analysis->block[1], z = analysis->block[2];
   int64_t values[WARP_LANES];
   switch (special) {
-    case PTX_NTID_X: case PTX_NTID_Y: case PTX_NTID_Z:
+    case PTX_NTID_X:
+    case PTX_NTID_Y:
+    case PTX_NTID_Z:
       return constant_shape(analysis->block[special - PTX_NTID_X]);
     case PTX_NWARPID:
       return constant_shape(analysis->warps);
@@ -111,7 +114,8 @@ static struct shape special_shape(struct analysis *analysis, uint32_t special) {
       if (x == 1) return constant_shape(0);
       for (int lane = 0; lane < WARP_LANES; lane++) values[lane] = x < WARP_LANES ? lane % (int)x : lane;
       if (x < WARP_LANES && WARP_LANES % x == 0) return pattern_shape(analysis, values, 32, 64);
-      if (x % WARP_LANES == 0 || (y == 1 && z == 1)) return pattern_shape(analysis, values, 32, analysis->warps == 1 ? 64 : 5);
+      if (x % WARP_LANES == 0 || (y == 1 && z == 1))
+        return pattern_shape(analysis, values, 32, analysis->warps == 1 ? 64 : 5);
       return varying;
     case PTX_TID_Y:
       if (y == 1) return constant_shape(0);
@@ -124,7 +128,11 @@ static struct shape special_shape(struct analysis *analysis, uint32_t special) {
     case PTX_TID_Z:
       if (z == 1) return constant_shape(0);
       return x * y % WARP_LANES == 0 ? uniform_shape(0) : varying;
-    case PTX_LANEMASK_EQ: case PTX_LANEMASK_LE: case PTX_LANEMASK_LT: case PTX_LANEMASK_GE: case PTX_LANEMASK_GT:
+    case PTX_LANEMASK_EQ:
+    case PTX_LANEMASK_LE:
+    case PTX_LANEMASK_LT:
+    case PTX_LANEMASK_GE:
+    case PTX_LANEMASK_GT:
       return varying;
     default:
       return uniform_shape(0);
@@ -163,28 +171,56 @@ static bool evaluate(const struct ptx_instruction *instruction, const uint64_t *
     a[i] = is_signed ? (uint64_t)truncate_signed((int64_t)source[i], bits) : truncate_unsigned(source[i], bits);
   }
   switch (instruction->op) {
-    case PTX_MOV: *result = a[0]; return true;
-    case PTX_ADD: *result = a[0] + a[1]; return true;
-    case PTX_SUB: *result = a[0] - a[1]; return true;
-    case PTX_MUL: *result = a[0] * a[1]; return true;
-    case PTX_MAD: *result = a[0] * a[1] + source[2]; return true;
-    case PTX_MUL_WIDE: if (bits > 32) return false; *result = a[0] * a[1]; return true;
-    case PTX_MAD_WIDE: if (bits > 32) return false; *result = a[0] * a[1] + source[2]; return true;
-    case PTX_AND: *result = a[0] & a[1]; return true;
-    case PTX_OR: *result = a[0] | a[1]; return true;
-    case PTX_XOR: *result = a[0] ^ a[1]; return true;
-    case PTX_NOT: *result = ~a[0]; return true;
-    case PTX_NEG: *result = -a[0]; return true;
+    case PTX_MOV:
+      *result = a[0];
+      return true;
+    case PTX_ADD:
+      *result = a[0] + a[1];
+      return true;
+    case PTX_SUB:
+      *result = a[0] - a[1];
+      return true;
+    case PTX_MUL:
+      *result = a[0] * a[1];
+      return true;
+    case PTX_MAD:
+      *result = a[0] * a[1] + source[2];
+      return true;
+    case PTX_MUL_WIDE:
+      if (bits > 32) return false;
+      *result = a[0] * a[1];
+      return true;
+    case PTX_MAD_WIDE:
+      if (bits > 32) return false;
+      *result = a[0] * a[1] + source[2];
+      return true;
+    case PTX_AND:
+      *result = a[0] & a[1];
+      return true;
+    case PTX_OR:
+      *result = a[0] | a[1];
+      return true;
+    case PTX_XOR:
+      *result = a[0] ^ a[1];
+      return true;
+    case PTX_NOT:
+      *result = ~a[0];
+      return true;
+    case PTX_NEG:
+      *result = -a[0];
+      return true;
     case PTX_MIN:
       *result = (is_signed ? (int64_t)a[0] < (int64_t)a[1] : a[0] < a[1]) ? a[0] : a[1];
       return true;
     case PTX_MAX:
       *result = (is_signed ? (int64_t)a[0] > (int64_t)a[1] : a[0] > a[1]) ? a[0] : a[1];
       return true;
-    case PTX_DIV: case PTX_REM:
+    case PTX_DIV:
+    case PTX_REM:
       if (a[1] == 0 || (is_signed && a[1] == UINT64_MAX)) return false;
       if (is_signed) {
-        *result = (uint64_t)(instruction->op == PTX_DIV ? (int64_t)a[0] / (int64_t)a[1] : (int64_t)a[0] % (int64_t)a[1]);
+        *result =
+            (uint64_t)(instruction->op == PTX_DIV ? (int64_t)a[0] / (int64_t)a[1] : (int64_t)a[0] % (int64_t)a[1]);
       } else {
         *result = instruction->op == PTX_DIV ? a[0] / a[1] : a[0] % a[1];
       }
@@ -196,8 +232,10 @@ static bool evaluate(const struct ptx_instruction *instruction, const uint64_t *
     }
     case PTX_SHR: {
       const uint32_t amount = (uint32_t)source[1];
-      if (is_signed) *result = (uint64_t)((int64_t)a[0] >> (amount >= bits ? bits - 1 : amount));
-      else *result = amount >= bits ? 0 : a[0] >> amount;
+      if (is_signed)
+        *result = (uint64_t)((int64_t)a[0] >> (amount >= bits ? bits - 1 : amount));
+      else
+        *result = amount >= bits ? 0 : a[0] >> amount;
       return true;
     }
     case PTX_CVT: {
@@ -234,9 +272,28 @@ static uint8_t lesser(uint8_t a, uint8_t b) { return a < b ? a : b; }
 static uint8_t result_align(const struct ptx_instruction *instruction, const struct shape *s, unsigned bits) {
   unsigned align = 0;
   switch (instruction->op) {
-    case PTX_MOV: case PTX_CVT: case PTX_CVTA: case PTX_CVTA_TO: case PTX_NEG: align = s[0].align; break;
-    case PTX_ADD: case PTX_SUB: case PTX_OR: case PTX_XOR: align = lesser(s[0].align, s[1].align); break;
-    case PTX_SELP: case PTX_MIN: case PTX_MAX: align = lesser(s[0].align, s[1].align); break;
+    case PTX_MOV:
+    case PTX_CVT:
+    case PTX_NEG:
+      align = s[0].align;
+      break;
+    case PTX_CVTA:
+    case PTX_CVTA_TO: /* plus or minus a base, which runtime.c aligns to 256 and the launcher to 16 */
+      align = s[0].align;
+      if (instruction->space == PTX_SHARED || instruction->space == PTX_LOCAL) align = lesser(s[0].align, 8);
+      if (instruction->space == PTX_PARAM) align = lesser(s[0].align, 4);
+      break;
+    case PTX_ADD:
+    case PTX_SUB:
+    case PTX_OR:
+    case PTX_XOR:
+      align = lesser(s[0].align, s[1].align);
+      break;
+    case PTX_SELP:
+    case PTX_MIN:
+    case PTX_MAX:
+      align = lesser(s[0].align, s[1].align);
+      break;
     case PTX_AND:
       align = s[0].align > s[1].align ? s[0].align : s[1].align;
       for (int i = 0; i < 2; i++) {
@@ -244,20 +301,30 @@ static uint8_t result_align(const struct ptx_instruction *instruction, const str
         if (s[i].constant && s[i].pattern == 0 && (other >= 64 || s[i].value >> other == 0)) align = 64;
       }
       break;
-    case PTX_MUL: case PTX_MUL_WIDE: align = s[0].align + s[1].align; break;
-    case PTX_MAD: case PTX_MAD_WIDE: {
+    case PTX_MUL:
+    case PTX_MUL_WIDE:
+      align = s[0].align + s[1].align;
+      break;
+    case PTX_MAD:
+    case PTX_MAD_WIDE: {
       const unsigned product = s[0].align + s[1].align;
       align = product < s[2].align ? product : s[2].align;
       break;
     }
-    case PTX_SHL: align = s[0].align + (s[1].constant ? (s[1].value > 64 ? 64 : (unsigned)s[1].value) : 0); break;
+    case PTX_SHL:
+      align = s[0].align + (s[1].constant ? (s[1].value > 64 ? 64 : (unsigned)s[1].value) : 0);
+      break;
     case PTX_SHR:
-      if (s[0].align == 64) align = 64;
-      else if (s[1].constant && s[1].value < s[0].align) align = s[0].align - (unsigned)s[1].value;
+      if (s[0].align == 64)
+        align = 64;
+      else if (s[1].constant && s[1].value < s[0].align)
+        align = s[0].align - (unsigned)s[1].value;
       break;
     case PTX_BFE:
-      if (s[0].align == 64) align = 64;
-      else if (s[1].constant && s[1].value < s[0].align) align = s[0].align - (unsigned)s[1].value;
+      if (s[0].align == 64)
+        align = 64;
+      else if (s[1].constant && s[1].value < s[0].align)
+        align = s[0].align - (unsigned)s[1].value;
       break;
     case PTX_BFI:
       if (s[2].constant && s[2].value < 64) {
@@ -265,7 +332,8 @@ static uint8_t result_align(const struct ptx_instruction *instruction, const str
         if (s[1].align < s[2].value && s[1].align < align) align = s[1].align;
       }
       break;
-    default: break;
+    default:
+      break;
   }
   return align >= bits ? 64 : (uint8_t)align;
 }
@@ -295,21 +363,27 @@ static bool relative_values(const struct analysis *analysis, const struct ptx_in
     case PTX_MOV:
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = p[0][lane];
       return true;
-    case PTX_CVTA: case PTX_CVTA_TO: {
+    case PTX_CVTA:
+    case PTX_CVTA_TO: {
       const int64_t step = !local ? 0 : instruction->op == PTX_CVTA ? stride : -stride;
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = p[0][lane] + step * lane;
       return true;
     }
     case PTX_ADD:
-      for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = (int64_t)((uint64_t)p[0][lane] + (uint64_t)p[1][lane]);
+      for (int lane = 0; lane < WARP_LANES; lane++)
+        relative[lane] = (int64_t)((uint64_t)p[0][lane] + (uint64_t)p[1][lane]);
       return true;
     case PTX_SUB:
-      for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = (int64_t)((uint64_t)p[0][lane] - (uint64_t)p[1][lane]);
+      for (int lane = 0; lane < WARP_LANES; lane++)
+        relative[lane] = (int64_t)((uint64_t)p[0][lane] - (uint64_t)p[1][lane]);
       return true;
     case PTX_NEG:
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = -p[0][lane];
       return true;
-    case PTX_MUL: case PTX_MAD: case PTX_MUL_WIDE: case PTX_MAD_WIDE: {
+    case PTX_MUL:
+    case PTX_MAD:
+    case PTX_MUL_WIDE:
+    case PTX_MAD_WIDE: {
       const int factor = most[0] == 0 ? 0 : 1; /* the uniform one, which must be known */
       const int other = 1 - factor;
       const bool wide = instruction->op == PTX_MUL_WIDE || instruction->op == PTX_MAD_WIDE;
@@ -319,7 +393,8 @@ static bool relative_values(const struct analysis *analysis, const struct ptx_in
         by = s[factor].value;
         if (wide) {
           if (bits > 32) return false;
-          by = type_is_signed(instruction->type) ? (uint64_t)truncate_signed((int64_t)by, bits) : truncate_unsigned(by, bits);
+          by = type_is_signed(instruction->type) ? (uint64_t)truncate_signed((int64_t)by, bits)
+                                                 : truncate_unsigned(by, bits);
           if (!disjoint[other]) *exact = false;
           if (most[other] >> (bits - 1)) return false;
         }
@@ -349,8 +424,11 @@ static bool relative_values(const struct analysis *analysis, const struct ptx_in
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = p[0][lane];
       return true;
     }
-    case PTX_AND: case PTX_OR: case PTX_XOR: {
-      /* Below 2^k both bases have zeros (a constant's low bits move to its pattern), and both patterns stay below 2^k. */
+    case PTX_AND:
+    case PTX_OR:
+    case PTX_XOR: {
+      /* Below 2^k both bases have zeros (a constant's low bits move to its pattern), and both patterns stay below 2^k.
+       */
       uint64_t low[2] = {0, 0};
       unsigned k = 64;
       for (int i = 0; i < 2; i++) {
@@ -364,16 +442,20 @@ static bool relative_values(const struct analysis *analysis, const struct ptx_in
       }
       uint64_t at_base = 0;
       for (int lane = -1; lane < WARP_LANES; lane++) {
-        const uint64_t x = low[0] + (lane < 0 ? 0 : (uint64_t)p[0][lane]), y = low[1] + (lane < 0 ? 0 : (uint64_t)p[1][lane]);
+        const uint64_t x = low[0] + (lane < 0 ? 0 : (uint64_t)p[0][lane]),
+                       y = low[1] + (lane < 0 ? 0 : (uint64_t)p[1][lane]);
         const uint64_t z = instruction->op == PTX_AND ? x & y : instruction->op == PTX_OR ? x | y : x ^ y;
-        if (lane < 0) at_base = z;
-        else relative[lane] = (int64_t)(z - at_base);
+        if (lane < 0)
+          at_base = z;
+        else
+          relative[lane] = (int64_t)(z - at_base);
       }
       *constant_part = at_base;
       return true;
     }
     case PTX_BFE: {
-      if (type_is_signed(instruction->type) || !s[1].constant || !s[2].constant || !disjoint[0] || s[0].align < 1) return false;
+      if (type_is_signed(instruction->type) || !s[1].constant || !s[2].constant || !disjoint[0] || s[0].align < 1)
+        return false;
       const uint64_t position = s[1].value & 255, length = s[2].value & 255;
       if (length == 0 || position + length > bits || most[1] || most[2]) return false;
       for (int lane = 0; lane < WARP_LANES; lane++) {
@@ -396,7 +478,8 @@ static bool relative_values(const struct analysis *analysis, const struct ptx_in
       if (s[2].kind != SHAPE_AFFINE || s[0].pattern != s[1].pattern) return false;
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = p[0][lane];
       return true;
-    case PTX_MIN: case PTX_MAX: /* an index kept inside its range: mostly it is there */
+    case PTX_MIN:
+    case PTX_MAX: /* an index kept inside its range: mostly it is there */
       if (most[0] != 0 && most[1] != 0) return false;
       *exact = false;
       for (int lane = 0; lane < WARP_LANES; lane++) relative[lane] = p[0][lane] + p[1][lane];
@@ -417,25 +500,37 @@ static bool compares_uniformly(const struct analysis *analysis, const struct ptx
   if (align == 0 || align >= 32 || most >> align) return false;
   const unsigned bits = 8 * type_bytes(instruction->type);
   switch (instruction->mode) {
-    case PTX_LT: case PTX_GE: case PTX_LO: case PTX_HS: return s[1].align >= align;
-    case PTX_LE: case PTX_GT: case PTX_LS: case PTX_HI: {
+    case PTX_LT:
+    case PTX_GE:
+    case PTX_LO:
+    case PTX_HS:
+      return s[1].align >= align;
+    case PTX_LE:
+    case PTX_GT:
+    case PTX_LS:
+    case PTX_HI: {
       if (!s[1].constant) return false;
       const uint64_t next = truncate_unsigned(s[1].value + 1, bits);
       return next != 0 && next != (uint64_t)1 << (bits - 1) && trailing_zeros(next) >= align;
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
 static bool shuffle_or_vote_is_uniform(const struct analysis *analysis, const struct ptx_instruction *instruction) {
   switch (instruction->op) {
-    case PTX_ACTIVEMASK: return true;
-    case PTX_VOTE: case PTX_REDUX: return shape_uniform(operand_shape(analysis, &instruction->src[1]));
+    case PTX_ACTIVEMASK:
+      return true;
+    case PTX_VOTE:
+    case PTX_REDUX:
+      return shape_uniform(operand_shape(analysis, &instruction->src[1]));
     case PTX_SHFL: /* one lane's value for all */
       return instruction->mode == PTX_SHUFFLE_IDX && instruction->dst_count == 1 &&
              shape_uniform(operand_shape(analysis, &instruction->src[1])) &&
              instruction->src[2].kind == PTX_OPERAND_IMMEDIATE && (instruction->src[2].value & 0x1f1f) == 0x1f;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -453,12 +548,21 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
   }
   if (shuffle_or_vote_is_uniform(analysis, instruction)) return uniform_shape(0);
   switch (instruction->op) {
-    case PTX_VOTE: case PTX_REDUX: case PTX_ATOM: case PTX_MATCH: case PTX_ELECT: case PTX_FNS: case PTX_LDMATRIX: case PTX_MOVMATRIX: case PTX_MMA:
+    case PTX_VOTE:
+    case PTX_REDUX:
+    case PTX_ATOM:
+    case PTX_MATCH:
+    case PTX_ELECT:
+    case PTX_FNS:
+    case PTX_LDMATRIX:
+    case PTX_MOVMATRIX:
+    case PTX_MMA:
       return varying;
     case PTX_LD:
       if (instruction->space == PTX_LOCAL) return varying;
       return unknown ? (struct shape){0} : uniform ? uniform_shape(0) : varying;
-    default: break;
+    default:
+      break;
   }
   if (unknown) return (struct shape){0};
   if (instruction->dst_count != 1) return uniform ? uniform_shape(0) : varying;
@@ -474,7 +578,8 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
   }
   /* Every operand known in every lane: the result is, too. */
   bool all_constant = true;
-  for (unsigned i = 0; i < instruction->src_count; i++) all_constant = all_constant && s[i].kind == SHAPE_AFFINE && s[i].constant;
+  for (unsigned i = 0; i < instruction->src_count; i++)
+    all_constant = all_constant && s[i].kind == SHAPE_AFFINE && s[i].constant;
   if (all_constant && (instruction->src[0].kind != PTX_OPERAND_SPECIAL || s[0].constant)) {
     int64_t values[WARP_LANES];
     uint64_t arguments[4] = {0, 0, 0, 0}, result = 0, at_base = 0;
@@ -484,8 +589,10 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
         arguments[i] = s[i].value + (lane < 0 ? 0 : (uint64_t)analysis->patterns[s[i].pattern][lane]);
       }
       known = evaluate(instruction, arguments, &result);
-      if (lane < 0) at_base = result;
-      else values[lane] = (int64_t)(result - at_base);
+      if (lane < 0)
+        at_base = result;
+      else
+        values[lane] = (int64_t)(result - at_base);
     }
     if (known) {
       int64_t minimum;
@@ -543,7 +650,8 @@ static struct shape join(struct shape a, struct shape b) {
   if (a.kind == SHAPE_AFFINE && b.kind == SHAPE_AFFINE && a.pattern == b.pattern) {
     if (a.constant && b.constant && a.value == b.value) return a;
     struct shape shape = {.kind = SHAPE_AFFINE, .pattern = a.pattern};
-    shape.align = lesser(a.constant ? trailing_zeros(a.value) : a.align, b.constant ? trailing_zeros(b.value) : b.align);
+    shape.align =
+        lesser(a.constant ? trailing_zeros(a.value) : a.align, b.constant ? trailing_zeros(b.value) : b.align);
     /* Two different constants: neither is known to be zero any more. */
     return shape;
   }
@@ -555,8 +663,8 @@ static struct shape join(struct shape a, struct shape b) {
 }
 
 static bool same_shape(struct shape a, struct shape b) {
-  return a.kind == b.kind && a.align == b.align && a.constant == b.constant && a.hinted == b.hinted && a.pattern == b.pattern &&
-         (!a.constant || a.value == b.value);
+  return a.kind == b.kind && a.align == b.align && a.constant == b.constant && a.hinted == b.hinted &&
+         a.pattern == b.pattern && (!a.constant || a.value == b.value);
 }
 
 /* One pass over all instructions; true if a shape changed. */
@@ -606,10 +714,13 @@ static void post_dominators(const struct ptx_function *function, uint32_t *ipdom
       uint32_t *next = malloc((function->blocks[b].target_count + 2) * sizeof *next);
       unsigned count = block_successors(function, b, next, function->blocks[b].target_count + 1);
       const struct ptx_instruction *last = block_terminator(function, b);
-      if (count == 0 || (last && (last->op == PTX_RET || last->op == PTX_EXIT || last->op == PTX_TRAP))) next[count++] = n;
+      if (count == 0 || (last && (last->op == PTX_RET || last->op == PTX_EXIT || last->op == PTX_TRAP)))
+        next[count++] = n;
       for (unsigned i = 0; i < count; i++) {
-        if (pass == 0) head[next[i] + 1]++;
-        else edges[cursor[next[i]]++] = b, edge_count++;
+        if (pass == 0)
+          head[next[i] + 1]++;
+        else
+          edges[cursor[next[i]]++] = b, edge_count++;
       }
       free(next);
     }
@@ -640,7 +751,8 @@ static void post_dominators(const struct ptx_function *function, uint32_t *ipdom
       uint32_t *next = malloc((function->blocks[b].target_count + 2) * sizeof *next);
       unsigned count = block_successors(function, b, next, function->blocks[b].target_count + 1);
       const struct ptx_instruction *last = block_terminator(function, b);
-      if (count == 0 || (last && (last->op == PTX_RET || last->op == PTX_EXIT || last->op == PTX_TRAP))) next[count++] = n;
+      if (count == 0 || (last && (last->op == PTX_RET || last->op == PTX_EXIT || last->op == PTX_TRAP)))
+        next[count++] = n;
       uint32_t best = PTX_NONE;
       for (unsigned k = 0; k < count; k++) {
         uint32_t x = next[k];
@@ -689,7 +801,8 @@ static void compute_liveness(struct analysis *analysis) {
         if (instruction->guard == PTX_NONE) {
           for (unsigned d = 0; d < instruction->dst_count; d++) {
             const struct ptx_operand *operand = &instruction->dst[d];
-            if (operand->kind == PTX_OPERAND_REGISTER) live[operand->index / 64] &= ~((uint64_t)1 << (operand->index % 64));
+            if (operand->kind == PTX_OPERAND_REGISTER)
+              live[operand->index / 64] &= ~((uint64_t)1 << (operand->index % 64));
           }
         } else {
           bit_set(live, instruction->guard);
@@ -753,8 +866,10 @@ static void add_region(struct analysis *analysis, uint32_t block, const uint32_t
     for (uint32_t w = 0; w < words; w++) {
       /* only higher numbers than b */
       uint64_t above = UINT64_MAX;
-      if (w < b / 64) above = 0;
-      else if (w == b / 64) above = b % 64 == 63 ? 0 : UINT64_MAX << (b % 64 + 1);
+      if (w < b / 64)
+        above = 0;
+      else if (w == b / 64)
+        above = b % 64 == 63 ? 0 : UINT64_MAX << (b % 64 + 1);
       analysis->waits[(size_t)b * words + w] |= waits[w] & above;
     }
   }
@@ -767,10 +882,16 @@ static bool ends_by_parting(const struct analysis *analysis, uint32_t block) {
   const bool guard_varies = last->guard != PTX_NONE && !shape_uniform(analysis->shape[last->guard]) &&
                             analysis->shape[last->guard].kind != SHAPE_UNKNOWN;
   switch (last->op) {
-    case PTX_BRA: case PTX_RET: case PTX_EXIT: case PTX_TRAP: return guard_varies;
-    case PTX_BRX: return guard_varies || operand_shape(analysis, &last->src[0]).kind == SHAPE_VARYING ||
-                         operand_shape(analysis, &last->src[0]).pattern != 0;
-    default: return false;
+    case PTX_BRA:
+    case PTX_RET:
+    case PTX_EXIT:
+    case PTX_TRAP:
+      return guard_varies;
+    case PTX_BRX:
+      return guard_varies || operand_shape(analysis, &last->src[0]).kind == SHAPE_VARYING ||
+             operand_shape(analysis, &last->src[0]).pattern != 0;
+    default:
+      return false;
   }
 }
 
@@ -851,7 +972,9 @@ static void find_floats(struct analysis *analysis) {
     }
   }
   for (uint32_t r = 0; r < function->register_count; r++) {
-    analysis->is_float[r] = votes[r] > 0 && analysis->shape[r].pattern == 0 && (function->register_class[r] == PTX_CLASS_32 || function->register_class[r] == PTX_CLASS_64);
+    analysis->is_float[r] =
+        votes[r] > 0 && analysis->shape[r].pattern == 0 &&
+        (function->register_class[r] == PTX_CLASS_32 || function->register_class[r] == PTX_CLASS_64);
   }
   free(votes);
 }
@@ -872,9 +995,21 @@ static void find_roots(struct analysis *analysis) {
         uint32_t root = 0;
         bool source = false;
         switch (instruction->op) {
-          case PTX_LD: case PTX_ATOM: case PTX_SHFL: source = true; break;
-          case PTX_MOV: case PTX_CVTA: case PTX_CVTA_TO: case PTX_ADD: case PTX_SUB: case PTX_SELP: case PTX_MAD: case PTX_MAD_WIDE:
-          case PTX_OR: case PTX_AND: {
+          case PTX_LD:
+          case PTX_ATOM:
+          case PTX_SHFL:
+            source = true;
+            break;
+          case PTX_MOV:
+          case PTX_CVTA:
+          case PTX_CVTA_TO:
+          case PTX_ADD:
+          case PTX_SUB:
+          case PTX_SELP:
+          case PTX_MAD:
+          case PTX_MAD_WIDE:
+          case PTX_OR:
+          case PTX_AND: {
             unsigned from = 0, to = instruction->src_count;
             if (instruction->op == PTX_MAD || instruction->op == PTX_MAD_WIDE) from = 2;
             if (instruction->op == PTX_SELP || instruction->op == PTX_ADD) to = 2;
@@ -888,7 +1023,8 @@ static void find_roots(struct analysis *analysis) {
             }
             break;
           }
-          default: break;
+          default:
+            break;
         }
         if (source || (root && analysis->root[r] && analysis->root[r] != root)) {
           if (!own[r]) own[r] = analysis->root_count++;
@@ -915,7 +1051,8 @@ void analysis_free(struct analysis *analysis) {
   free(analysis);
 }
 
-struct analysis *analyse(const struct ptx_function *function, const unsigned block[3], char *reason, size_t reason_bytes) {
+struct analysis *analyse(const struct ptx_function *function, const unsigned block[3], char *reason,
+                         size_t reason_bytes) {
   if (!reducible(function)) {
     snprintf(reason, reason_bytes, "kernel '%s' has a loop with two entries", function->name);
     return NULL;

@@ -1,5 +1,5 @@
-/* What the translator knows about a kernel before it emits code: which registers are the same for all lanes of a warp or
- * differ by a constant pattern (shapes), and where lanes part and meet (control).
+/* What the translator knows about a kernel before it emits code: which registers are the same for all lanes of a warp
+ * or differ by a constant pattern (shapes), and where lanes part and meet (control).
  *
  * Shapes. A register's value in lane i is base + pattern[i], modulo its width: base is one number for the warp, the
  * pattern is known when the kernel is translated and has minimum 0. All-zero patterns are uniform values. A register
@@ -11,7 +11,8 @@
  * can wait only at certain blocks of the region (waits): the branch's targets, blocks that several targets reach, and
  * the meeting point. Code always runs the lowest-numbered block that has waiting lanes, so that while block b runs
  * others wait only at higher numbers. A write in b must leave the other lanes' values alone only if the register is
- * live where they can wait (`blend`); every other write may overwrite all lanes, and so stays a scalar if it was one. */
+ * live where they can wait (`blend`); every other write may overwrite all lanes, and so stays a scalar if it was one.
+ */
 #ifndef VGPU_TRANSLATE_ANALYSIS_H
 #define VGPU_TRANSLATE_ANALYSIS_H
 
@@ -60,10 +61,10 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
 /* The plug-in cannot call the library's functions: its own ptx_type_bytes(). */
 static inline unsigned type_bytes(uint8_t type) {
   static const uint8_t bytes[PTX_TYPES] = {
-      [PTX_B8] = 1,    [PTX_B16] = 2,   [PTX_B32] = 4,   [PTX_B64] = 8, [PTX_B128] = 16, [PTX_U8] = 1,
-      [PTX_U16] = 2,   [PTX_U32] = 4,   [PTX_U64] = 8,   [PTX_S8] = 1,  [PTX_S16] = 2,   [PTX_S32] = 4,
-      [PTX_S64] = 8,   [PTX_F16] = 2,   [PTX_F16X2] = 4, [PTX_BF16] = 2, [PTX_BF16X2] = 4, [PTX_TF32] = 4,
-      [PTX_F32] = 4,   [PTX_F64] = 8,   [PTX_U16X2] = 4, [PTX_S16X2] = 4};
+      [PTX_B8] = 1,  [PTX_B16] = 2, [PTX_B32] = 4,   [PTX_B64] = 8,  [PTX_B128] = 16,  [PTX_U8] = 1,
+      [PTX_U16] = 2, [PTX_U32] = 4, [PTX_U64] = 8,   [PTX_S8] = 1,   [PTX_S16] = 2,    [PTX_S32] = 4,
+      [PTX_S64] = 8, [PTX_F16] = 2, [PTX_F16X2] = 4, [PTX_BF16] = 2, [PTX_BF16X2] = 4, [PTX_TF32] = 4,
+      [PTX_F32] = 4, [PTX_F64] = 8, [PTX_U16X2] = 4, [PTX_S16X2] = 4};
   return bytes[type];
 }
 
@@ -81,7 +82,8 @@ int64_t local_stride(const struct ptx_function *function);
 unsigned class_bits(uint8_t register_class);
 
 /* NULL and a reason if the kernel has a form that is not handled (irreducible loops). */
-struct analysis *analyse(const struct ptx_function *function, const unsigned block[3], char *reason, size_t reason_bytes);
+struct analysis *analyse(const struct ptx_function *function, const unsigned block[3], char *reason,
+                         size_t reason_bytes);
 void analysis_free(struct analysis *analysis);
 
 /* Successors of a block, and what ends it. */

@@ -1,5 +1,6 @@
-/* Object files of translated kernels on disk: one file each, named after its key, with a header that tells a damaged file.
- * Files are written under a temporary name and renamed, so that readers and other processes never see half of one. */
+/* Object files of translated kernels on disk: one file each, named after its key, with a header that tells a damaged
+ * file. Files are written under a temporary name and renamed, so that readers and other processes never see half of
+ * one. */
 #define _POSIX_C_SOURCE 200809L
 #include "engine/vgpu/translate/cache.h"
 
@@ -39,7 +40,8 @@ static void mix_bytes(struct cache_key *key, const void *data, size_t bytes) {
 }
 
 static void mix_operand(struct cache_key *key, const struct ptx_operand *operand) {
-  mix(key, operand->kind | (uint64_t)operand->space << 8 | (uint64_t)operand->negate << 16 | (uint64_t)operand->index << 32);
+  mix(key,
+      operand->kind | (uint64_t)operand->space << 8 | (uint64_t)operand->negate << 16 | (uint64_t)operand->index << 32);
   mix(key, operand->value);
 }
 
@@ -60,10 +62,11 @@ struct cache_key cache_key_of(const struct ptx_function *function, const unsigne
   }
   for (uint32_t i = 0; i < function->instruction_count; i++) {
     const struct ptx_instruction *x = &function->instructions[i];
-    mix(&key, x->op | (uint64_t)x->flags << 16 | (uint64_t)x->type << 32 | (uint64_t)x->source_type << 40 | (uint64_t)x->space << 48 |
-                  (uint64_t)x->rounding << 56);
-    mix(&key, x->mode | (uint64_t)x->combine << 8 | (uint64_t)x->order << 16 | (uint64_t)x->vector << 24 | (uint64_t)x->lut << 32 |
-                  (uint64_t)x->dst_count << 40 | (uint64_t)x->src_count << 48 | (uint64_t)x->guard_negate << 56);
+    mix(&key, x->op | (uint64_t)x->flags << 16 | (uint64_t)x->type << 32 | (uint64_t)x->source_type << 40 |
+                  (uint64_t)x->space << 48 | (uint64_t)x->rounding << 56);
+    mix(&key, x->mode | (uint64_t)x->combine << 8 | (uint64_t)x->order << 16 | (uint64_t)x->vector << 24 |
+                  (uint64_t)x->lut << 32 | (uint64_t)x->dst_count << 40 | (uint64_t)x->src_count << 48 |
+                  (uint64_t)x->guard_negate << 56);
     mix(&key, x->guard);
     mix(&key, (uint64_t)x->offset);
     for (unsigned k = 0; k < x->dst_count; k++) mix_operand(&key, &x->dst[k]);
@@ -81,7 +84,8 @@ static uint64_t checksum(const unsigned char *object, size_t bytes) {
 enum { PATH_ROOM = 4200 };
 
 static void file_name(char *path, const char *folder, struct cache_key key) {
-  snprintf(path, PATH_ROOM, "%s/%016llx%016llx.o", folder, (unsigned long long)key.words[0], (unsigned long long)key.words[1]);
+  snprintf(path, PATH_ROOM, "%s/%016llx%016llx.o", folder, (unsigned long long)key.words[0],
+           (unsigned long long)key.words[1]);
 }
 
 unsigned char *cache_read(const char *folder, struct cache_key key, size_t *bytes) {
@@ -96,7 +100,8 @@ unsigned char *cache_read(const char *folder, struct cache_key key, size_t *byte
                       !memcmp(header.key, key.words, sizeof header.key) && fstat(fileno(file), &status) == 0 &&
                       (uint64_t)status.st_size == sizeof header + header.bytes && header.bytes > 0;
   if (usable) object = malloc(header.bytes);
-  if (object && (fread(object, 1, header.bytes, file) != header.bytes || checksum(object, header.bytes) != header.sum)) {
+  if (object &&
+      (fread(object, 1, header.bytes, file) != header.bytes || checksum(object, header.bytes) != header.sum)) {
     free(object);
     object = NULL;
   }

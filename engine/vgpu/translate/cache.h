@@ -11,7 +11,8 @@ struct cache_key {
   uint64_t words[2];
 };
 
-/* Everything that the machine code of a kernel depends on: its instructions, the block size, the CPU, the translator. */
+/* Everything that the machine code of a kernel depends on: its instructions, the block size, the CPU, the translator.
+ */
 struct cache_key cache_key_of(const struct ptx_function *function, const unsigned block[3], const char *identity);
 
 /* The object file under that key, which the caller frees; NULL if there is none or it is damaged. */

@@ -1,9 +1,9 @@
 /* The frame of a translated kernel: registers, blocks, masks, barriers.
  *
- * One LLVM function runs a warp from its start, or from after a barrier, to the next barrier or its end. Registers live in
- * allocas that LLVM promotes; across barriers they are kept in the warp's frame. Blocks that may run with some of the
- * lanes have a mask; where lanes can wait, masks gather in mask_slot, and a dispatcher goes to the lowest block that
- * has any. See analysis.h for why this is right. */
+ * One LLVM function runs a warp from its start, or from after a barrier, to the next barrier or its end. Registers live
+ * in allocas that LLVM promotes; across barriers they are kept in the warp's frame. Blocks that may run with some of
+ * the lanes have a mask; where lanes can wait, masks gather in mask_slot, and a dispatcher goes to the lowest block
+ * that has any. See analysis.h for why this is right. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,24 +22,33 @@ static const char *op_name(uint16_t op) {
 void refuse(struct emitter *e, const struct ptx_instruction *instruction, const char *what) {
   if (e->failed) return;
   e->failed = true;
-  snprintf(e->reason, e->reason_bytes, "line %u: %s is not translated: %s", instruction ? instruction->line : e->function->line,
-           instruction ? op_name(instruction->op) : "the kernel", what);
+  snprintf(e->reason, e->reason_bytes, "line %u: %s is not translated: %s",
+           instruction ? instruction->line : e->function->line, instruction ? op_name(instruction->op) : "the kernel",
+           what);
 }
 
 /* ---- types and constants ---- */
 
 Type element_type(struct emitter *e, uint8_t type) {
   switch (type) {
-    case PTX_PRED: return e->i1;
-    case PTX_F16: return e->f16;
-    case PTX_F32: return e->f32;
-    case PTX_F64: return e->f64;
+    case PTX_PRED:
+      return e->i1;
+    case PTX_F16:
+      return e->f16;
+    case PTX_F32:
+      return e->f32;
+    case PTX_F64:
+      return e->f64;
     default:
       switch (type_bytes(type)) {
-        case 1: return e->i8;
-        case 2: return e->i16;
-        case 4: return e->i32;
-        default: return e->i64;
+        case 1:
+          return e->i8;
+        case 2:
+          return e->i16;
+        case 4:
+          return e->i32;
+        default:
+          return e->i64;
       }
   }
 }
@@ -56,10 +65,14 @@ static Type element_of(Value value) {
 unsigned element_bits(Value value) {
   const Type type = element_of(value);
   switch (LLVMGetTypeKind(type)) {
-    case LLVMHalfTypeKind: return 16;
-    case LLVMFloatTypeKind: return 32;
-    case LLVMDoubleTypeKind: return 64;
-    default: return LLVMGetIntTypeWidth(type);
+    case LLVMHalfTypeKind:
+      return 16;
+    case LLVMFloatTypeKind:
+      return 32;
+    case LLVMDoubleTypeKind:
+      return 64;
+    default:
+      return LLVMGetIntTypeWidth(type);
   }
 }
 
@@ -92,13 +105,15 @@ Value splat(struct emitter *e, Value scalar) {
   const Type type = LLVMVectorType(LLVMTypeOf(scalar), WARP_LANES);
   if (LLVMIsConstant(scalar)) return repeated(type, scalar);
   Value vector = LLVMBuildInsertElement(e->builder, LLVMGetUndef(type), scalar, LLVMConstInt(e->i32, 0, 0), "");
-  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(type), LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
+  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(type),
+                                LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
 }
 
 Value as_bits(struct emitter *e, Value value) {
   const LLVMTypeKind kind = LLVMGetTypeKind(element_of(value));
   if (kind == LLVMIntegerTypeKind) return value;
-  return LLVMBuildBitCast(e->builder, value, shaped(LLVMIntTypeInContext(e->context, element_bits(value)), is_wide(value)), "");
+  return LLVMBuildBitCast(e->builder, value,
+                          shaped(LLVMIntTypeInContext(e->context, element_bits(value)), is_wide(value)), "");
 }
 
 Value as_float(struct emitter *e, Value value) {
@@ -182,7 +197,8 @@ void call_helper(struct emitter *e, enum request request, Value mask) {
   const int length = snprintf(text, sizeof text, "callq *%zu(%%rdi)", offsetof(struct warp, call));
   static const char constraints[] = "={rax},{rdi},~{memory},~{dirflag},~{fpsr},~{flags}";
   Type type = LLVMFunctionType(e->i64, &e->bytes, 1, 0);
-  Value call = LLVMGetInlineAsm(type, text, (size_t)length, (char *)constraints, sizeof constraints - 1, 1, 0, LLVMInlineAsmDialectATT, 0);
+  Value call = LLVMGetInlineAsm(type, text, (size_t)length, (char *)constraints, sizeof constraints - 1, 1, 0,
+                                LLVMInlineAsmDialectATT, 0);
   Value status = LLVMBuildTrunc(b, LLVMBuildCall2(b, type, call, &e->warp, 1, ""), e->i32, "");
   check_status(e, status);
 }
@@ -203,10 +219,14 @@ static Type register_type(struct emitter *e, uint32_t index) {
   const struct shape shape = e->analysis->shape[index];
   const uint8_t class = e->function->register_class[index];
   Type element;
-  if (class == PTX_CLASS_PRED) element = e->i1;
-  else if (class == PTX_CLASS_16) element = e->i16;
-  else if (class == PTX_CLASS_32) element = e->analysis->is_float[index] ? e->f32 : e->i32;
-  else element = e->analysis->is_float[index] ? e->f64 : e->i64;
+  if (class == PTX_CLASS_PRED)
+    element = e->i1;
+  else if (class == PTX_CLASS_16)
+    element = e->i16;
+  else if (class == PTX_CLASS_32)
+    element = e->analysis->is_float[index] ? e->f32 : e->i32;
+  else
+    element = e->analysis->is_float[index] ? e->f64 : e->i64;
   return shaped(element, shape.kind != SHAPE_AFFINE);
 }
 
@@ -223,8 +243,10 @@ static Value spread(struct emitter *e, Value base, uint32_t pattern) {
 Value read_register(struct emitter *e, uint32_t index, bool wide) {
   const struct shape shape = e->analysis->shape[index];
   if (shape.kind == SHAPE_AFFINE) {
-    Value base = shape.constant ? constant(LLVMIntTypeInContext(e->context, class_bits(e->function->register_class[index])), shape.value)
-                                : as_bits(e, load_register(e, index));
+    Value base =
+        shape.constant
+            ? constant(LLVMIntTypeInContext(e->context, class_bits(e->function->register_class[index])), shape.value)
+            : as_bits(e, load_register(e, index));
     return wide ? spread(e, base, shape.pattern) : base;
   }
   return as_bits(e, load_register(e, index));
@@ -232,46 +254,68 @@ Value read_register(struct emitter *e, uint32_t index, bool wide) {
 
 static Value read_special(struct emitter *e, uint32_t special, bool wide) {
   const unsigned *block = e->analysis->block;
-  const struct shape shape = operand_shape(e->analysis, &(struct ptx_operand){.kind = PTX_OPERAND_SPECIAL, .index = special});
+  const struct shape shape =
+      operand_shape(e->analysis, &(struct ptx_operand){.kind = PTX_OPERAND_SPECIAL, .index = special});
   LLVMBuilderRef b = e->builder;
   Value base = NULL;
   if (shape.kind == SHAPE_AFFINE && shape.constant) {
     base = constant(e->i32, shape.value);
     return wide ? spread(e, base, shape.pattern) : base;
   }
-  Value first = LLVMBuildMul(b, warp_field(e, e->i32, offsetof(struct warp, number), true), constant(e->i32, WARP_LANES), "");
-  static const size_t fields[PTX_SPECIALS] = {
-      [PTX_CTAID_X] = offsetof(struct warp, ctaid), [PTX_CTAID_Y] = offsetof(struct warp, ctaid) + 4,
-      [PTX_CTAID_Z] = offsetof(struct warp, ctaid) + 8, [PTX_NCTAID_X] = offsetof(struct warp, grid),
-      [PTX_NCTAID_Y] = offsetof(struct warp, grid) + 4, [PTX_NCTAID_Z] = offsetof(struct warp, grid) + 8,
-      [PTX_WARPID] = offsetof(struct warp, number), [PTX_SMID] = offsetof(struct warp, slot),
-      [PTX_NSMID] = offsetof(struct warp, multiprocessors), [PTX_DYNAMIC_SMEM_SIZE] = offsetof(struct warp, dynamic_shared),
-      [PTX_TOTAL_SMEM_SIZE] = offsetof(struct warp, total_shared)};
+  Value first =
+      LLVMBuildMul(b, warp_field(e, e->i32, offsetof(struct warp, number), true), constant(e->i32, WARP_LANES), "");
+  static const size_t fields[PTX_SPECIALS] = {[PTX_CTAID_X] = offsetof(struct warp, ctaid),
+                                              [PTX_CTAID_Y] = offsetof(struct warp, ctaid) + 4,
+                                              [PTX_CTAID_Z] = offsetof(struct warp, ctaid) + 8,
+                                              [PTX_NCTAID_X] = offsetof(struct warp, grid),
+                                              [PTX_NCTAID_Y] = offsetof(struct warp, grid) + 4,
+                                              [PTX_NCTAID_Z] = offsetof(struct warp, grid) + 8,
+                                              [PTX_WARPID] = offsetof(struct warp, number),
+                                              [PTX_SMID] = offsetof(struct warp, slot),
+                                              [PTX_NSMID] = offsetof(struct warp, multiprocessors),
+                                              [PTX_DYNAMIC_SMEM_SIZE] = offsetof(struct warp, dynamic_shared),
+                                              [PTX_TOTAL_SMEM_SIZE] = offsetof(struct warp, total_shared)};
   int64_t lane[WARP_LANES], mask[WARP_LANES];
   for (int i = 0; i < WARP_LANES; i++) lane[i] = i;
   switch (special) {
-    case PTX_TID_X: case PTX_TID_Y: case PTX_TID_Z: {
-      /* The thread's number in the block, taken apart; scalar where the shape says so, then for the warp's first lane. */
+    case PTX_TID_X:
+    case PTX_TID_Y:
+    case PTX_TID_Z: {
+      /* The thread's number in the block, taken apart; scalar where the shape says so, then for the warp's first lane.
+       */
       const bool scalar = shape.kind == SHAPE_AFFINE;
       Value thread = scalar ? first : LLVMBuildAdd(b, splat(e, first), lane_constants(e, e->i32, lane, 0), "");
       const Type type = LLVMTypeOf(thread);
-      if (special != PTX_TID_X) thread = LLVMBuildUDiv(b, thread, constant(type, special == PTX_TID_Y ? block[0] : block[0] * block[1]), "");
+      if (special != PTX_TID_X)
+        thread = LLVMBuildUDiv(b, thread, constant(type, special == PTX_TID_Y ? block[0] : block[0] * block[1]), "");
       if (special != PTX_TID_Z) thread = LLVMBuildURem(b, thread, constant(type, block[special - PTX_TID_X]), "");
       if (!scalar) return thread;
       base = thread;
       break;
     }
-    case PTX_LANEMASK_EQ: case PTX_LANEMASK_LE: case PTX_LANEMASK_LT: case PTX_LANEMASK_GE: case PTX_LANEMASK_GT:
+    case PTX_LANEMASK_EQ:
+    case PTX_LANEMASK_LE:
+    case PTX_LANEMASK_LT:
+    case PTX_LANEMASK_GE:
+    case PTX_LANEMASK_GT:
       for (int i = 0; i < WARP_LANES; i++) {
         const uint32_t bit = (uint32_t)1 << i, below = bit - 1;
-        mask[i] = special == PTX_LANEMASK_EQ ? bit : special == PTX_LANEMASK_LE ? (below | bit) : special == PTX_LANEMASK_LT ? below
-                  : special == PTX_LANEMASK_GE ? (uint32_t)~below : (uint32_t)~(below | bit);
+        mask[i] = special == PTX_LANEMASK_EQ   ? bit
+                  : special == PTX_LANEMASK_LE ? (below | bit)
+                  : special == PTX_LANEMASK_LT ? below
+                  : special == PTX_LANEMASK_GE ? (uint32_t)~below
+                                               : (uint32_t) ~(below | bit);
       }
       return lane_constants(e, e->i32, mask, 0);
     case PTX_GRIDID:
       base = warp_field(e, e->i64, offsetof(struct warp, grid_id), true);
       break;
-    case PTX_CLOCK: case PTX_CLOCK_HI: case PTX_CLOCK64: case PTX_GLOBALTIMER: case PTX_GLOBALTIMER_LO: case PTX_GLOBALTIMER_HI: {
+    case PTX_CLOCK:
+    case PTX_CLOCK_HI:
+    case PTX_CLOCK64:
+    case PTX_GLOBALTIMER:
+    case PTX_GLOBALTIMER_LO:
+    case PTX_GLOBALTIMER_HI: {
       Type type = LLVMFunctionType(e->i64, &e->i32, 1, 0);
       Value function = warp_field(e, LLVMPointerType(type, 0), offsetof(struct warp, clock), true);
       Value argument = constant(e->i32, special);
@@ -343,14 +387,17 @@ void write_register(struct emitter *e, const struct ptx_instruction *instruction
   LLVMBuilderRef b = e->builder;
   if (stored.kind == SHAPE_AFFINE && stored.constant) return; /* readers use the constant */
   value = resize(e, as_bits(e, value), bits, extend_signed);
-  if (stored.kind != SHAPE_AFFINE && !is_wide(value)) value = spread(e, value, shape.kind == SHAPE_AFFINE ? shape.pattern : 0);
+  if (stored.kind != SHAPE_AFFINE && !is_wide(value))
+    value = spread(e, value, shape.kind == SHAPE_AFFINE ? shape.pattern : 0);
   const Type type = register_type(e, r);
   if (e->analysis->is_float[r]) value = as_float(e, value);
   if (stored.kind != SHAPE_AFFINE) {
     const bool blend = e->mask && bit_test(e->analysis->blend + (size_t)e->block * e->analysis->register_words, r);
     Value keep = NULL;
-    if (instruction->guard != PTX_NONE && !shape_uniform(e->analysis->shape[instruction->guard])) keep = effective_mask(e, instruction);
-    else if (blend) keep = e->mask;
+    if (instruction->guard != PTX_NONE && !shape_uniform(e->analysis->shape[instruction->guard]))
+      keep = effective_mask(e, instruction);
+    else if (blend)
+      keep = e->mask;
     if (keep) value = LLVMBuildSelect(b, keep, value, LLVMBuildLoad2(b, type, e->slot[r], ""), "");
   }
   LLVMBuildStore(b, value, e->slot[r]);
@@ -362,7 +409,9 @@ static Value load_mask(struct emitter *e, uint32_t block) {
   return LLVMBuildLoad2(e->builder, shaped(e->i1, true), e->mask_slot[block], "");
 }
 
-static bool has_mask(const struct emitter *e, uint32_t block) { return e->analysis->partial[block] || e->analysis->waited[block]; }
+static bool has_mask(const struct emitter *e, uint32_t block) {
+  return e->analysis->partial[block] || e->analysis->waited[block];
+}
 
 /* Sends lanes (NULL: all) to a block. */
 static void send_lanes(struct emitter *e, uint32_t to, Value lanes) {
@@ -389,8 +438,10 @@ static void dispatch(struct emitter *e, const uint32_t *also, unsigned also_coun
       for (uint32_t w = e->block + 1; w < e->function->block_count && w < best; w++) {
         if ((above == PTX_NONE || w > above) && bit_test(waits, w)) best = w;
       }
-      if (pass == 0) candidate = best;
-      else after = best;
+      if (pass == 0)
+        candidate = best;
+      else
+        after = best;
       if (candidate == PTX_NONE) break;
     }
     if (candidate == PTX_NONE) {
@@ -451,7 +502,8 @@ void check_together(struct emitter *e, const struct ptx_instruction *instruction
 
 static int64_t frame_place(struct emitter *e, uint32_t index, int64_t bytes) {
   if (e->frame_offset[index] < 0) {
-    e->frame_bytes = (e->frame_bytes + (bytes >= 64 ? 63 : bytes - 1)) / (bytes >= 64 ? 64 : bytes) * (bytes >= 64 ? 64 : bytes);
+    e->frame_bytes =
+        (e->frame_bytes + (bytes >= 64 ? 63 : bytes - 1)) / (bytes >= 64 ? 64 : bytes) * (bytes >= 64 ? 64 : bytes);
     e->frame_offset[index] = e->frame_bytes;
     e->frame_bytes += bytes;
   }
@@ -463,7 +515,11 @@ static void frame_access(struct emitter *e, uint32_t index, Value slot, Type typ
   const bool wide = LLVMGetTypeKind(type) == LLVMVectorTypeKind;
   const Type element = wide ? LLVMGetElementType(type) : type;
   const bool predicate = element == e->i1;
-  const int64_t bytes = predicate ? 4 : (element == e->i16 ? 2 : element == e->i32 || element == e->f32 ? 4 : 8) * (wide ? WARP_LANES : 1);
+  const int64_t bytes = predicate ? 4
+                                  : (element == e->i16                        ? 2
+                                     : element == e->i32 || element == e->f32 ? 4
+                                                                              : 8) *
+                                        (wide ? WARP_LANES : 1);
   const Type stored = predicate ? e->i32 : type;
   Value offset = LLVMConstInt(e->i64, (uint64_t)frame_place(e, index, bytes), 0);
   Value address = LLVMBuildInBoundsGEP2(b, e->i8, e->frame, &offset, 1, "");
@@ -496,15 +552,18 @@ static void frame_transfer(struct emitter *e, uint32_t next, bool save) {
   }
 }
 
-static void emit_barrier(struct emitter *e, const struct ptx_instruction *instruction, uint32_t next, Value dispatcher) {
+static void emit_barrier(struct emitter *e, const struct ptx_instruction *instruction, uint32_t next,
+                         Value dispatcher) {
   const struct analysis *a = e->analysis;
   const struct shape id = operand_shape(a, &instruction->src[0]);
-  if (instruction->mode != PTX_BAR_SYNC || instruction->guard != PTX_NONE || instruction->src_count != 1 || !id.constant || id.value) {
+  if (instruction->mode != PTX_BAR_SYNC || instruction->guard != PTX_NONE || instruction->src_count != 1 ||
+      !id.constant || id.value) {
     refuse(e, instruction, "only bar.sync 0 of the whole block is");
     return;
   }
   Value elsewhere = lanes_elsewhere(e);
-  if (elsewhere) check_together(e, instruction, LLVMBuildICmp(e->builder, LLVMIntEQ, elsewhere, constant(e->i32, 0), ""));
+  if (elsewhere)
+    check_together(e, instruction, LLVMBuildICmp(e->builder, LLVMIntEQ, elsewhere, constant(e->i32, 0), ""));
   const uint32_t number = ++e->barrier_count;
   send_lanes(e, next, e->mask);
   frame_transfer(e, next, true);
@@ -534,15 +593,34 @@ static void emit_instruction(struct emitter *e, const struct ptx_instruction *in
     LLVMPositionBuilderAtEnd(e->builder, inside);
   }
   switch (instruction->op) {
-    case PTX_LD: emit_load(e, instruction); break;
-    case PTX_ST: emit_store(e, instruction); break;
-    case PTX_SHFL: case PTX_VOTE: case PTX_MATCH: case PTX_ACTIVEMASK: case PTX_REDUX: case PTX_ELECT: case PTX_ATOM: case PTX_RED:
+    case PTX_LD:
+      emit_load(e, instruction);
+      break;
+    case PTX_ST:
+      emit_store(e, instruction);
+      break;
+    case PTX_SHFL:
+    case PTX_VOTE:
+    case PTX_MATCH:
+    case PTX_ACTIVEMASK:
+    case PTX_REDUX:
+    case PTX_ELECT:
+    case PTX_ATOM:
+    case PTX_RED:
       emit_exchange(e, instruction);
       break;
-    case PTX_MEMBAR: LLVMBuildFence(e->builder, LLVMAtomicOrderingSequentiallyConsistent, 0, ""); break;
-    case PTX_BAR_WARP: emit_exchange(e, instruction); break;
-    case PTX_PREFETCH: case PTX_NANOSLEEP: break;
-    default: emit_arithmetic(e, instruction); break;
+    case PTX_MEMBAR:
+      LLVMBuildFence(e->builder, LLVMAtomicOrderingSequentiallyConsistent, 0, "");
+      break;
+    case PTX_BAR_WARP:
+      emit_exchange(e, instruction);
+      break;
+    case PTX_PREFETCH:
+    case PTX_NANOSLEEP:
+      break;
+    default:
+      emit_arithmetic(e, instruction);
+      break;
   }
   if (around) {
     LLVMBuildBr(e->builder, after);
@@ -567,11 +645,13 @@ static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint
     emit_barrier(e, last, next, dispatcher);
     return;
   }
-  const bool branches = last && (last->op == PTX_BRA || last->op == PTX_RET || last->op == PTX_EXIT || last->op == PTX_TRAP ||
-                                 last->op == PTX_BRX);
+  const bool branches = last && (last->op == PTX_BRA || last->op == PTX_RET || last->op == PTX_EXIT ||
+                                 last->op == PTX_TRAP || last->op == PTX_BRX);
   if (!branches) {
-    if (next == PTX_NONE) end_lanes(e);
-    else jump(e, next);
+    if (next == PTX_NONE)
+      end_lanes(e);
+    else
+      jump(e, next);
     return;
   }
   if (last->op == PTX_BRX) {
@@ -581,8 +661,10 @@ static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint
   const bool leaves = last->op != PTX_BRA;
   if (last->guard == PTX_NONE) {
     if (last->op == PTX_TRAP) emit_trap(e, last, e->mask);
-    if (leaves) end_lanes(e);
-    else jump(e, block->targets[0]);
+    if (leaves)
+      end_lanes(e);
+    else
+      jump(e, block->targets[0]);
     return;
   }
   if (!a->divergent[e->block]) {
@@ -590,8 +672,10 @@ static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint
     LLVMBuildCondBr(b, guard_scalar(e, last), yes, no);
     LLVMPositionBuilderAtEnd(b, yes);
     if (last->op == PTX_TRAP) emit_trap(e, last, e->mask);
-    if (leaves) end_lanes(e);
-    else jump(e, block->targets[0]);
+    if (leaves)
+      end_lanes(e);
+    else
+      jump(e, block->targets[0]);
     LLVMPositionBuilderAtEnd(b, no);
     jump(e, next);
     return;
@@ -622,8 +706,8 @@ static void emit_block(struct emitter *e, uint32_t number, Value dispatcher) {
     const uint32_t index = e->order[block->first + i];
     const struct ptx_instruction *instruction = &e->function->instructions[index];
     if (index == e->batch_at[number]) emit_early_checks(e);
-    if (instruction == last && (last->op == PTX_BRA || last->op == PTX_BRX || last->op == PTX_RET || last->op == PTX_EXIT ||
-                                last->op == PTX_TRAP || last->op == PTX_BAR)) {
+    if (instruction == last && (last->op == PTX_BRA || last->op == PTX_BRX || last->op == PTX_RET ||
+                                last->op == PTX_EXIT || last->op == PTX_TRAP || last->op == PTX_BAR)) {
       break;
     }
     emit_instruction(e, instruction);
@@ -653,8 +737,9 @@ static void emit_info(struct emitter *e) {
 }
 
 static void add_attribute(struct emitter *e, const char *name, const char *value) {
-  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                          LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
+  LLVMAddAttributeAtIndex(
+      e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+      LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
 }
 
 static unsigned metadata_kind(struct emitter *e, const char *name) {
@@ -678,7 +763,8 @@ static void set_up(struct emitter *e) {
     LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(c, names[i], strlen(names[i])), domain};
     e->scopes[i] = LLVMMDNodeInContext2(c, parts, 2);
   }
-  LLVMMetadataRef weights[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(LLVMConstInt(e->i32, 1, 0)),
+  LLVMMetadataRef weights[3] = {LLVMMDStringInContext2(c, "branch_weights", 14),
+                                LLVMValueAsMetadata(LLVMConstInt(e->i32, 1, 0)),
                                 LLVMValueAsMetadata(LLVMConstInt(e->i32, 100000, 0))};
   e->unlikely = LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, weights, 3));
   e->run = LLVMAddFunction(e->module, RUN_SYMBOL, LLVMFunctionType(e->i32, &e->bytes, 1, 0));
@@ -686,9 +772,11 @@ static void set_up(struct emitter *e) {
   add_attribute(e, "min-legal-vector-width", e->features->avx512 ? "512" : "256");
   /* Helpers are called by an instruction that LLVM does not take for a call: no data below the stack pointer. */
   const unsigned no_red_zone = LLVMGetEnumAttributeKindForName("noredzone", 9);
-  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(c, no_red_zone, 0));
+  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(c, no_red_zone, 0));
   const unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(c, nounwind, 0));
+  LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(c, nounwind, 0));
   e->warp = LLVMGetParam(e->run, 0);
 }
 
@@ -696,8 +784,13 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
                           char *reason, size_t reason_bytes) {
   const struct ptx_function *function = analysis->function;
   const uint32_t blocks = function->block_count, registers = function->register_count;
-  struct emitter emitter = {.analysis = analysis, .function = function, .features = features, .context = context,
-                            .reason = reason, .reason_bytes = reason_bytes}, *e = &emitter;
+  struct emitter emitter = {.analysis = analysis,
+                            .function = function,
+                            .features = features,
+                            .context = context,
+                            .reason = reason,
+                            .reason_bytes = reason_bytes},
+                 *e = &emitter;
   e->module = LLVMModuleCreateWithNameInContext(function->name, context);
   e->builder = LLVMCreateBuilderInContext(context);
   e->body = calloc(blocks + 1, sizeof *e->body);
@@ -710,7 +803,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->groups = calloc(function->instruction_count + 1, sizeof *e->groups);
   e->root_span = calloc(analysis->root_count + 1, sizeof *e->root_span);
   e->frame_offset = malloc((registers + blocks + 1) * sizeof *e->frame_offset);
-  if (!e->body || !e->slot || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order || !e->batch_at || !e->groups || !e->root_span || !e->frame_offset) {
+  if (!e->body || !e->slot || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order || !e->batch_at ||
+      !e->groups || !e->root_span || !e->frame_offset) {
     refuse(e, NULL, "there is not enough memory");
     goto done;
   }
@@ -754,7 +848,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   if (!e->failed) emit_info(e);
 done:
   LLVMDisposeBuilder(e->builder);
-  free(e->body), free(e->slot), free(e->mask_slot), free(e->group_of), free(e->offset_in_group), free(e->order), free(e->batch_at), free(e->groups), free(e->root_span);
+  free(e->body), free(e->slot), free(e->mask_slot), free(e->group_of), free(e->offset_in_group), free(e->order),
+      free(e->batch_at), free(e->groups), free(e->root_span);
   free(e->frame_offset);
   if (e->failed) {
     LLVMDisposeModule(e->module);

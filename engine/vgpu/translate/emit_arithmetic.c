@@ -14,7 +14,9 @@ static Value select_value(struct emitter *e, Value condition, Value yes, Value n
   return LLVMBuildSelect(e->builder, condition, yes, no, "");
 }
 
-static Type int_type(struct emitter *e, unsigned bits, bool wide) { return shaped(LLVMIntTypeInContext(e->context, bits), wide); }
+static Type int_type(struct emitter *e, unsigned bits, bool wide) {
+  return shaped(LLVMIntTypeInContext(e->context, bits), wide);
+}
 
 static Value resize_int(struct emitter *e, Value value, unsigned bits, bool sign) {
   const unsigned have = element_bits(value);
@@ -69,7 +71,8 @@ static Value directed(struct emitter *e, uint8_t rounding, Value a, Value x, Val
       Value indices[16], arguments[4];
       for (unsigned i = 0; i < 16; i++) indices[i] = LLVMConstInt(e->i32, h * 16 + i, 0);
       Value take = LLVMConstVector(indices, 16), operands[3] = {a, x, c};
-      for (int k = 0; k < 3; k++) arguments[k] = LLVMBuildShuffleVector(b, operands[k], LLVMGetUndef(type_of(a)), take, "");
+      for (int k = 0; k < 3; k++)
+        arguments[k] = LLVMBuildShuffleVector(b, operands[k], LLVMGetUndef(type_of(a)), take, "");
       arguments[3] = constant(e->i32, rounding == PTX_RM ? 9 : rounding == PTX_RP ? 10 : 11);
       const unsigned id = LLVMLookupIntrinsicID(name, 29);
       Value function = LLVMGetIntrinsicDeclaration(e->module, id, NULL, 0);
@@ -85,20 +88,25 @@ static Value directed(struct emitter *e, uint8_t rounding, Value a, Value x, Val
   Value product = LLVMBuildFMul(b, LLVMBuildFPExt(b, a, wider, ""), LLVMBuildFPExt(b, x, wider, ""), "");
   Value addend = LLVMBuildFPExt(b, c, wider, ""), sum = LLVMBuildFAdd(b, product, addend, "");
   Value part = LLVMBuildFSub(b, sum, product, "");
-  Value error = LLVMBuildFAdd(b, LLVMBuildFSub(b, product, LLVMBuildFSub(b, sum, part, ""), ""), LLVMBuildFSub(b, addend, part, ""), "");
+  Value error = LLVMBuildFAdd(b, LLVMBuildFSub(b, product, LLVMBuildFSub(b, sum, part, ""), ""),
+                              LLVMBuildFSub(b, addend, part, ""), "");
   Value result = LLVMBuildFPExt(b, r, wider, "");
   Value same = LLVMBuildFCmp(b, LLVMRealOEQ, result, sum, ""), none = zero_of(error);
-  Value above = LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOGT, result, sum, ""), LLVMBuildAnd(b, same, LLVMBuildFCmp(b, LLVMRealOLT, error, none, ""), ""), "");
-  Value below = LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, result, sum, ""), LLVMBuildAnd(b, same, LLVMBuildFCmp(b, LLVMRealOGT, error, none, ""), ""), "");
+  Value above = LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOGT, result, sum, ""),
+                            LLVMBuildAnd(b, same, LLVMBuildFCmp(b, LLVMRealOLT, error, none, ""), ""), "");
+  Value below = LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, result, sum, ""),
+                            LLVMBuildAnd(b, same, LLVMBuildFCmp(b, LLVMRealOGT, error, none, ""), ""), "");
   Value negative = LLVMBuildFCmp(b, LLVMRealOLT, sum, none, "");
   Value down = select_value(e, above, neighbour(e, r, false), r), up = select_value(e, below, neighbour(e, r, true), r);
   if (rounding == PTX_RZ) return select_value(e, negative, up, down);
   if (rounding == PTX_RP) return up;
-  /* An exact zero of unlike terms is -0 when rounding down; a product that is zero and a zero addend keep their sign. */
+  /* An exact zero of unlike terms is -0 when rounding down; a product that is zero and a zero addend keep their sign.
+   */
   Value minus_zero = constant_float(type_of(r), -0.0);
   Value product_sign = LLVMBuildICmp(b, LLVMIntSLT, as_bits(e, product), zero_of(as_bits(e, product)), "");
   Value addend_sign = LLVMBuildICmp(b, LLVMIntSLT, as_bits(e, addend), zero_of(as_bits(e, addend)), "");
-  Value exact_zero = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealOEQ, sum, none, ""), LLVMBuildICmp(b, LLVMIntNE, product_sign, addend_sign, ""), "");
+  Value exact_zero = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealOEQ, sum, none, ""),
+                                  LLVMBuildICmp(b, LLVMIntNE, product_sign, addend_sign, ""), "");
   return select_value(e, exact_zero, minus_zero, down);
 }
 
@@ -119,8 +127,10 @@ static Value float_arithmetic(struct emitter *e, const struct ptx_instruction *i
       return constant_float(shaped(e->f64, wide), 0);
     }
     Value one = constant_float(type_of(a[0]), 1.0), minus_zero = constant_float(type_of(a[0]), -0.0);
-    if (instruction->op == PTX_ADD) r = directed(e, rounding, a[0], one, a[1]);
-    else if (instruction->op == PTX_SUB) r = directed(e, rounding, a[0], one, LLVMBuildFNeg(b, a[1], ""));
+    if (instruction->op == PTX_ADD)
+      r = directed(e, rounding, a[0], one, a[1]);
+    else if (instruction->op == PTX_SUB)
+      r = directed(e, rounding, a[0], one, LLVMBuildFNeg(b, a[1], ""));
     else if (instruction->op == PTX_MUL) {
       /* A zero of the product's sign, so that the sum keeps it. */
       Value sign = LLVMBuildXor(b, as_bits(e, a[0]), as_bits(e, a[1]), "");
@@ -131,10 +141,18 @@ static Value float_arithmetic(struct emitter *e, const struct ptx_instruction *i
     }
   } else {
     switch (instruction->op) {
-      case PTX_ADD: r = LLVMBuildFAdd(b, a[0], a[1], ""); break;
-      case PTX_SUB: r = LLVMBuildFSub(b, a[0], a[1], ""); break;
-      case PTX_MUL: r = LLVMBuildFMul(b, a[0], a[1], ""); break;
-      default: r = call_intrinsic(e, "llvm.fma", type_of(a[0]), 3, a); break;
+      case PTX_ADD:
+        r = LLVMBuildFAdd(b, a[0], a[1], "");
+        break;
+      case PTX_SUB:
+        r = LLVMBuildFSub(b, a[0], a[1], "");
+        break;
+      case PTX_MUL:
+        r = LLVMBuildFMul(b, a[0], a[1], "");
+        break;
+      default:
+        r = call_intrinsic(e, "llvm.fma", type_of(a[0]), 3, a);
+        break;
     }
   }
   if (flush) r = flush_subnormal(e, r);
@@ -156,7 +174,8 @@ static Value float_extreme(struct emitter *e, const struct ptx_instruction *inst
   if (instruction->flags & PTX_FTZ) x = flush_subnormal(e, x), y = flush_subnormal(e, y);
   Value better = LLVMBuildFCmp(b, maximum ? LLVMRealOGT : LLVMRealOLT, x, y, "");
   Value r = select_value(e, better, x, y); /* y if either is NaN */
-  Value both = maximum ? LLVMBuildAnd(b, as_bits(e, x), as_bits(e, y), "") : LLVMBuildOr(b, as_bits(e, x), as_bits(e, y), "");
+  Value both =
+      maximum ? LLVMBuildAnd(b, as_bits(e, x), as_bits(e, y), "") : LLVMBuildOr(b, as_bits(e, x), as_bits(e, y), "");
   r = select_value(e, LLVMBuildFCmp(b, LLVMRealOEQ, x, y, ""), as_float(e, both), r);
   Value y_nan = LLVMBuildFCmp(b, LLVMRealUNO, y, y, "");
   if (instruction->flags & PTX_NAN_RESULT) {
@@ -196,7 +215,8 @@ static Value shift(struct emitter *e, uint16_t op, Value x, Value n, bool arithm
   return select_value(e, inside, r, zero_of(r));
 }
 
-/* Quotient or remainder. Divisor 0: all ones; the remainder is then the dividend. Lanes that do not run have any divisor. */
+/* Quotient or remainder. Divisor 0: all ones; the remainder is then the dividend. Lanes that do not run have any
+ * divisor. */
 static Value integer_division(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   LLVMBuilderRef b = e->builder;
   const bool sign = is_signed(instruction->type);
@@ -284,7 +304,8 @@ static Value permute(struct emitter *e, const struct ptx_instruction *instructio
     return x;
   }
   const Type wide_type = int_type(e, 64, is_wide(x)), type = type_of(x);
-  Value both = LLVMBuildOr(b, LLVMBuildZExt(b, x, wide_type, ""), LLVMBuildShl(b, LLVMBuildZExt(b, y, wide_type, ""), constant(wide_type, 32), ""), "");
+  Value both = LLVMBuildOr(b, LLVMBuildZExt(b, x, wide_type, ""),
+                           LLVMBuildShl(b, LLVMBuildZExt(b, y, wide_type, ""), constant(wide_type, 32), ""), "");
   Value r = zero_of(x);
   for (unsigned i = 0; i < 4; i++) {
     Value nibble = LLVMBuildAnd(b, LLVMBuildLShr(b, choice, constant(type, 4 * i), ""), constant(type, 15), "");
@@ -306,9 +327,11 @@ static Value funnel(struct emitter *e, const struct ptx_instruction *instruction
     return call_intrinsic(e, left ? "llvm.fshl" : "llvm.fshr", type_of(low), 3, (Value[]){high, low, amount});
   }
   const Type wide_type = int_type(e, 64, is_wide(low));
-  Value both = LLVMBuildOr(b, LLVMBuildZExt(b, low, wide_type, ""), LLVMBuildShl(b, LLVMBuildZExt(b, high, wide_type, ""), constant(wide_type, 32), ""), "");
+  Value both = LLVMBuildOr(b, LLVMBuildZExt(b, low, wide_type, ""),
+                           LLVMBuildShl(b, LLVMBuildZExt(b, high, wide_type, ""), constant(wide_type, 32), ""), "");
   Value n = LLVMBuildZExt(b, limited(e, amount, 32), wide_type, "");
-  Value r = left ? LLVMBuildLShr(b, LLVMBuildShl(b, both, n, ""), constant(wide_type, 32), "") : LLVMBuildLShr(b, both, n, "");
+  Value r = left ? LLVMBuildLShr(b, LLVMBuildShl(b, both, n, ""), constant(wide_type, 32), "")
+                 : LLVMBuildLShr(b, both, n, "");
   return LLVMBuildTrunc(b, r, type_of(low), "");
 }
 
@@ -331,19 +354,29 @@ static Value integer_arithmetic(struct emitter *e, const struct ptx_instruction 
     a[i] = read_operand(e, &instruction->src[i], operand_type, wide);
   }
   switch (instruction->op) {
-    case PTX_ADD: return instruction->flags & PTX_SAT ? saturating(e, PTX_ADD, a[0], a[1]) : LLVMBuildAdd(b, a[0], a[1], "");
-    case PTX_SUB: return instruction->flags & PTX_SAT ? saturating(e, PTX_SUB, a[0], a[1]) : LLVMBuildSub(b, a[0], a[1], "");
-    case PTX_MUL: return LLVMBuildMul(b, a[0], a[1], "");
-    case PTX_MUL_HI: return product_high(e, a[0], a[1], sign);
-    case PTX_MUL_WIDE: return LLVMBuildMul(b, resize_int(e, a[0], 2 * bits, sign), resize_int(e, a[1], 2 * bits, sign), "");
-    case PTX_MAD: return LLVMBuildAdd(b, LLVMBuildMul(b, a[0], a[1], ""), a[2], "");
+    case PTX_ADD:
+      return instruction->flags & PTX_SAT ? saturating(e, PTX_ADD, a[0], a[1]) : LLVMBuildAdd(b, a[0], a[1], "");
+    case PTX_SUB:
+      return instruction->flags & PTX_SAT ? saturating(e, PTX_SUB, a[0], a[1]) : LLVMBuildSub(b, a[0], a[1], "");
+    case PTX_MUL:
+      return LLVMBuildMul(b, a[0], a[1], "");
+    case PTX_MUL_HI:
+      return product_high(e, a[0], a[1], sign);
+    case PTX_MUL_WIDE:
+      return LLVMBuildMul(b, resize_int(e, a[0], 2 * bits, sign), resize_int(e, a[1], 2 * bits, sign), "");
+    case PTX_MAD:
+      return LLVMBuildAdd(b, LLVMBuildMul(b, a[0], a[1], ""), a[2], "");
     case PTX_MAD_HI: {
       Value high = product_high(e, a[0], a[1], sign);
       return instruction->flags & PTX_SAT ? saturating(e, PTX_ADD, high, a[2]) : LLVMBuildAdd(b, high, a[2], "");
     }
     case PTX_MAD_WIDE:
-      return LLVMBuildAdd(b, LLVMBuildMul(b, resize_int(e, a[0], 2 * bits, sign), resize_int(e, a[1], 2 * bits, sign), ""), a[2], "");
-    case PTX_MUL24: case PTX_MUL24_HI: case PTX_MAD24: case PTX_MAD24_HI: {
+      return LLVMBuildAdd(
+          b, LLVMBuildMul(b, resize_int(e, a[0], 2 * bits, sign), resize_int(e, a[1], 2 * bits, sign), ""), a[2], "");
+    case PTX_MUL24:
+    case PTX_MUL24_HI:
+    case PTX_MAD24:
+    case PTX_MAD24_HI: {
       Value product = NULL, factors[2];
       for (int i = 0; i < 2; i++) {
         Value top = LLVMBuildShl(b, resize_int(e, a[i], 64, false), constant(int_type(e, 64, wide), 40), "");
@@ -355,7 +388,8 @@ static Value integer_arithmetic(struct emitter *e, const struct ptx_instruction 
         product = LLVMBuildLShr(b, product, constant(type_of(product), 16), "");
       }
       product = resize_int(e, product, 32, false);
-      return instruction->op == PTX_MUL24 || instruction->op == PTX_MUL24_HI ? product : LLVMBuildAdd(b, product, a[2], "");
+      return instruction->op == PTX_MUL24 || instruction->op == PTX_MUL24_HI ? product
+                                                                             : LLVMBuildAdd(b, product, a[2], "");
     }
     case PTX_DP4A: {
       Value sum = a[2];
@@ -364,7 +398,8 @@ static Value integer_arithmetic(struct emitter *e, const struct ptx_instruction 
         for (int k = 0; k < 2; k++) {
           const bool byte_sign = (k == 0 ? type : instruction->source_type) == PTX_S32;
           Value top = LLVMBuildShl(b, a[k], constant(type_of(a[k]), 24 - 8 * i), "");
-          byte[k] = byte_sign ? LLVMBuildAShr(b, top, constant(type_of(top), 24), "") : LLVMBuildLShr(b, top, constant(type_of(top), 24), "");
+          byte[k] = byte_sign ? LLVMBuildAShr(b, top, constant(type_of(top), 24), "")
+                              : LLVMBuildLShr(b, top, constant(type_of(top), 24), "");
         }
         sum = LLVMBuildAdd(b, sum, LLVMBuildMul(b, byte[0], byte[1], ""), "");
       }
@@ -374,38 +409,59 @@ static Value integer_arithmetic(struct emitter *e, const struct ptx_instruction 
       Value more = integer_extreme(e, a[0], a[1], true, sign), less = integer_extreme(e, a[0], a[1], false, sign);
       return LLVMBuildAdd(b, LLVMBuildSub(b, more, less, ""), a[2], "");
     }
-    case PTX_ABS: return integer_extreme(e, a[0], LLVMBuildNeg(b, a[0], ""), true, true);
-    case PTX_NEG: return LLVMBuildNeg(b, a[0], "");
-    case PTX_MIN: return integer_extreme(e, a[0], a[1], false, sign);
-    case PTX_MAX: return integer_extreme(e, a[0], a[1], true, sign);
-    case PTX_POPC: return resize_int(e, call_intrinsic(e, "llvm.ctpop", type_of(a[0]), 1, a), 32, false);
+    case PTX_ABS:
+      return integer_extreme(e, a[0], LLVMBuildNeg(b, a[0], ""), true, true);
+    case PTX_NEG:
+      return LLVMBuildNeg(b, a[0], "");
+    case PTX_MIN:
+      return integer_extreme(e, a[0], a[1], false, sign);
+    case PTX_MAX:
+      return integer_extreme(e, a[0], a[1], true, sign);
+    case PTX_POPC:
+      return resize_int(e, call_intrinsic(e, "llvm.ctpop", type_of(a[0]), 1, a), 32, false);
     case PTX_CLZ:
-      return resize_int(e, call_intrinsic(e, "llvm.ctlz", type_of(a[0]), 2, (Value[]){a[0], LLVMConstInt(e->i1, 0, 0)}), 32, false);
+      return resize_int(e, call_intrinsic(e, "llvm.ctlz", type_of(a[0]), 2, (Value[]){a[0], LLVMConstInt(e->i1, 0, 0)}),
+                        32, false);
     case PTX_BFIND: {
       Value x = a[0];
       if (sign) x = LLVMBuildXor(b, x, LLVMBuildAShr(b, x, constant(type_of(x), bits - 1), ""), "");
       Value zeros = call_intrinsic(e, "llvm.ctlz", type_of(x), 2, (Value[]){x, LLVMConstInt(e->i1, 0, 0)});
       Value none = LLVMBuildICmp(b, LLVMIntEQ, x, zero_of(x), "");
-      Value r = instruction->flags & PTX_SHIFT_AMOUNT ? zeros : LLVMBuildSub(b, constant(type_of(x), bits - 1), zeros, "");
+      Value r =
+          instruction->flags & PTX_SHIFT_AMOUNT ? zeros : LLVMBuildSub(b, constant(type_of(x), bits - 1), zeros, "");
       r = resize_int(e, r, 32, false);
       return select_value(e, none, constant(type_of(r), UINT64_MAX), r);
     }
-    case PTX_BREV: return call_intrinsic(e, "llvm.bitreverse", type_of(a[0]), 1, a);
-    case PTX_BFE: return bit_field_extract(e, a[0], LLVMBuildAnd(b, a[1], constant(type_of(a[1]), 255), ""),
-                                           LLVMBuildAnd(b, a[2], constant(type_of(a[2]), 255), ""), sign);
-    case PTX_BFI: return bit_field_insert(e, a[0], a[1], LLVMBuildAnd(b, a[2], constant(type_of(a[2]), 255), ""),
-                                          LLVMBuildAnd(b, a[3], constant(type_of(a[3]), 255), ""));
-    case PTX_AND: return LLVMBuildAnd(b, a[0], a[1], "");
-    case PTX_OR: return LLVMBuildOr(b, a[0], a[1], "");
-    case PTX_XOR: return LLVMBuildXor(b, a[0], a[1], "");
-    case PTX_NOT: return LLVMBuildNot(b, a[0], "");
+    case PTX_BREV:
+      return call_intrinsic(e, "llvm.bitreverse", type_of(a[0]), 1, a);
+    case PTX_BFE:
+      return bit_field_extract(e, a[0], LLVMBuildAnd(b, a[1], constant(type_of(a[1]), 255), ""),
+                               LLVMBuildAnd(b, a[2], constant(type_of(a[2]), 255), ""), sign);
+    case PTX_BFI:
+      return bit_field_insert(e, a[0], a[1], LLVMBuildAnd(b, a[2], constant(type_of(a[2]), 255), ""),
+                              LLVMBuildAnd(b, a[3], constant(type_of(a[3]), 255), ""));
+    case PTX_AND:
+      return LLVMBuildAnd(b, a[0], a[1], "");
+    case PTX_OR:
+      return LLVMBuildOr(b, a[0], a[1], "");
+    case PTX_XOR:
+      return LLVMBuildXor(b, a[0], a[1], "");
+    case PTX_NOT:
+      return LLVMBuildNot(b, a[0], "");
     case PTX_CNOT:
-      return select_value(e, LLVMBuildICmp(b, LLVMIntEQ, a[0], zero_of(a[0]), ""), constant(type_of(a[0]), 1), zero_of(a[0]));
-    case PTX_LOP3: return logic3(e, a[0], a[1], a[2], instruction->lut);
-    case PTX_SHL: return shift(e, PTX_SHL, a[0], a[1], false);
-    case PTX_SHR: return shift(e, PTX_SHR, a[0], a[1], sign);
-    case PTX_SHF_L: case PTX_SHF_R: return funnel(e, instruction, a[0], a[1], a[2]);
-    case PTX_PRMT: return permute(e, instruction, a[0], a[1], a[2]);
+      return select_value(e, LLVMBuildICmp(b, LLVMIntEQ, a[0], zero_of(a[0]), ""), constant(type_of(a[0]), 1),
+                          zero_of(a[0]));
+    case PTX_LOP3:
+      return logic3(e, a[0], a[1], a[2], instruction->lut);
+    case PTX_SHL:
+      return shift(e, PTX_SHL, a[0], a[1], false);
+    case PTX_SHR:
+      return shift(e, PTX_SHR, a[0], a[1], sign);
+    case PTX_SHF_L:
+    case PTX_SHF_R:
+      return funnel(e, instruction, a[0], a[1], a[2]);
+    case PTX_PRMT:
+      return permute(e, instruction, a[0], a[1], a[2]);
     default:
       refuse(e, instruction, "it");
       return a[0] ? a[0] : constant(shaped(e->i32, wide), 0);
@@ -425,13 +481,15 @@ static void carry_chain(struct emitter *e, const struct ptx_instruction *instruc
     x = instruction->op == PTX_MAD ? LLVMBuildMul(b, a[0], a[1], "") : product_high(e, a[0], a[1], is_signed(type));
     y = a[2];
   }
-  Value carry_in = in ? LLVMBuildZExt(b, read_operand(e, &instruction->src[instruction->src_count - 1], PTX_PRED, wide), type_of(x), "")
+  Value carry_in = in ? LLVMBuildZExt(b, read_operand(e, &instruction->src[instruction->src_count - 1], PTX_PRED, wide),
+                                      type_of(x), "")
                       : zero_of(x);
   Value first, r, carry;
   if (instruction->op == PTX_SUB) {
     first = LLVMBuildSub(b, x, y, "");
     r = LLVMBuildSub(b, first, carry_in, "");
-    carry = LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntULT, x, y, ""), LLVMBuildICmp(b, LLVMIntULT, first, carry_in, ""), "");
+    carry =
+        LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntULT, x, y, ""), LLVMBuildICmp(b, LLVMIntULT, first, carry_in, ""), "");
   } else {
     first = LLVMBuildAdd(b, x, y, "");
     r = LLVMBuildAdd(b, first, carry_in, "");
@@ -449,25 +507,46 @@ static Value compare(struct emitter *e, const struct ptx_instruction *instructio
   Value x = read_operand(e, &instruction->src[0], type, wide), y = read_operand(e, &instruction->src[1], type, wide);
   if (is_float(type)) {
     static const LLVMRealPredicate predicates[] = {
-        [PTX_EQ] = LLVMRealOEQ, [PTX_NE] = LLVMRealONE, [PTX_LT] = LLVMRealOLT, [PTX_LE] = LLVMRealOLE, [PTX_GT] = LLVMRealOGT,
-        [PTX_GE] = LLVMRealOGE, [PTX_EQU] = LLVMRealUEQ, [PTX_NEU] = LLVMRealUNE, [PTX_LTU] = LLVMRealULT, [PTX_LEU] = LLVMRealULE,
-        [PTX_GTU] = LLVMRealUGT, [PTX_GEU] = LLVMRealUGE, [PTX_NUM] = LLVMRealORD, [PTX_NAN] = LLVMRealUNO};
+        [PTX_EQ] = LLVMRealOEQ,  [PTX_NE] = LLVMRealONE,  [PTX_LT] = LLVMRealOLT,  [PTX_LE] = LLVMRealOLE,
+        [PTX_GT] = LLVMRealOGT,  [PTX_GE] = LLVMRealOGE,  [PTX_EQU] = LLVMRealUEQ, [PTX_NEU] = LLVMRealUNE,
+        [PTX_LTU] = LLVMRealULT, [PTX_LEU] = LLVMRealULE, [PTX_GTU] = LLVMRealUGT, [PTX_GEU] = LLVMRealUGE,
+        [PTX_NUM] = LLVMRealORD, [PTX_NAN] = LLVMRealUNO};
     if (instruction->flags & PTX_FTZ && type == PTX_F32) x = flush_subnormal(e, x), y = flush_subnormal(e, y);
     return LLVMBuildFCmp(b, predicates[instruction->mode], x, y, "");
   }
   const bool sign = is_signed(type);
   LLVMIntPredicate predicate;
   switch (instruction->mode) {
-    case PTX_EQ: predicate = LLVMIntEQ; break;
-    case PTX_NE: predicate = LLVMIntNE; break;
-    case PTX_LT: predicate = sign ? LLVMIntSLT : LLVMIntULT; break;
-    case PTX_LE: predicate = sign ? LLVMIntSLE : LLVMIntULE; break;
-    case PTX_GT: predicate = sign ? LLVMIntSGT : LLVMIntUGT; break;
-    case PTX_GE: predicate = sign ? LLVMIntSGE : LLVMIntUGE; break;
-    case PTX_LO: predicate = LLVMIntULT; break;
-    case PTX_LS: predicate = LLVMIntULE; break;
-    case PTX_HI: predicate = LLVMIntUGT; break;
-    default: predicate = LLVMIntUGE; break;
+    case PTX_EQ:
+      predicate = LLVMIntEQ;
+      break;
+    case PTX_NE:
+      predicate = LLVMIntNE;
+      break;
+    case PTX_LT:
+      predicate = sign ? LLVMIntSLT : LLVMIntULT;
+      break;
+    case PTX_LE:
+      predicate = sign ? LLVMIntSLE : LLVMIntULE;
+      break;
+    case PTX_GT:
+      predicate = sign ? LLVMIntSGT : LLVMIntUGT;
+      break;
+    case PTX_GE:
+      predicate = sign ? LLVMIntSGE : LLVMIntUGE;
+      break;
+    case PTX_LO:
+      predicate = LLVMIntULT;
+      break;
+    case PTX_LS:
+      predicate = LLVMIntULE;
+      break;
+    case PTX_HI:
+      predicate = LLVMIntUGT;
+      break;
+    default:
+      predicate = LLVMIntUGE;
+      break;
   }
   return LLVMBuildICmp(b, predicate, x, y, "");
 }
@@ -484,7 +563,8 @@ static void emit_setp(struct emitter *e, const struct ptx_instruction *instructi
   const struct shape uniform = {.kind = SHAPE_AFFINE};
   Value outcome = compare(e, instruction, instruction->type, wide);
   Value first = combine(e, instruction, outcome, wide);
-  Value second = instruction->dst_count > 1 ? combine(e, instruction, LLVMBuildNot(e->builder, outcome, ""), wide) : NULL;
+  Value second =
+      instruction->dst_count > 1 ? combine(e, instruction, LLVMBuildNot(e->builder, outcome, ""), wide) : NULL;
   write_register(e, instruction, &instruction->dst[0], first, uniform, false);
   if (second) write_register(e, instruction, &instruction->dst[1], second, uniform, false);
 }
@@ -499,31 +579,43 @@ static Value test_property(struct emitter *e, const struct ptx_instruction *inst
   Value normal = LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntUGE, size, constant(type, least), ""),
                               LLVMBuildICmp(b, LLVMIntULT, size, constant(type, infinity), ""), "");
   switch (instruction->mode) {
-    case PTX_TEST_FINITE: return LLVMBuildICmp(b, LLVMIntULT, size, constant(type, infinity), "");
-    case PTX_TEST_INFINITE: return LLVMBuildICmp(b, LLVMIntEQ, size, constant(type, infinity), "");
-    case PTX_TEST_NUMBER: return LLVMBuildICmp(b, LLVMIntULE, size, constant(type, infinity), "");
-    case PTX_TEST_NOTANUMBER: return LLVMBuildICmp(b, LLVMIntUGT, size, constant(type, infinity), "");
-    case PTX_TEST_NORMAL: return normal;
-    default: return LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntULT, size, constant(type, least), ""),
-                                 LLVMBuildICmp(b, LLVMIntNE, size, zero_of(size), ""), "");
+    case PTX_TEST_FINITE:
+      return LLVMBuildICmp(b, LLVMIntULT, size, constant(type, infinity), "");
+    case PTX_TEST_INFINITE:
+      return LLVMBuildICmp(b, LLVMIntEQ, size, constant(type, infinity), "");
+    case PTX_TEST_NUMBER:
+      return LLVMBuildICmp(b, LLVMIntULE, size, constant(type, infinity), "");
+    case PTX_TEST_NOTANUMBER:
+      return LLVMBuildICmp(b, LLVMIntUGT, size, constant(type, infinity), "");
+    case PTX_TEST_NORMAL:
+      return normal;
+    default:
+      return LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntULT, size, constant(type, least), ""),
+                          LLVMBuildICmp(b, LLVMIntNE, size, zero_of(size), ""), "");
   }
 }
 
 /* ---- conversions ---- */
 
 static Value round_integral(struct emitter *e, uint8_t rounding, Value x) {
-  const char *name = rounding == PTX_RNI ? "llvm.roundeven" : rounding == PTX_RZI ? "llvm.trunc" : rounding == PTX_RMI ? "llvm.floor" : "llvm.ceil";
+  const char *name = rounding == PTX_RNI   ? "llvm.roundeven"
+                     : rounding == PTX_RZI ? "llvm.trunc"
+                     : rounding == PTX_RMI ? "llvm.floor"
+                                           : "llvm.ceil";
   return call_intrinsic(e, name, type_of(x), 1, &x);
 }
 
 static Value clamp_integer(struct emitter *e, Value x, bool from_signed, unsigned bits, bool to_signed) {
   const Type type = type_of(x);
   const unsigned have = element_bits(x);
-  const uint64_t most = to_signed ? ((uint64_t)1 << (bits - 1)) - 1 : bits == 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+  const uint64_t most = to_signed    ? ((uint64_t)1 << (bits - 1)) - 1
+                        : bits == 64 ? UINT64_MAX
+                                     : ((uint64_t)1 << bits) - 1;
   const int64_t least = to_signed ? -(int64_t)(most)-1 : 0;
   const bool most_fits = from_signed ? most < (uint64_t)1 << (have - 1) : have == 64 || most < (uint64_t)1 << have;
   if (most_fits) x = integer_extreme(e, x, constant(type, most), false, from_signed);
-  if (from_signed && (!to_signed || bits < have)) x = integer_extreme(e, x, constant(type, (uint64_t)least), true, true);
+  if (from_signed && (!to_signed || bits < have))
+    x = integer_extreme(e, x, constant(type, (uint64_t)least), true, true);
   return x;
 }
 
@@ -534,7 +626,8 @@ static Value bf16_from_f32(struct emitter *e, const struct ptx_instruction *inst
   Value high = LLVMBuildLShr(b, bits, constant(type, 16), "");
   if (instruction->rounding == PTX_RN) {
     Value odd = LLVMBuildAnd(b, high, constant(type, 1), "");
-    high = LLVMBuildLShr(b, LLVMBuildAdd(b, LLVMBuildAdd(b, bits, constant(type, 0x7fff), ""), odd, ""), constant(type, 16), "");
+    high = LLVMBuildLShr(b, LLVMBuildAdd(b, LLVMBuildAdd(b, bits, constant(type, 0x7fff), ""), odd, ""),
+                         constant(type, 16), "");
   }
   high = select_value(e, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), constant(type, 0x7fff), high);
   return resize_int(e, high, 16, false);
@@ -583,13 +676,16 @@ static Value convert(struct emitter *e, const struct ptx_instruction *instructio
   }
   Value r = x;
   if (from == PTX_BF16) {
-    Value bits = LLVMBuildShl(b, LLVMBuildZExt(b, as_bits(e, x), int_type(e, 32, wide), ""), constant(int_type(e, 32, wide), 16), "");
+    Value bits = LLVMBuildShl(b, LLVMBuildZExt(b, as_bits(e, x), int_type(e, 32, wide), ""),
+                              constant(int_type(e, 32, wide), 16), "");
     r = canonical_nan(e, as_float(e, bits));
   } else if (to == PTX_BF16) {
-    if (instruction->flags & PTX_RELU || (instruction->rounding != PTX_RN && instruction->rounding != PTX_RZ)) refuse(e, instruction, "in this form");
+    if (instruction->flags & PTX_RELU || (instruction->rounding != PTX_RN && instruction->rounding != PTX_RZ))
+      refuse(e, instruction, "in this form");
     return bf16_from_f32(e, instruction, x);
   } else if (to == from) {
-    if (instruction->rounding >= PTX_RNI && instruction->rounding <= PTX_RPI) r = round_integral(e, instruction->rounding, x);
+    if (instruction->rounding >= PTX_RNI && instruction->rounding <= PTX_RPI)
+      r = round_integral(e, instruction->rounding, x);
   } else if (to_bits > from_bits) {
     r = LLVMBuildFPExt(b, x, shaped(to == PTX_F32 ? e->f32 : e->f64, wide), "");
     if (from == PTX_F16) r = canonical_nan(e, r);
@@ -612,7 +708,12 @@ static void emit_pack(struct emitter *e, const struct ptx_instruction *instructi
   LLVMBuilderRef b = e->builder;
   const unsigned parts = instruction->src_count > 1 ? instruction->src_count : instruction->dst_count;
   const unsigned bits = 8 * type_bytes(instruction->type), each = bits / parts;
-  const uint8_t part_type = each == 8 ? PTX_B8 : each == 16 ? PTX_B16 : PTX_B32, whole_type = bits == 16 ? PTX_B16 : bits == 32 ? PTX_B32 : PTX_B64;
+  const uint8_t part_type = each == 8    ? PTX_B8
+                            : each == 16 ? PTX_B16
+                                         : PTX_B32,
+                whole_type = bits == 16   ? PTX_B16
+                             : bits == 32 ? PTX_B32
+                                          : PTX_B64;
   const struct shape uniform = {.kind = SHAPE_AFFINE};
   if (bits > 64) {
     refuse(e, instruction, "of 128 bits");
@@ -629,7 +730,8 @@ static void emit_pack(struct emitter *e, const struct ptx_instruction *instructi
   }
   Value whole = as_bits(e, read_operand(e, &instruction->src[0], whole_type, wide)), out[4];
   for (unsigned i = 0; i < parts; i++) {
-    out[i] = LLVMBuildTrunc(b, LLVMBuildLShr(b, whole, constant(type_of(whole), i * each), ""), int_type(e, each, wide), "");
+    out[i] =
+        LLVMBuildTrunc(b, LLVMBuildLShr(b, whole, constant(type_of(whole), i * each), ""), int_type(e, each, wide), "");
   }
   for (unsigned i = 0; i < parts; i++) write_register(e, instruction, &instruction->dst[i], out[i], uniform, false);
 }
@@ -637,10 +739,14 @@ static void emit_pack(struct emitter *e, const struct ptx_instruction *instructi
 /* The base of a state space as a generic address; in .local that of the warp's first thread. */
 static Value space_base(struct emitter *e, uint8_t space) {
   switch (space) {
-    case PTX_SHARED: return LLVMBuildPtrToInt(e->builder, e->shared, e->i64, "");
-    case PTX_LOCAL: return LLVMBuildPtrToInt(e->builder, e->local, e->i64, "");
-    case PTX_PARAM: return LLVMBuildPtrToInt(e->builder, e->params, e->i64, "");
-    default: return constant(e->i64, 0);
+    case PTX_SHARED:
+      return LLVMBuildPtrToInt(e->builder, e->shared, e->i64, "");
+    case PTX_LOCAL:
+      return LLVMBuildPtrToInt(e->builder, e->local, e->i64, "");
+    case PTX_PARAM:
+      return LLVMBuildPtrToInt(e->builder, e->params, e->i64, "");
+    default:
+      return constant(e->i64, 0);
   }
 }
 
@@ -680,13 +786,21 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
   LLVMBuilderRef b = e->builder;
   const uint8_t type = instruction->type;
   switch (instruction->op) {
-    case PTX_ADD: case PTX_SUB: case PTX_MUL:
+    case PTX_ADD:
+    case PTX_SUB:
+    case PTX_MUL:
       return is_float(type) ? float_arithmetic(e, instruction, wide) : integer_arithmetic(e, instruction, wide);
-    case PTX_FMA: return float_arithmetic(e, instruction, wide);
-    case PTX_MIN: case PTX_MAX: return is_float(type) ? float_extreme(e, instruction, wide) : integer_arithmetic(e, instruction, wide);
-    case PTX_DIV: return is_float(type) ? float_division(e, instruction, wide) : integer_division(e, instruction, wide);
-    case PTX_REM: return integer_division(e, instruction, wide);
-    case PTX_ABS: case PTX_NEG: {
+    case PTX_FMA:
+      return float_arithmetic(e, instruction, wide);
+    case PTX_MIN:
+    case PTX_MAX:
+      return is_float(type) ? float_extreme(e, instruction, wide) : integer_arithmetic(e, instruction, wide);
+    case PTX_DIV:
+      return is_float(type) ? float_division(e, instruction, wide) : integer_division(e, instruction, wide);
+    case PTX_REM:
+      return integer_division(e, instruction, wide);
+    case PTX_ABS:
+    case PTX_NEG: {
       if (!is_float(type)) return integer_arithmetic(e, instruction, wide);
       Value x = read_operand(e, &instruction->src[0], type, wide);
       if (instruction->flags & PTX_FTZ && type == PTX_F32) x = flush_subnormal(e, x);
@@ -696,24 +810,37 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
                                                     : LLVMBuildXor(b, bits, constant(type_of(bits), sign), ""));
     }
     case PTX_COPYSIGN: { /* the sign of a, the size of b */
-      Value x = as_bits(e, read_operand(e, &instruction->src[0], type, wide)), y = as_bits(e, read_operand(e, &instruction->src[1], type, wide));
+      Value x = as_bits(e, read_operand(e, &instruction->src[0], type, wide)),
+            y = as_bits(e, read_operand(e, &instruction->src[1], type, wide));
       const uint64_t sign = (uint64_t)1 << (element_bits(x) - 1);
-      return as_float(e, LLVMBuildOr(b, LLVMBuildAnd(b, x, constant(type_of(x), sign), ""), LLVMBuildAnd(b, y, constant(type_of(y), sign - 1), ""), ""));
+      return as_float(e, LLVMBuildOr(b, LLVMBuildAnd(b, x, constant(type_of(x), sign), ""),
+                                     LLVMBuildAnd(b, y, constant(type_of(y), sign - 1), ""), ""));
     }
-    case PTX_RCP: case PTX_SQRT: case PTX_RSQRT: case PTX_SIN: case PTX_COS: case PTX_LG2: case PTX_EX2: case PTX_TANH:
+    case PTX_RCP:
+    case PTX_SQRT:
+    case PTX_RSQRT:
+    case PTX_SIN:
+    case PTX_COS:
+    case PTX_LG2:
+    case PTX_EX2:
+    case PTX_TANH:
       return emit_special(e, instruction, read_operand(e, &instruction->src[0], type, wide), wide);
-    case PTX_TESTP: return test_property(e, instruction, wide);
+    case PTX_TESTP:
+      return test_property(e, instruction, wide);
     case PTX_SET: {
       Value outcome = combine(e, instruction, compare(e, instruction, instruction->source_type, wide), wide);
-      if (is_float(type)) return select_value(e, outcome, constant_float(shaped(e->f32, wide), 1.0), LLVMConstNull(shaped(e->f32, wide)));
+      if (is_float(type))
+        return select_value(e, outcome, constant_float(shaped(e->f32, wide), 1.0), LLVMConstNull(shaped(e->f32, wide)));
       return LLVMBuildSExt(b, outcome, int_type(e, 8 * type_bytes(type), wide), "");
     }
     case PTX_SELP: {
-      Value x = read_operand(e, &instruction->src[0], type, wide), y = read_operand(e, &instruction->src[1], type, wide);
+      Value x = read_operand(e, &instruction->src[0], type, wide),
+            y = read_operand(e, &instruction->src[1], type, wide);
       return select_value(e, read_operand(e, &instruction->src[2], PTX_PRED, wide), x, y);
     }
     case PTX_SLCT: {
-      Value x = read_operand(e, &instruction->src[0], type, wide), y = read_operand(e, &instruction->src[1], type, wide);
+      Value x = read_operand(e, &instruction->src[0], type, wide),
+            y = read_operand(e, &instruction->src[1], type, wide);
       Value c = read_operand(e, &instruction->src[2], instruction->source_type, wide);
       if (instruction->source_type == PTX_F32) {
         if (instruction->flags & PTX_FTZ) c = flush_subnormal(e, c);
@@ -721,18 +848,29 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
       }
       return select_value(e, LLVMBuildICmp(b, LLVMIntSGE, c, zero_of(c), ""), x, y);
     }
-    case PTX_AND: case PTX_OR: case PTX_XOR: case PTX_NOT: {
+    case PTX_AND:
+    case PTX_OR:
+    case PTX_XOR:
+    case PTX_NOT: {
       if (type != PTX_PRED) return integer_arithmetic(e, instruction, wide);
       Value x = read_operand(e, &instruction->src[0], type, wide);
       if (instruction->op == PTX_NOT) return LLVMBuildNot(b, x, "");
       Value y = read_operand(e, &instruction->src[1], type, wide);
-      return instruction->op == PTX_AND ? LLVMBuildAnd(b, x, y, "") : instruction->op == PTX_OR ? LLVMBuildOr(b, x, y, "") : LLVMBuildXor(b, x, y, "");
+      return instruction->op == PTX_AND  ? LLVMBuildAnd(b, x, y, "")
+             : instruction->op == PTX_OR ? LLVMBuildOr(b, x, y, "")
+                                         : LLVMBuildXor(b, x, y, "");
     }
-    case PTX_MOV: return read_operand(e, &instruction->src[0], type, wide);
-    case PTX_CVT: return convert(e, instruction, wide);
-    case PTX_CVTA: case PTX_CVTA_TO: return convert_address(e, instruction, wide);
-    case PTX_ISSPACEP: return in_space(e, instruction, wide);
-    default: return integer_arithmetic(e, instruction, wide);
+    case PTX_MOV:
+      return read_operand(e, &instruction->src[0], type, wide);
+    case PTX_CVT:
+      return convert(e, instruction, wide);
+    case PTX_CVTA:
+    case PTX_CVTA_TO:
+      return convert_address(e, instruction, wide);
+    case PTX_ISSPACEP:
+      return in_space(e, instruction, wide);
+    default:
+      return integer_arithmetic(e, instruction, wide);
   }
 }
 

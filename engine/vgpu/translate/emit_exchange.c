@@ -7,29 +7,46 @@ static Type lanes64(struct emitter *e) { return shaped(e->i64, true); }
 
 static void store_argument(struct emitter *e, unsigned number, Value lanes) {
   Value wide = LLVMBuildZExt(e->builder, as_bits(e, lanes), lanes64(e), "");
-  LLVMBuildStore(e->builder, wide, warp_address(e, lanes64(e), offsetof(struct warp, argument) + number * WARP_LANES * 8));
+  LLVMBuildStore(e->builder, wide,
+                 warp_address(e, lanes64(e), offsetof(struct warp, argument) + number * WARP_LANES * 8));
 }
 
 static Value load_result(struct emitter *e, unsigned number) {
-  return LLVMBuildLoad2(e->builder, lanes64(e), warp_address(e, lanes64(e), offsetof(struct warp, result) + number * WARP_LANES * 8), "");
+  return LLVMBuildLoad2(e->builder, lanes64(e),
+                        warp_address(e, lanes64(e), offsetof(struct warp, result) + number * WARP_LANES * 8), "");
 }
 
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
 /* The lane that each lane reads, and whether it is in range, for constant lane and clamp operands. */
-static bool constant_source(struct emitter *e, const struct ptx_instruction *instruction, int from[WARP_LANES], bool in_range[WARP_LANES]) {
-  const struct shape lane = operand_shape(e->analysis, &instruction->src[1]), clamp = operand_shape(e->analysis, &instruction->src[2]);
-  if (lane.kind != SHAPE_AFFINE || !lane.constant || clamp.kind != SHAPE_AFFINE || !clamp.constant || clamp.pattern) return false;
+static bool constant_source(struct emitter *e, const struct ptx_instruction *instruction, int from[WARP_LANES],
+                            bool in_range[WARP_LANES]) {
+  const struct shape lane = operand_shape(e->analysis, &instruction->src[1]),
+                     clamp = operand_shape(e->analysis, &instruction->src[2]);
+  if (lane.kind != SHAPE_AFFINE || !lane.constant || clamp.kind != SHAPE_AFFINE || !clamp.constant || clamp.pattern)
+    return false;
   const int segment = (int)(clamp.value >> 8 & 31), limit = (int)(clamp.value & 31);
   for (int i = 0; i < WARP_LANES; i++) {
     const int b = (int)((lane.value + (uint64_t)e->analysis->patterns[lane.pattern][i]) & 31);
     const int most = (i & segment) | (limit & ~segment), least = i & segment;
     int j;
     switch (instruction->mode) {
-      case PTX_SHUFFLE_UP: j = i - b; in_range[i] = j >= most; break;
-      case PTX_SHUFFLE_DOWN: j = i + b; in_range[i] = j <= most; break;
-      case PTX_SHUFFLE_BFLY: j = i ^ b; in_range[i] = j <= most; break;
-      default: j = least | (b & ~segment); in_range[i] = j <= most; break;
+      case PTX_SHUFFLE_UP:
+        j = i - b;
+        in_range[i] = j >= most;
+        break;
+      case PTX_SHUFFLE_DOWN:
+        j = i + b;
+        in_range[i] = j <= most;
+        break;
+      case PTX_SHUFFLE_BFLY:
+        j = i ^ b;
+        in_range[i] = j <= most;
+        break;
+      default:
+        j = least | (b & ~segment);
+        in_range[i] = j <= most;
+        break;
     }
     from[i] = in_range[i] ? j : i;
     if (from[i] < 0 || from[i] > 31) return false;
@@ -37,7 +54,8 @@ static bool constant_source(struct emitter *e, const struct ptx_instruction *ins
   return true;
 }
 
-/* A fault unless all live lanes that the mask operand names are here, and only they. The mask: i32, or all lanes' masks. */
+/* A fault unless all live lanes that the mask operand names are here, and only they. The mask: i32, or all lanes'
+ * masks. */
 static void check_members(struct emitter *e, const struct ptx_instruction *instruction, unsigned operand) {
   LLVMBuilderRef b = e->builder;
   const bool same = shape_uniform(operand_shape(e->analysis, &instruction->src[operand]));
@@ -91,7 +109,8 @@ static void emit_shuffle(struct emitter *e, const struct ptx_instruction *instru
     }
     Value r = LLVMBuildShuffleVector(b, value, LLVMGetUndef(type_of(value)), LLVMConstVector(indices, WARP_LANES), "");
     write_register(e, instruction, &instruction->dst[0], r, uniform, false);
-    if (instruction->dst_count > 1) write_register(e, instruction, &instruction->dst[1], LLVMConstVector(flags, WARP_LANES), uniform, false);
+    if (instruction->dst_count > 1)
+      write_register(e, instruction, &instruction->dst[1], LLVMConstVector(flags, WARP_LANES), uniform, false);
     return;
   }
   store_argument(e, 0, value);
@@ -114,30 +133,43 @@ static void emit_vote(struct emitter *e, const struct ptx_instruction *instructi
     store_argument(e, 1, read_operand(e, &instruction->src[1], PTX_U32, true));
     call_operate(e, instruction, mask);
     const Type type = shaped(instruction->mode == PTX_VOTE_BALLOT ? e->i32 : e->i1, true);
-    write_register(e, instruction, &instruction->dst[0], LLVMBuildTrunc(b, load_result(e, 0), type, ""), uniform, false);
+    write_register(e, instruction, &instruction->dst[0], LLVMBuildTrunc(b, load_result(e, 0), type, ""), uniform,
+                   false);
     return;
   }
   Value predicate = mask_bits(e, read_operand(e, &instruction->src[0], PTX_PRED, true));
   Value yes = LLVMBuildAnd(b, predicate, active, ""), r;
-  Value all = LLVMBuildICmp(b, LLVMIntEQ, yes, active, ""), any = LLVMBuildICmp(b, LLVMIntNE, yes, constant(e->i32, 0), "");
+  Value all = LLVMBuildICmp(b, LLVMIntEQ, yes, active, ""),
+        any = LLVMBuildICmp(b, LLVMIntNE, yes, constant(e->i32, 0), "");
   switch (instruction->mode) {
-    case PTX_VOTE_ALL: r = all; break;
-    case PTX_VOTE_ANY: r = any; break;
-    case PTX_VOTE_UNI: r = LLVMBuildOr(b, all, LLVMBuildNot(b, any, ""), ""); break;
-    default: r = yes; break;
+    case PTX_VOTE_ALL:
+      r = all;
+      break;
+    case PTX_VOTE_ANY:
+      r = any;
+      break;
+    case PTX_VOTE_UNI:
+      r = LLVMBuildOr(b, all, LLVMBuildNot(b, any, ""), "");
+      break;
+    default:
+      r = yes;
+      break;
   }
   write_register(e, instruction, &instruction->dst[0], r, uniform, false);
 }
 
 static void emit_redux(struct emitter *e, const struct ptx_instruction *instruction) {
   static const char *const names[] = {
-      [PTX_ATOM_ADD] = "llvm.vector.reduce.add", [PTX_ATOM_MIN] = "llvm.vector.reduce.umin", [PTX_ATOM_MAX] = "llvm.vector.reduce.umax",
-      [PTX_ATOM_AND] = "llvm.vector.reduce.and", [PTX_ATOM_OR] = "llvm.vector.reduce.or", [PTX_ATOM_XOR] = "llvm.vector.reduce.xor"};
+      [PTX_ATOM_ADD] = "llvm.vector.reduce.add",  [PTX_ATOM_MIN] = "llvm.vector.reduce.umin",
+      [PTX_ATOM_MAX] = "llvm.vector.reduce.umax", [PTX_ATOM_AND] = "llvm.vector.reduce.and",
+      [PTX_ATOM_OR] = "llvm.vector.reduce.or",    [PTX_ATOM_XOR] = "llvm.vector.reduce.xor"};
   const bool sign = instruction->type == PTX_S32;
   uint64_t neutral = 0;
   const char *name = instruction->mode < sizeof names / sizeof *names ? names[instruction->mode] : NULL;
-  if (instruction->mode == PTX_ATOM_MIN) neutral = sign ? 0x7fffffff : UINT64_MAX, name = sign ? "llvm.vector.reduce.smin" : name;
-  if (instruction->mode == PTX_ATOM_MAX) neutral = sign ? 0x80000000u : 0, name = sign ? "llvm.vector.reduce.smax" : name;
+  if (instruction->mode == PTX_ATOM_MIN)
+    neutral = sign ? 0x7fffffff : UINT64_MAX, name = sign ? "llvm.vector.reduce.smin" : name;
+  if (instruction->mode == PTX_ATOM_MAX)
+    neutral = sign ? 0x80000000u : 0, name = sign ? "llvm.vector.reduce.smax" : name;
   if (instruction->mode == PTX_ATOM_AND) neutral = UINT64_MAX;
   if (!name) {
     refuse(e, instruction, "in this form");
@@ -150,7 +182,8 @@ static void emit_redux(struct emitter *e, const struct ptx_instruction *instruct
   }
   Value value = read_operand(e, &instruction->src[0], PTX_B32, true), mask = effective_mask(e, instruction);
   if (mask) value = LLVMBuildSelect(e->builder, mask, value, constant(type_of(value), neutral), "");
-  write_register(e, instruction, &instruction->dst[0], call_intrinsic(e, name, type_of(value), 1, &value), uniform, false);
+  write_register(e, instruction, &instruction->dst[0], call_intrinsic(e, name, type_of(value), 1, &value), uniform,
+                 false);
 }
 
 /* The helper does the lanes one by one, each as one operation of the CPU. */
@@ -190,15 +223,31 @@ static void emit_match(struct emitter *e, const struct ptx_instruction *instruct
 
 void emit_exchange(struct emitter *e, const struct ptx_instruction *instruction) {
   switch (instruction->op) {
-    case PTX_SHFL: emit_shuffle(e, instruction); break;
-    case PTX_VOTE: emit_vote(e, instruction); break;
-    case PTX_REDUX: emit_redux(e, instruction); break;
-    case PTX_ACTIVEMASK:
-      write_register(e, instruction, &instruction->dst[0], mask_bits(e, effective_mask(e, instruction)), uniform, false);
+    case PTX_SHFL:
+      emit_shuffle(e, instruction);
       break;
-    case PTX_ATOM: case PTX_RED: emit_atomic(e, instruction); break;
-    case PTX_MATCH: emit_match(e, instruction); break;
-    case PTX_BAR_WARP: check_members(e, instruction, 0); break;
-    default: refuse(e, instruction, "it"); break;
+    case PTX_VOTE:
+      emit_vote(e, instruction);
+      break;
+    case PTX_REDUX:
+      emit_redux(e, instruction);
+      break;
+    case PTX_ACTIVEMASK:
+      write_register(e, instruction, &instruction->dst[0], mask_bits(e, effective_mask(e, instruction)), uniform,
+                     false);
+      break;
+    case PTX_ATOM:
+    case PTX_RED:
+      emit_atomic(e, instruction);
+      break;
+    case PTX_MATCH:
+      emit_match(e, instruction);
+      break;
+    case PTX_BAR_WARP:
+      check_members(e, instruction, 0);
+      break;
+    default:
+      refuse(e, instruction, "it");
+      break;
   }
 }

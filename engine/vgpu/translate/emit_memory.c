@@ -1,9 +1,9 @@
 /* Loads and stores: bounds checks, and the cheapest machine access for the address's shape.
  *
  * Uniform address: one scalar access. Neighbouring lanes at neighbouring addresses: a vector access. Another constant
- * pattern: scalar accesses at constant distances. Varying: a gather or scatter, unless the address turns out at run time
- * to have the pattern that analysis hints at. Every access is checked before it is made: [lowest, highest + bytes) of the
- * warp against the window of the pointer's root; only if that fails, lane by lane in a helper. */
+ * pattern: scalar accesses at constant distances. Varying: a gather or scatter, unless the address turns out at run
+ * time to have the pattern that analysis hints at. Every access is checked before it is made: [lowest, highest + bytes)
+ * of the warp against the window of the pointer's root; only if that fails, lane by lane in a helper. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +16,8 @@ struct address {
   struct shape shape; /* of the base */
   uint32_t root;
   uint8_t space;
-  Value base;         /* i64, one or all lanes: global address; offset in shared or local memory */
-  uint32_t pattern;   /* AFFINE, or the hint */
+  Value base;       /* i64, one or all lanes: global address; offset in shared or local memory */
+  uint32_t pattern; /* AFFINE, or the hint */
 };
 
 /* ---- checks ---- */
@@ -32,15 +32,33 @@ static int64_t access_bytes(const struct ptx_instruction *instruction) {
 
 /* Cheap integer arithmetic without side effects, such as addresses are made of. */
 static bool is_movable(const struct ptx_instruction *instruction) {
-  if (instruction->guard != PTX_NONE || instruction->dst_count != 1 || instruction->type == PTX_F32 || instruction->type == PTX_F64) return false;
+  if (instruction->guard != PTX_NONE || instruction->dst_count != 1 || instruction->type == PTX_F32 ||
+      instruction->type == PTX_F64)
+    return false;
   switch (instruction->op) {
-    case PTX_MOV: return instruction->src_count == 1 && instruction->src[0].kind != PTX_OPERAND_SPECIAL;
-    case PTX_CVT: return instruction->source_type != PTX_F32 && instruction->source_type != PTX_F64;
-    case PTX_ADD: case PTX_SUB: return !(instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT));
-    case PTX_MUL: case PTX_MAD: case PTX_MUL_WIDE: case PTX_MAD_WIDE: case PTX_SHL: case PTX_SHR: case PTX_AND: case PTX_OR: case PTX_XOR:
-    case PTX_CVTA: case PTX_CVTA_TO: case PTX_BFE: case PTX_BFI:
+    case PTX_MOV:
+      return instruction->src_count == 1 && instruction->src[0].kind != PTX_OPERAND_SPECIAL;
+    case PTX_CVT:
+      return instruction->source_type != PTX_F32 && instruction->source_type != PTX_F64;
+    case PTX_ADD:
+    case PTX_SUB:
+      return !(instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT));
+    case PTX_MUL:
+    case PTX_MAD:
+    case PTX_MUL_WIDE:
+    case PTX_MAD_WIDE:
+    case PTX_SHL:
+    case PTX_SHR:
+    case PTX_AND:
+    case PTX_OR:
+    case PTX_XOR:
+    case PTX_CVTA:
+    case PTX_CVTA_TO:
+    case PTX_BFE:
+    case PTX_BFI:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -70,8 +88,9 @@ static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, u
   for (uint32_t i = block->first; i < block->first + block->count; i++) {
     const struct ptx_instruction *instruction = &function->instructions[i];
     accessed = accessed || (is_access(instruction) && instruction->space != PTX_PARAM);
-    const bool early = !accessed || (is_movable(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
-                                     !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1));
+    const bool early =
+        !accessed || (is_movable(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
+                      !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1));
     if (early) {
       e->order[at++] = i;
       continue;
@@ -91,13 +110,15 @@ struct alias {
   int64_t offset;
 };
 
-static void set_alias(const struct ptx_function *function, const struct ptx_instruction *instruction, struct alias *aliases) {
+static void set_alias(const struct ptx_function *function, const struct ptx_instruction *instruction,
+                      struct alias *aliases) {
   for (unsigned d = 0; d < instruction->dst_count; d++) {
     if (instruction->dst[d].kind != PTX_OPERAND_REGISTER) continue;
     const uint32_t r = instruction->dst[d].index;
     struct alias alias = {.base = PTX_NONE};
-    if (instruction->op == PTX_ADD && instruction->guard == PTX_NONE && type_bytes(instruction->type) == 8 && instruction->type != PTX_F64 &&
-        instruction->flags == 0 && instruction->src[0].kind == PTX_OPERAND_REGISTER && instruction->src[1].kind == PTX_OPERAND_IMMEDIATE) {
+    if (instruction->op == PTX_ADD && instruction->guard == PTX_NONE && type_bytes(instruction->type) == 8 &&
+        instruction->type != PTX_F64 && instruction->flags == 0 && instruction->src[0].kind == PTX_OPERAND_REGISTER &&
+        instruction->src[1].kind == PTX_OPERAND_IMMEDIATE) {
       alias = aliases[instruction->src[0].index];
       if (alias.base == PTX_NONE) alias = (struct alias){.base = instruction->src[0].index};
       alias.offset += (int64_t)instruction->src[1].value;
@@ -119,7 +140,8 @@ static void group_block(struct emitter *e, uint32_t number, uint64_t *defined, s
   for (uint32_t r = 0; r < function->register_count; r++) aliases[r].base = PTX_NONE;
   const uint32_t first_group = e->group_count;
   bool late = false, any = false;
-  for (uint32_t k = block->first; k < block->first + block->count; k++) any = any || is_access(&function->instructions[k]);
+  for (uint32_t k = block->first; k < block->first + block->count; k++)
+    any = any || is_access(&function->instructions[k]);
   for (uint32_t k = block->first; any && k < block->first + block->count; k++) {
     const uint32_t i = e->order[k];
     const struct ptx_instruction *instruction = &function->instructions[i];
@@ -129,12 +151,19 @@ static void group_block(struct emitter *e, uint32_t number, uint64_t *defined, s
       struct alias alias = aliases[instruction->src[0].index];
       if (alias.base == PTX_NONE) alias = (struct alias){.base = instruction->src[0].index};
       uint32_t g = first_group;
-      while (g < e->group_count && (e->groups[g].closed || e->groups[g].base_register != alias.base || e->groups[g].space != instruction->space)) g++;
+      while (g < e->group_count && (e->groups[g].closed || e->groups[g].base_register != alias.base ||
+                                    e->groups[g].space != instruction->space))
+        g++;
       const int64_t low = alias.offset + instruction->offset, high = low + access_bytes(instruction);
       if (g == e->group_count) {
         const bool early = !bit_test(defined, alias.base) && e->analysis->shape[alias.base].kind == SHAPE_AFFINE;
-        e->groups[e->group_count++] = (struct check_group){.first = i, .block = number, .base_register = alias.base, .space = instruction->space,
-                                                           .low = low, .high = high, .early = early};
+        e->groups[e->group_count++] = (struct check_group){.first = i,
+                                                           .block = number,
+                                                           .base_register = alias.base,
+                                                           .space = instruction->space,
+                                                           .low = low,
+                                                           .high = high,
+                                                           .early = early};
       }
       struct check_group *group = &e->groups[g];
       if (low < group->low) group->low = low;
@@ -213,7 +242,8 @@ static Value window_field(struct emitter *e, uint32_t root, size_t field) {
 }
 
 /* The quick test of an access, or of the group whose first access it is: i1, or NULL if nothing can go wrong. */
-static Value quick_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, int64_t *span_out) {
+static Value quick_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         int64_t *span_out) {
   const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
   LLVMBuilderRef b = e->builder;
   const int64_t low = group == PTX_NONE ? instruction->offset : e->groups[group].low;
@@ -234,14 +264,18 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
   for (uint32_t i = number; i < e->function->instruction_count; i++) {
     if (i != number && (group == PTX_NONE || e->group_of[i] != group)) continue;
     const struct ptx_instruction *other = &e->function->instructions[i];
-    if (access_bytes(other) > alignment) alignment = access_bytes(other), residue = ((group == PTX_NONE ? other->offset : e->offset_in_group[i]) - low) & (alignment - 1);
+    if (access_bytes(other) > alignment)
+      alignment = access_bytes(other),
+      residue = ((group == PTX_NONE ? other->offset : e->offset_in_group[i]) - low) & (alignment - 1);
     if (group == PTX_NONE || i >= e->function->blocks[e->block].first + e->function->blocks[e->block].count) break;
   }
-  if (!wide && address->shape.align < 64 && (int64_t)1 << (address->shape.align > 8 ? 8 : address->shape.align) >= alignment &&
+  if (!wide && address->shape.align < 64 &&
+      (int64_t)1 << (address->shape.align > 8 ? 8 : address->shape.align) >= alignment &&
       (low + residue) % alignment == 0) {
     alignment = 1; /* known to be aligned */
   }
-  if (address->shape.kind == SHAPE_AFFINE && address->shape.constant && (address->shape.value + (uint64_t)(low + residue)) % (uint64_t)alignment == 0) {
+  if (address->shape.kind == SHAPE_AFFINE && address->shape.constant &&
+      (address->shape.value + (uint64_t)(low + residue)) % (uint64_t)alignment == 0) {
     alignment = 1;
   }
   uint64_t log = (uint64_t)__builtin_ctzll((uint64_t)alignment);
@@ -249,11 +283,13 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
   switch (instruction->space) {
     case PTX_SHARED:
       if (address->shape.kind == SHAPE_AFFINE && address->shape.constant && alignment == 1 &&
-          (int64_t)address->shape.value + low + span <= (int64_t)e->function->shared_bytes && (int64_t)address->shape.value + low >= 0) {
+          (int64_t)address->shape.value + low + span <= (int64_t)e->function->shared_bytes &&
+          (int64_t)address->shape.value + low >= 0) {
         return NULL; /* inside static shared memory */
       }
       limit = LLVMBuildSub(b, e->shared_bytes, constant(e->i64, (uint64_t)(span - 1)), "");
-      limit = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSGT, limit, constant(e->i64, 0), ""), limit, constant(e->i64, 0), "");
+      limit = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSGT, limit, constant(e->i64, 0), ""), limit,
+                              constant(e->i64, 0), "");
       break;
     case PTX_LOCAL: {
       const int64_t room = (int64_t)e->function->local_bytes - span + 1;
@@ -263,19 +299,22 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
     default: {
       if (span > e->root_span[root]) e->root_span[root] = span;
       Value start = window_field(e, root, offsetof(struct window, low));
-      limit = LLVMBuildSub(b, window_field(e, root, offsetof(struct window, length)), constant(e->i64, (uint64_t)(span - 1)), "");
+      limit = LLVMBuildSub(b, window_field(e, root, offsetof(struct window, length)),
+                           constant(e->i64, (uint64_t)(span - 1)), "");
       distance = LLVMBuildSub(b, moved, wide ? splat(e, start) : start, "");
       break;
     }
   }
   Value aligned = NULL;
   if (log && residue) {
-    Value at = LLVMBuildAnd(b, LLVMBuildAdd(b, distance, constant(type, (uint64_t)residue), ""), constant(type, (uint64_t)alignment - 1), "");
+    Value at = LLVMBuildAnd(b, LLVMBuildAdd(b, distance, constant(type, (uint64_t)residue), ""),
+                            constant(type, (uint64_t)alignment - 1), "");
     aligned = LLVMBuildICmp(b, LLVMIntEQ, at, constant(type, 0), "");
   } else if (log) {
     /* Rotated, a misaligned distance is huge: one comparison finds both. */
     distance = call_intrinsic(e, "llvm.fshr", type, 3, (Value[]){distance, distance, constant(type, log)});
-    limit = LLVMBuildLShr(b, LLVMBuildAdd(b, limit, constant(e->i64, (uint64_t)alignment - 1), ""), constant(e->i64, log), "");
+    limit = LLVMBuildLShr(b, LLVMBuildAdd(b, limit, constant(e->i64, (uint64_t)alignment - 1), ""),
+                          constant(e->i64, log), "");
   }
   Value good = LLVMBuildICmp(b, LLVMIntULT, distance, wide ? splat(e, limit) : limit, "");
   if (aligned) good = LLVMBuildAnd(b, good, aligned, "");
@@ -287,14 +326,17 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
   return good;
 }
 
-static void slow_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, int64_t span) {
+static void slow_check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                       int64_t span) {
   LLVMBuilderRef b = e->builder;
   const bool wide = address->shape.kind != SHAPE_AFFINE;
   const uint32_t root = address->root;
   Value site = make_site(e, instruction, root, span, address->pattern, !wide);
   LLVMBuildStore(b, site, warp_address(e, LLVMTypeOf(site), offsetof(struct warp, request_site)));
-  if (wide) LLVMBuildStore(b, address->base, warp_address(e, LLVMTypeOf(address->base), offsetof(struct warp, argument)));
-  else LLVMBuildStore(b, address->base, warp_address(e, e->i64, offsetof(struct warp, request_base)));
+  if (wide)
+    LLVMBuildStore(b, address->base, warp_address(e, LLVMTypeOf(address->base), offsetof(struct warp, argument)));
+  else
+    LLVMBuildStore(b, address->base, warp_address(e, e->i64, offsetof(struct warp, request_base)));
   call_helper(e, wide ? REQUEST_CHECK_LANES : REQUEST_CHECK, effective_mask(e, instruction));
 }
 
@@ -346,7 +388,8 @@ void emit_early_checks(struct emitter *e) {
     Label slow = new_label(e, "check"), go_on = new_label(e, "");
     new_branch(e, LLVMBuildNot(e->builder, good, ""), slow, go_on, true);
     LLVMPositionBuilderAtEnd(e->builder, slow);
-    for (uint32_t i = 0; i < count; i++) slow_check(e, &e->function->instructions[checks[i].first], &checks[i].address, checks[i].span);
+    for (uint32_t i = 0; i < count; i++)
+      slow_check(e, &e->function->instructions[checks[i].first], &checks[i].address, checks[i].span);
     LLVMBuildBr(e->builder, go_on);
     LLVMPositionBuilderAtEnd(e->builder, go_on);
   }
@@ -375,10 +418,14 @@ static struct address group_address(struct emitter *e, uint32_t group) {
 /* i8*: the address of the base, to which lanes and accesses add their offsets. Scalar base only. */
 static Value base_pointer(struct emitter *e, const struct address *address, Value base) {
   switch (address->space) {
-    case PTX_SHARED: return LLVMBuildGEP2(e->builder, e->i8, e->shared, &base, 1, "");
-    case PTX_LOCAL: return LLVMBuildGEP2(e->builder, e->i8, e->local, &base, 1, "");
-    case PTX_PARAM: return LLVMBuildGEP2(e->builder, e->i8, e->params, &base, 1, "");
-    default: return LLVMBuildIntToPtr(e->builder, base, e->bytes, "");
+    case PTX_SHARED:
+      return LLVMBuildGEP2(e->builder, e->i8, e->shared, &base, 1, "");
+    case PTX_LOCAL:
+      return LLVMBuildGEP2(e->builder, e->i8, e->local, &base, 1, "");
+    case PTX_PARAM:
+      return LLVMBuildGEP2(e->builder, e->i8, e->params, &base, 1, "");
+    default:
+      return LLVMBuildIntToPtr(e->builder, base, e->bytes, "");
   }
 }
 
@@ -397,7 +444,8 @@ static Value lane_pointers(struct emitter *e, const struct address *address, int
   if (address->shape.kind == SHAPE_AFFINE) {
     int64_t lanes[WARP_LANES];
     for (int i = 0; i < WARP_LANES; i++) {
-      lanes[i] = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+      lanes[i] = e->analysis->patterns[address->pattern][i] +
+                 (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
     }
     offsets = lane_constants(e, e->i64, lanes, offset);
     Value pointer = base_pointer(e, address, address->base);
@@ -421,17 +469,22 @@ static Value lane_pointers(struct emitter *e, const struct address *address, int
   }
   if (safe && mask) {
     Value spare = warp_address(e, e->i8, offsetof(struct warp, spare));
-    Value all = LLVMBuildInsertElement(b, LLVMGetUndef(LLVMVectorType(e->bytes, WARP_LANES)), spare, LLVMConstInt(e->i32, 0, 0), "");
-    all = LLVMBuildShuffleVector(b, all, LLVMGetUndef(LLVMTypeOf(all)), LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
+    Value all = LLVMBuildInsertElement(b, LLVMGetUndef(LLVMVectorType(e->bytes, WARP_LANES)), spare,
+                                       LLVMConstInt(e->i32, 0, 0), "");
+    all = LLVMBuildShuffleVector(b, all, LLVMGetUndef(LLVMTypeOf(all)),
+                                 LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
     pointers = LLVMBuildSelect(b, mask, pointers, all, "");
   }
   return LLVMBuildBitCast(b, pointers, LLVMVectorType(LLVMPointerType(element, 0), WARP_LANES), "");
 }
 
 static void mark(struct emitter *e, Value access, uint8_t space) {
-  if (space == PTX_SHARED) mark_scope(e, access, SCOPE_SHARED);
-  else if (space == PTX_LOCAL) mark_scope(e, access, SCOPE_LOCAL);
-  else if (space == PTX_GLOBAL || space == PTX_CONST) mark_scope(e, access, SCOPE_GLOBAL);
+  if (space == PTX_SHARED)
+    mark_scope(e, access, SCOPE_SHARED);
+  else if (space == PTX_LOCAL)
+    mark_scope(e, access, SCOPE_LOCAL);
+  else if (space == PTX_GLOBAL || space == PTX_CONST)
+    mark_scope(e, access, SCOPE_GLOBAL);
 }
 
 static bool is_contiguous(struct emitter *e, const struct address *address, int64_t bytes) {
@@ -442,10 +495,12 @@ static bool is_contiguous(struct emitter *e, const struct address *address, int6
   return true;
 }
 
-static Value call_masked(struct emitter *e, const char *name, Type types[2], unsigned type_count, unsigned count, Value *arguments) {
+static Value call_masked(struct emitter *e, const char *name, Type types[2], unsigned type_count, unsigned count,
+                         Value *arguments) {
   const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   Value function = LLVMGetIntrinsicDeclaration(e->module, id, types, type_count);
-  return LLVMBuildCall2(e->builder, LLVMIntrinsicGetType(e->context, id, types, type_count), function, arguments, count, "");
+  return LLVMBuildCall2(e->builder, LLVMIntrinsicGetType(e->context, id, types, type_count), function, arguments, count,
+                        "");
 }
 
 /* Each lane's bit `count` times over. */
@@ -453,13 +508,15 @@ static Value repeat_mask(struct emitter *e, Value mask, unsigned count) {
   if (count == 1) return mask;
   Value indices[256];
   for (unsigned i = 0; i < WARP_LANES * count; i++) indices[i] = LLVMConstInt(e->i32, i / count, 0);
-  return LLVMBuildShuffleVector(e->builder, mask, LLVMGetUndef(LLVMTypeOf(mask)), LLVMConstVector(indices, WARP_LANES * count), "");
+  return LLVMBuildShuffleVector(e->builder, mask, LLVMGetUndef(LLVMTypeOf(mask)),
+                                LLVMConstVector(indices, WARP_LANES * count), "");
 }
 
 static Value take_every(struct emitter *e, Value vector, unsigned first, unsigned step) {
   Value indices[WARP_LANES];
   for (unsigned i = 0; i < WARP_LANES; i++) indices[i] = LLVMConstInt(e->i32, first + i * step, 0);
-  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)), LLVMConstVector(indices, WARP_LANES), "");
+  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)),
+                                LLVMConstVector(indices, WARP_LANES), "");
 }
 
 static bool is_strong(const struct ptx_instruction *instruction) { return instruction->order != PTX_WEAK; }
@@ -489,8 +546,10 @@ static Value load_scalar(struct emitter *e, const struct ptx_instruction *instru
   Value load = LLVMBuildLoad2(e->builder, element, pointer_at(e, pointer, offset, element), "");
   LLVMSetAlignment(load, 1);
   if (is_strong(instruction)) LLVMSetVolatile(load, 1);
-  if (address->space == PTX_PARAM) mark_invariant(e, load);
-  else mark(e, load, address->space);
+  if (address->space == PTX_PARAM)
+    mark_invariant(e, load);
+  else
+    mark(e, load, address->space);
   return load;
 }
 
@@ -502,7 +561,8 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
   Value pointer = base_pointer(e, address, address->base);
   int64_t lanes[WARP_LANES];
   for (int i = 0; i < WARP_LANES; i++) {
-    lanes[i] = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+    lanes[i] =
+        e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
   }
   for (unsigned k = 0; k < count; k++) {
     Value vector = LLVMGetUndef(shaped(element, true)), indices[WARP_LANES];
@@ -511,7 +571,8 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
       int same = 0;
       while (same < used && lanes[distinct[same]] != lanes[i]) same++;
       if (same == used) {
-        Value load = load_scalar(e, instruction, address, pointer, instruction->offset + lanes[i] + (int64_t)k * bytes, element);
+        Value load =
+            load_scalar(e, instruction, address, pointer, instruction->offset + lanes[i] + (int64_t)k * bytes, element);
         vector = LLVMBuildInsertElement(e->builder, vector, load, LLVMConstInt(e->i32, (unsigned)used, 0), "");
         distinct[used++] = i;
       }
@@ -533,7 +594,8 @@ static void load_gather(struct emitter *e, const struct ptx_instruction *instruc
     Value pointers = lane_pointers(e, address, instruction->offset + (int64_t)k * bytes, element, mask, !real);
     if (real) {
       Type types[2] = {type, LLVMTypeOf(pointers)};
-      Value arguments[4] = {pointers, constant(e->i32, 1), mask ? mask : all_lanes(e), mask ? LLVMConstNull(type) : LLVMGetUndef(type)};
+      Value arguments[4] = {pointers, constant(e->i32, 1), mask ? mask : all_lanes(e),
+                            mask ? LLVMConstNull(type) : LLVMGetUndef(type)};
       out[k] = call_masked(e, "llvm.masked.gather", types, 2, 4, arguments);
       mark(e, out[k], address->space);
       continue;
@@ -555,7 +617,8 @@ static Value has_hinted_pattern(struct emitter *e, const struct address *address
   *base = LLVMBuildExtractElement(b, address->base, LLVMConstInt(e->i32, 0, 0), "");
   const int64_t first = e->analysis->patterns[address->pattern][0];
   if (first) *base = LLVMBuildSub(b, *base, constant(e->i64, (uint64_t)first), "");
-  Value expected = LLVMBuildAdd(b, splat(e, *base), lane_constants(e, e->i64, e->analysis->patterns[address->pattern], 0), "");
+  Value expected =
+      LLVMBuildAdd(b, splat(e, *base), lane_constants(e, e->i64, e->analysis->patterns[address->pattern], 0), "");
   Value same = LLVMBuildICmp(b, LLVMIntEQ, expected, address->base, "");
   if (mask) same = LLVMBuildOr(b, same, LLVMBuildNot(b, mask, ""), "");
   return LLVMBuildICmp(b, LLVMIntEQ, mask_bits(e, same), constant(e->i32, UINT64_MAX), "");
@@ -597,11 +660,14 @@ static void load_uniform(struct emitter *e, const struct ptx_instruction *instru
   const unsigned count = instruction->vector ? instruction->vector : 1;
   Value pointer = base_pointer(e, address, base);
   for (unsigned k = 0; k < count; k++) {
-    out[k] = load_scalar(e, instruction, address, pointer, instruction->offset + (int64_t)k * type_bytes(instruction->type), element);
+    out[k] = load_scalar(e, instruction, address, pointer,
+                         instruction->offset + (int64_t)k * type_bytes(instruction->type), element);
   }
 }
 
-static bool is_zero_pattern(const struct address *address) { return address->pattern == 0 && address->space != PTX_LOCAL; }
+static bool is_zero_pattern(const struct address *address) {
+  return address->pattern == 0 && address->space != PTX_LOCAL;
+}
 
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
@@ -614,7 +680,8 @@ void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
   struct address address = find_address(e, instruction->space, &instruction->src[0]);
   if (instruction->space == PTX_PARAM) {
     const int64_t at = (int64_t)address.shape.value + instruction->offset;
-    if (address.shape.kind != SHAPE_AFFINE || !address.shape.constant || at < 0 || at + bytes > e->function->parameter_bytes) {
+    if (address.shape.kind != SHAPE_AFFINE || !address.shape.constant || at < 0 ||
+        at + bytes > e->function->parameter_bytes) {
       refuse(e, instruction, "with a parameter address that is not constant");
       return;
     }
@@ -705,12 +772,13 @@ static void store_uniform(struct emitter *e, const struct ptx_instruction *instr
       }
       value = LLVMBuildExtractElement(e->builder, value, mask ? last : constant(e->i32, 31), "");
     }
-    store_scalar(e, instruction, address, pointer, instruction->offset + (int64_t)k * type_bytes(instruction->type), value);
+    store_scalar(e, instruction, address, pointer, instruction->offset + (int64_t)k * type_bytes(instruction->type),
+                 value);
   }
 }
 
-static void store_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
-                             Value base, Value mask, Value *values) {
+static void store_contiguous(struct emitter *e, const struct ptx_instruction *instruction,
+                             const struct address *address, Value base, Value mask, Value *values) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   Value vector = values[0];
   if (count > 1) { /* v2: one interleaving shuffle; v4: pairs first */
@@ -725,7 +793,8 @@ static void store_contiguous(struct emitter *e, const struct ptx_instruction *in
           indices[2 * i] = LLVMConstInt(e->i32, i, 0);
           indices[2 * i + 1] = LLVMConstInt(e->i32, lanes + i, 0);
         }
-        parts[p] = LLVMBuildShuffleVector(e->builder, parts[p], parts[p + have / 2], LLVMConstVector(indices, 2 * lanes), "");
+        parts[p] =
+            LLVMBuildShuffleVector(e->builder, parts[p], parts[p + have / 2], LLVMConstVector(indices, 2 * lanes), "");
       }
       have /= 2;
       lanes *= 2;
@@ -746,19 +815,23 @@ static void store_contiguous(struct emitter *e, const struct ptx_instruction *in
   mark(e, store, address->space);
 }
 
-static void store_pattern(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address, Value *values) {
+static void store_pattern(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                          Value *values) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   Value pointer = base_pointer(e, address, address->base);
   for (int i = 0; i < WARP_LANES; i++) {
-    const int64_t lane = e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
+    const int64_t lane =
+        e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
     bool overwritten = false; /* by a higher lane */
     for (int later = i + 1; later < WARP_LANES; later++) {
-      overwritten = overwritten || (address->space != PTX_LOCAL && e->analysis->patterns[address->pattern][later] == lane);
+      overwritten =
+          overwritten || (address->space != PTX_LOCAL && e->analysis->patterns[address->pattern][later] == lane);
     }
     if (overwritten) continue;
     for (unsigned k = 0; k < count; k++) {
       Value value = LLVMBuildExtractElement(e->builder, values[k], LLVMConstInt(e->i32, (unsigned)i, 0), "");
-      store_scalar(e, instruction, address, pointer, instruction->offset + lane + (int64_t)k * type_bytes(instruction->type), value);
+      store_scalar(e, instruction, address, pointer,
+                   instruction->offset + lane + (int64_t)k * type_bytes(instruction->type), value);
     }
   }
 }
@@ -788,7 +861,8 @@ static void store_scatter(struct emitter *e, const struct ptx_instruction *instr
 
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
-  if (type_bytes(instruction->type) == 0 || type_bytes(instruction->type) > 8 || count > 8 || instruction->space == PTX_PARAM) {
+  if (type_bytes(instruction->type) == 0 || type_bytes(instruction->type) > 8 || count > 8 ||
+      instruction->space == PTX_PARAM) {
     refuse(e, instruction, "of this type");
     return;
   }
@@ -817,8 +891,8 @@ void emit_store(struct emitter *e, const struct ptx_instruction *instruction) {
     } else if (!mask) {
       store_pattern(e, instruction, &address, values);
     } else {
-      struct alternatives a =
-          begin_alternatives(e, LLVMBuildICmp(e->builder, LLVMIntEQ, mask_bits(e, mask), constant(e->i32, UINT64_MAX), ""));
+      struct alternatives a = begin_alternatives(
+          e, LLVMBuildICmp(e->builder, LLVMIntEQ, mask_bits(e, mask), constant(e->i32, UINT64_MAX), ""));
       store_pattern(e, instruction, &address, values);
       next_alternative(e, &a);
       store_scatter(e, instruction, &address, mask, values);
@@ -830,10 +904,14 @@ void emit_store(struct emitter *e, const struct ptx_instruction *instruction) {
     struct address hinted = address;
     hinted.shape.kind = SHAPE_AFFINE;
     hinted.base = base;
-    if (is_zero_pattern(&address)) store_uniform(e, instruction, &hinted, base, mask, values);
-    else if (is_contiguous(e, &hinted, bytes)) store_contiguous(e, instruction, &hinted, base, mask, values);
-    else if (!mask) store_pattern(e, instruction, &hinted, values);
-    else store_scatter(e, instruction, &hinted, mask, values);
+    if (is_zero_pattern(&address))
+      store_uniform(e, instruction, &hinted, base, mask, values);
+    else if (is_contiguous(e, &hinted, bytes))
+      store_contiguous(e, instruction, &hinted, base, mask, values);
+    else if (!mask)
+      store_pattern(e, instruction, &hinted, values);
+    else
+      store_scatter(e, instruction, &hinted, mask, values);
     next_alternative(e, &a);
     store_scatter(e, instruction, &address, mask, values);
     end_alternatives(e, &a);

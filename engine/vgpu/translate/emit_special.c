@@ -1,5 +1,5 @@
-/* Approximate and transcendental functions, inlined: the same IEEE operations in the same order as special_body.h, which
- * the interpreter runs, so that both give the same bits. */
+/* Approximate and transcendental functions, inlined: the same IEEE operations in the same order as special_body.h,
+ * which the interpreter runs, so that both give the same bits. */
 #include "engine/vgpu/translate/emitter.h"
 
 static Type type_of(Value value) { return LLVMTypeOf(value); }
@@ -25,7 +25,9 @@ static Value nan_result(struct emitter *e, Value condition, Value r) {
   return select_value(e, condition, as_float(e, bits), r);
 }
 
-static Value canonical(struct emitter *e, Value r) { return nan_result(e, LLVMBuildFCmp(e->builder, LLVMRealUNO, r, r, ""), r); }
+static Value canonical(struct emitter *e, Value r) {
+  return nan_result(e, LLVMBuildFCmp(e->builder, LLVMRealUNO, r, r, ""), r);
+}
 
 static Value absolute(struct emitter *e, Value x) {
   Value bits = as_bits(e, x);
@@ -40,8 +42,13 @@ static Value power_of_two(struct emitter *e, Value exponent) { /* 2^exponent, f3
 
 static Value exponential(struct emitter *e, Value a, bool flush) {
   LLVMBuilderRef b = e->builder;
-  static const double coefficients[] = {0x1.41d332d661e40p-13f, 0x1.5f456a8929f00p-10f, 0x1.3b2dbbc1da348p-7f, 0x1.c6aed4b954c10p-5f,
-                                        0x1.ebfbdadcaf752p-3f, 0x1.62e430c7e9204p-1f, 1.0f};
+  static const double coefficients[] = {0x1.41d332d661e40p-13f,
+                                        0x1.5f456a8929f00p-10f,
+                                        0x1.3b2dbbc1da348p-7f,
+                                        0x1.c6aed4b954c10p-5f,
+                                        0x1.ebfbdadcaf752p-3f,
+                                        0x1.62e430c7e9204p-1f,
+                                        1.0f};
   Value low = number(a, -160.0), high = number(a, 130.0);
   Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, low, ""), low, a);
   bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, high, ""), high, bounded);
@@ -59,9 +66,9 @@ static Value exponential(struct emitter *e, Value a, bool flush) {
 
 static Value logarithm(struct emitter *e, Value a, bool flush) {
   LLVMBuilderRef b = e->builder;
-  static const double coefficients[] = {-0.10994941486704785f, 0.18617488723708128f, -0.19106277504939942f, 0.2046006334125591f,
-                                        -0.23961740267926387f, 0.2885674075790594f, -0.36069664942051866f, 0.4808982410730594f,
-                                        -0.7213473515005752f};
+  static const double coefficients[] = {-0.10994941486704785f, 0.18617488723708128f,  -0.19106277504939942f,
+                                        0.2046006334125591f,   -0.23961740267926387f, 0.2885674075790594f,
+                                        -0.36069664942051866f, 0.4808982410730594f,   -0.7213473515005752f};
   if (flush) a = flush_subnormal(e, a);
   Value small = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, 0x1p-126), "");
   Value scaled = select_value(e, small, LLVMBuildFMul(b, a, number(a, 0x1p24), ""), a);
@@ -83,7 +90,8 @@ static Value logarithm(struct emitter *e, Value a, bool flush) {
 }
 
 /* sin and cos of arguments beyond 2^30 are left to the C library, in a helper. */
-static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool flush, bool cosine_wanted) {
+static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool flush,
+                         bool cosine_wanted) {
   LLVMBuilderRef b = e->builder;
   const bool wide = is_wide(x);
   const Type type = shaped(e->f64, wide), bits_type = shaped(e->i64, wide);
@@ -99,7 +107,8 @@ static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instru
   Value sine = polynomial(e, s, sine_terms, 5);
   sine = fused(e, LLVMBuildFMul(b, sine, s, ""), r, r);
   Value cosine = polynomial(e, s, cosine_terms, 7);
-  Value odd = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, quadrant, constant(bits_type, 1), ""), LLVMConstNull(bits_type), "");
+  Value odd =
+      LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, quadrant, constant(bits_type, 1), ""), LLVMConstNull(bits_type), "");
   Value value = as_bits(e, select_value(e, odd, cosine, sine));
   Value sign = LLVMBuildShl(b, LLVMBuildAnd(b, quadrant, constant(bits_type, 2), ""), constant(bits_type, 62), "");
   Value near = LLVMBuildFPTrunc(b, as_float(e, LLVMBuildXor(b, value, sign, "")), type_of(x), "");
@@ -111,10 +120,13 @@ static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instru
   LLVMBuildStore(b, LLVMBuildZExt(b, as_bits(e, argument), shaped(e->i64, true), ""),
                  warp_address(e, shaped(e->i64, true), offsetof(struct warp, argument)));
   call_operate(e, instruction, NULL);
-  Value helped = LLVMBuildLoad2(b, shaped(e->i64, true), warp_address(e, shaped(e->i64, true), offsetof(struct warp, result)), "");
+  Value helped =
+      LLVMBuildLoad2(b, shaped(e->i64, true), warp_address(e, shaped(e->i64, true), offsetof(struct warp, result)), "");
   helped = as_float(e, LLVMBuildTrunc(b, helped, shaped(e->i32, true), ""));
-  if (wide) helped = select_value(e, is_far, helped, near);
-  else helped = LLVMBuildExtractElement(b, helped, constant(e->i32, 0), "");
+  if (wide)
+    helped = select_value(e, is_far, helped, near);
+  else
+    helped = LLVMBuildExtractElement(b, helped, constant(e->i32, 0), "");
   Label far_end = LLVMGetInsertBlock(b);
   LLVMBuildBr(b, after);
   LLVMPositionBuilderAtEnd(b, after);
@@ -126,8 +138,9 @@ static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instru
 static Value hyperbolic_tangent(struct emitter *e, Value a) {
   LLVMBuilderRef b = e->builder;
   const Type type = shaped(e->f64, is_wide(a));
-  static const double coefficients[] = {1.5201922491658859e-05, 0.00015469291195061886, 0.0013333922560900477, 0.009618027253505856,
-                                        0.05550410353449534, 0.24022651198158662, 0.6931471807284475, 1.0};
+  static const double coefficients[] = {
+      1.5201922491658859e-05, 0.00015469291195061886, 0.0013333922560900477, 0.009618027253505856,
+      0.05550410353449534,    0.24022651198158662,    0.6931471807284475,    1.0};
   Value x = LLVMBuildFPExt(b, a, type, "");
   Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, x, number(x, -20.0), ""), number(x, -20.0), x);
   bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, x, number(x, 20.0), ""), number(x, 20.0), bounded);
@@ -136,9 +149,11 @@ static Value hyperbolic_tangent(struct emitter *e, Value a) {
   Value f = LLVMBuildFSub(b, y, LLVMBuildFSub(b, shifted, number(x, 0x1.8p52), ""), "");
   Value p = polynomial(e, f, coefficients, 8);
   Value bits = as_bits(e, shifted);
-  Value biased = LLVMBuildAdd(b, LLVMBuildSub(b, bits, constant(type_of(bits), 0x4338000000000000u), ""), constant(type_of(bits), 1023), "");
+  Value biased = LLVMBuildAdd(b, LLVMBuildSub(b, bits, constant(type_of(bits), 0x4338000000000000u), ""),
+                              constant(type_of(bits), 1023), "");
   Value power = LLVMBuildFMul(b, p, as_float(e, LLVMBuildShl(b, biased, constant(type_of(bits), 52), "")), "");
-  Value r = LLVMBuildFDiv(b, LLVMBuildFSub(b, power, number(x, 1.0), ""), LLVMBuildFAdd(b, power, number(x, 1.0), ""), "");
+  Value r =
+      LLVMBuildFDiv(b, LLVMBuildFSub(b, power, number(x, 1.0), ""), LLVMBuildFAdd(b, power, number(x, 1.0), ""), "");
   r = LLVMBuildFPTrunc(b, r, type_of(a), "");
   r = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, absolute(e, a), number(a, 0x1p-12), ""), a, r);
   return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), r);
@@ -148,8 +163,10 @@ static Value hyperbolic_tangent(struct emitter *e, Value a) {
 static Value flushed_double(struct emitter *e, Value x) {
   LLVMBuilderRef b = e->builder;
   Value bits = as_bits(e, x);
-  Value none = LLVMBuildICmp(b, LLVMIntEQ, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x7ff0000000000000u), ""), LLVMConstNull(type_of(bits)), "");
-  return as_float(e, select_value(e, none, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x8000000000000000u), ""), bits));
+  Value none = LLVMBuildICmp(b, LLVMIntEQ, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x7ff0000000000000u), ""),
+                             LLVMConstNull(type_of(bits)), "");
+  return as_float(e,
+                  select_value(e, none, LLVMBuildAnd(b, bits, constant(type_of(bits), 0x8000000000000000u), ""), bits));
 }
 
 static Value high_half(struct emitter *e, Value x) {
@@ -166,7 +183,8 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
   LLVMBuilderRef b = e->builder;
   const bool approximate = instruction->rounding == PTX_APPROX, flush = instruction->flags & PTX_FTZ;
   if (instruction->type == PTX_F64) {
-    if (approximate && instruction->op == PTX_RCP) return high_half(e, LLVMBuildFDiv(b, number(x, 1.0), flushed_double(e, x), ""));
+    if (approximate && instruction->op == PTX_RCP)
+      return high_half(e, LLVMBuildFDiv(b, number(x, 1.0), flushed_double(e, x), ""));
     if (approximate && instruction->op == PTX_RSQRT) {
       return high_half(e, LLVMBuildFDiv(b, number(x, 1.0), square_root(e, flushed_double(e, x)), ""));
     }
@@ -180,10 +198,15 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
     return x;
   }
   switch (instruction->op) {
-    case PTX_EX2: return exponential(e, x, flush);
-    case PTX_LG2: return logarithm(e, x, flush);
-    case PTX_SIN: case PTX_COS: return sine_cosine(e, instruction, x, flush, instruction->op == PTX_COS);
-    case PTX_TANH: return hyperbolic_tangent(e, x);
+    case PTX_EX2:
+      return exponential(e, x, flush);
+    case PTX_LG2:
+      return logarithm(e, x, flush);
+    case PTX_SIN:
+    case PTX_COS:
+      return sine_cosine(e, instruction, x, flush, instruction->op == PTX_COS);
+    case PTX_TANH:
+      return hyperbolic_tangent(e, x);
     case PTX_RCP: {
       Value r = LLVMBuildFDiv(b, number(x, 1.0), flush ? flush_subnormal(e, x) : x, "");
       if (flush) r = flush_subnormal(e, r);

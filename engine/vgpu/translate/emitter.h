@@ -15,8 +15,8 @@ typedef LLVMBasicBlockRef Label;
 struct check_group {
   uint32_t first; /* its first access */
   uint32_t block;
-  bool early;     /* checked at the block's first access, else at its own */
-  bool closed;    /* base_register has another value by now */
+  bool early;  /* checked at the block's first access, else at its own */
+  bool closed; /* base_register has another value by now */
   uint32_t base_register;
   uint8_t space;
   int64_t low, high; /* offsets covered: [low, high) */
@@ -33,25 +33,25 @@ struct emitter {
   Type i1, i8, i16, i32, i64, f16, f32, f64, bytes; /* bytes: pointer to i8 */
   Value run, warp;
   Label entry, fault, ended;
-  Label *body;         /* [block_count] */
-  Value *slot;         /* [register_count]: where a register lives until LLVM promotes it */
-  Value *mask_slot;    /* [block_count]: lanes that wait at the block */
-  Value entry_lanes;   /* NULL: all 32 */
+  Label *body;       /* [block_count] */
+  Value *slot;       /* [register_count]: where a register lives until LLVM promotes it */
+  Value *mask_slot;  /* [block_count]: lanes that wait at the block */
+  Value entry_lanes; /* NULL: all 32 */
   Value params, shared, local, segment, frame, shared_bytes;
-  Value mask;          /* lanes that run the current block; NULL: all */
-  uint32_t block;      /* current */
-  uint32_t *order;     /* [instruction_count]: the instructions of each block in the order of emission */
-  uint32_t *batch_at;  /* [block_count]: the instruction before which early checks are made, or PTX_NONE */
-  uint32_t *group_of;  /* [instruction_count], PTX_NONE: checked alone */
+  Value mask;               /* lanes that run the current block; NULL: all */
+  uint32_t block;           /* current */
+  uint32_t *order;          /* [instruction_count]: the instructions of each block in the order of emission */
+  uint32_t *batch_at;       /* [block_count]: the instruction before which early checks are made, or PTX_NONE */
+  uint32_t *group_of;       /* [instruction_count], PTX_NONE: checked alone */
   int64_t *offset_in_group; /* [instruction_count]: from the group's register */
   struct check_group *groups;
   uint32_t group_count;
-  int64_t *root_span;  /* [root_count]: longest access, for info */
+  int64_t *root_span;    /* [root_count]: longest access, for info */
   int64_t *frame_offset; /* [register_count + block_count]: -1 while not given */
   int64_t frame_bytes;
   uint32_t barrier_count;
   LLVMMetadataRef scopes[4]; /* alias scopes: warp, shared, global, local */
-  Value unlikely;      /* branch weights */
+  Value unlikely;            /* branch weights */
   unsigned alias_kind, noalias_kind, invariant_kind, weights_kind;
   char *reason;
   size_t reason_bytes;
@@ -67,17 +67,17 @@ void refuse(struct emitter *e, const struct ptx_instruction *instruction, const 
 
 Type element_type(struct emitter *e, uint8_t ptx_type);
 Type shaped(Type element, bool wide);
-Value constant(Type type, uint64_t value);         /* integer, one or all lanes; sign-extended from 64 bits */
+Value constant(Type type, uint64_t value); /* integer, one or all lanes; sign-extended from 64 bits */
 Value constant_float(Type type, double value);
 Value lane_constants(struct emitter *e, Type element, const int64_t values[WARP_LANES], int64_t plus);
 Value splat(struct emitter *e, Value scalar);
 bool is_wide(Value value);
 unsigned element_bits(Value value);
-Value as_bits(struct emitter *e, Value value);     /* integer of the same width */
-Value as_float(struct emitter *e, Value value);    /* f16, f32, f64 of the same width */
+Value as_bits(struct emitter *e, Value value);  /* integer of the same width */
+Value as_float(struct emitter *e, Value value); /* f16, f32, f64 of the same width */
 Value call_intrinsic(struct emitter *e, const char *name, Type overload, unsigned count, Value *arguments);
-Value any_lane(struct emitter *e, Value mask);     /* i1 */
-Value mask_bits(struct emitter *e, Value mask);    /* i32; NULL: all ones */
+Value any_lane(struct emitter *e, Value mask);  /* i1 */
+Value mask_bits(struct emitter *e, Value mask); /* i32; NULL: all ones */
 Value bits_mask(struct emitter *e, Value bits);
 Value all_lanes(struct emitter *e);
 
@@ -118,10 +118,11 @@ void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instructio
 /* approximate functions (emit_special.c); false: no such */
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
 Value flush_subnormal(struct emitter *e, Value x);
-void emit_load(struct emitter *e, const struct ptx_instruction *instruction);  /* emit_memory.c */
+void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
 void plan_checks(struct emitter *e); /* order, batch_at, groups */
 void emit_early_checks(struct emitter *e);
-void emit_exchange(struct emitter *e, const struct ptx_instruction *instruction); /* emit_exchange.c: shuffles, votes, atomics */
+void emit_exchange(struct emitter *e,
+                   const struct ptx_instruction *instruction); /* emit_exchange.c: shuffles, votes, atomics */
 
 #endif

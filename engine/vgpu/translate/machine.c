@@ -1,10 +1,6 @@
 /* LLVM's side of the translator: see machine.h. */
 #include "engine/vgpu/translate/machine.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <llvm-c/Analysis.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
@@ -12,6 +8,9 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <llvm/Config/llvm-config.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct machine {
   LLVMTargetRef target;
@@ -24,7 +23,8 @@ struct machine {
  * constant, addresses that do not change in a loop. LLVM's own loop passes for vectorising and unrolling would find
  * nothing to do. */
 static const char passes[] =
-    "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),gvn,instcombine,simplifycfg,adce)";
+    "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),gvn,instcombine,"
+    "simplifycfg,adce)";
 
 static bool has_feature(const char *features, const char *name) {
   const size_t length = strlen(name);
@@ -96,12 +96,14 @@ static void take_error(LLVMErrorRef error, const char *what, char *reason, size_
   LLVMDisposeErrorMessage(message);
 }
 
-unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef module, size_t *bytes, char *reason, size_t reason_bytes) {
+unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef module, size_t *bytes, char *reason,
+                               size_t reason_bytes) {
   unsigned char *object = NULL;
   char *message = NULL;
   LLVMMemoryBufferRef buffer = NULL;
-  LLVMTargetMachineRef target = LLVMCreateTargetMachine(machine->target, machine->triple, machine->cpu, machine->features,
-                                                        LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMTargetMachineRef target =
+      LLVMCreateTargetMachine(machine->target, machine->triple, machine->cpu, machine->features,
+                              LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
   LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(target);
   LLVMSetModuleDataLayout(module, layout);
@@ -123,8 +125,10 @@ unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef modu
   }
   *bytes = LLVMGetBufferSize(buffer);
   object = malloc(*bytes);
-  if (object) memcpy(object, LLVMGetBufferStart(buffer), *bytes);
-  else snprintf(reason, reason_bytes, "there is not enough memory for machine code");
+  if (object)
+    memcpy(object, LLVMGetBufferStart(buffer), *bytes);
+  else
+    snprintf(reason, reason_bytes, "there is not enough memory for machine code");
 done:
   if (buffer) LLVMDisposeMemoryBuffer(buffer);
   LLVMDisposeMessage(message);
@@ -138,7 +142,8 @@ struct loaded {
   LLVMOrcLLJITRef jit;
 };
 
-struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason, size_t reason_bytes) {
+struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason,
+                            size_t reason_bytes) {
   (void)machine;
   struct loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) {
@@ -153,7 +158,8 @@ struct loaded *machine_load(const struct machine *machine, const unsigned char *
   }
   LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(loaded->jit);
   LLVMOrcDefinitionGeneratorRef process = NULL; /* memcpy and such */
-  error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL, NULL);
+  error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL,
+                                                               NULL);
   if (!error) {
     LLVMOrcJITDylibAddGenerator(library, process);
     LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)object, bytes, "kernel");

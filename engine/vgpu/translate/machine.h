@@ -14,11 +14,13 @@ const struct target_features *machine_features(const struct machine *machine);
 const char *machine_identity(const struct machine *machine);
 
 /* Optimises the module and makes an object file, which the caller frees. NULL and a reason on failure. */
-unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef module, size_t *bytes, char *reason, size_t reason_bytes);
+unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef module, size_t *bytes, char *reason,
+                               size_t reason_bytes);
 
 /* Loads an object file; NULL and a reason on failure. */
 struct loaded;
-struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason, size_t reason_bytes);
+struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason,
+                            size_t reason_bytes);
 void *loaded_symbol(struct loaded *loaded, const char *name);
 void loaded_free(struct loaded *loaded);
 

@@ -1,5 +1,5 @@
-/* Runs blocks of translated kernels: the loop over a block's warps, and the helpers that generated code calls for what is
- * rare or best done lane by lane (checks that fail the quick test, atomics, odd shuffles). */
+/* Runs blocks of translated kernels: the loop over a block's warps, and the helpers that generated code calls for what
+ * is rare or best done lane by lane (checks that fail the quick test, atomics, odd shuffles). */
 #define _POSIX_C_SOURCE 200809L
 #include "engine/vgpu/translate/runtime.h"
 
@@ -24,14 +24,14 @@ static int32_t fault(struct warp *warp, uint32_t instruction, unsigned lane, int
   }
   warp->fault->kind = kind;
   snprintf(warp->fault->text, sizeof warp->fault->text,
-           "kernel %.60s, PTX line %u%s, block (%u, %u, %u), thread (%u, %u, %u): %s", function->name, source->line, place,
-           warp->ctaid[0], warp->ctaid[1], warp->ctaid[2], thread % block[0], thread / block[0] % block[1],
+           "kernel %.60s, PTX line %u%s, block (%u, %u, %u), thread (%u, %u, %u): %s", function->name, source->line,
+           place, warp->ctaid[0], warp->ctaid[1], warp->ctaid[2], thread % block[0], thread / block[0] % block[1],
            thread / block[0] / block[1], what);
   return RUN_FAULT;
 }
 
 static int32_t address_fault(struct warp *warp, uint32_t instruction, unsigned lane, uint64_t address, uint64_t bytes) {
-  static const char *const spaces[] = {[PTX_GENERIC] = "",       [PTX_GLOBAL] = "",          [PTX_SHARED] = "shared ",
+  static const char *const spaces[] = {[PTX_GENERIC] = "",     [PTX_GLOBAL] = "",         [PTX_SHARED] = "shared ",
                                        [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
   const struct ptx_instruction *source = &warp->launch->function->instructions[instruction];
   char what[160];
@@ -50,7 +50,8 @@ static bool inside(uint64_t address, uint64_t bytes, uint64_t low, uint64_t high
 }
 
 /* Whether an access is allowed; [*low, *high): memory around it that is allowed as well. */
-static bool allowed(const struct warp *warp, uint8_t space, uint64_t address, uint64_t bytes, uint64_t *low, uint64_t *high) {
+static bool allowed(const struct warp *warp, uint8_t space, uint64_t address, uint64_t bytes, uint64_t *low,
+                    uint64_t *high) {
   if (space == PTX_SHARED || space == PTX_LOCAL) {
     *low = 0;
     *high = space == PTX_SHARED ? (uint64_t)warp->shared_bytes : warp->launch->function->local_bytes;
@@ -67,7 +68,8 @@ static bool allowed(const struct warp *warp, uint8_t space, uint64_t address, ui
   return warp->code->host->memory_contains(address, bytes, low, high);
 }
 
-static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base, const uint64_t *bases, uint32_t lanes) {
+static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base, const uint64_t *bases,
+                          uint32_t lanes) {
   const uint8_t space = (uint8_t)site[SITE_SPACE];
   const int64_t count = site[SITE_COUNT], *pattern = site[SITE_PATTERNED] ? site + SITE_ACCESSES + 3 * count : NULL;
   uint64_t low = 1, high = 0;
@@ -123,16 +125,26 @@ static uint64_t combined(const struct ptx_instruction *instruction, uint64_t old
   }
   const bool less = type == PTX_S32 ? (int32_t)old < (int32_t)a : type == PTX_S64 ? (int64_t)old < (int64_t)a : old < a;
   switch (instruction->mode) {
-    case PTX_ATOM_ADD: return old + a;
-    case PTX_ATOM_MIN: return less ? old : a;
-    case PTX_ATOM_MAX: return less ? a : old;
-    case PTX_ATOM_INC: return old >= a ? 0 : old + 1;
-    case PTX_ATOM_DEC: return old == 0 || old > a ? a : old - 1;
-    case PTX_ATOM_AND: return old & a;
-    case PTX_ATOM_OR: return old | a;
-    case PTX_ATOM_XOR: return old ^ a;
-    case PTX_ATOM_EXCH: return a;
-    default: return old == a ? b : old; /* cas */
+    case PTX_ATOM_ADD:
+      return old + a;
+    case PTX_ATOM_MIN:
+      return less ? old : a;
+    case PTX_ATOM_MAX:
+      return less ? a : old;
+    case PTX_ATOM_INC:
+      return old >= a ? 0 : old + 1;
+    case PTX_ATOM_DEC:
+      return old == 0 || old > a ? a : old - 1;
+    case PTX_ATOM_AND:
+      return old & a;
+    case PTX_ATOM_OR:
+      return old | a;
+    case PTX_ATOM_XOR:
+      return old ^ a;
+    case PTX_ATOM_EXCH:
+      return a;
+    default:
+      return old == a ? b : old; /* cas */
   }
 }
 
@@ -161,8 +173,9 @@ static int32_t atomic_operation(struct warp *warp, uint32_t number, uint32_t lan
       return address_fault(warp, number, lane, address, bytes);
     }
     void *place = instruction->space == PTX_SHARED ? warp->shared + address : (void *)(uintptr_t)address;
-    warp->result[0][lane] = bytes == 2 ? update16(place, instruction, a, b) : bytes == 4 ? update32(place, instruction, a, b)
-                                                                                         : update64(place, instruction, a, b);
+    warp->result[0][lane] = bytes == 2   ? update16(place, instruction, a, b)
+                            : bytes == 4 ? update32(place, instruction, a, b)
+                                         : update64(place, instruction, a, b);
   }
   return 0;
 }
@@ -176,10 +189,22 @@ static void shuffle(struct warp *warp, const struct ptx_instruction *instruction
     int from;
     bool in_range;
     switch (instruction->mode) {
-      case PTX_SHUFFLE_UP: from = lane - b; in_range = from >= most; break;
-      case PTX_SHUFFLE_DOWN: from = lane + b; in_range = from <= most; break;
-      case PTX_SHUFFLE_BFLY: from = lane ^ b; in_range = from <= most; break;
-      default: from = (lane & segment) | (b & ~segment); in_range = from <= most; break;
+      case PTX_SHUFFLE_UP:
+        from = lane - b;
+        in_range = from >= most;
+        break;
+      case PTX_SHUFFLE_DOWN:
+        from = lane + b;
+        in_range = from <= most;
+        break;
+      case PTX_SHUFFLE_BFLY:
+        from = lane ^ b;
+        in_range = from <= most;
+        break;
+      default:
+        from = (lane & segment) | (b & ~segment);
+        in_range = from <= most;
+        break;
     }
     warp->result[0][lane] = warp->argument[0][in_range ? from & 31 : lane];
     warp->result[1][lane] = in_range;
@@ -206,10 +231,18 @@ static void vote(struct warp *warp, const struct ptx_instruction *instruction, u
   for (unsigned lane = 0; lane < WARP_LANES; lane++) {
     const uint32_t among = (uint32_t)warp->argument[1][lane] & lanes, here = yes & among;
     switch (instruction->mode) {
-      case PTX_VOTE_ALL: warp->result[0][lane] = here == among; break;
-      case PTX_VOTE_ANY: warp->result[0][lane] = here != 0; break;
-      case PTX_VOTE_UNI: warp->result[0][lane] = here == among || here == 0; break;
-      default: warp->result[0][lane] = here; break;
+      case PTX_VOTE_ALL:
+        warp->result[0][lane] = here == among;
+        break;
+      case PTX_VOTE_ANY:
+        warp->result[0][lane] = here != 0;
+        break;
+      case PTX_VOTE_UNI:
+        warp->result[0][lane] = here == among || here == 0;
+        break;
+      default:
+        warp->result[0][lane] = here;
+        break;
     }
   }
 }
@@ -217,11 +250,20 @@ static void vote(struct warp *warp, const struct ptx_instruction *instruction, u
 static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
   switch (instruction->op) {
-    case PTX_ATOM: case PTX_RED: return atomic_operation(warp, number, lanes);
-    case PTX_SHFL: shuffle(warp, instruction); return 0;
-    case PTX_MATCH: match(warp, instruction, lanes); return 0;
-    case PTX_VOTE: vote(warp, instruction, lanes); return 0;
-    case PTX_SIN: case PTX_COS:
+    case PTX_ATOM:
+    case PTX_RED:
+      return atomic_operation(warp, number, lanes);
+    case PTX_SHFL:
+      shuffle(warp, instruction);
+      return 0;
+    case PTX_MATCH:
+      match(warp, instruction, lanes);
+      return 0;
+    case PTX_VOTE:
+      vote(warp, instruction, lanes);
+      return 0;
+    case PTX_SIN:
+    case PTX_COS:
       for (int lane = 0; lane < WARP_LANES; lane++) {
         const double x = (double)float_of((uint32_t)warp->argument[0][lane]);
         const float r = (float)(instruction->op == PTX_SIN ? sin(x) : cos(x));
@@ -230,17 +272,22 @@ static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
         warp->result[0][lane] = bits;
       }
       return 0;
-    case PTX_TRAP: return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
-    default: return fault(warp, number, 0, VGPU_FAULT_OTHER, "an instruction that is not translated");
+    case PTX_TRAP:
+      return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
+    default:
+      return fault(warp, number, 0, VGPU_FAULT_OTHER, "an instruction that is not translated");
   }
 }
 
 int32_t translated_serve(struct warp *warp) {
   const uint32_t lanes = warp->request_lanes, number = warp->request_instruction;
   switch (warp->request) {
-    case REQUEST_CHECK: return check_site(warp, warp->request_site, warp->request_base, NULL, lanes);
-    case REQUEST_CHECK_LANES: return check_site(warp, warp->request_site, 0, warp->argument[0], lanes);
-    case REQUEST_OPERATE: return operate(warp, number, lanes);
+    case REQUEST_CHECK:
+      return check_site(warp, warp->request_site, warp->request_base, NULL, lanes);
+    case REQUEST_CHECK_LANES:
+      return check_site(warp, warp->request_site, 0, warp->argument[0], lanes);
+    case REQUEST_OPERATE:
+      return operate(warp, number, lanes);
     default:
       return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_BARRIER,
                    "lanes of the warp that take part are elsewhere, or lanes here do not take part");
@@ -296,7 +343,8 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   const size_t local_bytes = round_up((size_t)local_stride(function) * WARP_LANES);
   const size_t header = round_up(sizeof(struct warp) + roots * sizeof(struct window));
   const size_t shared_room = round_up(shared_bytes) + 256; /* gathers of lanes that do not run may read past the end */
-  unsigned char *memory = code->host->scratch_reserve(scratch, header + shared_room + code->warps * (frame_bytes + local_bytes));
+  unsigned char *memory =
+      code->host->scratch_reserve(scratch, header + shared_room + code->warps * (frame_bytes + local_bytes));
   if (!memory) {
     fault_out->kind = VGPU_FAULT_OTHER;
     snprintf(fault_out->text, sizeof fault_out->text, "kernel %s: no host memory for a block", function->name);
@@ -319,7 +367,8 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   warp->launch = launch;
   warp->fault = fault_out;
   warp->code = code;
-  for (size_t i = 0; i < roots; i++) warp->windows[i] = (struct window){.low = WINDOW_EMPTY_LOW, .length = (uint64_t)code->info[INFO_SPANS + i]};
+  for (size_t i = 0; i < roots; i++)
+    warp->windows[i] = (struct window){.low = WINDOW_EMPTY_LOW, .length = (uint64_t)code->info[INFO_SPANS + i]};
   memset(warp->shared, 0, shared_bytes);
   const unsigned control = _mm_getcsr();
   _mm_setcsr(0x1f80); /* nearest even, subnormals kept, exceptions masked */

@@ -1,5 +1,5 @@
-/* What translated code and the C code around it share at run time: the state of a warp, and the tables that a translated
- * kernel carries. Generated code reads the fields of struct warp by their offsets. */
+/* What translated code and the C code around it share at run time: the state of a warp, and the tables that a
+ * translated kernel carries. Generated code reads the fields of struct warp by their offsets. */
 #ifndef VGPU_TRANSLATE_RUNTIME_H
 #define VGPU_TRANSLATE_RUNTIME_H
 
@@ -14,7 +14,7 @@ enum { TRANSLATION_VERSION = 1 };
 struct window {
   uint64_t low, length;
 };
-enum { WINDOW_ALIGNMENT = 32 }; /* of low: an access is aligned if its distance from low is */
+enum { WINDOW_ALIGNMENT = 32 };              /* of low: an access is aligned if its distance from low is */
 #define WINDOW_EMPTY_LOW ((uint64_t)1 << 63) /* above every address: address - low exceeds every length */
 
 /* Machine code that is called with a struct warp in rdi and keeps every register but rax. */

@@ -25,8 +25,8 @@ static void discard(void *memory) {
 }
 
 /* Binds an object file's symbols; takes no ownership of the object. */
-static struct translated *bind(const struct ptx_function *function, const unsigned block[3], const unsigned char *object,
-                               size_t bytes, char *reason, size_t reason_bytes) {
+static struct translated *bind(const struct ptx_function *function, const unsigned block[3],
+                               const unsigned char *object, size_t bytes, char *reason, size_t reason_bytes) {
   struct translated *code = calloc(1, sizeof *code);
   if (!code) {
     snprintf(reason, reason_bytes, "there is not enough memory for machine code");
@@ -70,8 +70,8 @@ static unsigned char *compile(const struct ptx_function *function, const unsigne
   return object;
 }
 
-static void *translate(const struct ptx_function *function, const unsigned block[3], const char *cache_folder, char *reason,
-                       size_t reason_bytes) {
+static void *translate(const struct ptx_function *function, const unsigned block[3], const char *cache_folder,
+                       char *reason, size_t reason_bytes) {
   const unsigned long long threads = (unsigned long long)block[0] * block[1] * block[2];
   if (threads == 0 || threads > 1024) {
     snprintf(reason, reason_bytes, "blocks of %llu threads are not possible", threads);
@@ -101,9 +101,11 @@ __attribute__((visibility("default"))) const struct vgpu_translator *vgpu_transl
 
 const struct vgpu_translator *vgpu_translator(const struct vgpu_translator_host *new_host, char *reason,
                                               size_t reason_bytes) {
-  static struct vgpu_translator translator = {.translate = translate, .discard = discard, .run_block = translated_run_block};
+  static struct vgpu_translator translator = {
+      .translate = translate, .discard = discard, .run_block = translated_run_block};
   if (new_host->version != VGPU_TRANSLATOR_VERSION) {
-    snprintf(reason, reason_bytes, "the translator is of version %d, the library asks for %u", VGPU_TRANSLATOR_VERSION, new_host->version);
+    snprintf(reason, reason_bytes, "the translator is of version %d, the library asks for %u", VGPU_TRANSLATOR_VERSION,
+             new_host->version);
     return NULL;
   }
   pthread_once(&machine_once, open_machine);
