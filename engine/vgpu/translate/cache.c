@@ -1,10 +1,10 @@
 /* Object files of translated kernels on disk: one file each, named after its key, with a header that tells a damaged
  * file. Files are written under a temporary name and renamed, so that readers and other processes never see half of
  * one. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE 1
 #include "engine/vgpu/translate/cache.h"
 
-#include <errno.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,9 +45,10 @@ static void mix_operand(struct cache_key *key, const struct ptx_operand *operand
   mix(key, operand->value);
 }
 
-struct cache_key cache_key_of(const struct ptx_function *function, const unsigned block[3], const char *identity) {
+struct cache_key cache_key_of(const struct ptx_function *function, const unsigned block[3], const char *identity,
+                              uint64_t translator) {
   struct cache_key key = {{0xcbf29ce484222325u, 0x84222325cbf29ce4u}};
-  mix(&key, TRANSLATION_VERSION);
+  mix(&key, translator);
   mix_bytes(&key, identity, strlen(identity));
   for (int i = 0; i < 3; i++) mix(&key, block[i]);
   mix(&key, function->shared_bytes);
@@ -79,6 +80,20 @@ static uint64_t checksum(const unsigned char *object, size_t bytes) {
   struct cache_key key = {{0xcbf29ce484222325u, 0x84222325cbf29ce4u}};
   mix_bytes(&key, object, bytes);
   return key.words[0] ^ key.words[1];
+}
+
+uint64_t cache_translator_sum(void) {
+  Dl_info self;
+  if (!dladdr(magic, &self) || !self.dli_fname) return 0;
+  FILE *file = fopen(self.dli_fname, "rb");
+  if (!file) return 0;
+  struct cache_key key = {{0xcbf29ce484222325u, 0x84222325cbf29ce4u}};
+  unsigned char buffer[65536];
+  size_t bytes;
+  while ((bytes = fread(buffer, 1, sizeof buffer, file)) > 0) mix_bytes(&key, buffer, bytes);
+  const bool complete = !ferror(file);
+  fclose(file);
+  return complete ? key.words[0] ^ key.words[1] : 0;
 }
 
 enum { PATH_ROOM = 4200 };

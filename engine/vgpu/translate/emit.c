@@ -722,10 +722,8 @@ static void emit_info(struct emitter *e) {
     refuse(e, NULL, "there is not enough memory");
     return;
   }
-  const int64_t fields[INFO_SPANS] = {[INFO_VERSION] = TRANSLATION_VERSION,
-                                      [INFO_FRAME_BYTES] = e->frame_bytes,
-                                      [INFO_ROOTS] = e->analysis->root_count,
-                                      [INFO_BARRIERS] = e->barrier_count};
+  const int64_t fields[INFO_SPANS] = {
+      [INFO_FRAME_BYTES] = e->frame_bytes, [INFO_ROOTS] = e->analysis->root_count, [INFO_BARRIERS] = e->barrier_count};
   for (uint32_t i = 0; i < count; i++) {
     values[i] = LLVMConstInt(e->i64, (uint64_t)(i < INFO_SPANS ? fields[i] : e->root_span[i - INFO_SPANS]), 1);
   }

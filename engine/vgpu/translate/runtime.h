@@ -6,9 +6,6 @@
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/translate/analysis.h"
 
-/* Counts changes of generated code and of this header: object files of another version are not used. */
-enum { TRANSLATION_VERSION = 1 };
-
 /* Memory that accesses through one pointer may touch: [low, low + length). Empty until a check has found it; a window
  * shorter than its root's longest access stays empty, so that length - span never wraps. */
 struct window {
@@ -60,7 +57,7 @@ enum { SITE_ROOT, SITE_SPACE, SITE_COUNT, SITE_PATTERNED, SITE_SPAN, SITE_ACCESS
 /* Symbols of the object file, and the fields of its table: at INFO_SPANS the longest access of each root. */
 #define RUN_SYMBOL "vgpu_kernel_run"
 #define INFO_SYMBOL "vgpu_kernel_info"
-enum { INFO_VERSION, INFO_FRAME_BYTES, INFO_ROOTS, INFO_BARRIERS, INFO_SPANS };
+enum { INFO_FRAME_BYTES, INFO_ROOTS, INFO_BARRIERS, INFO_SPANS };
 
 /* Does what the warp asks for. Nonzero: the block ends with a fault. */
 int32_t translated_serve(struct warp *warp);

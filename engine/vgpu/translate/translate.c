@@ -13,9 +13,13 @@
 static const struct machine *machine;
 static const struct vgpu_translator_host *host;
 static char machine_problem[200];
+static uint64_t own_sum;
 static pthread_once_t machine_once = PTHREAD_ONCE_INIT;
 
-static void open_machine(void) { machine = machine_open(machine_problem, sizeof machine_problem); }
+static void open_machine(void) {
+  machine = machine_open(machine_problem, sizeof machine_problem);
+  own_sum = cache_translator_sum();
+}
 
 static void discard(void *memory) {
   struct translated *code = memory;
@@ -46,7 +50,7 @@ static struct translated *bind(const struct ptx_function *function, const unsign
   void *run = loaded_symbol(code->library, RUN_SYMBOL);
   code->info = loaded_symbol(code->library, INFO_SYMBOL);
   memcpy(&code->run, &run, sizeof run);
-  if (!run || !code->info || code->info[INFO_VERSION] != TRANSLATION_VERSION) {
+  if (!run || !code->info) {
     snprintf(reason, reason_bytes, "the machine code of kernel '%s' cannot be loaded", function->name);
     discard(code);
     return NULL;
@@ -81,8 +85,9 @@ static void *translate(const struct ptx_function *function, const unsigned block
   struct translated *code = NULL;
   unsigned char *object = NULL;
   size_t bytes = 0;
+  if (!own_sum) cache_folder = NULL;
   if (cache_folder) {
-    key = cache_key_of(function, block, machine_identity(machine));
+    key = cache_key_of(function, block, machine_identity(machine), own_sum);
     object = cache_read(cache_folder, key, &bytes);
     if (object) code = bind(function, block, object, bytes, reason, reason_bytes);
     free(object);
