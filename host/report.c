@@ -26,7 +26,7 @@ enum {
   PATHS_PLANE = 150,  /* trajectories in the plane */
   PATHS_IMAGE = 6,
   FRAMES_IMAGE = 11,
-  REGION_CELLS = 160, /* decision regions: cells per side */
+  REGION_CELLS = 120, /* decision regions: cells per side */
   GRID_IMAGES = 10,   /* images per side */
   KEYS_MOST = 12,     /* classes named in a key */
   CLASSES_DRAWN = 30  /* a confusion matrix of more classes has no readable numbers */
@@ -341,6 +341,7 @@ static float path_value(const struct paths *paths, int point, long row, long col
 /* Class scores over t: the right class's in the colour of how it ended, the strongest other one's in grey. */
 static noprop_status draw_score_paths(const struct report *report, const struct paths *paths) {
   struct text text = {0}, script = {0};
+  long missed = 0;
   text_add(&text, "row,t,right,other,correct\n");
   for (long row = 0; row < paths->rows; row++) {
     long label = (long)value_at(&report->target, row, 0);
@@ -353,22 +354,24 @@ static noprop_status draw_score_paths(const struct report *report, const struct 
       }
       text_add(&text, "%ld,%.6g,%.6g,%.6g,%d\n", row, paths->times[point], path_value(paths, point, row, label), other,
                path_value(paths, paths->points - 1, row, label) > end);
+      if (point == paths->points - 1) missed += path_value(paths, point, row, label) <= end;
     }
     text_add(&text, "\n"); /* a blank line: the next curve does not join on */
   }
   noprop_status status = text_write(&text, report->folder, "trajectories.csv");
   if (status != NOPROP_OK) return status;
   report_script_begin(&script, "trajectories", 900, 540);
-  text_add(&script,
-           "set title 'From noise to answer: class scores of %ld held-out rows along the solve' font ',14'\n"
-           "set xlabel 't'\nset ylabel 'score'\nset xrange [0:1]\n"
-           "plot 'trajectories.csv' skip 1 using 2:4 with lines linewidth 1 linecolor rgb '#70909090', \\\n"
-           "     '' skip 1 using 2:($5==1?$3:NaN) with lines linewidth 1.3 linecolor rgb '#600072B2', \\\n"
-           "     '' skip 1 using 2:($5==0?$3:NaN) with lines linewidth 2 linecolor rgb '#D55E00', \\\n"
-           "     NaN with lines linewidth 2 linecolor rgb '#0072B2' title 'right class, predicted', \\\n"
-           "     NaN with lines linewidth 2 linecolor rgb '#D55E00' title 'right class, missed', \\\n"
-           "     NaN with lines linewidth 2 linecolor rgb '#B8B8B8' title 'strongest other class'\n",
-           paths->rows);
+  text_add(
+      &script,
+      "set title 'From noise to answer: class scores of %ld held-out rows along the solve' font ',14'\n"
+      "set xlabel 't'\nset ylabel 'score'\nset xrange [0:1]\n"
+      "plot 'trajectories.csv' skip 1 using 2:4 with lines linewidth 1 linecolor rgb '#70909090', \\\n"
+      "     '' skip 1 using 2:($5==1?$3:NaN) with lines linewidth 1.3 linecolor rgb '#600072B2', \\\n"
+      "     '' skip 1 using 2:($5==0?$3:NaN) with lines linewidth 2 linecolor rgb '#D55E00', \\\n"
+      "     NaN with lines linewidth 2 linecolor rgb '#0072B2' title 'right class, predicted', \\\n%s"
+      "     NaN with lines linewidth 2 linecolor rgb '#B8B8B8' title 'strongest other class'\n",
+      paths->rows,
+      missed > 0 ? "     NaN with lines linewidth 2 linecolor rgb '#D55E00' title 'right class, missed', \\\n" : "");
   return text_write(&script, report->folder, "trajectories.gp");
 }
 
@@ -581,9 +584,11 @@ static noprop_status draw_regions(const struct report *report, const float *scor
            ", \\\n     'predictions.csv' skip 1 using ($3!=$4?$1:NaN):2 with points pointtype 6 pointsize 1.4 "
            "linewidth 1.5 linecolor rgb '#000000'");
   add_class_keys(&script, classes);
-  text_add(
-      &script,
-      ", \\\n     NaN with points pointtype 6 pointsize 1.4 linewidth 1.5 linecolor rgb '#000000' title 'wrong'\n");
+  if (wrong > 0)
+    text_add(
+        &script,
+        ", \\\n     NaN with points pointtype 6 pointsize 1.4 linewidth 1.5 linecolor rgb '#000000' title 'wrong'");
+  text_add(&script, "\n");
   return text_write(&script, report->folder, "predictions.gp");
 }
 

@@ -168,7 +168,8 @@ noprop_status report_loss_script(const char *folder) {
   struct text script = {0};
   report_script_begin(&script, "loss", 900, 540);
   text_add(&script, "set title 'Loss over training' font ',14'\nset xlabel 'epoch'\nset ylabel 'loss'\n");
-  if (least > 0 && most > 20 * least) text_add(&script, "set logscale y\nset format y '%%.3g'\n");
+  if (least > 0 && most > 20 * least)
+    text_add(&script, "set logscale y\nset format y '%%.3g'\nset yrange [%.3g:%.3g]\n", 0.8 * least, 1.25 * most);
   text_add(&script, "set key inside top right vertical\nplot ");
   if (recon || reg)
     text_add(&script,
