@@ -99,7 +99,7 @@ static const struct form forms[] = {
     {"sqrt", PTX_SQRT, "t:t", F32, IEEE | APPROX, PTX_FTZ, 0, 0},
     {"sqrt", PTX_SQRT, "t:t", F64, IEEE, 0, 0, 0},
     {"rsqrt", PTX_RSQRT, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
-    {"rsqrt", PTX_RSQRT, "t:t", F64, APPROX, PTX_FTZ, 0, 0},
+    {"rsqrt", PTX_RSQRT, "t:t", F64, APPROX, PTX_FTZ, PTX_FTZ, 0},
     {"sin", PTX_SIN, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"cos", PTX_COS, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"lg2", PTX_LG2, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
@@ -257,19 +257,38 @@ static struct ptx_operand *new_operands(struct parser *parser, unsigned count) {
   return parser_alloc(parser, (count ? count : 1) * sizeof(struct ptx_operand));
 }
 
-static const struct keyword special_registers[] = {
-    {"%tid.x", PTX_TID_X}, {"%tid.y", PTX_TID_Y}, {"%tid.z", PTX_TID_Z},
-    {"%ntid.x", PTX_NTID_X}, {"%ntid.y", PTX_NTID_Y}, {"%ntid.z", PTX_NTID_Z},
-    {"%ctaid.x", PTX_CTAID_X}, {"%ctaid.y", PTX_CTAID_Y}, {"%ctaid.z", PTX_CTAID_Z},
-    {"%nctaid.x", PTX_NCTAID_X}, {"%nctaid.y", PTX_NCTAID_Y}, {"%nctaid.z", PTX_NCTAID_Z},
-    {"%laneid", PTX_LANEID}, {"%warpid", PTX_WARPID}, {"%nwarpid", PTX_NWARPID},
-    {"%smid", PTX_SMID}, {"%nsmid", PTX_NSMID}, {"%gridid", PTX_GRIDID},
-    {"%lanemask_eq", PTX_LANEMASK_EQ}, {"%lanemask_le", PTX_LANEMASK_LE}, {"%lanemask_lt", PTX_LANEMASK_LT},
-    {"%lanemask_ge", PTX_LANEMASK_GE}, {"%lanemask_gt", PTX_LANEMASK_GT},
-    {"%clock", PTX_CLOCK}, {"%clock_hi", PTX_CLOCK_HI}, {"%clock64", PTX_CLOCK64},
-    {"%globaltimer", PTX_GLOBALTIMER}, {"%globaltimer_lo", PTX_GLOBALTIMER_LO}, {"%globaltimer_hi", PTX_GLOBALTIMER_HI},
-    {"%dynamic_smem_size", PTX_DYNAMIC_SMEM_SIZE}, {"%total_smem_size", PTX_TOTAL_SMEM_SIZE},
-    {NULL, 0}};
+static const struct keyword special_registers[] = {{"%tid.x", PTX_TID_X},
+                                                   {"%tid.y", PTX_TID_Y},
+                                                   {"%tid.z", PTX_TID_Z},
+                                                   {"%ntid.x", PTX_NTID_X},
+                                                   {"%ntid.y", PTX_NTID_Y},
+                                                   {"%ntid.z", PTX_NTID_Z},
+                                                   {"%ctaid.x", PTX_CTAID_X},
+                                                   {"%ctaid.y", PTX_CTAID_Y},
+                                                   {"%ctaid.z", PTX_CTAID_Z},
+                                                   {"%nctaid.x", PTX_NCTAID_X},
+                                                   {"%nctaid.y", PTX_NCTAID_Y},
+                                                   {"%nctaid.z", PTX_NCTAID_Z},
+                                                   {"%laneid", PTX_LANEID},
+                                                   {"%warpid", PTX_WARPID},
+                                                   {"%nwarpid", PTX_NWARPID},
+                                                   {"%smid", PTX_SMID},
+                                                   {"%nsmid", PTX_NSMID},
+                                                   {"%gridid", PTX_GRIDID},
+                                                   {"%lanemask_eq", PTX_LANEMASK_EQ},
+                                                   {"%lanemask_le", PTX_LANEMASK_LE},
+                                                   {"%lanemask_lt", PTX_LANEMASK_LT},
+                                                   {"%lanemask_ge", PTX_LANEMASK_GE},
+                                                   {"%lanemask_gt", PTX_LANEMASK_GT},
+                                                   {"%clock", PTX_CLOCK},
+                                                   {"%clock_hi", PTX_CLOCK_HI},
+                                                   {"%clock64", PTX_CLOCK64},
+                                                   {"%globaltimer", PTX_GLOBALTIMER},
+                                                   {"%globaltimer_lo", PTX_GLOBALTIMER_LO},
+                                                   {"%globaltimer_hi", PTX_GLOBALTIMER_HI},
+                                                   {"%dynamic_smem_size", PTX_DYNAMIC_SMEM_SIZE},
+                                                   {"%total_smem_size", PTX_TOTAL_SMEM_SIZE},
+                                                   {NULL, 0}};
 
 static bool find_register(const struct scope *scope, const char *text, size_t length, uint32_t *index) {
   const struct entity *entity = scope_find(scope, text, length);
@@ -367,8 +386,8 @@ static unsigned parse_vector(struct parser *parser, enum ptx_type type, struct p
 
 struct statement *body_append(struct parser *parser, enum statement_kind kind) {
   struct body *body = parser->body;
-  body->statements = parser_grow(parser, body->statements, body->statement_count, &body->statement_capacity,
-                                 sizeof *body->statements);
+  body->statements =
+      parser_grow(parser, body->statements, body->statement_count, &body->statement_capacity, sizeof *body->statements);
   struct statement *statement = &body->statements[body->statement_count++];
   memset(statement, 0, sizeof *statement);
   statement->kind = kind;
@@ -428,22 +447,33 @@ static void check_operand(struct parser *parser, const struct mnemonic *mnemonic
 
 static enum ptx_type wide_type(enum ptx_type type) {
   switch (type) {
-    case PTX_U16: return PTX_U32;
-    case PTX_S16: return PTX_S32;
-    case PTX_U32: return PTX_U64;
-    case PTX_S32: return PTX_S64;
-    default: return PTX_NO_TYPE;
+    case PTX_U16:
+      return PTX_U32;
+    case PTX_S16:
+      return PTX_S32;
+    case PTX_U32:
+      return PTX_U64;
+    case PTX_S32:
+      return PTX_S64;
+    default:
+      return PTX_NO_TYPE;
   }
 }
 
 static enum ptx_type operand_type(char code, const struct ptx_instruction *instruction) {
   switch (code) {
-    case 't': return instruction->type;
-    case 'w': return wide_type(instruction->type);
-    case 's': return instruction->source_type;
-    case 'v': return PTX_U64;
-    case 'p': return PTX_PRED;
-    default: return PTX_U32;
+    case 't':
+      return instruction->type;
+    case 'w':
+      return wide_type(instruction->type);
+    case 's':
+      return instruction->source_type;
+    case 'v':
+      return PTX_U64;
+    case 'p':
+      return PTX_PRED;
+    default:
+      return PTX_U32;
   }
 }
 
@@ -476,11 +506,11 @@ static void parse_pattern(struct parser *parser, const struct mnemonic *mnemonic
 
 /* ---- instructions with a shape of their own ---- */
 
-static const struct keyword comparisons[] = {
-    {"eq", PTX_EQ}, {"ne", PTX_NE}, {"lt", PTX_LT}, {"le", PTX_LE}, {"gt", PTX_GT}, {"ge", PTX_GE},
-    {"lo", PTX_LO}, {"ls", PTX_LS}, {"hi", PTX_HI}, {"hs", PTX_HS}, {"equ", PTX_EQU}, {"neu", PTX_NEU},
-    {"ltu", PTX_LTU}, {"leu", PTX_LEU}, {"gtu", PTX_GTU}, {"geu", PTX_GEU}, {"num", PTX_NUM}, {"nan", PTX_NAN},
-    {NULL, 0}};
+static const struct keyword comparisons[] = {{"eq", PTX_EQ},   {"ne", PTX_NE},   {"lt", PTX_LT},   {"le", PTX_LE},
+                                             {"gt", PTX_GT},   {"ge", PTX_GE},   {"lo", PTX_LO},   {"ls", PTX_LS},
+                                             {"hi", PTX_HI},   {"hs", PTX_HS},   {"equ", PTX_EQU}, {"neu", PTX_NEU},
+                                             {"ltu", PTX_LTU}, {"leu", PTX_LEU}, {"gtu", PTX_GTU}, {"geu", PTX_GEU},
+                                             {"num", PTX_NUM}, {"nan", PTX_NAN}, {NULL, 0}};
 
 static bool is_float(enum ptx_type type) { return type == PTX_F32 || type == PTX_F64; }
 static bool is_signed(enum ptx_type type) { return type >= PTX_S8 && type <= PTX_S64; }
@@ -568,7 +598,8 @@ static void parse_mov(struct parser *parser, struct mnemonic *mnemonic, struct p
     if (side) token_expect(parser, ',');
     struct ptx_operand *operands = side ? instruction->src : instruction->dst;
     /* Constants among packed elements have no type of their own; they are read as bits. */
-    unsigned count = parse_vector(parser, token_is(parser, '{') ? PTX_U64 : type, operands, LIMIT, side ? &pack : &unpack);
+    unsigned count =
+        parse_vector(parser, token_is(parser, '{') ? PTX_U64 : type, operands, LIMIT, side ? &pack : &unpack);
     if (side ? pack : unpack) {
       unsigned bytes = ptx_type_bytes(type);
       if (type == PTX_PRED || (count != 2 && count != 4) || bytes % count || (side && unpack)) refuse(parser, mnemonic);
@@ -621,20 +652,37 @@ static void parse_cvt_types(struct parser *parser, struct mnemonic *mnemonic, st
     fits = false;
   }
   if (!fits)
-    parser_fail(parser, mnemonic->line, "conversion '%s' is not implemented (or lacks a rounding mode)", mnemonic->whole);
+    parser_fail(parser, mnemonic->line, "conversion '%s' is not implemented (or lacks a rounding mode)",
+                mnemonic->whole);
 }
 
 static const struct keyword spaces[] = {
-    {"global", PTX_GLOBAL}, {"shared", PTX_SHARED}, {"shared::cta", PTX_SHARED}, {"local", PTX_LOCAL},
-    {"const", PTX_CONST}, {"param", PTX_PARAM}, {"param::entry", PTX_PARAM}, {"param::func", PTX_PARAM}, {NULL, 0}};
+    {"global", PTX_GLOBAL},      {"shared", PTX_SHARED},     {"shared::cta", PTX_SHARED},
+    {"local", PTX_LOCAL},        {"const", PTX_CONST},       {"param", PTX_PARAM},
+    {"param::entry", PTX_PARAM}, {"param::func", PTX_PARAM}, {NULL, 0}};
 
 /* Modifiers that only guide caches, and scopes: one host memory makes .cta, .gpu and .sys the same. */
 static void take_hints(struct mnemonic *mnemonic) {
-  static const struct keyword hints[] = {
-      {"nc", 1}, {"ca", 1}, {"cg", 1}, {"cs", 1}, {"lu", 1}, {"cv", 1}, {"wb", 1}, {"wt", 1},
-      {"L1::evict_normal", 1}, {"L1::evict_unchanged", 1}, {"L1::evict_first", 1}, {"L1::evict_last", 1},
-      {"L1::no_allocate", 1}, {"L2::64B", 1}, {"L2::128B", 1}, {"L2::256B", 1}, {"L2::evict_first", 1},
-      {"L2::evict_last", 1}, {"L2::evict_normal", 1}, {NULL, 0}};
+  static const struct keyword hints[] = {{"nc", 1},
+                                         {"ca", 1},
+                                         {"cg", 1},
+                                         {"cs", 1},
+                                         {"lu", 1},
+                                         {"cv", 1},
+                                         {"wb", 1},
+                                         {"wt", 1},
+                                         {"L1::evict_normal", 1},
+                                         {"L1::evict_unchanged", 1},
+                                         {"L1::evict_first", 1},
+                                         {"L1::evict_last", 1},
+                                         {"L1::no_allocate", 1},
+                                         {"L2::64B", 1},
+                                         {"L2::128B", 1},
+                                         {"L2::256B", 1},
+                                         {"L2::evict_first", 1},
+                                         {"L2::evict_last", 1},
+                                         {"L2::evict_normal", 1},
+                                         {NULL, 0}};
   while (take_keyword(mnemonic, hints, 0)) continue;
 }
 
@@ -643,9 +691,13 @@ static int take_scope(struct mnemonic *mnemonic) {
   return take_keyword(mnemonic, scopes, 0);
 }
 
-static const struct keyword orders[] = {
-    {"weak", PTX_WEAK}, {"volatile", PTX_VOLATILE}, {"relaxed", PTX_RELAXED}, {"acquire", PTX_ACQUIRE},
-    {"release", PTX_RELEASE}, {"acq_rel", PTX_ACQ_REL}, {NULL, 0}};
+static const struct keyword orders[] = {{"weak", PTX_WEAK},
+                                        {"volatile", PTX_VOLATILE},
+                                        {"relaxed", PTX_RELAXED},
+                                        {"acquire", PTX_ACQUIRE},
+                                        {"release", PTX_RELEASE},
+                                        {"acq_rel", PTX_ACQ_REL},
+                                        {NULL, 0}};
 
 /* "[base + offset]" into src[0] and offset. */
 static void parse_address(struct parser *parser, const struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
@@ -662,7 +714,8 @@ static void parse_address(struct parser *parser, const struct mnemonic *mnemonic
                     mnemonic->whole);
       break;
     }
-    case PTX_OPERAND_IMMEDIATE: break;
+    case PTX_OPERAND_IMMEDIATE:
+      break;
     case PTX_OPERAND_SYMBOL:
       if (instruction->space == PTX_GENERIC && base->space != PTX_GLOBAL && base->space != PTX_CONST)
         parser_fail(parser, mnemonic->line, "'%s' uses a variable's name as a generic address", mnemonic->whole);
@@ -671,7 +724,8 @@ static void parse_address(struct parser *parser, const struct mnemonic *mnemonic
       instruction->offset = (int64_t)base->value;
       base->value = 0;
       break;
-    default: refuse(parser, mnemonic);
+    default:
+      refuse(parser, mnemonic);
   }
   if (token_is(parser, '+') || token_is(parser, '-')) instruction->offset += (int64_t)parse_number(parser, PTX_U64);
   token_expect(parser, ']');
@@ -722,18 +776,29 @@ static void parse_access(struct parser *parser, struct mnemonic *mnemonic, struc
   }
 }
 
-static const struct keyword atomic_operations[] = {
-    {"add", PTX_ATOM_ADD}, {"min", PTX_ATOM_MIN}, {"max", PTX_ATOM_MAX}, {"inc", PTX_ATOM_INC}, {"dec", PTX_ATOM_DEC},
-    {"and", PTX_ATOM_AND}, {"or", PTX_ATOM_OR}, {"xor", PTX_ATOM_XOR}, {"exch", PTX_ATOM_EXCH}, {"cas", PTX_ATOM_CAS},
-    {NULL, 0}};
+static const struct keyword atomic_operations[] = {{"add", PTX_ATOM_ADD},
+                                                   {"min", PTX_ATOM_MIN},
+                                                   {"max", PTX_ATOM_MAX},
+                                                   {"inc", PTX_ATOM_INC},
+                                                   {"dec", PTX_ATOM_DEC},
+                                                   {"and", PTX_ATOM_AND},
+                                                   {"or", PTX_ATOM_OR},
+                                                   {"xor", PTX_ATOM_XOR},
+                                                   {"exch", PTX_ATOM_EXCH},
+                                                   {"cas", PTX_ATOM_CAS},
+                                                   {NULL, 0}};
 
 static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  static const uint32_t types[] = {
-      [PTX_ATOM_ADD] = INT32 | BIT(PTX_U64) | BIT(PTX_S64) | F32 | F64, [PTX_ATOM_MIN] = INT32 | INT64,
-      [PTX_ATOM_MAX] = INT32 | INT64, [PTX_ATOM_INC] = BIT(PTX_U32), [PTX_ATOM_DEC] = BIT(PTX_U32),
-      [PTX_ATOM_AND] = BIT(PTX_B32) | BIT(PTX_B64), [PTX_ATOM_OR] = BIT(PTX_B32) | BIT(PTX_B64),
-      [PTX_ATOM_XOR] = BIT(PTX_B32) | BIT(PTX_B64), [PTX_ATOM_EXCH] = BIT(PTX_B32) | BIT(PTX_B64),
-      [PTX_ATOM_CAS] = BIT(PTX_B16) | BIT(PTX_B32) | BIT(PTX_B64)};
+  static const uint32_t types[] = {[PTX_ATOM_ADD] = INT32 | BIT(PTX_U64) | BIT(PTX_S64) | F32 | F64,
+                                   [PTX_ATOM_MIN] = INT32 | INT64,
+                                   [PTX_ATOM_MAX] = INT32 | INT64,
+                                   [PTX_ATOM_INC] = BIT(PTX_U32),
+                                   [PTX_ATOM_DEC] = BIT(PTX_U32),
+                                   [PTX_ATOM_AND] = BIT(PTX_B32) | BIT(PTX_B64),
+                                   [PTX_ATOM_OR] = BIT(PTX_B32) | BIT(PTX_B64),
+                                   [PTX_ATOM_XOR] = BIT(PTX_B32) | BIT(PTX_B64),
+                                   [PTX_ATOM_EXCH] = BIT(PTX_B32) | BIT(PTX_B64),
+                                   [PTX_ATOM_CAS] = BIT(PTX_B16) | BIT(PTX_B32) | BIT(PTX_B64)};
   bool atom = instruction->op == PTX_ATOM;
   instruction->space = (uint8_t)take_keyword(mnemonic, spaces, PTX_GENERIC);
   instruction->order = (uint8_t)take_keyword(mnemonic, orders, PTX_RELAXED);
@@ -791,8 +856,11 @@ static void parse_list(struct parser *parser, const struct mnemonic *mnemonic, s
 }
 
 static void parse_shuffle(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  static const struct keyword modes[] = {{"up", PTX_SHUFFLE_UP}, {"down", PTX_SHUFFLE_DOWN},
-                                         {"bfly", PTX_SHUFFLE_BFLY}, {"idx", PTX_SHUFFLE_IDX}, {NULL, 0}};
+  static const struct keyword modes[] = {{"up", PTX_SHUFFLE_UP},
+                                         {"down", PTX_SHUFFLE_DOWN},
+                                         {"bfly", PTX_SHUFFLE_BFLY},
+                                         {"idx", PTX_SHUFFLE_IDX},
+                                         {NULL, 0}};
   static const enum ptx_type types[] = {PTX_B32, PTX_B32, PTX_B32, PTX_B32};
   int mode = take_keyword(mnemonic, modes, -1);
   if (!take(mnemonic, "sync") || mode < 0) refuse(parser, mnemonic);
@@ -817,8 +885,8 @@ static void parse_shuffle(struct parser *parser, struct mnemonic *mnemonic, stru
 }
 
 static void parse_vote(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  static const struct keyword modes[] = {{"all", PTX_VOTE_ALL}, {"any", PTX_VOTE_ANY}, {"uni", PTX_VOTE_UNI},
-                                         {"ballot", PTX_VOTE_BALLOT}, {NULL, 0}};
+  static const struct keyword modes[] = {
+      {"all", PTX_VOTE_ALL}, {"any", PTX_VOTE_ANY}, {"uni", PTX_VOTE_UNI}, {"ballot", PTX_VOTE_BALLOT}, {NULL, 0}};
   static const enum ptx_type types[] = {PTX_PRED, PTX_B32};
   int mode = take_keyword(mnemonic, modes, -1);
   if (!take(mnemonic, "sync") || mode < 0) refuse(parser, mnemonic);
@@ -902,8 +970,8 @@ static void parse_barrier(struct parser *parser, struct mnemonic *mnemonic, stru
     if (instruction->src_count == 3) refuse(parser, mnemonic);
     struct ptx_operand *operand = &instruction->src[instruction->src_count++];
     *operand = parse_operand(parser, PTX_U32);
-    bool predicate = operand->kind == PTX_OPERAND_REGISTER &&
-                     parser->body->register_class[operand->index] == PTX_CLASS_PRED;
+    bool predicate =
+        operand->kind == PTX_OPERAND_REGISTER && parser->body->register_class[operand->index] == PTX_CLASS_PRED;
     if (predicate && (!reduce || token_is(parser, ','))) refuse(parser, mnemonic);
     check_operand(parser, mnemonic, operand, predicate ? PTX_PRED : PTX_B32, false, false);
     move_special(parser, operand, PTX_B32, mnemonic->line);
@@ -962,7 +1030,8 @@ static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, 
     token_expect(parser, ',');
   }
   uint32_t index;
-  if (parser->token.kind == TOKEN_WORD && find_register(parser->scope, parser->token.text, parser->token.length, &index))
+  if (parser->token.kind == TOKEN_WORD &&
+      find_register(parser->scope, parser->token.text, parser->token.length, &index))
     parser_fail(parser, mnemonic->line, "a call through a register is not implemented");
   const char *name = parse_name(parser);
   if (token_accept(parser, ',')) instruction->src_count = (uint8_t)parse_arguments(parser, &instruction->src);
@@ -974,12 +1043,17 @@ static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, 
 /* The row of the table that the mnemonic fits: its name pieces, types, rounding and flags. */
 static const struct form *match_form(struct parser *parser, struct mnemonic *mnemonic,
                                      struct ptx_instruction *instruction) {
-  static const struct keyword roundings[] = {
-      {"rn", PTX_RN}, {"rz", PTX_RZ}, {"rm", PTX_RM}, {"rp", PTX_RP}, {"rni", PTX_RNI}, {"rzi", PTX_RZI},
-      {"rmi", PTX_RMI}, {"rpi", PTX_RPI}, {"rna", PTX_RNA}, {"approx", PTX_APPROX}, {"full", PTX_FULL}, {NULL, 0}};
-  static const struct keyword flag_names[] = {
-      {"ftz", PTX_FTZ}, {"sat", PTX_SAT}, {"NaN", PTX_NAN_RESULT}, {"shiftamt", PTX_SHIFT_AMOUNT},
-      {"clamp", PTX_CLAMP}, {"relu", PTX_RELU}, {NULL, 0}};
+  static const struct keyword roundings[] = {{"rn", PTX_RN},         {"rz", PTX_RZ},     {"rm", PTX_RM},
+                                             {"rp", PTX_RP},         {"rni", PTX_RNI},   {"rzi", PTX_RZI},
+                                             {"rmi", PTX_RMI},       {"rpi", PTX_RPI},   {"rna", PTX_RNA},
+                                             {"approx", PTX_APPROX}, {"full", PTX_FULL}, {NULL, 0}};
+  static const struct keyword flag_names[] = {{"ftz", PTX_FTZ},
+                                              {"sat", PTX_SAT},
+                                              {"NaN", PTX_NAN_RESULT},
+                                              {"shiftamt", PTX_SHIFT_AMOUNT},
+                                              {"clamp", PTX_CLAMP},
+                                              {"relu", PTX_RELU},
+                                              {NULL, 0}};
   bool known = false;
   for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
     const struct form *form = &forms[i];
@@ -1103,9 +1177,13 @@ void parse_instruction(struct parser *parser) {
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     case PTX_TESTP: {
-      static const struct keyword tests[] = {
-          {"finite", PTX_TEST_FINITE}, {"infinite", PTX_TEST_INFINITE}, {"number", PTX_TEST_NUMBER},
-          {"notanumber", PTX_TEST_NOTANUMBER}, {"normal", PTX_TEST_NORMAL}, {"subnormal", PTX_TEST_SUBNORMAL}, {NULL, 0}};
+      static const struct keyword tests[] = {{"finite", PTX_TEST_FINITE},
+                                             {"infinite", PTX_TEST_INFINITE},
+                                             {"number", PTX_TEST_NUMBER},
+                                             {"notanumber", PTX_TEST_NOTANUMBER},
+                                             {"normal", PTX_TEST_NORMAL},
+                                             {"subnormal", PTX_TEST_SUBNORMAL},
+                                             {NULL, 0}};
       int test = take_keyword(&mnemonic, tests, -1);
       if (test < 0) refuse(parser, &mnemonic);
       instruction.mode = (uint8_t)test;
@@ -1114,9 +1192,13 @@ void parse_instruction(struct parser *parser) {
       break;
     }
     case PTX_PRMT: {
-      static const struct keyword modes[] = {
-          {"f4e", PTX_PRMT_F4E}, {"b4e", PTX_PRMT_B4E}, {"rc8", PTX_PRMT_RC8}, {"ecl", PTX_PRMT_ECL},
-          {"ecr", PTX_PRMT_ECR}, {"rc16", PTX_PRMT_RC16}, {NULL, 0}};
+      static const struct keyword modes[] = {{"f4e", PTX_PRMT_F4E},
+                                             {"b4e", PTX_PRMT_B4E},
+                                             {"rc8", PTX_PRMT_RC8},
+                                             {"ecl", PTX_PRMT_ECL},
+                                             {"ecr", PTX_PRMT_ECR},
+                                             {"rc16", PTX_PRMT_RC16},
+                                             {NULL, 0}};
       instruction.mode = (uint8_t)take_keyword(&mnemonic, modes, PTX_PRMT_DEFAULT);
       refuse_leftovers(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
@@ -1165,15 +1247,31 @@ void parse_instruction(struct parser *parser) {
       if (strcmp(mnemonic.piece[0], "ldu") == 0 && !take(&mnemonic, "global")) refuse(parser, &mnemonic);
       parse_access(parser, &mnemonic, &instruction);
       break;
-    case PTX_ST: parse_access(parser, &mnemonic, &instruction); break;
+    case PTX_ST:
+      parse_access(parser, &mnemonic, &instruction);
+      break;
     case PTX_ATOM:
-    case PTX_RED: parse_atomic(parser, &mnemonic, &instruction); break;
-    case PTX_PREFETCH: parse_prefetch(parser, &mnemonic, &instruction); break;
-    case PTX_SHFL: parse_shuffle(parser, &mnemonic, &instruction); break;
-    case PTX_VOTE: parse_vote(parser, &mnemonic, &instruction); break;
-    case PTX_MATCH: parse_match(parser, &mnemonic, &instruction); break;
-    case PTX_BAR: parse_barrier(parser, &mnemonic, &instruction); break;
-    case PTX_MEMBAR: parse_fence(parser, &mnemonic, &instruction); break;
+    case PTX_RED:
+      parse_atomic(parser, &mnemonic, &instruction);
+      break;
+    case PTX_PREFETCH:
+      parse_prefetch(parser, &mnemonic, &instruction);
+      break;
+    case PTX_SHFL:
+      parse_shuffle(parser, &mnemonic, &instruction);
+      break;
+    case PTX_VOTE:
+      parse_vote(parser, &mnemonic, &instruction);
+      break;
+    case PTX_MATCH:
+      parse_match(parser, &mnemonic, &instruction);
+      break;
+    case PTX_BAR:
+      parse_barrier(parser, &mnemonic, &instruction);
+      break;
+    case PTX_MEMBAR:
+      parse_fence(parser, &mnemonic, &instruction);
+      break;
     case PTX_NANOSLEEP: {
       static const enum ptx_type types[] = {PTX_U32};
       refuse_leftovers(parser, &mnemonic);
@@ -1200,7 +1298,9 @@ void parse_instruction(struct parser *parser) {
       name = parse_name(parser);
       break;
     }
-    case PTX_OP_COUNT: name = parse_call(parser, &mnemonic, &instruction); break;
+    case PTX_OP_COUNT:
+      name = parse_call(parser, &mnemonic, &instruction);
+      break;
     default:
       refuse_leftovers(parser, &mnemonic);
       if (form->operands[0]) parse_pattern(parser, &mnemonic, &instruction, form->operands);

@@ -57,8 +57,9 @@ void vgpu_scratch_release(struct vgpu_scratch *scratch) {
 /* ---- registers ---- */
 
 /* Linear scan: a register occupies its slot from its first definition to its last use in the order of the blocks, which
- * keeps loops together. Uses of instruction i are at time 2i, definitions at 2i + 1, so a result may take the slot of an
- * operand that is not needed any more; handlers work lane by lane, and slots of 4- and 8-byte lanes never overlap. */
+ * keeps loops together. Uses of instruction i are at time 2i, definitions at 2i + 1, so a result may take the slot of
+ * an operand that is not needed any more; handlers work lane by lane, and slots of 4- and 8-byte lanes never overlap.
+ */
 struct interval {
   uint32_t start, end, index;
 };
@@ -128,13 +129,14 @@ static void extend(struct interval *interval, uint32_t time) {
   if (time > interval->end) interval->end = time;
 }
 
-static void find_intervals(const struct ptx_function *function, const struct liveness *live, struct interval *intervals) {
+static void find_intervals(const struct ptx_function *function, const struct liveness *live,
+                           struct interval *intervals) {
   for (uint32_t r = 0; r < function->register_count; r++) intervals[r] = (struct interval){UINT32_MAX, 0, r};
   for (uint32_t b = 0; b < function->block_count; b++) {
     const struct ptx_block *block = &function->blocks[b];
     uint32_t last = 2 * (block->first + block->count);
     for (size_t w = 0; w < live->words; w++) {
-      for (uint64_t bits = live->in[b * live->words + w]; bits; bits &= bits - 1)
+      for (uint64_t bits = live->in [b * live->words + w]; bits; bits &= bits - 1)
         extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], 2 * block->first);
       for (uint64_t bits = live->out[b * live->words + w]; bits; bits &= bits - 1)
         extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], last);
@@ -157,7 +159,9 @@ static int by_start(const void *a, const void *b) {
 
 /* A heap of the occupied slots of one size, the earliest end on top; free slots in a stack. */
 struct pool {
-  struct { uint32_t end, slot; } *heap;
+  struct {
+    uint32_t end, slot;
+  } * heap;
   uint32_t *unused;
   uint32_t occupied, unused_count, slots;
 };

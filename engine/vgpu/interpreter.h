@@ -1,5 +1,5 @@
-/* Inside the interpreter: decoded code and the state of a block. interpreter_body.h is compiled once per instruction set;
- * interpreter.c chooses among them. */
+/* Inside the interpreter: decoded code and the state of a block. interpreter_body.h is compiled once per instruction
+ * set; interpreter.c chooses among them. */
 #ifndef VGPU_INTERPRETER_H
 #define VGPU_INTERPRETER_H
 
@@ -17,17 +17,17 @@ typedef void vgpu_locate(struct warp *warp, const struct step *step, unsigned by
 /* A decoded instruction. Operands are byte offsets into the warp's registers, or into the code's constants if odd (the
  * offset plus one). Slot 0 of the registers is where unwanted results go. */
 struct step {
-  vgpu_handler *run;          /* all live lanes of the warp are active: results may be written to every lane */
-  vgpu_handler *masked;       /* only the lanes of warp->mask may change */
+  vgpu_handler *run;    /* all live lanes of the warp are active: results may be written to every lane */
+  vgpu_handler *masked; /* only the lanes of warp->mask may change */
   uint32_t d, a, b, c;
-  uint32_t *list;             /* dst (ld, unpacking mov) or src (st, packing mov) of several elements; second results */
+  uint32_t *list; /* dst (ld, unpacking mov) or src (st, packing mov) of several elements; second results */
   int64_t offset;
-  vgpu_locate *locate;        /* of a memory access */
+  vgpu_locate *locate; /* of a memory access */
   const struct ptx_instruction *source;
-  uint32_t cache;             /* number among the memory instructions */
+  uint32_t cache;                       /* number among the memory instructions */
   uint8_t negate_a, negate_b, negate_c; /* predicates: !p. cvt: whether source and result registers have 64 bits */
-  vgpu_handler *inner, *inner_masked; /* of a guarded instruction, whose run and masked look at the guard first */
-  uint32_t guard, guard_flip; /* offset of the predicate; 0 or ~0 */
+  vgpu_handler *inner, *inner_masked;   /* of a guarded instruction, whose run and masked look at the guard first */
+  uint32_t guard, guard_flip;           /* offset of the predicate; 0 or ~0 */
   vgpu_compare *compare;
 };
 
@@ -39,7 +39,7 @@ struct decoded_block {
   uint32_t next, target; /* END_CONDITIONAL: target where the guard holds */
   uint32_t guard, guard_flip;
   const struct ptx_block *source;
-  struct step last;      /* operands of a barrier or a table branch */
+  struct step last; /* operands of a barrier or a table branch */
 };
 
 struct interpreter_code {

@@ -57,7 +57,7 @@ struct block_state {
   const struct interpreter_code *code;
   const unsigned *ctaid;
   struct vgpu_fault *fault;
-  struct range *ranges;      /* [memory_steps] the allocation that each instruction touched last */
+  struct range *ranges; /* [memory_steps] the allocation that each instruction touched last */
   unsigned char *shared, *local;
   u64 shared_bytes, local_bytes; /* local: of one thread */
   unsigned threads, warps, slot;
@@ -67,13 +67,13 @@ struct block_state {
 struct warp {
   uintptr_t base[2]; /* of the registers; of the constants, less one, as their operand codes are odd */
   struct block_state *block;
-  u32 mask;      /* active lanes */
-  u32 alive;     /* lanes that have not ended */
-  bool full;     /* mask == alive */
-  u32 current;   /* block to run */
-  u32 *pending;  /* [block_count] lanes that wait at each block */
-  u64 *waiting;  /* the blocks with waiting lanes, one bit each */
-  u32 index;     /* number of the warp in the block */
+  u32 mask;     /* active lanes */
+  u32 alive;    /* lanes that have not ended */
+  bool full;    /* mask == alive */
+  u32 current;  /* block to run */
+  u32 *pending; /* [block_count] lanes that wait at each block */
+  u64 *waiting; /* the blocks with waiting lanes, one bit each */
+  u32 index;    /* number of the warp in the block */
   enum warp_state state;
   u32 barrier_id, barrier_count; /* WARP_WAITING; count 0: all threads */
   const struct step *barrier_step;
@@ -82,8 +82,8 @@ struct warp {
 typedef struct warp W;
 typedef struct step S;
 
-#define REGISTER(type, code) ((type *)__builtin_assume_aligned((void *)(warp->base[(code) & 1] + (code)), 64))
-#define PREDICATE(code) (*(u32 *)(warp->base[(code) & 1] + (code)))
+#define REGISTER(type, code) ((type *)__builtin_assume_aligned((void *)(warp->base[(code)&1] + (code)), 64))
+#define PREDICATE(code) (*(u32 *)(warp->base[(code)&1] + (code)))
 
 static inline void write_predicate(W *warp, u32 code, u32 value) {
   u32 *place = &PREDICATE(code);
@@ -121,7 +121,7 @@ static void thread_of(const struct block_state *block, u32 warp_index, int lane,
 }
 
 __attribute__((format(printf, 5, 6))) static void fault(W *warp, const struct ptx_instruction *source, int lane,
-                                                         int kind, const char *format, ...) {
+                                                        int kind, const char *format, ...) {
   struct block_state *block = warp->block;
   if (block->faulted) return;
   block->faulted = true;
@@ -137,9 +137,9 @@ __attribute__((format(printf, 5, 6))) static void fault(W *warp, const struct pt
   const struct ptx_module *module = function->module;
   if (source->source_line && source->file < module->file_count && module->files[source->file])
     snprintf(place, sizeof place, " (%.90s:%u)", module->files[source->file], source->source_line);
-  snprintf(block->fault->text, sizeof block->fault->text, "kernel %.60s, PTX line %u%s, block (%u, %u, %u), thread (%u, %u, %u): %s",
-           function->name, source->line, place, block->ctaid[0], block->ctaid[1], block->ctaid[2], thread[0], thread[1],
-           thread[2], what);
+  snprintf(block->fault->text, sizeof block->fault->text,
+           "kernel %.60s, PTX line %u%s, block (%u, %u, %u), thread (%u, %u, %u): %s", function->name, source->line,
+           place, block->ctaid[0], block->ctaid[1], block->ctaid[2], thread[0], thread[1], thread[2], what);
   block->fault->kind = kind;
 }
 
@@ -159,8 +159,8 @@ static inline void restore_rounding(unsigned before) {
 }
 #else
 static inline unsigned set_rounding(int rounding) {
-  static const int modes[] = {[PTX_RN] = FE_TONEAREST, [PTX_RM] = FE_DOWNWARD, [PTX_RP] = FE_UPWARD,
-                              [PTX_RZ] = FE_TOWARDZERO};
+  static const int modes[] = {
+      [PTX_RN] = FE_TONEAREST, [PTX_RM] = FE_DOWNWARD, [PTX_RP] = FE_UPWARD, [PTX_RZ] = FE_TOWARDZERO};
   unsigned before = (unsigned)fegetround();
   fesetround(modes[rounding]);
   __asm__ volatile("" ::: "memory");
@@ -175,47 +175,47 @@ static inline void restore_rounding(unsigned before) {
 /* ---- arithmetic: handlers that write every lane ---- */
 
 /* R: type of the result's lanes, A: of the operands', C: what an operand is read as. */
-#define UNARY(name, R, A, C, expression)        \
-  static void name(W *warp, const S *step) {    \
-    R *d = REGISTER(R, step->d);                \
-    const A *pa = REGISTER(A, step->a);         \
-    LANE_LOOP {                                 \
-      const C a = (C)pa[l];                     \
-      d[l] = (R)(expression);                   \
-    }                                           \
+#define UNARY(name, R, A, C, expression)     \
+  static void name(W *warp, const S *step) { \
+    R *d = REGISTER(R, step->d);             \
+    const A *pa = REGISTER(A, step->a);      \
+    LANE_LOOP {                              \
+      const C a = (C)pa[l];                  \
+      d[l] = (R)(expression);                \
+    }                                        \
   }
-#define BINARY(name, R, A, C, expression)                                \
-  static void name(W *warp, const S *step) {                             \
-    R *d = REGISTER(R, step->d);                                         \
-    const A *pa = REGISTER(A, step->a), *pb = REGISTER(A, step->b);      \
-    LANE_LOOP {                                                          \
-      const C a = (C)pa[l], b = (C)pb[l];                                \
-      d[l] = (R)(expression);                                            \
-    }                                                                    \
+#define BINARY(name, R, A, C, expression)                           \
+  static void name(W *warp, const S *step) {                        \
+    R *d = REGISTER(R, step->d);                                    \
+    const A *pa = REGISTER(A, step->a), *pb = REGISTER(A, step->b); \
+    LANE_LOOP {                                                     \
+      const C a = (C)pa[l], b = (C)pb[l];                           \
+      d[l] = (R)(expression);                                       \
+    }                                                               \
   }
 /* T: type of the third operand's lanes and how it is read */
-#define TERNARY(name, R, A, C, T, expression)                            \
-  static void name(W *warp, const S *step) {                             \
-    R *d = REGISTER(R, step->d);                                         \
-    const A *pa = REGISTER(A, step->a), *pb = REGISTER(A, step->b);      \
-    const T *pc = REGISTER(T, step->c);                                  \
-    LANE_LOOP {                                                          \
-      const C a = (C)pa[l], b = (C)pb[l];                                \
-      const T c = pc[l];                                                 \
-      d[l] = (R)(expression);                                            \
-    }                                                                    \
+#define TERNARY(name, R, A, C, T, expression)                       \
+  static void name(W *warp, const S *step) {                        \
+    R *d = REGISTER(R, step->d);                                    \
+    const A *pa = REGISTER(A, step->a), *pb = REGISTER(A, step->b); \
+    const T *pc = REGISTER(T, step->c);                             \
+    LANE_LOOP {                                                     \
+      const C a = (C)pa[l], b = (C)pb[l];                           \
+      const T c = pc[l];                                            \
+      d[l] = (R)(expression);                                       \
+    }                                                               \
   }
 /* A 32-bit second operand: shifts */
-#define SHIFT(name, R, C, expression)            \
-  static void name(W *warp, const S *step) {     \
-    R *d = REGISTER(R, step->d);                 \
-    const R *pa = REGISTER(R, step->a);          \
-    const u32 *pb = REGISTER(u32, step->b);      \
-    LANE_LOOP {                                  \
-      const C a = (C)pa[l];                      \
-      const u32 b = pb[l];                       \
-      d[l] = (R)(expression);                    \
-    }                                            \
+#define SHIFT(name, R, C, expression)        \
+  static void name(W *warp, const S *step) { \
+    R *d = REGISTER(R, step->d);             \
+    const R *pa = REGISTER(R, step->a);      \
+    const u32 *pb = REGISTER(u32, step->b);  \
+    LANE_LOOP {                              \
+      const C a = (C)pa[l];                  \
+      const u32 b = pb[l];                   \
+      d[l] = (R)(expression);                \
+    }                                        \
   }
 
 BINARY(add_16, u32, u32, u16, (u16)(a + b))
@@ -228,48 +228,48 @@ BINARY(add_sat, u32, s32, s64, (s32)(a + b > INT32_MAX ? INT32_MAX : a + b < INT
 BINARY(sub_sat, u32, s32, s64, (s32)(a - b > INT32_MAX ? INT32_MAX : a - b < INT32_MIN ? INT32_MIN : a - b))
 BINARY(add_f32, f32, f32, f32, a + b)
 BINARY(sub_f32, f32, f32, f32, a - b)
-BINARY(mul_f32, f32, f32, f32, a * b)
+BINARY(mul_f32, f32, f32, f32, a *b)
 BINARY(add_f64, f64, f64, f64, a + b)
 BINARY(sub_f64, f64, f64, f64, a - b)
-BINARY(mul_f64, f64, f64, f64, a * b)
+BINARY(mul_f64, f64, f64, f64, a *b)
 BINARY(div_f32, f32, f32, f32, a / b)
 BINARY(div_f64, f64, f64, f64, a / b)
 TERNARY(fma_f32, f32, f32, f32, f32, __builtin_fmaf(a, b, c))
 TERNARY(fma_f64, f64, f64, f64, f64, __builtin_fma(a, b, c))
-BINARY(mul_16, u32, u32, u32, (u16)(a * b))
-BINARY(mul_32, u32, u32, u32, a * b)
-BINARY(mul_64, u64, u64, u64, a * b)
+BINARY(mul_16, u32, u32, u32, (u16)(a *b))
+BINARY(mul_32, u32, u32, u32, a *b)
+BINARY(mul_64, u64, u64, u64, a *b)
 BINARY(mul_hi_u16, u32, u32, u32, (u16)(((a & 0xffff) * (b & 0xffff)) >> 16))
 BINARY(mul_hi_s16, u32, u32, s16, (u16)(((s32)a * (s32)b) >> 16))
 BINARY(mul_hi_u32, u32, u32, u64, (a * b) >> 32)
-BINARY(mul_hi_s32, u32, s32, s64, (u64)(a * b) >> 32)
+BINARY(mul_hi_s32, u32, s32, s64, (u64)(a *b) >> 32)
 __extension__ typedef unsigned __int128 u128;
 __extension__ typedef __int128 s128;
-BINARY(mul_hi_u64, u64, u64, u64, (u64)((u128)a * b >> 64))
-BINARY(mul_hi_s64, u64, u64, s64, (u64)((u128)((s128)a * b) >> 64))
-BINARY(mul_wide_u16, u32, u32, u16, (u32)a * (u32)b)
-BINARY(mul_wide_s16, u32, u32, s16, (u32)((s32)a * (s32)b))
-BINARY(mul_wide_u32, u64, u32, u64, a * b)
-BINARY(mul_wide_s32, u64, s32, s64, (u64)(a * b))
-TERNARY(mad_16, u32, u32, u32, u32, (u16)(a * b + c))
-TERNARY(mad_32, u32, u32, u32, u32, a * b + c)
-TERNARY(mad_64, u64, u64, u64, u64, a * b + c)
+BINARY(mul_hi_u64, u64, u64, u64, (u64)((u128)a *b >> 64))
+BINARY(mul_hi_s64, u64, u64, s64, (u64)((u128)((s128)a *b) >> 64))
+BINARY(mul_wide_u16, u32, u32, u16, (u32)a *(u32)b)
+BINARY(mul_wide_s16, u32, u32, s16, (u32)((s32)a *(s32)b))
+BINARY(mul_wide_u32, u64, u32, u64, a *b)
+BINARY(mul_wide_s32, u64, s32, s64, (u64)(a *b))
+TERNARY(mad_16, u32, u32, u32, u32, (u16)(a *b + c))
+TERNARY(mad_32, u32, u32, u32, u32, a *b + c)
+TERNARY(mad_64, u64, u64, u64, u64, a *b + c)
 TERNARY(mad_hi_u16, u32, u32, u32, u32, (u16)((((a & 0xffff) * (b & 0xffff)) >> 16) + c))
 TERNARY(mad_hi_s16, u32, u32, s16, u32, (u16)((u32)(((s32)a * (s32)b) >> 16) + c))
 TERNARY(mad_hi_u32, u32, u32, u64, u32, (u32)((a * b) >> 32) + c)
-TERNARY(mad_hi_s32, u32, s32, s64, u32, (u32)((u64)(a * b) >> 32) + c)
-TERNARY(mad_hi_u64, u64, u64, u64, u64, (u64)((u128)a * b >> 64) + c)
-TERNARY(mad_hi_s64, u64, u64, s64, u64, (u64)((u128)((s128)a * b) >> 64) + c)
+TERNARY(mad_hi_s32, u32, s32, s64, u32, (u32)((u64)(a *b) >> 32) + c)
+TERNARY(mad_hi_u64, u64, u64, u64, u64, (u64)((u128)a *b >> 64) + c)
+TERNARY(mad_hi_s64, u64, u64, s64, u64, (u64)((u128)((s128)a *b) >> 64) + c)
 static inline u32 mad_hi_sat(s64 a, s64 b, u32 c) {
   s64 sum = (a * b >> 32) + (s64)(s32)c;
   return (u32)(s32)(sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum);
 }
 TERNARY(mad_hi_sat_s32, u32, s32, s64, u32, mad_hi_sat(a, b, c))
-TERNARY(mad_wide_u16, u32, u32, u16, u32, (u32)a * (u32)b + c)
-TERNARY(mad_wide_s16, u32, u32, s16, u32, (u32)((s32)a * (s32)b) + c)
-TERNARY(mad_wide_u32, u64, u32, u64, u64, a * b + c)
-TERNARY(mad_wide_s32, u64, s32, s64, u64, (u64)(a * b) + c)
-#define LOW24(x) ((x) & 0xffffff)
+TERNARY(mad_wide_u16, u32, u32, u16, u32, (u32)a *(u32)b + c)
+TERNARY(mad_wide_s16, u32, u32, s16, u32, (u32)((s32)a *(s32)b) + c)
+TERNARY(mad_wide_u32, u64, u32, u64, u64, a *b + c)
+TERNARY(mad_wide_s32, u64, s32, s64, u64, (u64)(a *b) + c)
+#define LOW24(x) ((x)&0xffffff)
 #define SIGNED24(x) ((s64)((s32)((u32)(x) << 8) >> 8))
 BINARY(mul24_u, u32, u32, u32, (u32)((u64)LOW24(a) * LOW24(b)))
 BINARY(mul24_s, u32, u32, u32, (u32)(u64)(SIGNED24(a) * SIGNED24(b)))
@@ -346,8 +346,8 @@ UNARY(sqrt_f64, f64, f64, f64, __builtin_sqrt(a))
 UNARY(rcp_f64, f64, f64, f64, 1.0 / a)
 BINARY(copysign_f32, u32, u32, u32, (a & 0x80000000) | (b & 0x7fffffff))
 BINARY(copysign_f64, u64, u64, u64, (a & 0x8000000000000000) | (b & 0x7fffffffffffffff))
-BINARY(and_32, u32, u32, u32, a & b)
-BINARY(and_64, u64, u64, u64, a & b)
+BINARY(and_32, u32, u32, u32, a &b)
+BINARY(and_64, u64, u64, u64, a &b)
 BINARY(or_32, u32, u32, u32, a | b)
 BINARY(or_64, u64, u64, u64, a | b)
 BINARY(xor_32, u32, u32, u32, a ^ b)
@@ -404,12 +404,12 @@ static inline u64 extract(u64 a, u32 position, u32 length, unsigned width, bool 
   u64 low = present >= 64 ? ~(u64)0 : ((u64)1 << present) - 1;
   return (field & low) | (fill & ~low);
 }
-#define BFE(name, R, C, width, sign)                                                       \
-  static void name(W *warp, const S *step) {                                               \
-    R *d = REGISTER(R, step->d);                                                           \
-    const R *pa = REGISTER(R, step->a);                                                    \
-    const u32 *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);                  \
-    LANE_LOOP d[l] = (R)extract((C)pa[l], pb[l], pc[l], width, sign);                      \
+#define BFE(name, R, C, width, sign)                                      \
+  static void name(W *warp, const S *step) {                              \
+    R *d = REGISTER(R, step->d);                                          \
+    const R *pa = REGISTER(R, step->a);                                   \
+    const u32 *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c); \
+    LANE_LOOP d[l] = (R)extract((C)pa[l], pb[l], pc[l], width, sign);     \
   }
 BFE(bfe_u32, u32, u32, 32, false)
 BFE(bfe_s32, u32, u32, 32, true)
@@ -424,12 +424,12 @@ static inline u64 insert(u64 field, u64 into, u32 position, u32 length) {
   u64 moved = position >= 64 ? 0 : field << position;
   return (into & ~mask) | (moved & mask);
 }
-#define BFI(name, R)                                                                              \
-  static void name(W *warp, const S *step) {                                                      \
-    R *d = REGISTER(R, step->d);                                                                  \
-    const R *pa = REGISTER(R, step->a), *pb = REGISTER(R, step->b);                               \
-    const u32 *pc = REGISTER(u32, step->c), *pe = REGISTER(u32, step->list[0]);                   \
-    LANE_LOOP d[l] = (R)insert(pa[l], pb[l], pc[l], pe[l]);                                       \
+#define BFI(name, R)                                                            \
+  static void name(W *warp, const S *step) {                                    \
+    R *d = REGISTER(R, step->d);                                                \
+    const R *pa = REGISTER(R, step->a), *pb = REGISTER(R, step->b);             \
+    const u32 *pc = REGISTER(u32, step->c), *pe = REGISTER(u32, step->list[0]); \
+    LANE_LOOP d[l] = (R)insert(pa[l], pb[l], pc[l], pe[l]);                     \
   }
 BFI(bfi_32, u32)
 BFI(bfi_64, u64)
@@ -565,15 +565,33 @@ static void arithmetic_f32(W *warp, const S *step) {
   unsigned before = 0;
   if (directed) before = set_rounding(source->rounding);
   switch (source->op) {
-    case PTX_ADD: LANE_LOOP d[l] = pa[l] + pb[l]; break;
-    case PTX_SUB: LANE_LOOP d[l] = pa[l] - pb[l]; break;
-    case PTX_MUL: LANE_LOOP d[l] = pa[l] * pb[l]; break;
-    case PTX_FMA: LANE_LOOP d[l] = __builtin_fmaf(pa[l], pb[l], pc[l]); break;
-    case PTX_DIV: LANE_LOOP d[l] = pa[l] / pb[l]; break;
-    case PTX_RCP: LANE_LOOP d[l] = 1.0f / pa[l]; break;
-    case PTX_SQRT: LANE_LOOP d[l] = __builtin_sqrtf(pa[l]); break;
-    case PTX_ABS: LANE_LOOP d[l] = __builtin_fabsf(pa[l]); break;
-    case PTX_NEG: LANE_LOOP d[l] = -pa[l]; break;
+    case PTX_ADD:
+      LANE_LOOP d[l] = pa[l] + pb[l];
+      break;
+    case PTX_SUB:
+      LANE_LOOP d[l] = pa[l] - pb[l];
+      break;
+    case PTX_MUL:
+      LANE_LOOP d[l] = pa[l] * pb[l];
+      break;
+    case PTX_FMA:
+      LANE_LOOP d[l] = __builtin_fmaf(pa[l], pb[l], pc[l]);
+      break;
+    case PTX_DIV:
+      LANE_LOOP d[l] = pa[l] / pb[l];
+      break;
+    case PTX_RCP:
+      LANE_LOOP d[l] = 1.0f / pa[l];
+      break;
+    case PTX_SQRT:
+      LANE_LOOP d[l] = __builtin_sqrtf(pa[l]);
+      break;
+    case PTX_ABS:
+      LANE_LOOP d[l] = __builtin_fabsf(pa[l]);
+      break;
+    case PTX_NEG:
+      LANE_LOOP d[l] = -pa[l];
+      break;
     case PTX_MIN:
     case PTX_MAX: {
       bool least = source->op == PTX_MIN, keep_nan = source->flags & PTX_NAN_RESULT;
@@ -583,7 +601,8 @@ static void arithmetic_f32(W *warp, const S *step) {
       }
       break;
     }
-    default: break;
+    default:
+      break;
   }
   if (directed) restore_rounding(before);
   if (flush) LANE_LOOP d[l] = flushed(d[l]);
@@ -593,7 +612,8 @@ static void arithmetic_f32(W *warp, const S *step) {
 #if defined(SET_AVX512)
 static void fma_rm_f32(W *warp, const S *step) {
   char *d = (char *)REGISTER(f32, step->d);
-  const char *pa = (char *)REGISTER(f32, step->a), *pb = (char *)REGISTER(f32, step->b), *pc = (char *)REGISTER(f32, step->c);
+  const char *pa = (char *)REGISTER(f32, step->a), *pb = (char *)REGISTER(f32, step->b),
+             *pc = (char *)REGISTER(f32, step->c);
   for (int i = 0; i < SLOT_32; i += 64)
     _mm512_store_ps(d + i, _mm512_fmadd_round_ps(_mm512_load_ps(pa + i), _mm512_load_ps(pb + i), _mm512_load_ps(pc + i),
                                                  _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
@@ -608,25 +628,40 @@ static void arithmetic_f64(W *warp, const S *step) {
   const f64 *pa = REGISTER(f64, step->a), *pb = REGISTER(f64, step->b), *pc = REGISTER(f64, step->c);
   unsigned before = set_rounding(source->rounding == PTX_NO_ROUNDING ? PTX_RN : source->rounding);
   switch (source->op) {
-    case PTX_ADD: LANE_LOOP d[l] = pa[l] + pb[l]; break;
-    case PTX_SUB: LANE_LOOP d[l] = pa[l] - pb[l]; break;
-    case PTX_MUL: LANE_LOOP d[l] = pa[l] * pb[l]; break;
-    case PTX_FMA: LANE_LOOP d[l] = __builtin_fma(pa[l], pb[l], pc[l]); break;
-    case PTX_DIV: LANE_LOOP d[l] = pa[l] / pb[l]; break;
-    case PTX_RCP: LANE_LOOP d[l] = 1.0 / pa[l]; break;
-    case PTX_SQRT: LANE_LOOP d[l] = __builtin_sqrt(pa[l]); break;
-    default: break;
+    case PTX_ADD:
+      LANE_LOOP d[l] = pa[l] + pb[l];
+      break;
+    case PTX_SUB:
+      LANE_LOOP d[l] = pa[l] - pb[l];
+      break;
+    case PTX_MUL:
+      LANE_LOOP d[l] = pa[l] * pb[l];
+      break;
+    case PTX_FMA:
+      LANE_LOOP d[l] = __builtin_fma(pa[l], pb[l], pc[l]);
+      break;
+    case PTX_DIV:
+      LANE_LOOP d[l] = pa[l] / pb[l];
+      break;
+    case PTX_RCP:
+      LANE_LOOP d[l] = 1.0 / pa[l];
+      break;
+    case PTX_SQRT:
+      LANE_LOOP d[l] = __builtin_sqrt(pa[l]);
+      break;
+    default:
+      break;
   }
   restore_rounding(before);
 }
 
-#define SPECIAL(name, call)                                          \
-  static void name(W *warp, const S *step) {                         \
-    f32 *d = REGISTER(f32, step->d);                                 \
-    const f32 *a = REGISTER(f32, step->a);                           \
-    bool flush = step->source->flags & PTX_FTZ;                      \
-    (void)flush;                                                     \
-    call;                                                            \
+#define SPECIAL(name, call)                     \
+  static void name(W *warp, const S *step) {    \
+    f32 *d = REGISTER(f32, step->d);            \
+    const f32 *a = REGISTER(f32, step->a);      \
+    bool flush = step->source->flags & PTX_FTZ; \
+    (void)flush;                                \
+    call;                                       \
   }
 SPECIAL(special_ex2, SET(ex2)(d, a, flush))
 SPECIAL(special_lg2, SET(lg2)(d, a, flush))
@@ -638,50 +673,43 @@ SPECIAL(special_sqrt, SET(sqrt)(d, a, flush))
 SPECIAL(special_rsqrt, SET(rsqrt)(d, a, flush))
 SPECIAL(special_div, SET(div)(d, a, REGISTER(f32, step->b), flush))
 static void special_rcp64(W *warp, const S *step) { SET(rcp64)(REGISTER(f64, step->d), REGISTER(f64, step->a)); }
-static void special_rsqrt64(W *warp, const S *step) {
-  f64 *d = REGISTER(f64, step->d);
-  const f64 *a = REGISTER(f64, step->a);
-  if (step->source->flags & PTX_FTZ)
-    SET(rsqrt64)(d, a);
-  else
-    LANE_LOOP d[l] = 1.0 / __builtin_sqrt(a[l]);
-}
+static void special_rsqrt64(W *warp, const S *step) { SET(rsqrt64)(REGISTER(f64, step->d), REGISTER(f64, step->a)); }
 
 /* ---- comparison ---- */
 
-#define COMPARE(name, A, C, condition)                        \
-  static u32 name(const void *va, const void *vb) {           \
-    s32 words[LANES] __attribute__((aligned(64)));            \
-    const A *pa = va, *pb = vb;                               \
-    (void)pb;                                                 \
-    LANE_LOOP {                                               \
-      const C a = (C)pa[l], b = (C)pb[l];                     \
-      (void)b;                                                \
-      words[l] = (condition) ? -1 : 0;                        \
-    }                                                         \
-    return mask_of(words);                                    \
+#define COMPARE(name, A, C, condition)              \
+  static u32 name(const void *va, const void *vb) { \
+    s32 words[LANES] __attribute__((aligned(64)));  \
+    const A *pa = va, *pb = vb;                     \
+    (void)pb;                                       \
+    LANE_LOOP {                                     \
+      const C a = (C)pa[l], b = (C)pb[l];           \
+      (void)b;                                      \
+      words[l] = (condition) ? -1 : 0;              \
+    }                                               \
+    return mask_of(words);                          \
   }
-#define ORDERINGS(suffix, A, C)                \
-  COMPARE(eq_##suffix, A, C, a == b)           \
-  COMPARE(ne_##suffix, A, C, a != b)           \
-  COMPARE(lt_##suffix, A, C, a < b)            \
-  COMPARE(le_##suffix, A, C, a <= b)           \
-  COMPARE(gt_##suffix, A, C, a > b)            \
+#define ORDERINGS(suffix, A, C)      \
+  COMPARE(eq_##suffix, A, C, a == b) \
+  COMPARE(ne_##suffix, A, C, a != b) \
+  COMPARE(lt_##suffix, A, C, a < b)  \
+  COMPARE(le_##suffix, A, C, a <= b) \
+  COMPARE(gt_##suffix, A, C, a > b)  \
   COMPARE(ge_##suffix, A, C, a >= b)
-#define FLOAT_ORDERINGS(suffix, A)                          \
-  COMPARE(eq_##suffix, A, A, a == b)                        \
-  COMPARE(ne_##suffix, A, A, a < b || a > b)                \
-  COMPARE(lt_##suffix, A, A, a < b)                         \
-  COMPARE(le_##suffix, A, A, a <= b)                        \
-  COMPARE(gt_##suffix, A, A, a > b)                         \
-  COMPARE(ge_##suffix, A, A, a >= b)                        \
-  COMPARE(equ_##suffix, A, A, !(a < b || a > b))            \
-  COMPARE(neu_##suffix, A, A, a != b)                       \
-  COMPARE(ltu_##suffix, A, A, !(a >= b))                    \
-  COMPARE(leu_##suffix, A, A, !(a > b))                     \
-  COMPARE(gtu_##suffix, A, A, !(a <= b))                    \
-  COMPARE(geu_##suffix, A, A, !(a < b))                     \
-  COMPARE(num_##suffix, A, A, a == a && b == b)             \
+#define FLOAT_ORDERINGS(suffix, A)               \
+  COMPARE(eq_##suffix, A, A, a == b)             \
+  COMPARE(ne_##suffix, A, A, a<b || a> b)        \
+  COMPARE(lt_##suffix, A, A, a < b)              \
+  COMPARE(le_##suffix, A, A, a <= b)             \
+  COMPARE(gt_##suffix, A, A, a > b)              \
+  COMPARE(ge_##suffix, A, A, a >= b)             \
+  COMPARE(equ_##suffix, A, A, !(a < b || a > b)) \
+  COMPARE(neu_##suffix, A, A, a != b)            \
+  COMPARE(ltu_##suffix, A, A, !(a >= b))         \
+  COMPARE(leu_##suffix, A, A, !(a > b))          \
+  COMPARE(gtu_##suffix, A, A, !(a <= b))         \
+  COMPARE(geu_##suffix, A, A, !(a < b))          \
+  COMPARE(num_##suffix, A, A, a == a && b == b)  \
   COMPARE(nan_##suffix, A, A, a != a || b != b)
 ORDERINGS(u16, u32, u16)
 ORDERINGS(s16, u32, s16)
@@ -693,11 +721,14 @@ FLOAT_ORDERINGS(f32, f32)
 FLOAT_ORDERINGS(f64, f64)
 
 static vgpu_compare *select_compare(unsigned type, unsigned mode) {
-#define ORDERED_TABLE(suffix) \
-  { eq_##suffix, ne_##suffix, lt_##suffix, le_##suffix, gt_##suffix, ge_##suffix, lt_##suffix, le_##suffix, gt_##suffix, ge_##suffix }
-#define FLOAT_TABLE(suffix)                                                                                          \
-  {                                                                                                                  \
-    eq_##suffix, ne_##suffix, lt_##suffix, le_##suffix, gt_##suffix, ge_##suffix, NULL, NULL, NULL, NULL,            \
+#define ORDERED_TABLE(suffix)                                                                               \
+  {                                                                                                         \
+    eq_##suffix, ne_##suffix, lt_##suffix, le_##suffix, gt_##suffix, ge_##suffix, lt_##suffix, le_##suffix, \
+        gt_##suffix, ge_##suffix                                                                            \
+  }
+#define FLOAT_TABLE(suffix)                                                                                            \
+  {                                                                                                                    \
+    eq_##suffix, ne_##suffix, lt_##suffix, le_##suffix, gt_##suffix, ge_##suffix, NULL, NULL, NULL, NULL,              \
         equ_##suffix, neu_##suffix, ltu_##suffix, leu_##suffix, gtu_##suffix, geu_##suffix, num_##suffix, nan_##suffix \
   }
   static vgpu_compare *const table[PTX_TYPES][PTX_NAN + 1] = {
@@ -760,15 +791,28 @@ static void testp(W *warp, const S *step) {
       exponent_mask = 0x7ff0000000000000;
       mantissa_mask = 0x000fffffffffffff;
     }
-    bool top = (bits & exponent_mask) == exponent_mask, bottom = !(bits & exponent_mask), fraction = bits & mantissa_mask;
+    bool top = (bits & exponent_mask) == exponent_mask, bottom = !(bits & exponent_mask),
+         fraction = bits & mantissa_mask;
     bool result = false;
     switch (source->mode) {
-      case PTX_TEST_FINITE: result = !top; break;
-      case PTX_TEST_INFINITE: result = top && !fraction; break;
-      case PTX_TEST_NUMBER: result = !(top && fraction); break;
-      case PTX_TEST_NOTANUMBER: result = top && fraction; break;
-      case PTX_TEST_NORMAL: result = !top && !bottom; break;
-      default: result = bottom && fraction; break;
+      case PTX_TEST_FINITE:
+        result = !top;
+        break;
+      case PTX_TEST_INFINITE:
+        result = top && !fraction;
+        break;
+      case PTX_TEST_NUMBER:
+        result = !(top && fraction);
+        break;
+      case PTX_TEST_NOTANUMBER:
+        result = top && fraction;
+        break;
+      case PTX_TEST_NORMAL:
+        result = !top && !bottom;
+        break;
+      default:
+        result = bottom && fraction;
+        break;
     }
     holds |= (u32)result << l;
   }
@@ -780,9 +824,7 @@ static u32 read_predicate(W *warp, u32 code, bool negate) { return PREDICATE(cod
 static void and_pred(W *warp, const S *step) {
   write_predicate(warp, step->d, PREDICATE(step->a) & PREDICATE(step->b));
 }
-static void or_pred(W *warp, const S *step) {
-  write_predicate(warp, step->d, PREDICATE(step->a) | PREDICATE(step->b));
-}
+static void or_pred(W *warp, const S *step) { write_predicate(warp, step->d, PREDICATE(step->a) | PREDICATE(step->b)); }
 static void xor_pred(W *warp, const S *step) {
   write_predicate(warp, step->d, PREDICATE(step->a) ^ PREDICATE(step->b));
 }
@@ -841,7 +883,8 @@ static inline double half_to_double(u16 half) {
   return sign ? -value : value;
 }
 
-/* To a float of `fraction` explicit bits and the given least normal exponent, nearest even or toward zero; x is finite. */
+/* To a float of `fraction` explicit bits and the given least normal exponent, nearest even or toward zero; x is finite.
+ */
 static double to_narrow(double x, int fraction, int least, double largest, int rounding) {
   double magnitude = fabs(x);
   if (magnitude == 0) return x;
@@ -893,10 +936,18 @@ static void cvt_general(W *warp, const S *step) {
       bool sign = type_is_signed(to);
       if (type_is_float(from)) {
         switch (source->rounding) {
-          case PTX_RNI: x = rint(x); break;
-          case PTX_RMI: x = floor(x); break;
-          case PTX_RPI: x = ceil(x); break;
-          default: x = trunc(x); break;
+          case PTX_RNI:
+            x = rint(x);
+            break;
+          case PTX_RMI:
+            x = floor(x);
+            break;
+          case PTX_RPI:
+            x = ceil(x);
+            break;
+          default:
+            x = trunc(x);
+            break;
         }
         double low = sign ? -ldexp(1.0, (int)width - 1) : 0, high = ldexp(1.0, (int)(sign ? width - 1 : width));
         u64 greatest = sign ? ((u64)1 << (width - 1)) - 1 : width == 64 ? UINT64_MAX : ((u64)1 << width) - 1;
@@ -1084,27 +1135,52 @@ static void mov_special(W *warp, const S *step) {
       return;
     case PTX_NTID_X:
     case PTX_NTID_Y:
-    case PTX_NTID_Z: value = launch->block[special - PTX_NTID_X]; break;
+    case PTX_NTID_Z:
+      value = launch->block[special - PTX_NTID_X];
+      break;
     case PTX_CTAID_X:
     case PTX_CTAID_Y:
-    case PTX_CTAID_Z: value = block->ctaid[special - PTX_CTAID_X]; break;
+    case PTX_CTAID_Z:
+      value = block->ctaid[special - PTX_CTAID_X];
+      break;
     case PTX_NCTAID_X:
     case PTX_NCTAID_Y:
-    case PTX_NCTAID_Z: value = launch->grid[special - PTX_NCTAID_X]; break;
-    case PTX_WARPID: value = warp->index; break;
-    case PTX_NWARPID: value = block->warps; break;
-    case PTX_SMID: value = block->slot; break;
-    case PTX_NSMID: value = launch->multiprocessors; break;
-    case PTX_GRIDID: value = launch->grid_id; break;
+    case PTX_NCTAID_Z:
+      value = launch->grid[special - PTX_NCTAID_X];
+      break;
+    case PTX_WARPID:
+      value = warp->index;
+      break;
+    case PTX_NWARPID:
+      value = block->warps;
+      break;
+    case PTX_SMID:
+      value = block->slot;
+      break;
+    case PTX_NSMID:
+      value = launch->multiprocessors;
+      break;
+    case PTX_GRIDID:
+      value = launch->grid_id;
+      break;
     case PTX_CLOCK:
     case PTX_CLOCK64:
     case PTX_GLOBALTIMER:
-    case PTX_GLOBALTIMER_LO: value = nanoseconds(); break;
+    case PTX_GLOBALTIMER_LO:
+      value = nanoseconds();
+      break;
     case PTX_CLOCK_HI:
-    case PTX_GLOBALTIMER_HI: value = nanoseconds() >> 32; break;
-    case PTX_DYNAMIC_SMEM_SIZE: value = launch->dynamic_shared; break;
-    case PTX_TOTAL_SMEM_SIZE: value = block->shared_bytes; break;
-    default: break;
+    case PTX_GLOBALTIMER_HI:
+      value = nanoseconds() >> 32;
+      break;
+    case PTX_DYNAMIC_SMEM_SIZE:
+      value = launch->dynamic_shared;
+      break;
+    case PTX_TOTAL_SMEM_SIZE:
+      value = block->shared_bytes;
+      break;
+    default:
+      break;
   }
   if (wide) {
     u64 *d = REGISTER(u64, step->d);
@@ -1119,11 +1195,14 @@ static void mov_special(W *warp, const S *step) {
 static u64 space_base(const W *warp, unsigned space, int lane) {
   const struct block_state *block = warp->block;
   switch (space) {
-    case PTX_SHARED: return (u64)(uintptr_t)block->shared;
+    case PTX_SHARED:
+      return (u64)(uintptr_t)block->shared;
     case PTX_LOCAL:
       return (u64)(uintptr_t)block->local + (warp->index * LANES + (u64)lane) * block->local_bytes;
-    case PTX_PARAM: return (u64)(uintptr_t)block->launch->params;
-    default: return 0;
+    case PTX_PARAM:
+      return (u64)(uintptr_t)block->launch->params;
+    default:
+      return 0;
   }
 }
 
@@ -1147,8 +1226,8 @@ static void isspacep(W *warp, const S *step) {
     const struct ptx_module *module = block->code->function->module;
     for (u32 i = 0; i < module->variable_count && step->source->space == PTX_CONST; i++) {
       const struct ptx_variable *variable = &module->variables[i];
-      constant |= variable->space == PTX_CONST &&
-                  a[l] - (u64)(uintptr_t)(module->segment + variable->offset) < variable->size;
+      constant |=
+          variable->space == PTX_CONST && a[l] - (u64)(uintptr_t)(module->segment + variable->offset) < variable->size;
     }
     bool result = step->source->space == PTX_SHARED  ? shared
                   : step->source->space == PTX_LOCAL ? local
@@ -1165,24 +1244,26 @@ static void isspacep(W *warp, const S *step) {
 enum pattern { PATTERN_NONE, PATTERN_UNIFORM, PATTERN_CONTIGUOUS, PATTERN_SCATTERED };
 
 struct access {
-  enum pattern pattern; /* NONE: a fault */
-  char *base;           /* UNIFORM: of all lanes; CONTIGUOUS: of lane 0 */
+  enum pattern pattern;                            /* NONE: a fault */
+  char *base;                                      /* UNIFORM: of all lanes; CONTIGUOUS: of lane 0 */
   u64 pointer[LANES] __attribute__((aligned(64))); /* SCATTERED: of the active lanes */
 };
 
 static void address_fault(W *warp, const S *step, int lane, u64 address, unsigned bytes) {
-  static const char *const spaces[] = {[PTX_GENERIC] = "", [PTX_GLOBAL] = "", [PTX_SHARED] = "shared ",
+  static const char *const spaces[] = {[PTX_GENERIC] = "",     [PTX_GLOBAL] = "",         [PTX_SHARED] = "shared ",
                                        [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
   const char *what = step->source->op == PTX_LD ? "read" : step->source->op == PTX_ST ? "write" : "atomic operation";
   fault(warp, step->source, lane, VGPU_FAULT_ADDRESS, "%s %s of %u bytes at %s0x%llx",
-        address % bytes ? "misaligned" : "invalid", what, bytes, spaces[step->source->space], (unsigned long long)address);
+        address % bytes ? "misaligned" : "invalid", what, bytes, spaces[step->source->space],
+        (unsigned long long)address);
 }
 
 static inline bool inside(u64 offset, unsigned bytes, u64 limit) { return offset < limit && limit - offset >= bytes; }
 
 static inline bool check_global(W *warp, const S *step, u64 address, unsigned bytes) {
   struct range *range = &warp->block->ranges[step->cache];
-  if (__builtin_expect(address >= range->low && inside(address - range->low, bytes, range->high - range->low), 1)) return true;
+  if (__builtin_expect(address >= range->low && inside(address - range->low, bytes, range->high - range->low), 1))
+    return true;
   u64 low, high;
   if (!vgpu_memory_contains(address, bytes, &low, &high)) return false;
   range->low = low;
@@ -1194,7 +1275,8 @@ static inline bool check_global(W *warp, const S *step, u64 address, unsigned by
 static inline bool is_progression_32(const u32 *a, u32 first, u32 stride) {
 #if defined(SET_AVX512)
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m512i low = _mm512_add_epi32(_mm512_set1_epi32((int)first), _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)stride)));
+  __m512i low =
+      _mm512_add_epi32(_mm512_set1_epi32((int)first), _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)stride)));
   __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32((int)(16 * stride)));
   return (u32)(_mm512_cmpneq_epu32_mask(low, _mm512_load_si512((const void *)a)) |
                _mm512_cmpneq_epu32_mask(high, _mm512_load_si512((const void *)(a + 16)))) == 0;
@@ -1207,7 +1289,9 @@ static inline bool is_progression_32(const u32 *a, u32 first, u32 stride) {
 
 static inline bool is_progression_64(const u64 *a, u64 first, u64 stride) {
 #if defined(SET_AVX512)
-  __m512i expected = _mm512_add_epi64(_mm512_set1_epi64((s64)first), _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64((s64)stride)));
+  __m512i expected =
+      _mm512_add_epi64(_mm512_set1_epi64((s64)first),
+                       _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64((s64)stride)));
   const __m512i eight = _mm512_set1_epi64((s64)(8 * stride));
   u32 differs = 0;
   for (int i = 0; i < LANES; i += 8) {
@@ -1222,8 +1306,8 @@ static inline bool is_progression_64(const u64 *a, u64 first, u64 stride) {
 #endif
 }
 
-/* How the active lanes' addresses (without the constant offset) lie, and the first of them. The ends are looked at first:
- * most scattered accesses show there. */
+/* How the active lanes' addresses (without the constant offset) lie, and the first of them. The ends are looked at
+ * first: most scattered accesses show there. */
 static inline enum pattern pattern_32(const W *warp, const u32 *a, u32 bytes, u32 *first) {
   if (warp->mask != UINT32_MAX) {
     u32 mask = warp->mask, leader = a[lowest(mask)], differs = 0;
@@ -1349,7 +1433,8 @@ static void locate_local(W *warp, const S *step, unsigned bytes, struct access *
   access->pattern = PATTERN_SCATTERED;
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     int l = lowest(rest);
-    u64 address = narrow ? (u32)(REGISTER(u32, step->a)[l] + (u32)step->offset) : REGISTER(u64, step->a)[l] + (u64)step->offset;
+    u64 address =
+        narrow ? (u32)(REGISTER(u32, step->a)[l] + (u32)step->offset) : REGISTER(u64, step->a)[l] + (u64)step->offset;
     if (!inside(address, bytes, block->local_bytes) || (address & (bytes - 1))) {
       address_fault(warp, step, l, address, bytes);
       access->pattern = PATTERN_NONE;
@@ -1391,11 +1476,16 @@ static void locate_generic(W *warp, const S *step, unsigned bytes, struct access
 
 static vgpu_locate *select_locate(unsigned space, bool narrow) {
   switch (space) {
-    case PTX_SHARED: return narrow ? locate_shared_32 : locate_shared_64;
-    case PTX_PARAM: return narrow ? locate_param_32 : locate_param_64;
-    case PTX_LOCAL: return locate_local;
-    case PTX_GENERIC: return locate_generic;
-    default: return locate_global;
+    case PTX_SHARED:
+      return narrow ? locate_shared_32 : locate_shared_64;
+    case PTX_PARAM:
+      return narrow ? locate_param_32 : locate_param_64;
+    case PTX_LOCAL:
+      return locate_local;
+    case PTX_GENERIC:
+      return locate_generic;
+    default:
+      return locate_global;
   }
 }
 
@@ -1407,58 +1497,58 @@ static inline void order_after(const S *step) {
 }
 
 /* M: the type in memory, which also extends it; R: the register's lanes. */
-#define LOAD(name, M, R)                                                                          \
-  static void name(W *warp, const S *step) {                                                      \
-    struct access access;                                                                         \
-    unsigned count = step->source->vector;                                                        \
-    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
-    const u32 mask = warp->mask;                                                                  \
-    if (access.pattern == PATTERN_NONE) return;                                                   \
-    if (access.pattern == PATTERN_UNIFORM) {                                                      \
-      for (unsigned e = 0; e < count; e++) {                                                      \
-        M value;                                                                                  \
-        memcpy(&value, access.base + e * sizeof(M), sizeof(M));                                   \
-        const R wide = (R)value;                                                                  \
-        R *d = REGISTER(R, step->list[e]);                                                        \
-        if (warp->full)                                                                           \
-          LANE_LOOP d[l] = wide;                                                                  \
-        else                                                                                      \
-          LANE_LOOP d[l] = mask >> l & 1 ? wide : d[l];                                           \
-      }                                                                                           \
-    } else if (access.pattern == PATTERN_CONTIGUOUS && count == 1) {                              \
-      R *d = REGISTER(R, step->list[0]);                                                          \
-      M buffer[LANES];                                                                            \
-      memcpy(buffer, access.base, sizeof buffer);                                                 \
-      LANE_LOOP d[l] = (R)buffer[l];                                                              \
-    } else if (access.pattern == PATTERN_CONTIGUOUS) {                                            \
-      for (unsigned e = 0; e < count; e++) {                                                      \
-        R *d = REGISTER(R, step->list[e]);                                                        \
-        for (int l = 0; l < LANES; l++) {                                                         \
-          M value;                                                                                \
-          memcpy(&value, access.base + ((unsigned)l * count + e) * sizeof(M), sizeof(M));         \
-          d[l] = (R)value;                                                                        \
-        }                                                                                         \
-      }                                                                                           \
-    } else {                                                                                      \
-      for (unsigned e = 0; e < count; e++) {                                                      \
-        R *d = REGISTER(R, step->list[e]);                                                        \
-        if (mask == UINT32_MAX) {                                                                 \
-          for (int l = 0; l < LANES; l++) {                                                       \
-            M value;                                                                              \
+#define LOAD(name, M, R)                                                                           \
+  static void name(W *warp, const S *step) {                                                       \
+    struct access access;                                                                          \
+    unsigned count = step->source->vector;                                                         \
+    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                                \
+    const u32 mask = warp->mask;                                                                   \
+    if (access.pattern == PATTERN_NONE) return;                                                    \
+    if (access.pattern == PATTERN_UNIFORM) {                                                       \
+      for (unsigned e = 0; e < count; e++) {                                                       \
+        M value;                                                                                   \
+        memcpy(&value, access.base + e * sizeof(M), sizeof(M));                                    \
+        const R wide = (R)value;                                                                   \
+        R *d = REGISTER(R, step->list[e]);                                                         \
+        if (warp->full)                                                                            \
+          LANE_LOOP d[l] = wide;                                                                   \
+        else                                                                                       \
+          LANE_LOOP d[l] = mask >> l & 1 ? wide : d[l];                                            \
+      }                                                                                            \
+    } else if (access.pattern == PATTERN_CONTIGUOUS && count == 1) {                               \
+      R *d = REGISTER(R, step->list[0]);                                                           \
+      M buffer[LANES];                                                                             \
+      memcpy(buffer, access.base, sizeof buffer);                                                  \
+      LANE_LOOP d[l] = (R)buffer[l];                                                               \
+    } else if (access.pattern == PATTERN_CONTIGUOUS) {                                             \
+      for (unsigned e = 0; e < count; e++) {                                                       \
+        R *d = REGISTER(R, step->list[e]);                                                         \
+        for (int l = 0; l < LANES; l++) {                                                          \
+          M value;                                                                                 \
+          memcpy(&value, access.base + ((unsigned)l * count + e) * sizeof(M), sizeof(M));          \
+          d[l] = (R)value;                                                                         \
+        }                                                                                          \
+      }                                                                                            \
+    } else {                                                                                       \
+      for (unsigned e = 0; e < count; e++) {                                                       \
+        R *d = REGISTER(R, step->list[e]);                                                         \
+        if (mask == UINT32_MAX) {                                                                  \
+          for (int l = 0; l < LANES; l++) {                                                        \
+            M value;                                                                               \
             memcpy(&value, (const char *)(uintptr_t)access.pointer[l] + e * sizeof(M), sizeof(M)); \
-            d[l] = (R)value;                                                                      \
-          }                                                                                       \
-          continue;                                                                               \
-        }                                                                                         \
-        for (u32 rest = mask; rest; rest &= rest - 1) {                                           \
-          int l = lowest(rest);                                                                   \
-          M value;                                                                                \
-          memcpy(&value, (const char *)(uintptr_t)access.pointer[l] + e * sizeof(M), sizeof(M));  \
-          d[l] = (R)value;                                                                        \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
-    order_after(step);                                                                            \
+            d[l] = (R)value;                                                                       \
+          }                                                                                        \
+          continue;                                                                                \
+        }                                                                                          \
+        for (u32 rest = mask; rest; rest &= rest - 1) {                                            \
+          int l = lowest(rest);                                                                    \
+          M value;                                                                                 \
+          memcpy(&value, (const char *)(uintptr_t)access.pointer[l] + e * sizeof(M), sizeof(M));   \
+          d[l] = (R)value;                                                                         \
+        }                                                                                          \
+      }                                                                                            \
+    }                                                                                              \
+    order_after(step);                                                                             \
   }
 LOAD(load_u8_32, u8, u32)
 LOAD(load_s8_32, s8, u32)
@@ -1473,40 +1563,40 @@ LOAD(load_u32_64, u32, u64)
 LOAD(load_s32_64, s32, u64)
 LOAD(load_64_64, u64, u64)
 
-#define STORE(name, M, R)                                                                         \
-  static void name(W *warp, const S *step) {                                                      \
-    struct access access;                                                                         \
-    unsigned count = step->source->vector;                                                        \
-    order_before(step);                                                                           \
-    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                                     \
-    if (access.pattern == PATTERN_NONE) return;                                                   \
-    if (access.pattern == PATTERN_CONTIGUOUS && count == 1) {                                     \
-      const R *s = REGISTER(R, step->list[0]);                                                    \
-      M buffer[LANES];                                                                            \
-      LANE_LOOP buffer[l] = (M)s[l];                                                              \
-      memcpy(access.base, buffer, sizeof buffer);                                                 \
-    } else if (access.pattern == PATTERN_CONTIGUOUS) {                                            \
-      for (int l = 0; l < LANES; l++) {                                                           \
-        for (unsigned e = 0; e < count; e++) {                                                    \
-          M value = (M)REGISTER(R, step->list[e])[l];                                             \
-          memcpy(access.base + ((unsigned)l * count + e) * sizeof(M), &value, sizeof(M));         \
-        }                                                                                         \
-      }                                                                                           \
-    } else if (access.pattern == PATTERN_UNIFORM) { /* the last lane stays */                     \
-      int l = 31 - __builtin_clz(warp->mask);                                                     \
-      for (unsigned e = 0; e < count; e++) {                                                      \
-        M value = (M)REGISTER(R, step->list[e])[l];                                               \
-        memcpy(access.base + e * sizeof(M), &value, sizeof(M));                                   \
-      }                                                                                           \
-    } else {                                                                                      \
-      for (u32 rest = warp->mask; rest; rest &= rest - 1) {                                       \
-        int l = lowest(rest);                                                                     \
-        for (unsigned e = 0; e < count; e++) {                                                    \
-          M value = (M)REGISTER(R, step->list[e])[l];                                             \
-          memcpy((char *)(uintptr_t)access.pointer[l] + e * sizeof(M), &value, sizeof(M));        \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
+#define STORE(name, M, R)                                                                  \
+  static void name(W *warp, const S *step) {                                               \
+    struct access access;                                                                  \
+    unsigned count = step->source->vector;                                                 \
+    order_before(step);                                                                    \
+    step->locate(warp, step, (unsigned)sizeof(M) * count, &access);                        \
+    if (access.pattern == PATTERN_NONE) return;                                            \
+    if (access.pattern == PATTERN_CONTIGUOUS && count == 1) {                              \
+      const R *s = REGISTER(R, step->list[0]);                                             \
+      M buffer[LANES];                                                                     \
+      LANE_LOOP buffer[l] = (M)s[l];                                                       \
+      memcpy(access.base, buffer, sizeof buffer);                                          \
+    } else if (access.pattern == PATTERN_CONTIGUOUS) {                                     \
+      for (int l = 0; l < LANES; l++) {                                                    \
+        for (unsigned e = 0; e < count; e++) {                                             \
+          M value = (M)REGISTER(R, step->list[e])[l];                                      \
+          memcpy(access.base + ((unsigned)l * count + e) * sizeof(M), &value, sizeof(M));  \
+        }                                                                                  \
+      }                                                                                    \
+    } else if (access.pattern == PATTERN_UNIFORM) { /* the last lane stays */              \
+      int l = 31 - __builtin_clz(warp->mask);                                              \
+      for (unsigned e = 0; e < count; e++) {                                               \
+        M value = (M)REGISTER(R, step->list[e])[l];                                        \
+        memcpy(access.base + e * sizeof(M), &value, sizeof(M));                            \
+      }                                                                                    \
+    } else {                                                                               \
+      for (u32 rest = warp->mask; rest; rest &= rest - 1) {                                \
+        int l = lowest(rest);                                                              \
+        for (unsigned e = 0; e < count; e++) {                                             \
+          M value = (M)REGISTER(R, step->list[e])[l];                                      \
+          memcpy((char *)(uintptr_t)access.pointer[l] + e * sizeof(M), &value, sizeof(M)); \
+        }                                                                                  \
+      }                                                                                    \
+    }                                                                                      \
   }
 STORE(store_8_32, u8, u32)
 STORE(store_16_32, u16, u32)
@@ -1518,29 +1608,46 @@ STORE(store_64_64, u64, u64)
 
 static u32 atomic_new_32(const struct ptx_instruction *source, u32 old, u32 b, u32 c) {
   switch (source->mode) {
-    case PTX_ATOM_ADD: return source->type == PTX_F32 ? bits_of(float_of(old) + float_of(b)) : old + b;
-    case PTX_ATOM_MIN: return source->type == PTX_S32 ? ((s32)old < (s32)b ? old : b) : (old < b ? old : b);
-    case PTX_ATOM_MAX: return source->type == PTX_S32 ? ((s32)old > (s32)b ? old : b) : (old > b ? old : b);
-    case PTX_ATOM_INC: return old >= b ? 0 : old + 1;
-    case PTX_ATOM_DEC: return old == 0 || old > b ? b : old - 1;
-    case PTX_ATOM_AND: return old & b;
-    case PTX_ATOM_OR: return old | b;
-    case PTX_ATOM_XOR: return old ^ b;
-    case PTX_ATOM_EXCH: return b;
-    default: return old == b ? c : old;
+    case PTX_ATOM_ADD:
+      return source->type == PTX_F32 ? bits_of(float_of(old) + float_of(b)) : old + b;
+    case PTX_ATOM_MIN:
+      return source->type == PTX_S32 ? ((s32)old < (s32)b ? old : b) : (old < b ? old : b);
+    case PTX_ATOM_MAX:
+      return source->type == PTX_S32 ? ((s32)old > (s32)b ? old : b) : (old > b ? old : b);
+    case PTX_ATOM_INC:
+      return old >= b ? 0 : old + 1;
+    case PTX_ATOM_DEC:
+      return old == 0 || old > b ? b : old - 1;
+    case PTX_ATOM_AND:
+      return old & b;
+    case PTX_ATOM_OR:
+      return old | b;
+    case PTX_ATOM_XOR:
+      return old ^ b;
+    case PTX_ATOM_EXCH:
+      return b;
+    default:
+      return old == b ? c : old;
   }
 }
 static u64 atomic_new_64(const struct ptx_instruction *source, u64 old, u64 b, u64 c) {
   switch (source->mode) {
     case PTX_ATOM_ADD:
       return source->type == PTX_F64 ? bits_of_double(double_of(old) + double_of(b)) : old + b;
-    case PTX_ATOM_MIN: return source->type == PTX_S64 ? ((s64)old < (s64)b ? old : b) : (old < b ? old : b);
-    case PTX_ATOM_MAX: return source->type == PTX_S64 ? ((s64)old > (s64)b ? old : b) : (old > b ? old : b);
-    case PTX_ATOM_AND: return old & b;
-    case PTX_ATOM_OR: return old | b;
-    case PTX_ATOM_XOR: return old ^ b;
-    case PTX_ATOM_EXCH: return b;
-    default: return old == b ? c : old;
+    case PTX_ATOM_MIN:
+      return source->type == PTX_S64 ? ((s64)old < (s64)b ? old : b) : (old < b ? old : b);
+    case PTX_ATOM_MAX:
+      return source->type == PTX_S64 ? ((s64)old > (s64)b ? old : b) : (old > b ? old : b);
+    case PTX_ATOM_AND:
+      return old & b;
+    case PTX_ATOM_OR:
+      return old | b;
+    case PTX_ATOM_XOR:
+      return old ^ b;
+    case PTX_ATOM_EXCH:
+      return b;
+    default:
+      return old == b ? c : old;
   }
 }
 
@@ -1560,14 +1667,16 @@ static void atomic(W *warp, const S *step) {
     int l = lowest(rest);
     if (bytes == 8) {
       u64 *place = (u64 *)(uintptr_t)access.pointer[l], b = REGISTER(u64, step->b)[l];
-      u64 c = source->mode == PTX_ATOM_CAS ? REGISTER(u64, step->c)[l] : 0, old = __atomic_load_n(place, __ATOMIC_RELAXED);
+      u64 c = source->mode == PTX_ATOM_CAS ? REGISTER(u64, step->c)[l] : 0,
+          old = __atomic_load_n(place, __ATOMIC_RELAXED);
       while (!__atomic_compare_exchange_n(place, &old, atomic_new_64(source, old, b, c), false, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED))
         continue;
       if (result) REGISTER(u64, step->d)[l] = old;
     } else if (bytes == 4) {
       u32 *place = (u32 *)(uintptr_t)access.pointer[l], b = REGISTER(u32, step->b)[l];
-      u32 c = source->mode == PTX_ATOM_CAS ? REGISTER(u32, step->c)[l] : 0, old = __atomic_load_n(place, __ATOMIC_RELAXED);
+      u32 c = source->mode == PTX_ATOM_CAS ? REGISTER(u32, step->c)[l] : 0,
+          old = __atomic_load_n(place, __ATOMIC_RELAXED);
       while (!__atomic_compare_exchange_n(place, &old, atomic_new_32(source, old, b, c), false, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED))
         continue;
@@ -1621,10 +1730,22 @@ static void shuffle(W *warp, const S *step) {
     int least = l & segment, most = least | (clamp & ~segment), from;
     bool ok;
     switch (mode) {
-      case PTX_SHUFFLE_UP: from = l - lane; ok = from >= most; break;
-      case PTX_SHUFFLE_DOWN: from = l + lane; ok = from <= most; break;
-      case PTX_SHUFFLE_BFLY: from = l ^ lane; ok = from <= most; break;
-      default: from = least | (lane & ~segment); ok = from <= most; break;
+      case PTX_SHUFFLE_UP:
+        from = l - lane;
+        ok = from >= most;
+        break;
+      case PTX_SHUFFLE_DOWN:
+        from = l + lane;
+        ok = from <= most;
+        break;
+      case PTX_SHUFFLE_BFLY:
+        from = l ^ lane;
+        ok = from <= most;
+        break;
+      default:
+        from = least | (lane & ~segment);
+        ok = from <= most;
+        break;
     }
     if (!ok) from = l;
     result[l] = a[from];
@@ -1645,10 +1766,18 @@ static void vote(W *warp, const S *step) {
     u32 among = members[l] & warp->mask, yes = here & among;
     bool result = false;
     switch (step->source->mode) {
-      case PTX_VOTE_ALL: result = yes == among; break;
-      case PTX_VOTE_ANY: result = yes != 0; break;
-      case PTX_VOTE_UNI: result = yes == among || !yes; break;
-      default: d[l] = yes; break;
+      case PTX_VOTE_ALL:
+        result = yes == among;
+        break;
+      case PTX_VOTE_ANY:
+        result = yes != 0;
+        break;
+      case PTX_VOTE_UNI:
+        result = yes == among || !yes;
+        break;
+      default:
+        d[l] = yes;
+        break;
     }
     holds |= (u32)result << l;
   }
@@ -1695,7 +1824,8 @@ static void redux(W *warp, const S *step) {
   for (u32 rest = mask; rest; rest &= rest - 1) {
     int l = lowest(rest);
     u32 others = mask & members[l], value = a[lowest(others)];
-    for (others &= others - 1; others; others &= others - 1) value = atomic_new_32(step->source, value, a[lowest(others)], 0);
+    for (others &= others - 1; others; others &= others - 1)
+      value = atomic_new_32(step->source, value, a[lowest(others)], 0);
     result[l] = value;
   }
   LANE_LOOP d[l] = mask >> l & 1 ? result[l] : d[l];
@@ -1741,7 +1871,10 @@ static void guarded(W *warp, const S *step) {
 struct constants {
   unsigned char *bytes;
   uint32_t used, capacity;
-  struct { uint64_t value; uint32_t offset, width; } *known;
+  struct {
+    uint64_t value;
+    uint32_t offset, width;
+  } * known;
   uint32_t known_count, known_capacity;
 };
 
@@ -1794,15 +1927,18 @@ static uint32_t constant(struct decoder *decoder, uint64_t value, uint32_t width
 static uint32_t operand_code(struct decoder *decoder, const struct ptx_operand *operand, uint32_t width) {
   const struct ptx_function *function = decoder->code->function;
   switch (operand->kind) {
-    case PTX_OPERAND_REGISTER: return decoder->offsets[operand->index];
-    case PTX_OPERAND_IMMEDIATE: return constant(decoder, operand->value, width);
+    case PTX_OPERAND_REGISTER:
+      return decoder->offsets[operand->index];
+    case PTX_OPERAND_IMMEDIATE:
+      return constant(decoder, operand->value, width);
     case PTX_OPERAND_SYMBOL: {
       uint64_t address = operand->value;
       if (operand->space == PTX_GLOBAL || operand->space == PTX_CONST)
         address += (uint64_t)(uintptr_t)function->module->segment;
       return constant(decoder, address, width);
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -1817,23 +1953,25 @@ static uint32_t *new_list(struct decoder *decoder, uint32_t count) {
   return list;
 }
 
-static uint32_t width_of_register(const struct decoder *decoder, const struct ptx_operand *operand, uint32_t otherwise) {
+static uint32_t width_of_register(const struct decoder *decoder, const struct ptx_operand *operand,
+                                  uint32_t otherwise) {
   if (operand->kind != PTX_OPERAND_REGISTER) return otherwise;
   return decoder->code->function->register_class[operand->index] == PTX_CLASS_64 ? 8 : 4;
 }
 
 #define BY_WIDTH(stem) (bytes == 8 ? stem##_64 : bytes == 4 ? stem##_32 : stem##_16)
-#define BY_TYPE(stem)                                                                                     \
-  (type == PTX_U16   ? stem##_u16                                                                         \
-   : type == PTX_S16 ? stem##_s16                                                                         \
-   : type == PTX_U32 ? stem##_u32                                                                         \
-   : type == PTX_S32 ? stem##_s32                                                                         \
-   : type == PTX_U64 ? stem##_u64                                                                         \
+#define BY_TYPE(stem)             \
+  (type == PTX_U16   ? stem##_u16 \
+   : type == PTX_S16 ? stem##_s16 \
+   : type == PTX_U32 ? stem##_u32 \
+   : type == PTX_S32 ? stem##_s32 \
+   : type == PTX_U64 ? stem##_u64 \
                      : stem##_s64)
 #define BY_WIDE(stem) \
   (type == PTX_U16 ? stem##_u16 : type == PTX_S16 ? stem##_s16 : type == PTX_U32 ? stem##_u32 : stem##_s32)
 
-static vgpu_handler *select_float(const struct ptx_instruction *source, vgpu_handler *plain_f32, vgpu_handler *plain_f64) {
+static vgpu_handler *select_float(const struct ptx_instruction *source, vgpu_handler *plain_f32,
+                                  vgpu_handler *plain_f64) {
   bool nearest = source->rounding == PTX_NO_ROUNDING || source->rounding == PTX_RN;
   if (source->type == PTX_F64) return nearest && plain_f64 ? plain_f64 : arithmetic_f64;
   return nearest && !source->flags && plain_f32 ? plain_f32 : arithmetic_f32;
@@ -1868,11 +2006,16 @@ static vgpu_handler *select_cvt(const struct decoder *decoder, const struct ptx_
   }
   if (to == PTX_F32 && from == PTX_F32) {
     switch (source->rounding) {
-      case PTX_RNI: return rint_f32;
-      case PTX_RZI: return trunc_f32;
-      case PTX_RMI: return floor_f32;
-      case PTX_RPI: return ceil_f32;
-      default: return mov_32;
+      case PTX_RNI:
+        return rint_f32;
+      case PTX_RZI:
+        return trunc_f32;
+      case PTX_RMI:
+        return floor_f32;
+      case PTX_RPI:
+        return ceil_f32;
+      default:
+        return mov_32;
     }
   }
   if (to == PTX_F32 && nearest) {
@@ -1888,10 +2031,14 @@ static vgpu_handler *select_cvt(const struct decoder *decoder, const struct ptx_
   }
   if (to == PTX_S32 && from == PTX_F32) {
     switch (source->rounding) {
-      case PTX_RNI: return cvt_rni_s32_f32;
-      case PTX_RMI: return cvt_rmi_s32_f32;
-      case PTX_RPI: return cvt_rpi_s32_f32;
-      default: return cvt_rzi_s32_f32;
+      case PTX_RNI:
+        return cvt_rni_s32_f32;
+      case PTX_RMI:
+        return cvt_rmi_s32_f32;
+      case PTX_RPI:
+        return cvt_rpi_s32_f32;
+      default:
+        return cvt_rzi_s32_f32;
     }
   }
   return cvt_general;
@@ -1909,25 +2056,37 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
     case PTX_SUB:
       if (is_float) return select_float(source, sub_f32, sub_f64);
       return flags & PTX_SAT ? sub_sat : BY_WIDTH(sub);
-    case PTX_MUL: return is_float ? select_float(source, mul_f32, mul_f64) : BY_WIDTH(mul);
-    case PTX_MUL_HI: return BY_TYPE(mul_hi);
-    case PTX_MUL_WIDE: return BY_WIDE(mul_wide);
-    case PTX_MAD: return BY_WIDTH(mad);
-    case PTX_MAD_HI: return flags & PTX_SAT ? mad_hi_sat_s32 : BY_TYPE(mad_hi);
-    case PTX_MAD_WIDE: return BY_WIDE(mad_wide);
+    case PTX_MUL:
+      return is_float ? select_float(source, mul_f32, mul_f64) : BY_WIDTH(mul);
+    case PTX_MUL_HI:
+      return BY_TYPE(mul_hi);
+    case PTX_MUL_WIDE:
+      return BY_WIDE(mul_wide);
+    case PTX_MAD:
+      return BY_WIDTH(mad);
+    case PTX_MAD_HI:
+      return flags & PTX_SAT ? mad_hi_sat_s32 : BY_TYPE(mad_hi);
+    case PTX_MAD_WIDE:
+      return BY_WIDE(mad_wide);
     case PTX_FMA:
       if (type == PTX_F32 && source->rounding == PTX_RM && !flags) return fma_rm_f32;
       return select_float(source, fma_f32, fma_f64);
-    case PTX_MUL24: return sign ? mul24_s : mul24_u;
-    case PTX_MUL24_HI: return sign ? mul24_hi_s : mul24_hi_u;
-    case PTX_MAD24: return sign ? mad24_s : mad24_u;
-    case PTX_MAD24_HI: return sign ? mad24_hi_s : mad24_hi_u;
-    case PTX_SAD: return BY_TYPE(sad);
+    case PTX_MUL24:
+      return sign ? mul24_s : mul24_u;
+    case PTX_MUL24_HI:
+      return sign ? mul24_hi_s : mul24_hi_u;
+    case PTX_MAD24:
+      return sign ? mad24_s : mad24_u;
+    case PTX_MAD24_HI:
+      return sign ? mad24_hi_s : mad24_hi_u;
+    case PTX_SAD:
+      return BY_TYPE(sad);
     case PTX_DIV:
       if (!is_float) return BY_TYPE(div);
       if (source->rounding == PTX_APPROX || source->rounding == PTX_FULL) return special_div;
       return select_float(source, div_f32, div_f64);
-    case PTX_REM: return BY_TYPE(rem);
+    case PTX_REM:
+      return BY_TYPE(rem);
     case PTX_ABS:
       if (type == PTX_F32) return flags ? arithmetic_f32 : abs_f32;
       return type == PTX_F64 ? abs_f64 : type == PTX_S16 ? abs_s16 : type == PTX_S32 ? abs_s32 : abs_s64;
@@ -1940,41 +2099,67 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
     case PTX_MAX:
       if (type == PTX_F32) return flags ? arithmetic_f32 : max_f32;
       return type == PTX_F64 ? max_f64 : BY_TYPE(max);
-    case PTX_COPYSIGN: return type == PTX_F32 ? copysign_f32 : copysign_f64;
+    case PTX_COPYSIGN:
+      return type == PTX_F32 ? copysign_f32 : copysign_f64;
     case PTX_RCP:
       if (source->rounding == PTX_APPROX) return type == PTX_F32 ? special_rcp : special_rcp64;
       return type == PTX_F32 ? arithmetic_f32 : nearest ? rcp_f64 : arithmetic_f64;
     case PTX_SQRT:
       if (source->rounding == PTX_APPROX) return special_sqrt;
       return select_float(source, sqrt_f32, sqrt_f64);
-    case PTX_RSQRT: return type == PTX_F32 ? special_rsqrt : special_rsqrt64;
-    case PTX_SIN: return special_sin;
-    case PTX_COS: return special_cos;
-    case PTX_LG2: return special_lg2;
-    case PTX_EX2: return special_ex2;
-    case PTX_TANH: return special_tanh;
-    case PTX_POPC: return bytes == 8 ? popc_64 : popc_32;
-    case PTX_CLZ: return bytes == 8 ? clz_64 : clz_32;
-    case PTX_BFIND: return bfind;
-    case PTX_BREV: return bytes == 8 ? brev_64 : brev_32;
-    case PTX_BFE: return type == PTX_U32 ? bfe_u32 : type == PTX_S32 ? bfe_s32 : type == PTX_U64 ? bfe_u64 : bfe_s64;
-    case PTX_BFI: return bytes == 8 ? bfi_64 : bfi_32;
-    case PTX_DP4A: return dp4a;
-    case PTX_AND: return bytes == 8 ? and_64 : and_32;
-    case PTX_OR: return bytes == 8 ? or_64 : or_32;
-    case PTX_XOR: return bytes == 8 ? xor_64 : xor_32;
-    case PTX_NOT: return BY_WIDTH(not);
-    case PTX_CNOT: return BY_WIDTH(cnot);
-    case PTX_LOP3: return lop3;
-    case PTX_SHL: return BY_WIDTH(shl);
+    case PTX_RSQRT:
+      return type == PTX_F32 ? special_rsqrt : special_rsqrt64;
+    case PTX_SIN:
+      return special_sin;
+    case PTX_COS:
+      return special_cos;
+    case PTX_LG2:
+      return special_lg2;
+    case PTX_EX2:
+      return special_ex2;
+    case PTX_TANH:
+      return special_tanh;
+    case PTX_POPC:
+      return bytes == 8 ? popc_64 : popc_32;
+    case PTX_CLZ:
+      return bytes == 8 ? clz_64 : clz_32;
+    case PTX_BFIND:
+      return bfind;
+    case PTX_BREV:
+      return bytes == 8 ? brev_64 : brev_32;
+    case PTX_BFE:
+      return type == PTX_U32 ? bfe_u32 : type == PTX_S32 ? bfe_s32 : type == PTX_U64 ? bfe_u64 : bfe_s64;
+    case PTX_BFI:
+      return bytes == 8 ? bfi_64 : bfi_32;
+    case PTX_DP4A:
+      return dp4a;
+    case PTX_AND:
+      return bytes == 8 ? and_64 : and_32;
+    case PTX_OR:
+      return bytes == 8 ? or_64 : or_32;
+    case PTX_XOR:
+      return bytes == 8 ? xor_64 : xor_32;
+    case PTX_NOT:
+      return BY_WIDTH(not );
+    case PTX_CNOT:
+      return BY_WIDTH(cnot);
+    case PTX_LOP3:
+      return lop3;
+    case PTX_SHL:
+      return BY_WIDTH(shl);
     case PTX_SHR:
       if (!sign) return bytes == 8 ? shr_u64 : bytes == 4 ? shr_u32 : shr_u16;
       return bytes == 8 ? shr_s64 : bytes == 4 ? shr_s32 : shr_s16;
-    case PTX_SHF_L: return flags & PTX_CLAMP ? shf_l_clamp : shf_l_wrap;
-    case PTX_SHF_R: return flags & PTX_CLAMP ? shf_r_clamp : shf_r_wrap;
-    case PTX_PRMT: return prmt;
-    case PTX_SET: return set;
-    case PTX_SELP: return bytes == 8 ? selp_64 : selp_32;
+    case PTX_SHF_L:
+      return flags & PTX_CLAMP ? shf_l_clamp : shf_l_wrap;
+    case PTX_SHF_R:
+      return flags & PTX_CLAMP ? shf_r_clamp : shf_r_wrap;
+    case PTX_PRMT:
+      return prmt;
+    case PTX_SET:
+      return set;
+    case PTX_SELP:
+      return bytes == 8 ? selp_64 : selp_32;
     case PTX_SLCT:
       if (source->source_type == PTX_S32) return bytes == 8 ? slct_64_s : slct_32_s;
       if (flags & PTX_FTZ) return bytes == 8 ? slct_64_ftz : slct_32_ftz;
@@ -1982,10 +2167,13 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
     case PTX_MOV:
       if (source->src[0].kind == PTX_OPERAND_SPECIAL) return mov_special;
       return bytes == 8 ? mov_64 : mov_32;
-    case PTX_CVT: return select_cvt(decoder, source);
+    case PTX_CVT:
+      return select_cvt(decoder, source);
     case PTX_CVTA:
-    case PTX_CVTA_TO: return source->space == PTX_GLOBAL || source->space == PTX_CONST ? mov_64 : cvta;
-    default: return NULL;
+    case PTX_CVTA_TO:
+      return source->space == PTX_GLOBAL || source->space == PTX_CONST ? mov_64 : cvta;
+    default:
+      return NULL;
   }
 }
 
@@ -1993,28 +2181,39 @@ static vgpu_handler *select_load(const struct ptx_instruction *source, uint32_t 
   bool wide = width == 8;
   switch (source->type) {
     case PTX_B8:
-    case PTX_U8: return wide ? load_u8_64 : load_u8_32;
-    case PTX_S8: return wide ? load_s8_64 : load_s8_32;
-    case PTX_S16: return wide ? load_s16_64 : load_s16_32;
+    case PTX_U8:
+      return wide ? load_u8_64 : load_u8_32;
+    case PTX_S8:
+      return wide ? load_s8_64 : load_s8_32;
+    case PTX_S16:
+      return wide ? load_s16_64 : load_s16_32;
     case PTX_B16:
     case PTX_U16:
     case PTX_F16:
-    case PTX_BF16: return wide ? load_u16_64 : load_u16_32;
-    case PTX_S32: return wide ? load_s32_64 : load_32_32;
+    case PTX_BF16:
+      return wide ? load_u16_64 : load_u16_32;
+    case PTX_S32:
+      return wide ? load_s32_64 : load_32_32;
     case PTX_B32:
     case PTX_U32:
-    case PTX_F32: return wide ? load_u32_64 : load_32_32;
-    default: return load_64_64;
+    case PTX_F32:
+      return wide ? load_u32_64 : load_32_32;
+    default:
+      return load_64_64;
   }
 }
 
 static vgpu_handler *select_store(const struct ptx_instruction *source, uint32_t width) {
   bool wide = width == 8;
   switch (ptx_type_bytes(source->type)) {
-    case 1: return wide ? store_8_64 : store_8_32;
-    case 2: return wide ? store_16_64 : store_16_32;
-    case 4: return wide ? store_32_64 : store_32_32;
-    default: return store_64_64;
+    case 1:
+      return wide ? store_8_64 : store_8_32;
+    case 2:
+      return wide ? store_16_64 : store_16_32;
+    case 4:
+      return wide ? store_32_64 : store_32_32;
+    default:
+      return store_64_64;
   }
 }
 
@@ -2094,7 +2293,8 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         for (unsigned i = 0; i < count; i++) step->list[i] = operand_code(decoder, &elements[i], width_of_elements);
         step->negate_a = width_of_register(decoder, &src[0], 8) == 4;
         step->a = operand_code(decoder, &src[0], 8);
-        step->inner = source->op == PTX_LD ? select_load(source, width_of_elements) : select_store(source, width_of_elements);
+        step->inner =
+            source->op == PTX_LD ? select_load(source, width_of_elements) : select_store(source, width_of_elements);
         step->inner_masked = step->inner;
         step->cache = decoder->code->memory_steps++;
         step->locate = select_locate(source->space, step->negate_a);
@@ -2111,8 +2311,12 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->inner = step->inner_masked = atomic;
         break;
       case PTX_PREFETCH:
-      case PTX_NANOSLEEP: step->inner = step->inner_masked = nothing; break;
-      case PTX_MEMBAR: step->inner = step->inner_masked = fence; break;
+      case PTX_NANOSLEEP:
+        step->inner = step->inner_masked = nothing;
+        break;
+      case PTX_MEMBAR:
+        step->inner = step->inner_masked = fence;
+        break;
       case PTX_SHFL:
         step->a = operand_code(decoder, &src[0], 4);
         step->b = operand_code(decoder, &src[1], 4);
@@ -2135,7 +2339,9 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->list[0] = source->dst_count > 1 ? operand_code(decoder, &dst[1], 4) : 0;
         step->inner = step->inner_masked = match;
         break;
-      case PTX_ACTIVEMASK: step->inner = step->inner_masked = activemask; break;
+      case PTX_ACTIVEMASK:
+        step->inner = step->inner_masked = activemask;
+        break;
       case PTX_REDUX:
         step->a = operand_code(decoder, &src[0], 4);
         step->b = operand_code(decoder, &src[1], 4);
@@ -2166,25 +2372,39 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         uint32_t widths[4] = {width, width, width, 4};
         switch (source->op) {
           case PTX_SHL:
-          case PTX_SHR: widths[1] = 4; break;
-          case PTX_BFE: widths[1] = widths[2] = 4; break;
-          case PTX_BFI: widths[2] = widths[3] = 4; break;
-          case PTX_MAD_WIDE: widths[2] = bytes == 4 ? 8 : 4; break;
-          case PTX_SLCT: widths[2] = 4; break;
-          case PTX_CVT: widths[0] = ptx_type_bytes(source->source_type) == 8 ? 8 : 4; break;
-          default: break;
+          case PTX_SHR:
+            widths[1] = 4;
+            break;
+          case PTX_BFE:
+            widths[1] = widths[2] = 4;
+            break;
+          case PTX_BFI:
+            widths[2] = widths[3] = 4;
+            break;
+          case PTX_MAD_WIDE:
+            widths[2] = bytes == 4 ? 8 : 4;
+            break;
+          case PTX_SLCT:
+            widths[2] = 4;
+            break;
+          case PTX_CVT:
+            widths[0] = ptx_type_bytes(source->source_type) == 8 ? 8 : 4;
+            break;
+          default:
+            break;
         }
         if (source->src_count > 0) step->a = operand_code(decoder, &src[0], widths[0]);
         if (source->src_count > 1) step->b = operand_code(decoder, &src[1], widths[1]);
         if (source->src_count > 2)
-          step->c = source->op == PTX_SELP ? predicate_code(decoder, &src[2]) : operand_code(decoder, &src[2], widths[2]);
+          step->c =
+              source->op == PTX_SELP ? predicate_code(decoder, &src[2]) : operand_code(decoder, &src[2], widths[2]);
         if (source->src_count > 3) {
           step->list = new_list(decoder, 1);
           step->list[0] = operand_code(decoder, &src[3], widths[3]);
         }
-        uint32_t result = source->op == PTX_MUL_WIDE || source->op == PTX_MAD_WIDE          ? (bytes == 4 ? 8 : 4)
+        uint32_t result = source->op == PTX_MUL_WIDE || source->op == PTX_MAD_WIDE ? (bytes == 4 ? 8 : 4)
                           : source->op == PTX_POPC || source->op == PTX_CLZ || source->op == PTX_BFIND ? 4
-                                                                                            : width;
+                                                                                                       : width;
         result = width_of_register(decoder, &dst[0], result);
         if (source->op == PTX_CVT) {
           step->negate_a = width_of_register(decoder, &src[0], widths[0]) == 8;
@@ -2239,8 +2459,12 @@ static void *SET(prepare)(const struct ptx_function *function, char *reason, siz
           decoded->target = block->targets[0];
           break;
         case PTX_RET:
-        case PTX_EXIT: decoded->ending = END_EXIT; break;
-        case PTX_TRAP: decoded->ending = END_TRAP; break;
+        case PTX_EXIT:
+          decoded->ending = END_EXIT;
+          break;
+        case PTX_TRAP:
+          decoded->ending = END_TRAP;
+          break;
         case PTX_BRX:
           decoded->ending = END_TABLE;
           decoded->last = (struct step){.source = source, .a = operand_code(&decoder, &source->src[0], 4)};
@@ -2455,15 +2679,20 @@ static bool release(W *warps, unsigned count, u32 *arrivals) {
       if (warp->state != WARP_WAITING || warp->barrier_id != id) continue;
       const struct step *step = warp->barrier_step;
       switch (step->source->mode) {
-        case PTX_BAR_RED_AND: write_predicate(warp, step->d, all); break;
-        case PTX_BAR_RED_OR: write_predicate(warp, step->d, any ? UINT32_MAX : 0); break;
+        case PTX_BAR_RED_AND:
+          write_predicate(warp, step->d, all);
+          break;
+        case PTX_BAR_RED_OR:
+          write_predicate(warp, step->d, any ? UINT32_MAX : 0);
+          break;
         case PTX_BAR_RED_POPC: {
           u32 *d = REGISTER(u32, step->d);
           for (int l = 0; l < LANES; l++)
             if (warp->mask >> l & 1) d[l] = sum;
           break;
         }
-        default: break;
+        default:
+          break;
       }
       warp->state = WARP_READY;
     }
@@ -2497,13 +2726,14 @@ static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch 
   /* Without barriers the warps run one after the other and share one set of registers. */
   unsigned resident = function->has_barrier ? block.warps : 1;
   size_t words = (function->block_count + 63) / 64;
-  size_t warp_bytes = rounded(code->register_bytes) + rounded(function->block_count * sizeof(u32) + words * sizeof(u64) + 8);
+  size_t warp_bytes =
+      rounded(code->register_bytes) + rounded(function->block_count * sizeof(u32) + words * sizeof(u64) + 8);
   size_t ranges = rounded(code->memory_steps * sizeof(struct range)), warps_bytes = rounded(resident * sizeof(W));
   size_t shared = rounded(block.shared_bytes), local = rounded(block.local_bytes * block.warps * LANES);
   char *memory = vgpu_scratch_reserve(scratch, ranges + warps_bytes + shared + local + resident * warp_bytes + 256);
   if (!memory) {
-    snprintf(report->text, sizeof report->text, "kernel %.60s: out of memory for the registers, shared and local memory of a block",
-             function->name);
+    snprintf(report->text, sizeof report->text,
+             "kernel %.60s: out of memory for the registers, shared and local memory of a block", function->name);
     report->kind = VGPU_FAULT_OTHER;
     return -1;
   }

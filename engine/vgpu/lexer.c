@@ -1,10 +1,10 @@
 /* Arena, tokens and symbol tables of the PTX front end. */
-#include "engine/vgpu/front.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/vgpu/front.h"
 
 /* ---- arena ---- */
 
@@ -19,7 +19,9 @@ struct ptx_arena {
 
 enum { CHUNK_HEADER = (sizeof(struct chunk) + 15) / 16 * 16, CHUNK_BYTES = 1 << 16 };
 
-struct ptx_arena *arena_create(void) { return calloc(1, sizeof(struct ptx_arena)); }
+struct ptx_arena *arena_create(void) {
+  return calloc(1, sizeof(struct ptx_arena));
+}
 
 void arena_destroy(struct ptx_arena *arena) {
   if (!arena) return;
@@ -149,7 +151,8 @@ void lexer_next(struct parser *parser) {
   } else if (is_digit(*at)) {
     token->kind = TOKEN_NUMBER;
     while (at < end && (is_word_part(*at) || *at == '.')) {
-      bool exponent = (*at == 'e' || *at == 'E') && !(end - start >= 2 && start[0] == '0' && strchr("xXfFdDbB", start[1]));
+      bool exponent =
+          (*at == 'e' || *at == 'E') && !(end - start >= 2 && start[0] == '0' && strchr("xXfFdDbB", start[1]));
       at++;
       if (exponent && at < end && (*at == '-' || *at == '+')) at++;
     }
@@ -188,8 +191,7 @@ bool token_accept(struct parser *parser, char punctuation) {
 void token_expect(struct parser *parser, char punctuation) {
   if (token_accept(parser, punctuation)) return;
   const struct token *token = &parser->token;
-  if (token->kind == TOKEN_END)
-    parser_fail(parser, token->line, "the text ends where '%c' was expected", punctuation);
+  if (token->kind == TOKEN_END) parser_fail(parser, token->line, "the text ends where '%c' was expected", punctuation);
   int length = token->length > 60 ? 60 : (int)token->length;
   parser_fail(parser, token->line, "'%c' expected before '%.*s'", punctuation, length, token->text);
 }
@@ -257,8 +259,8 @@ uint32_t parser_add_register(struct parser *parser, struct body *body, enum ptx_
 }
 
 uint32_t parser_entity_number(struct parser *parser, struct entity *entity) {
-  parser->entities = parser_grow(parser, parser->entities, parser->entity_count, &parser->entity_capacity,
-                                 sizeof *parser->entities);
+  parser->entities =
+      parser_grow(parser, parser->entities, parser->entity_count, &parser->entity_capacity, sizeof *parser->entities);
   parser->entities[parser->entity_count] = entity;
   return parser->entity_count++;
 }
@@ -366,7 +368,8 @@ uint64_t parse_number(struct parser *parser, enum ptx_type type) {
   bool hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
   if (!hexadecimal && strpbrk(text, ".eE")) {
     double value = strtod(text, &end);
-    if (*end || !floating) parser_fail(parser, token.line, "'%s' is not a constant of type .%s", text, ptx_type_name(type));
+    if (*end || !floating)
+      parser_fail(parser, token.line, "'%s' is not a constant of type .%s", text, ptx_type_name(type));
     return float_bits(minus ? -value : value, type);
   }
   if (text[0] == '0' && (text[1] == 'b' || text[1] == 'B'))

@@ -6,14 +6,14 @@
 
 enum { INSTRUCTION_LIMIT = 4 << 20 };
 
-/* An item is an instruction or, with instruction.op == LABEL, the place of a label. Branches hold labels until the blocks
- * are cut. */
+/* An item is an instruction or, with instruction.op == LABEL, the place of a label. Branches hold labels until the
+ * blocks are cut. */
 enum { LABEL = PTX_OP_COUNT };
 
 struct item {
   struct ptx_instruction instruction;
-  uint32_t label;                 /* LABEL: its number; bra: the target */
-  uint32_t *labels, label_count;  /* brx */
+  uint32_t label;                /* LABEL: its number; bra: the target */
+  uint32_t *labels, label_count; /* brx */
 };
 
 /* A call parameter's bytes: 0 untouched, else 1 + offset and size of the one way in which it is accessed. */
@@ -67,7 +67,8 @@ static void append_label(struct builder *builder, uint32_t label) {
 static void place(struct builder *builder, struct entity *entity, unsigned line) {
   if (entity->space == PTX_GLOBAL || entity->space == PTX_CONST) {
     if (entity->external)
-      parser_fail(builder->parser, line, "variable '%s' is declared .extern and not defined in this module", entity->name);
+      parser_fail(builder->parser, line, "variable '%s' is declared .extern and not defined in this module",
+                  entity->name);
     return;
   }
   if (entity->space == PTX_PARAM && !entity->call_parameter) return;
@@ -90,11 +91,11 @@ static void place(struct builder *builder, struct entity *entity, unsigned line)
     builder->slots = parser_grow(builder->parser, builder->slots, builder->slot_count, &builder->slot_capacity,
                                  sizeof *builder->slots);
     if (entity->size > 1 << 20) parser_fail(builder->parser, line, "parameter '%s' is too large", entity->name);
-    builder->slots[builder->slot_count++] = (struct slot){
-        .entity = entity,
-        .start = parser_alloc(builder->parser, entity->size * sizeof(uint32_t)),
-        .bytes = parser_alloc(builder->parser, entity->size),
-        .registers = parser_alloc(builder->parser, entity->size * sizeof(uint32_t))};
+    builder->slots[builder->slot_count++] =
+        (struct slot){.entity = entity,
+                      .start = parser_alloc(builder->parser, entity->size * sizeof(uint32_t)),
+                      .bytes = parser_alloc(builder->parser, entity->size),
+                      .registers = parser_alloc(builder->parser, entity->size * sizeof(uint32_t))};
   }
   if (builder->shared_bytes > 1 << 28 || builder->local_bytes > 1 << 28)
     parser_fail(builder->parser, line, "kernel '%s' has too much shared or local memory", builder->function->name);
@@ -260,7 +261,9 @@ static void inline_body(struct builder *builder, struct body *body, uint32_t ret
     item->instruction.dst = dst;
     item->instruction.src = src;
     switch (item->instruction.op) {
-      case PTX_BRA: item->label = find_label(builder, statement, statement->name, &instance); break;
+      case PTX_BRA:
+        item->label = find_label(builder, statement, statement->name, &instance);
+        break;
       case PTX_BRX: {
         struct entity *targets = scope_find(statement->scope, statement->name, strlen(statement->name));
         if (!targets || targets->kind != ENTITY_TARGETS)
@@ -277,7 +280,8 @@ static void inline_body(struct builder *builder, struct body *body, uint32_t ret
           item->label = return_label;
         }
         break;
-      default: break;
+      default:
+        break;
     }
   }
 }
@@ -328,10 +332,14 @@ static void find_accesses(struct builder *builder) {
 
 static enum ptx_type integer_type(unsigned bytes, bool sign) {
   switch (bytes) {
-    case 1: return sign ? PTX_S8 : PTX_U8;
-    case 2: return sign ? PTX_S16 : PTX_U16;
-    case 4: return sign ? PTX_S32 : PTX_U32;
-    default: return sign ? PTX_S64 : PTX_U64;
+    case 1:
+      return sign ? PTX_S8 : PTX_U8;
+    case 2:
+      return sign ? PTX_S16 : PTX_U16;
+    case 4:
+      return sign ? PTX_S32 : PTX_U32;
+    default:
+      return sign ? PTX_S64 : PTX_U64;
   }
 }
 
@@ -353,8 +361,12 @@ static void access_registers(struct builder *builder, struct slot *slot, const s
     struct ptx_operand inner = {.kind = PTX_OPERAND_REGISTER, .index = *index - 1};
     unsigned outer_bytes =
         outer->kind == PTX_OPERAND_REGISTER ? class_bytes(builder->registers->register_class[outer->index]) : bytes;
-    struct ptx_instruction move = {.guard = access->guard, .guard_negate = access->guard_negate, .line = access->line,
-                                   .file = access->file, .source_line = access->source_line, .dst_count = 1,
+    struct ptx_instruction move = {.guard = access->guard,
+                                   .guard_negate = access->guard_negate,
+                                   .line = access->line,
+                                   .file = access->file,
+                                   .source_line = access->source_line,
+                                   .dst_count = 1,
                                    .src_count = 1};
     move.dst = parser_alloc(parser, sizeof *move.dst);
     move.src = parser_alloc(parser, sizeof *move.src);
@@ -414,8 +426,10 @@ static bool ends_block(const struct ptx_instruction *instruction) {
     case PTX_RET:
     case PTX_EXIT:
     case PTX_TRAP:
-    case PTX_BAR: return true;
-    default: return false;
+    case PTX_BAR:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -436,9 +450,9 @@ struct graph {
   struct parser *parser;
   struct ptx_block *blocks; /* in the text's order */
   uint32_t count;
-  uint32_t *order;          /* reverse post-order: order[i] = block; only what can be reached */
+  uint32_t *order; /* reverse post-order: order[i] = block; only what can be reached */
   uint32_t reached;
-  uint32_t *position;       /* inverse of order, PTX_NONE: cannot be reached */
+  uint32_t *position; /* inverse of order, PTX_NONE: cannot be reached */
 };
 
 static void depth_first(struct graph *graph) {
@@ -517,9 +531,9 @@ static bool dominates(const uint32_t *idom, uint32_t a, uint32_t b) {
   return a == b;
 }
 
-/* Moves the blocks of every loop together, keeping their order, outer loops first. A block that stands between two blocks
- * of a loop without belonging to it cannot lead back into the loop, so it may come after it. Fills loop_depth and
- * loop_head (a block, in the text's numbering). */
+/* Moves the blocks of every loop together, keeping their order, outer loops first. A block that stands between two
+ * blocks of a loop without belonging to it cannot lead back into the loop, so it may come after it. Fills loop_depth
+ * and loop_head (a block, in the text's numbering). */
 static void gather_loops(struct graph *graph) {
   struct parser *parser = graph->parser;
   uint32_t reached = graph->reached;
@@ -528,7 +542,8 @@ static void gather_loops(struct graph *graph) {
   uint32_t edges = 0;
   for (uint32_t p = 0; p < reached; p++) edges += successor_count(&graph->blocks[graph->order[p]]);
   uint32_t *first = parser_alloc(parser, (reached + 1) * sizeof *first);
-  uint32_t *link = parser_alloc(parser, (edges + 1) * sizeof *link), *from = parser_alloc(parser, (edges + 1) * sizeof *from);
+  uint32_t *link = parser_alloc(parser, (edges + 1) * sizeof *link),
+           *from = parser_alloc(parser, (edges + 1) * sizeof *from);
   edges = 0;
   for (uint32_t p = 0; p < reached; p++) {
     const struct ptx_block *block = &graph->blocks[graph->order[p]];
@@ -668,8 +683,10 @@ void lower_kernel(struct parser *parser, struct body *body, struct ptx_function 
   function->parameters = parser_alloc(parser, (body->parameter_count + 1) * sizeof *function->parameters);
   for (uint32_t i = 0; i < body->parameter_count; i++) {
     const struct entity *entity = body->parameters[i];
-    function->parameters[i] = (struct ptx_parameter){
-        .name = entity->name, .offset = (uint32_t)entity->offset, .size = (uint32_t)entity->size, .align = entity->align};
+    function->parameters[i] = (struct ptx_parameter){.name = entity->name,
+                                                     .offset = (uint32_t)entity->offset,
+                                                     .size = (uint32_t)entity->size,
+                                                     .align = entity->align};
     function->parameter_bytes = (uint32_t)(entity->offset + entity->size);
   }
   struct body *registers = parser_alloc(parser, sizeof *registers);

@@ -10,7 +10,7 @@
 struct ptx_initialiser { /* `bytes` bytes at `offset`: data, or the address of something */
   struct ptx_initialiser *next;
   uint64_t offset, bytes;
-  const unsigned char *data;      /* NULL: an address */
+  const unsigned char *data; /* NULL: an address */
   const struct entity *target;
   uint64_t addend;
 };
@@ -137,8 +137,8 @@ static uint64_t parse_values(struct parser *parser, const struct declaration *de
       lexer_next(parser);
       if (generic) token_expect(parser, ')');
       uint64_t addend = token_is(parser, '+') || token_is(parser, '-') ? parse_number(parser, PTX_U64) : 0;
-      add_initialiser(parser, (struct ptx_initialiser){
-                                  .offset = offset + at, .bytes = each, .target = entity, .addend = addend});
+      add_initialiser(
+          parser, (struct ptx_initialiser){.offset = offset + at, .bytes = each, .target = entity, .addend = addend});
     } else {
       uint64_t bits = parse_number(parser, declaration->type);
       if (at + each > *capacity) {
@@ -155,8 +155,8 @@ static uint64_t parse_values(struct parser *parser, const struct declaration *de
   return at;
 }
 
-static struct entity *declare_variable(struct parser *parser, struct scope *scope, const struct declaration *declaration,
-                                       enum ptx_space space, bool external) {
+static struct entity *declare_variable(struct parser *parser, struct scope *scope,
+                                       const struct declaration *declaration, enum ptx_space space, bool external) {
   unsigned bytes = ptx_type_bytes(declaration->type);
   if (!bytes) parser_fail(parser, declaration->name.line, "a variable has a type without size");
   struct entity *known = scope_find(scope, declaration->name.text, declaration->name.length);
@@ -170,8 +170,7 @@ static struct entity *declare_variable(struct parser *parser, struct scope *scop
     }
     return known;
   }
-  struct entity *entity =
-      scope_add(parser, scope, declaration->name.text, declaration->name.length, ENTITY_VARIABLE);
+  struct entity *entity = scope_add(parser, scope, declaration->name.text, declaration->name.length, ENTITY_VARIABLE);
   entity->space = (uint8_t)space;
   entity->external = external;
   entity->size = size;
@@ -213,9 +212,9 @@ static void parse_module_variable(struct parser *parser, enum ptx_space space, b
       }
       if (unsized) entity->size = count;
       if (bytes)
-        add_initialiser(parser, (struct ptx_initialiser){.offset = entity->offset,
-                                                         .bytes = count < capacity ? count : capacity,
-                                                         .data = bytes});
+        add_initialiser(parser,
+                        (struct ptx_initialiser){
+                            .offset = entity->offset, .bytes = count < capacity ? count : capacity, .data = bytes});
     } else if (unsized) {
       parser_fail(parser, line, "array '%s' has neither size nor initial values", entity->name);
     }
@@ -224,11 +223,14 @@ static void parse_module_variable(struct parser *parser, enum ptx_space space, b
     uint32_t capacity_now = 16; /* powers of two: grow exactly when the count reaches one */
     while (capacity_now < module->variable_count) capacity_now *= 2;
     if (!module->variables) capacity_now = 0;
-    module->variables = parser_grow(parser, module->variables, module->variable_count, &capacity_now,
-                                    sizeof *module->variables);
-    module->variables[module->variable_count++] = (struct ptx_variable){
-        .name = entity->name, .space = (uint8_t)space, .visible = visible, .align = entity->align,
-        .offset = entity->offset, .size = entity->size};
+    module->variables =
+        parser_grow(parser, module->variables, module->variable_count, &capacity_now, sizeof *module->variables);
+    module->variables[module->variable_count++] = (struct ptx_variable){.name = entity->name,
+                                                                        .space = (uint8_t)space,
+                                                                        .visible = visible,
+                                                                        .align = entity->align,
+                                                                        .offset = entity->offset,
+                                                                        .size = entity->size};
   } while (token_accept(parser, ','));
   token_expect(parser, ';');
 }
@@ -251,7 +253,7 @@ static void parse_registers(struct parser *parser) {
       if (!count || count > 1 << 24) parser_fail(parser, name.line, "the number of registers is out of range");
     }
     struct entity *entity = scope_add(parser, parser->scope, name.text, name.length, ENTITY_REGISTER);
-    entity->class = (uint8_t)class;
+    entity->class = (uint8_t) class;
     entity->count = (uint32_t)count;
     entity->index = parser_add_register(parser, parser->body, class, count ? (uint32_t)count : 1);
   } while (token_accept(parser, ','));
@@ -267,7 +269,8 @@ static void parse_body_variable(struct parser *parser, enum ptx_space space) {
     if (!declaration.elements) parser_fail(parser, declaration.name.line, "an array in a function has no size");
     struct entity *entity = declare_variable(parser, parser->scope, &declaration, space, false);
     entity->call_parameter = space == PTX_PARAM;
-    if (token_is(parser, '=')) parser_fail(parser, declaration.name.line, "a variable of a function has an initial value");
+    if (token_is(parser, '='))
+      parser_fail(parser, declaration.name.line, "a variable of a function has an initial value");
   } while (token_accept(parser, ','));
   token_expect(parser, ';');
 }
@@ -461,7 +464,8 @@ static void parse_function(struct parser *parser, bool is_entry) {
   parser->scope = outer;
   parser->body = NULL;
   lexer_next(parser);
-  parser->bodies = parser_grow(parser, parser->bodies, parser->body_count, &parser->body_capacity, sizeof *parser->bodies);
+  parser->bodies =
+      parser_grow(parser, parser->bodies, parser->body_count, &parser->body_capacity, sizeof *parser->bodies);
   parser->bodies[parser->body_count++] = body;
 }
 
@@ -528,12 +532,16 @@ static void skip_section(struct parser *parser) {
 
 static void parse_module(struct parser *parser) {
   lexer_next(parser);
-  if (!token_equals(parser, ".version")) parser_fail(parser, parser->token.line, "the text does not start with .version");
+  if (!token_equals(parser, ".version"))
+    parser_fail(parser, parser->token.line, "the text does not start with .version");
   while (parser->token.kind != TOKEN_END) {
     bool external = false, visible = false;
     while (token_equals(parser, ".visible") || token_equals(parser, ".extern") || token_equals(parser, ".weak") ||
            token_equals(parser, ".common")) {
-      if (token_equals(parser, ".extern")) external = true; else visible = true;
+      if (token_equals(parser, ".extern"))
+        external = true;
+      else
+        visible = true;
       lexer_next(parser);
     }
     const struct token token = parser->token;
@@ -594,8 +602,8 @@ struct ptx_module *ptx_parse(const char *text, size_t length, struct ptx_error *
     return NULL;
   }
   module->arena = arena;
-  *parser = (struct parser){
-      .arena = arena, .module = module, .error = error, .at = text, .end = text + length, .line = 1};
+  *parser =
+      (struct parser){.arena = arena, .module = module, .error = error, .at = text, .end = text + length, .line = 1};
   if (setjmp(parser->escape)) {
     arena_destroy(arena);
     return NULL;

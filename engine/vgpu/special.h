@@ -22,6 +22,6 @@ void vgpu_div_f32(float *result, const float *a, const float *b,
                   bool flush);                        /* div.approx, div.full: correctly rounded;
                                        div.approx's zero for 2^126 < |b| < 2^128 is not copied */
 void vgpu_rcp_f64(double *result, const double *x);   /* rcp.approx.ftz.f64: the high 20 mantissa bits, low word zero */
-void vgpu_rsqrt_f64(double *result, const double *x); /* rsqrt.approx.f64 */
+void vgpu_rsqrt_f64(double *result, const double *x); /* rsqrt.approx.ftz.f64, likewise */
 
 #endif

@@ -100,6 +100,7 @@ static inline void sine_cosine(float *result, const float *x, bool flush, u32 qu
     sine = __builtin_fma(sine, s, 1.0 / 120);
     sine = __builtin_fma(sine, s, -1.0 / 6);
     sine = __builtin_fma(sine * s, r, r);
+    sine = a == 0 ? a : sine; /* its sign */
     double cosine = 1.0 / 479001600;
     cosine = __builtin_fma(cosine, s, -1.0 / 3628800);
     cosine = __builtin_fma(cosine, s, 1.0 / 40320);
@@ -184,13 +185,11 @@ static inline double flushed_double(double x) {
   return double_of(bits & 0x7ff0000000000000u ? bits : bits & 0x8000000000000000u);
 }
 
-static void SET(rcp64)(double *result, const double *x) {
-  LANE_LOOP result[l] = high_half(1.0 / flushed_double(x[l]));
-}
+static void SET(rcp64)(double *result, const double *x) { LANE_LOOP result[l] = high_half(1.0 / flushed_double(x[l])); }
 
 static void SET(rsqrt64)(double *result, const double *x) {
   LANE_LOOP result[l] = high_half(1.0 / __builtin_sqrt(flushed_double(x[l])));
 }
 
-const struct special_set SET(special) = {SET(ex2), SET(lg2), SET(sin), SET(cos), SET(tanh), SET(rcp),
+const struct special_set SET(special) = {SET(ex2),  SET(lg2),   SET(sin), SET(cos),   SET(tanh),   SET(rcp),
                                          SET(sqrt), SET(rsqrt), SET(div), SET(rcp64), SET(rsqrt64)};
