@@ -76,9 +76,12 @@ static size_t table_find_start(const struct table *table, uint64_t low) {
 
 /* ---- places; the lock is held ---- */
 
+/* The hint keeps the range away from where libraries and machine code are mapped: those must stay close to each other,
+ * and a large range between them would split their neighbourhood. Without it the system chooses. */
 static void reserve_range(void) {
+  void *const hint = (void *)((uintptr_t)1 << 44);
   for (uint64_t bytes = (uint64_t)1 << 43; space.low == 0 && bytes >= (uint64_t)1 << 32; bytes /= 2) {
-    void *range = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *range = mmap(hint, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED) continue;
     space.low = ((uint64_t)range + LARGE - 1) & ~(LARGE - 1);
     space.high = (uint64_t)range + bytes;
