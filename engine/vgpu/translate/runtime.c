@@ -73,6 +73,10 @@ static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base,
   const uint8_t space = (uint8_t)site[SITE_SPACE];
   const int64_t count = site[SITE_COUNT], *pattern = site[SITE_PATTERNED] ? site + SITE_ACCESSES + 3 * count : NULL;
   uint64_t low = 1, high = 0;
+  if (space != PTX_SHARED && space != PTX_LOCAL) { /* what the root's window allows need not be asked for again */
+    const struct window *window = &warp->windows[site[SITE_ROOT]];
+    if (window->low != WINDOW_EMPTY_LOW) low = window->low, high = low + window->length;
+  }
   for (unsigned lane = 0; lane < WARP_LANES; lane++) {
     if (!(lanes >> lane & 1)) continue;
     const uint64_t start = bases ? bases[lane] : base + (uint64_t)(pattern ? pattern[lane] : 0);
@@ -367,8 +371,20 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   warp->launch = launch;
   warp->fault = fault_out;
   warp->code = code;
-  for (size_t i = 0; i < roots; i++)
-    warp->windows[i] = (struct window){.low = WINDOW_EMPTY_LOW, .length = (uint64_t)code->info[INFO_SPANS + i]};
+  /* Memory cannot be freed during a launch: what one block found holds for the thread's next. */
+  static _Thread_local struct {
+    const struct warp *warp;
+    const struct translated *code;
+    uint64_t grid_id;
+  } last;
+  if (launch->grid_id == 0 || last.grid_id != launch->grid_id || last.warp != warp || last.code != code) {
+    for (size_t i = 0; i < roots; i++) {
+      warp->windows[i] = (struct window){.low = WINDOW_EMPTY_LOW, .length = (uint64_t)code->info[INFO_SPANS + i]};
+    }
+    last.warp = warp;
+    last.code = code;
+    last.grid_id = launch->grid_id;
+  }
   memset(warp->shared, 0, shared_bytes);
   const unsigned control = _mm_getcsr();
   _mm_setcsr(0x1f80); /* nearest even, subnormals kept, exceptions masked */
