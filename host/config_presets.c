@@ -29,7 +29,8 @@ static const struct {
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "precision", "fp32"},
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "data.standardise", "false"},
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.type", "linear"},
-    {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.alpha_bar", "[0.01, 0.99]"},
+    {HEAD, ANY_VARIANT, ANY_TASK, "schedule.alpha_bar", "[0.01, 0.99]"},
+    {LATE, ANY_VARIANT, ANY_TASK, "schedule.alpha_bar", "[0.05, 0.95]"},
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.renormalise", "false"},
     /* What the library starts from when .008 is meant: softplus(.008), D-42. */
     {HEAD | LATE, ANY_VARIANT, ANY_TASK, "schedule.s", "0.6971551805386121"},
