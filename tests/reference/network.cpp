@@ -129,10 +129,14 @@ struct NamedSource {
   std::string name;
 };
 static long add_op(Network &network, const std::vector<NamedSource> &sources, const std::string &bias, long width,
-                   bool lecun, Op op) {
+                   Op op) {
   op.width = width;
-  for (const NamedSource &s : sources)
-    op.sources.push_back({s.kind, s.op, s.width, add_array(network, s.name + ".weight", s.width, width, lecun)});
+  for (const NamedSource &s : sources) {
+    /* Where z, condition and time meet, each has the variance of its own fan-in. */
+    const std::string end = s.name.substr(s.name.size() - 2);
+    const bool meets = end == ".z" || end == ".x" || end == ".t";
+    op.sources.push_back({s.kind, s.op, s.width, add_array(network, s.name + ".weight", s.width, width, meets)});
+  }
   if (!bias.empty()) op.bias = static_cast<long>(add_array(network, bias + ".bias", 1, width, false));
   network.ops.push_back(op);
   return static_cast<long>(network.ops.size()) - 1;
@@ -156,7 +160,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     const std::string name = "x." + std::to_string(k);
     const NamedSource in =
         k == 0 ? NamedSource{Source::kX, -1, x_width, name} : NamedSource{Source::kOp, xp, xp_width, name};
-    xp = add_op(n, {in}, name, width(k), false, x_op);
+    xp = add_op(n, {in}, name, width(k), x_op);
     xp_width = width(k);
   }
   /* Sources z, x-branch and time under one prefix; z from the input or from an op. */
@@ -173,23 +177,23 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     Op squash;
     squash.activation = settings.network.squash_activation;
     long h = add_op(n, joined({Source::kZ, -1, latent, "squash.z"}, "squash"),
-                    settings.network.squash_activation ? "squash" : "", width(0), true, squash);
+                    settings.network.squash_activation ? "squash" : "", width(0), squash);
     for (long k = 1; k < layers; ++k) {
       const std::string name = "hidden." + std::to_string(k);
-      h = add_op(n, {{Source::kOp, h, width(k - 1), name}}, name, width(k), false, dropped);
+      h = add_op(n, {{Source::kOp, h, width(k - 1), name}}, name, width(k), dropped);
     }
-    add_op(n, {{Source::kOp, h, width(layers - 1), "output"}}, "output", output, false, last);
+    add_op(n, {{Source::kOp, h, width(layers - 1), "output"}}, "output", output, last);
   } else if (settings.network.type == "resnet") {
-    long h = add_op(n, joined({Source::kZ, -1, latent, "stem.z"}, "stem"), "stem", width(0), true, plain);
+    long h = add_op(n, joined({Source::kZ, -1, latent, "stem.z"}, "stem"), "stem", width(0), plain);
     for (long k = 1; k < layers; ++k) {
       const std::string block = "block." + std::to_string(k);
       const long v =
-          add_op(n, joined({Source::kOp, h, width(0), block + ".in"}, block), block + ".in", width(k), false, dropped);
+          add_op(n, joined({Source::kOp, h, width(0), block + ".in"}, block), block + ".in", width(k), dropped);
       Op sum; /* h + v W2 + b2, activated for the next reader */
       sum.residual = h;
-      h = add_op(n, {{Source::kOp, v, width(k), block + ".out"}}, block + ".out", width(0), false, sum);
+      h = add_op(n, {{Source::kOp, v, width(k), block + ".out"}}, block + ".out", width(0), sum);
     }
-    add_op(n, {{Source::kOp, h, width(0), "output"}}, "output", output, false, last);
+    add_op(n, {{Source::kOp, h, width(0), "output"}}, "output", output, last);
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
