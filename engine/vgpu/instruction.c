@@ -99,7 +99,7 @@ static const struct form forms[] = {
     {"sqrt", PTX_SQRT, "t:t", F32, IEEE | APPROX, PTX_FTZ, 0, 0},
     {"sqrt", PTX_SQRT, "t:t", F64, IEEE, 0, 0, 0},
     {"rsqrt", PTX_RSQRT, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
-    {"rsqrt", PTX_RSQRT, "t:t", F64, APPROX, PTX_FTZ, PTX_FTZ, 0},
+    {"rsqrt", PTX_RSQRT, "t:t", F64, APPROX, PTX_FTZ, 0, 0},
     {"sin", PTX_SIN, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"cos", PTX_COS, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"lg2", PTX_LG2, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
@@ -112,6 +112,9 @@ static const struct form forms[] = {
     {"brev", PTX_BREV, "t:t", BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, 0},
     {"bfe", PTX_BFE, "t:tuu", INT32 | INT64, NONE, 0, 0, 0},
     {"bfi", PTX_BFI, "t:ttuu", BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, 0},
+    {"bmsk.clamp", PTX_BMSK, "t:uu", BIT(PTX_B32), NONE, 0, 0, PTX_CLAMP},
+    {"bmsk.wrap", PTX_BMSK, "t:uu", BIT(PTX_B32), NONE, 0, 0, 0},
+    {"fns", PTX_FNS, "t:uuu", BIT(PTX_B32), NONE, 0, 0, 0},
     {"dp4a", PTX_DP4A, "u:uuu", 0, NONE, 0, 0, 0},
     {"and", PTX_AND, "t:tt", BITS | BIT(PTX_PRED), NONE, 0, 0, 0},
     {"or", PTX_OR, "t:tt", BITS | BIT(PTX_PRED), NONE, 0, 0, 0},
@@ -1109,6 +1112,72 @@ static void add_carry(struct parser *parser, struct ptx_instruction *instruction
   if (instruction->flags & PTX_CARRY_IN) instruction->src[instruction->src_count++] = carry;
 }
 
+/* ---- instructions that stand for several others ---- */
+
+static struct ptx_operand new_register(struct parser *parser, enum ptx_type type) {
+  return (struct ptx_operand){.kind = PTX_OPERAND_REGISTER,
+                              .index = parser_add_register(parser, parser->body, type_class(parser, type), 1)};
+}
+
+static struct ptx_operand number(uint64_t value) {
+  return (struct ptx_operand){.kind = PTX_OPERAND_IMMEDIATE, .value = value};
+}
+
+/* Appends one instruction of the expansion; `whole` lends guard, line and the fields that are not set in `part`. */
+static void append_part(struct parser *parser, const struct ptx_instruction *whole, struct ptx_instruction part,
+                        struct ptx_operand dst, unsigned count, const struct ptx_operand *src) {
+  part.guard = whole->guard;
+  part.guard_negate = whole->guard_negate;
+  part.line = whole->line;
+  part.file = whole->file;
+  part.source_line = whole->source_line;
+  part.dst_count = 1;
+  part.src_count = (uint8_t)count;
+  part.dst = new_operands(parser, 1);
+  part.src = new_operands(parser, count);
+  part.dst[0] = dst;
+  memcpy(part.src, src, count * sizeof *src);
+  body_append(parser, STATEMENT_INSTRUCTION)->instruction = part;
+}
+
+/* Executors need not know these: each is written with instructions that they have. False: it is none of them. */
+static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
+  const struct ptx_operand *src = whole->src, dst = whole->dst_count ? whole->dst[0] : (struct ptx_operand){0};
+  if (whole->op == PTX_RSQRT && whole->type == PTX_F64 && !(whole->flags & PTX_FTZ)) {
+    struct ptx_operand root = new_register(parser, PTX_F64);
+    append_part(parser, whole, (struct ptx_instruction){.op = PTX_SQRT, .type = PTX_F64, .rounding = PTX_RN}, root, 1,
+                src);
+    append_part(parser, whole, (struct ptx_instruction){.op = PTX_RCP, .type = PTX_F64, .rounding = PTX_RN}, dst, 1,
+                &root);
+    return true;
+  }
+  if (whole->op == PTX_BMSK) { /* a field of ones inserted into zero; bfi looks at eight bits of position and length */
+    bool clamp = whole->flags & PTX_CLAMP;
+    struct ptx_operand field[4] = {number(UINT32_MAX), number(0), new_register(parser, PTX_U32),
+                                   new_register(parser, PTX_U32)};
+    for (int i = 0; i < 2; i++) {
+      struct ptx_operand limited[2] = {src[i], number(clamp ? 255 : 31)};
+      struct ptx_instruction limit = {.op = clamp ? PTX_MIN : PTX_AND, .type = clamp ? PTX_U32 : PTX_B32};
+      append_part(parser, whole, limit, field[2 + i], 2, limited);
+    }
+    append_part(parser, whole, (struct ptx_instruction){.op = PTX_BFI, .type = PTX_B32}, dst, 4, field);
+    return true;
+  }
+  if (whole->op == PTX_CVT &&
+      (whole->type == PTX_F16X2 || whole->type == PTX_BF16X2)) { /* the first source is the high half */
+    struct ptx_operand halves[2] = {new_register(parser, PTX_F16), new_register(parser, PTX_F16)};
+    struct ptx_instruction convert = {.op = PTX_CVT,
+                                      .type = whole->type == PTX_F16X2 ? PTX_F16 : PTX_BF16,
+                                      .source_type = PTX_F32,
+                                      .rounding = whole->rounding,
+                                      .flags = whole->flags};
+    for (int i = 0; i < 2; i++) append_part(parser, whole, convert, halves[i], 1, &src[1 - i]);
+    append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, dst, 2, halves);
+    return true;
+  }
+  return false;
+}
+
 static void parse_guard(struct parser *parser, uint32_t *guard, bool *negate) {
   *guard = PTX_NONE;
   *negate = false;
@@ -1160,6 +1229,12 @@ void parse_instruction(struct parser *parser) {
     }
     case PTX_CVT:
       refuse_leftovers(parser, &mnemonic);
+      if ((instruction.type == PTX_F16X2 || instruction.type == PTX_BF16X2) && instruction.source_type == PTX_F32) {
+        bool rounds = instruction.rounding == PTX_RN || instruction.rounding == PTX_RZ;
+        if (!rounds || (instruction.flags & ~PTX_RELU)) refuse(parser, &mnemonic);
+        parse_pattern(parser, &mnemonic, &instruction, "t:ss");
+        break;
+      }
       parse_cvt_types(parser, &mnemonic, &instruction);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
@@ -1312,8 +1387,9 @@ void parse_instruction(struct parser *parser) {
   instruction.line = mnemonic.line;
   instruction.file = file;
   instruction.source_line = source_line;
+  token_expect(parser, ';');
+  if (expand(parser, &instruction)) return;
   struct statement *statement = body_append(parser, form->op == PTX_OP_COUNT ? STATEMENT_CALL : STATEMENT_INSTRUCTION);
   statement->instruction = instruction;
   statement->name = name;
-  token_expect(parser, ';');
 }

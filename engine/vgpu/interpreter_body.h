@@ -488,6 +488,20 @@ static void lop3(W *warp, const S *step) {
   }
 }
 
+/* The manual's own loop. */
+static u32 nth_set(u32 mask, u32 base, s32 offset) {
+  if (offset == 0) return base < 32 && (mask >> base & 1) ? base : UINT32_MAX;
+  s64 count = (offset > 0 ? (s64)offset : -(s64)offset) - 1;
+  for (s64 at = base; at >= 0 && at<32; at += offset> 0 ? 1 : -1)
+    if ((mask >> at & 1) && count-- == 0) return (u32)at;
+  return UINT32_MAX;
+}
+static void fns(W *warp, const S *step) {
+  u32 *d = REGISTER(u32, step->d);
+  const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);
+  for (int l = 0; l < LANES; l++) d[l] = nth_set(pa[l], pb[l], (s32)pc[l]);
+}
+
 static void dp4a(W *warp, const S *step) {
   u32 *d = REGISTER(u32, step->d);
   const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);
@@ -2131,6 +2145,8 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
       return type == PTX_U32 ? bfe_u32 : type == PTX_S32 ? bfe_s32 : type == PTX_U64 ? bfe_u64 : bfe_s64;
     case PTX_BFI:
       return bytes == 8 ? bfi_64 : bfi_32;
+    case PTX_FNS:
+      return fns;
     case PTX_DP4A:
       return dp4a;
     case PTX_AND:

@@ -365,6 +365,12 @@ TEST(PtxConversion, HalfPrecisionIsCorrectlyRounded) {
     check("cvt." + mode + ".bf16.f32 %d, %a;", 16, {32}, Values::f32,
           [=](const Input &x) { return search_narrow(f32(x.a), 0x7f7f, bfloat, zero); });
   }
+  check("cvt.rn.f16x2.f32 %d, %a, %b;", 32, {32, 32}, Values::f32, [=](const Input &x) {
+    return search_narrow(f32(x.a), 0x7bff, half, false) << 16 | search_narrow(f32(x.b), 0x7bff, half, false);
+  });
+  check("cvt.rn.bf16x2.f32 %d, %a, %b;", 32, {32, 32}, Values::f32, [=](const Input &x) {
+    return search_narrow(f32(x.a), 0x7f7f, bfloat, false) << 16 | search_narrow(f32(x.b), 0x7f7f, bfloat, false);
+  });
   check(
       "cvt.f32.f16 %d, %a;", 32, {16}, Values::integers,
       [=](const Input &x) {

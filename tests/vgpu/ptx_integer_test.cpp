@@ -1,6 +1,8 @@
 /* Integer, bit and selection instructions against the same expression compiled for the host. */
 #include <algorithm>
 #include <bitset>
+#include <cstdlib>
+#include <vector>
 
 #include "tests/vgpu/ptx_support.h"
 
@@ -227,6 +229,34 @@ TEST(PtxInteger, BitFields) {
     check("bfi.b" + std::to_string(width) + " %d, %a, %b, %c, %e;", width, {width, width, 32, 32}, Values::integers,
           [=](const Input &x) { return manual_bfi(x.a, x.b, x.c, x.e, width); });
   }
+}
+
+TEST(PtxInteger, MasksOfBitsAndTheNthSetBit) {
+  /* The manual's description of bmsk, case by case. */
+  auto mask = [](u64 a, u64 b, bool clamp) -> u64 {
+    u64 a1 = a & 31, b1 = b & 31, low = 0xffffffffu << a1 & 0xffffffff;
+    bool overflow = a1 + b1 >= 32 || (clamp && b >= 32);
+    if (clamp && a >= 32) return 0;
+    if (overflow) return low;
+    return b1 == 0 ? 0 : low & ~(UINT64_C(0xffffffff) << (a1 + b1));
+  };
+  check("bmsk.clamp.b32 %d, %a, %b;", 32, {32, 32}, Values::integers,
+        [=](const Input &x) { return mask(x.a, x.b, true); });
+  check("bmsk.wrap.b32 %d, %a, %b;", 32, {32, 32}, Values::integers,
+        [=](const Input &x) { return mask(x.a, x.b, false); });
+  check("and.b32 %r0, %b, 31; and.b32 %r1, %c, 7; sub.s32 %r1, %r1, 3; fns.b32 %d, %a, %r0, %r1;", 32, {32, 32, 32},
+        Values::integers, [](const Input &x) -> u64 {
+          int base = static_cast<int>(x.b & 31), offset = static_cast<int>(x.c & 7) - 3;
+          std::vector<int> set; /* the set bits from the base on, in the direction of the search */
+          if (offset >= 0)
+            for (int i = base; i < 32; i++) set.push_back(i);
+          else
+            for (int i = base; i >= 0; i--) set.push_back(i);
+          set.erase(std::remove_if(set.begin(), set.end(), [&](int i) { return !(x.a >> i & 1); }), set.end());
+          if (offset == 0) return !set.empty() && set[0] == base ? static_cast<u64>(base) : 0xffffffff;
+          size_t wanted = static_cast<size_t>(std::abs(offset)) - 1;
+          return wanted < set.size() ? static_cast<u64>(set[wanted]) : 0xffffffff;
+        });
 }
 
 TEST(PtxInteger, FunnelShifts) {

@@ -205,6 +205,30 @@ TEST(PtxSpecial, QuotientsAndDoublePrecisionSeeds) {
   ptx::check(
       "rsqrt.approx.ftz.f64 %d, %a;", 64, {64}, ptx::Values::f64,
       [=](const ptx::Input &x) { return seed(1 / std::sqrt(flushed(ptx::f64(x.a)))); }, ptx::Same::f64);
+  ptx::check(
+      "rsqrt.approx.f64 %d, %a;", 64, {64}, ptx::Values::f64,
+      [](const ptx::Input &x) { return bits(1 / std::sqrt(ptx::f64(x.a))); }, ptx::Same::f64);
+}
+
+TEST(PtxSpecial, EveryExecutorGivesTheSameBits) {
+  /* The translator has its own code for these. */
+  std::vector<ptx::Input> list;
+  for (u64 pattern = 0; pattern < UINT64_C(1) << 32; pattern += 65521)
+    list.push_back({pattern, (pattern * 2654435761u) & 0xffffffff, 0, 0});
+  for (const char *body :
+       {"ex2.approx.f32 %d, %a;", "ex2.approx.ftz.f32 %d, %a;", "lg2.approx.f32 %d, %a;", "lg2.approx.ftz.f32 %d, %a;",
+        "sin.approx.f32 %d, %a;", "sin.approx.ftz.f32 %d, %a;", "cos.approx.f32 %d, %a;", "tanh.approx.f32 %d, %a;",
+        "rcp.approx.f32 %d, %a;", "rcp.approx.ftz.f32 %d, %a;", "sqrt.approx.f32 %d, %a;", "rsqrt.approx.f32 %d, %a;",
+        "rsqrt.approx.ftz.f32 %d, %a;", "div.approx.f32 %d, %a, %b;", "div.full.ftz.f32 %d, %a, %b;"}) {
+    std::vector<u64> first;
+    for (const ptx::Executor &executor : ptx::executors()) {
+      std::vector<u64> results = ptx::evaluate(executor, body, 32, {32, 32}, list);
+      if (results.empty()) continue;
+      if (first.empty()) first = results;
+      for (size_t i = 0; i < list.size(); i++)
+        ASSERT_EQ(results[i], first[i]) << executor.name << " " << body << " of " << f32(list[i].a);
+    }
+  }
 }
 
 TEST(PtxSpecial, TheOrdinaryFunctionsAreThoseOfTheBestInstructionSet) {
