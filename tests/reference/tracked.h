@@ -80,9 +80,9 @@ inline Tracked pow(Tracked base, double exponent) {
   return function(p, exponent * p / base.value, base);
 }
 
-/* 1/(1 + exp(-x)) by the hardware's exp2 and reciprocal: the argument's rounding is multiplied by its size, and the error
- * of the exponential enters the sum with weight 1 - sigmoid ("CUDA C++ Programming Guide": __expf errs by 2 + 1.16 |x|
- * ulp, __fdividef by 2 ulp). */
+/* 1/(1 + exp(-x)) by the hardware's exp2 and reciprocal: the argument's rounding is multiplied by its size, and the
+ * error of the exponential enters the sum with weight 1 - sigmoid ("CUDA C++ Programming Guide": __expf errs by 2
+ * + 1.16 |x| ulp, __fdividef by 2 ulp). */
 inline Tracked sigmoid(Tracked x) {
   const double s = 1 / (1 + std::exp(-x.value));
   return rounded(s, square(s * (1 - s)) * x.variance, (1 - s) * (std::fabs(x.value) + 4) + 3);
