@@ -640,7 +640,8 @@ static noprop_status emit_train(struct plan *plan) {
   emit_forward(plan, x_last + 1, output);
   emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d, plan->d8,
        plan->d8 + 1, backward ? "true" : "false");
-  emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ", place_text(plan->ops[output].at[POST], 0).s);
+  emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
+       place_text(plan->ops[output].at[POST], 0).s);
   emit(plan, "%s, %s, ", place_text(plan->z, 0).s, place_text(plan->z1, 0).s);
   emit(plan, "%s, %s);\n", place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
   emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",

@@ -10,9 +10,10 @@
 #include "host/run_files.h"
 
 /* X(member, "column"). NaN is an empty cell: not measured in that epoch. */
-#define HISTORY_COLUMNS(X)                                                                                             \
-  X(loss)                                                                                                              \
-  X(flow) X(recon) X(reg) X(validation_loss) X(validation_flow) X(validation_recon) X(validation_reg) X(learning_rate) \
+#define HISTORY_COLUMNS(X)                                                                                     \
+  X(loss)                                                                                                      \
+  X(flow)                                                                                                      \
+  X(recon) X(reg) X(validation_loss) X(validation_flow) X(validation_recon) X(validation_reg) X(learning_rate) \
       X(gradient_norm)
 
 struct history_row {

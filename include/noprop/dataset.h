@@ -74,12 +74,12 @@ NOPROP_API noprop_status noprop_dataset_generate(const char *kind, long rows, do
 
 /* How to convert other people's files. Start from {.validation = -1, .test = -1}. */
 typedef struct {
-  const char *input;        /* fashion-mnist, idx: a folder; idx: or a file of images; csv: a file. NULL: fashion-mnist only,
-                               the folder of Debian's package dataset-fashion-mnist */
-  const char *labels;       /* idx: the file of labels that goes with a file of images */
-  const char *target;       /* csv: the target's column by name, or by number from 0; NULL: the last one */
-  double validation, test;  /* fractions of the rows of a file without splits; below 0: 0.1 */
-  uint64_t seed;            /* of the shuffle before such a file is split */
+  const char *input;  /* fashion-mnist, idx: a folder; idx: or a file of images; csv: a file. NULL: fashion-mnist only,
+                         the folder of Debian's package dataset-fashion-mnist */
+  const char *labels; /* idx: the file of labels that goes with a file of images */
+  const char *target; /* csv: the target's column by name, or by number from 0; NULL: the last one */
+  double validation, test; /* fractions of the rows of a file without splits; below 0: 0.1 */
+  uint64_t seed;           /* of the shuffle before such a file is split */
 } noprop_convert_options;
 
 /* Converters. `kind`:
@@ -87,9 +87,9 @@ typedef struct {
  *   idx or idx.gz. The last twelfth of the training images (5,000 of 60,000) becomes the validation split.
  * "idx" with two files: shuffled, then split by the fractions.
  * "csv": fields separated by comma, semicolon or tab (as in the first line), a header row if its fields are no numbers.
- *   The target becomes y (int32 labels if all its values are integers from 0, else float32), all other columns x float32
- *   [rows][columns]. Shuffled, then split by the fractions.
- * Images stay uint8 [rows][height][width]. The data set's description says what was done. */
+ *   The target becomes y (int32 labels if all its values are integers from 0, else float32), all other columns x
+ * float32 [rows][columns]. Shuffled, then split by the fractions. Images stay uint8 [rows][height][width]. The data
+ * set's description says what was done. */
 NOPROP_API noprop_status noprop_dataset_convert(const char *kind, const noprop_convert_options *options,
                                                 noprop_dataset **dataset);
 

@@ -11,8 +11,8 @@ struct cache_key {
   uint64_t words[2];
 };
 
-/* Everything that the machine code of a kernel depends on: its instructions, the block size, the CPU (identity), and the
- * translator (a sum over its own file, so that another build of it never meets code of this one). */
+/* Everything that the machine code of a kernel depends on: its instructions, the block size, the CPU (identity), and
+ * the translator (a sum over its own file, so that another build of it never meets code of this one). */
 struct cache_key cache_key_of(const struct ptx_function *function, const unsigned block[3], const char *identity,
                               uint64_t translator);
 /* That sum; 0 if the file cannot be read: then nothing is to be kept. */
