@@ -25,7 +25,7 @@
   X(cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetFlags) X(cuCtxGetStreamPriorityRange) X(cuCtxGetLimit) \
   X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(cuModuleUnload) \
   X(cuModuleGetFunction) X(cuModuleGetGlobal_v2) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncSetCacheConfig) \
-  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchHostFunc) \
+  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchCooperativeKernel) X(cuLaunchHostFunc) \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
   X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemAllocAsync) X(cuMemFree_v2) \
   X(cuMemFreeAsync) X(cuMemGetAddressRange_v2) X(cuMemAllocHost_v2) X(cuMemHostAlloc) X(cuMemFreeHost) \
@@ -96,6 +96,7 @@ struct operation {
     struct {
       CUfunction function;
       unsigned grid[3], block[3], shared_bytes;
+      bool cooperative; /* blocks may wait for each other */
       void *parameters; /* function->ptx->parameter_bytes bytes, aligned to 16 */
     } kernel;
     struct {

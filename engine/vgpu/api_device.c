@@ -40,6 +40,8 @@
   X(CUDA_ERROR_ILLEGAL_INSTRUCTION, "an illegal instruction was encountered")                                 \
   X(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                                   \
   X(CUDA_ERROR_ASSERT, "device-side assert triggered")                                                        \
+  X(CUDA_ERROR_LAUNCH_TIMEOUT, "the launch timed out and was terminated")                                     \
+  X(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "too many blocks in cooperative launch")                         \
   X(CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                                      \
   X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing")                \
   X(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "operation failed due to a previous error during capture")         \
@@ -228,6 +230,7 @@ int vgpu_attribute(CUdevice_attribute attribute) {
     case CU_DEVICE_ATTRIBUTE_INTEGRATED:
     case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
     case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
+    case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
     case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
     case CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED:

@@ -276,9 +276,8 @@ CUresult vgpu_cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status
 /* PTX allows 32,764 bytes of parameters. */
 enum { MOST_PARAMETERS = 32768 };
 
-CUresult vgpu_cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                             unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
-                             void **parameters, void **extra) {
+static CUresult launch(CUfunction function, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes,
+                       bool cooperative, CUstream stream, void **parameters, void **extra) {
   CUcontext context;
   CUresult result = vgpu_current(&context);
   if (result != CUDA_SUCCESS) return result;
@@ -290,9 +289,10 @@ CUresult vgpu_cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid
   }
   struct operation operation = {.kind = OPERATION_KERNEL,
                                 .kernel = {.function = function,
-                                           .grid = {grid_x, grid_y, grid_z},
-                                           .block = {block_x, block_y, block_z},
+                                           .grid = {grid[0], grid[1], grid[2]},
+                                           .block = {block[0], block[1], block[2]},
                                            .shared_bytes = shared_bytes,
+                                           .cooperative = cooperative,
                                            .parameters = bytes}};
   result = launcher_check(&operation);
   if (result != CUDA_SUCCESS) return result;
@@ -322,17 +322,40 @@ CUresult vgpu_cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid
   return vgpu_submit(stream, &operation);
 }
 
+CUresult vgpu_cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                             unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
+                             void **parameters, void **extra) {
+  return launch(function, (const unsigned[]){grid_x, grid_y, grid_z}, (const unsigned[]){block_x, block_y, block_z},
+                shared_bytes, false, stream, parameters, extra);
+}
+
+CUresult vgpu_cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                                        CUstream stream, void **parameters) {
+  return launch(function, (const unsigned[]){grid_x, grid_y, grid_z}, (const unsigned[]){block_x, block_y, block_z},
+                shared_bytes, true, stream, parameters, NULL);
+}
+
 CUresult vgpu_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra) {
   if (config == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no launch configuration");
+  bool cooperative = false;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     const CUlaunchAttribute *attribute = &config->attrs[i];
     bool neutral = attribute->id == CU_LAUNCH_ATTRIBUTE_IGNORE || attribute->id == CU_LAUNCH_ATTRIBUTE_PRIORITY ||
                    attribute->id == CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+    if (attribute->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE) {
+      cooperative = attribute->value.cooperative != 0;
+      continue;
+    }
+    if (attribute->id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+      const unsigned x = attribute->value.clusterDim.x, y = attribute->value.clusterDim.y;
+      neutral = x <= 1 && y <= 1 && attribute->value.clusterDim.z <= 1;
+    }
     if (!neutral) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "launch attribute %d", (int)attribute->id);
   }
-  return vgpu_cuLaunchKernel(function, config->gridDimX, config->gridDimY, config->gridDimZ, config->blockDimX,
-                             config->blockDimY, config->blockDimZ, config->sharedMemBytes, config->hStream, parameters,
-                             extra);
+  return launch(function, (const unsigned[]){config->gridDimX, config->gridDimY, config->gridDimZ},
+                (const unsigned[]){config->blockDimX, config->blockDimY, config->blockDimZ}, config->sharedMemBytes,
+                cooperative, config->hStream, parameters, extra);
 }
 
 CUresult vgpu_cuLaunchHostFunc(CUstream stream, CUhostFn function, void *argument) {

@@ -3,6 +3,8 @@
 #ifndef VGPU_EXECUTOR_H
 #define VGPU_EXECUTOR_H
 
+#include <stdatomic.h>
+
 #include "engine/vgpu/ir.h"
 
 struct vgpu_launch {
@@ -14,12 +16,24 @@ struct vgpu_launch {
   size_t param_bytes;
   unsigned multiprocessors; /* value of %nsmid */
   uint64_t grid_id;         /* value of %gridid */
+  /* Blocks wait for each other: run_turn is used. */
+  bool cooperative;
+  uint64_t workspace;     /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
+  const atomic_int *stop; /* not NULL and not 0: the launch is to end with a fault as soon as possible */
+  uint64_t deadline;      /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
 };
 
 /* Why a launch ended early. The text names kernel, PTX line, block, thread and address. */
 struct vgpu_fault {
   char text[400];
-  enum { VGPU_FAULT_NONE, VGPU_FAULT_ADDRESS, VGPU_FAULT_TRAP, VGPU_FAULT_BARRIER, VGPU_FAULT_OTHER } kind;
+  enum {
+    VGPU_FAULT_NONE,
+    VGPU_FAULT_ADDRESS,
+    VGPU_FAULT_TRAP,
+    VGPU_FAULT_BARRIER,
+    VGPU_FAULT_STOPPED,
+    VGPU_FAULT_OTHER
+  } kind;
 };
 
 /* Memory that a CPU thread keeps between blocks and launches: registers, shared and local memory, caches. All zero to
@@ -42,6 +56,10 @@ struct vgpu_executor {
    * with its own scratch. `slot` is the number of the calling CPU thread, the value of %smid. */
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
+  /* The same in turns, for blocks that wait for each other: 1: call again, on any thread, with the same arguments but
+   * without `begin`; 0: the block has ended. The block keeps its scratch until then. NULL: the executor cannot. */
+  int (*run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                  unsigned slot, bool begin, struct vgpu_fault *fault);
 };
 
 extern const struct vgpu_executor vgpu_interpreter;

@@ -291,6 +291,8 @@ static const struct keyword special_registers[] = {{"%tid.x", PTX_TID_X},
                                                    {"%globaltimer_hi", PTX_GLOBALTIMER_HI},
                                                    {"%dynamic_smem_size", PTX_DYNAMIC_SMEM_SIZE},
                                                    {"%total_smem_size", PTX_TOTAL_SMEM_SIZE},
+                                                   {"%envreg1", PTX_ENVREG1},
+                                                   {"%envreg2", PTX_ENVREG2},
                                                    {NULL, 0}};
 
 static bool find_register(const struct scope *scope, const char *text, size_t length, uint32_t *index) {

@@ -25,6 +25,12 @@ static int run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scra
   return code->set->run_block(launch, scratch, ctaid, slot, fault);
 }
 
+static int run_turn(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                    unsigned slot, bool begin, struct vgpu_fault *fault) {
+  const struct interpreter_code *code = launch->code;
+  return code->set->run_turn(launch, scratch, ctaid, slot, begin, fault);
+}
+
 void vgpu_interpreter_discard(void *memory) {
   struct interpreter_code *code = memory;
   if (!code) return;
@@ -35,8 +41,11 @@ void vgpu_interpreter_discard(void *memory) {
   free(code);
 }
 
-const struct vgpu_executor vgpu_interpreter = {
-    .name = "interpreter", .prepare = prepare, .discard = vgpu_interpreter_discard, .run_block = run_block};
+const struct vgpu_executor vgpu_interpreter = {.name = "interpreter",
+                                               .prepare = prepare,
+                                               .discard = vgpu_interpreter_discard,
+                                               .run_block = run_block,
+                                               .run_turn = run_turn};
 
 /* ---- scratch memory ---- */
 

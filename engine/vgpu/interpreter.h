@@ -59,6 +59,8 @@ struct interpreter_set {
   void *(*prepare)(const struct ptx_function *function, char *reason, size_t reason_bytes);
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
+  int (*run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                  unsigned slot, bool begin, struct vgpu_fault *fault);
 };
 extern const struct interpreter_set interpreter_baseline;
 #if defined(__x86_64__)

@@ -55,13 +55,16 @@ struct range {
 struct block_state {
   const struct vgpu_launch *launch;
   const struct interpreter_code *code;
-  const unsigned *ctaid;
+  unsigned ctaid[3];
   struct vgpu_fault *fault;
   struct range *ranges; /* [memory_steps] the allocation that each instruction touched last */
   unsigned char *shared, *local;
   u64 shared_bytes, local_bytes; /* local: of one thread */
   unsigned threads, warps, slot;
   bool faulted;
+  struct warp *resident; /* [resident_count] those that have registers */
+  unsigned resident_count;
+  u32 arrivals[16]; /* of bar.arrive, by barrier */
 };
 
 struct warp {
@@ -1192,6 +1195,12 @@ static void mov_special(W *warp, const S *step) {
       break;
     case PTX_TOTAL_SMEM_SIZE:
       value = block->shared_bytes;
+      break;
+    case PTX_ENVREG1:
+      value = launch->workspace >> 32;
+      break;
+    case PTX_ENVREG2:
+      value = (u32)launch->workspace;
       break;
     default:
       break;
@@ -2568,10 +2577,30 @@ static inline bool proceed(W *warp, u32 to) {
   return pick(warp);
 }
 
-/* Runs until the warp ends, waits or faults. */
+/* Basic blocks that a warp runs before others get their turn. Those of a cooperative launch wait for each other, so the
+ * turns are short; otherwise a turn's end is only where an endless kernel is stopped. */
+enum { TURN = 1 << 16, COOPERATIVE_TURN = 1 << 9, LONG_WAIT = 16 /* turns */ };
+
+/* A launch that is to end early. */
+static bool stopped(W *warp, const struct step *where) {
+  const struct vgpu_launch *launch = warp->block->launch;
+  if (launch->stop && atomic_load_explicit(launch->stop, memory_order_relaxed))
+    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "stopped on request");
+  else if (launch->deadline && nanoseconds() > launch->deadline)
+    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "the time limit of launches is over");
+  return warp->block->faulted;
+}
+
+/* Runs until the warp ends, waits, faults, or its turn is over: then it is still ready. */
 static void run_warp(W *warp) {
   const struct interpreter_code *code = warp->block->code;
+  u32 turn = warp->block->launch->cooperative ? COOPERATIVE_TURN : TURN;
   for (;;) {
+    if (turn-- == 0) {
+      const struct decoded_block *here = &code->blocks[warp->current];
+      stopped(warp, here->count ? code->steps + here->first : &here->last);
+      return;
+    }
     const struct decoded_block *block = &code->blocks[warp->current];
     const struct step *step = code->steps + block->first, *end = step + block->count;
     if (warp->full)
@@ -2730,82 +2759,126 @@ static void start_warp(W *warp, unsigned threads) {
 
 static size_t rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
-                          unsigned slot, struct vgpu_fault *report) {
+/* Lays out the block's memory in the scratch, of which the block's own state comes first. NULL: out of memory. */
+static struct block_state *begin_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch,
+                                       const unsigned ctaid[3], unsigned slot) {
   const struct interpreter_code *code = launch->code;
   const struct ptx_function *function = code->function;
-  struct block_state block = {.launch = launch, .code = code, .ctaid = ctaid, .fault = report, .slot = slot};
+  struct block_state block = {.launch = launch, .code = code, .ctaid = {ctaid[0], ctaid[1], ctaid[2]}, .slot = slot};
   block.threads = launch->block[0] * launch->block[1] * launch->block[2];
   block.warps = (block.threads + LANES - 1) / LANES;
   block.shared_bytes = (u64)function->shared_bytes + launch->dynamic_shared;
   block.local_bytes = function->local_bytes;
   /* Without barriers the warps run one after the other and share one set of registers. */
-  unsigned resident = function->has_barrier ? block.warps : 1;
+  unsigned resident = block.resident_count = function->has_barrier || launch->cooperative ? block.warps : 1;
   size_t words = (function->block_count + 63) / 64;
   size_t warp_bytes =
       rounded(code->register_bytes) + rounded(function->block_count * sizeof(u32) + words * sizeof(u64) + 8);
-  size_t ranges = rounded(code->memory_steps * sizeof(struct range)), warps_bytes = rounded(resident * sizeof(W));
+  size_t head = rounded(sizeof block), ranges = rounded(code->memory_steps * sizeof(struct range));
+  size_t warps_bytes = rounded(resident * sizeof(W));
   size_t shared = rounded(block.shared_bytes), local = rounded(block.local_bytes * block.warps * LANES);
-  char *memory = vgpu_scratch_reserve(scratch, ranges + warps_bytes + shared + local + resident * warp_bytes + 256);
-  if (!memory) {
-    snprintf(report->text, sizeof report->text,
-             "kernel %.60s: out of memory for the registers, shared and local memory of a block", function->name);
-    report->kind = VGPU_FAULT_OTHER;
-    return -1;
-  }
-  block.ranges = (struct range *)(void *)memory;
-  W *warps = (W *)(void *)(memory + ranges);
-  block.shared = (unsigned char *)memory + ranges + warps_bytes;
+  char *memory =
+      vgpu_scratch_reserve(scratch, head + ranges + warps_bytes + shared + local + resident * warp_bytes + 256);
+  if (!memory) return NULL;
+  block.ranges = (struct range *)(void *)(memory + head);
+  W *warps = block.resident = (W *)(void *)(memory + head + ranges);
+  block.shared = (unsigned char *)memory + head + ranges + warps_bytes;
   block.local = block.shared + shared;
   char *state = (char *)block.local + local;
   memset(block.ranges, 0, ranges);
   memset(block.shared, 0, shared + local);
-  u32 arrivals[16] = {0};
-#if defined(__x86_64__)
-  unsigned control = _mm_getcsr();
-  _mm_setcsr(0x1f80); /* nearest even, subnormals kept, exceptions masked */
-#endif
+  struct block_state *made = (struct block_state *)(void *)memory;
+  *made = block;
   for (unsigned w = 0; w < resident; w++) {
     char *own = state + w * warp_bytes;
     size_t pending = rounded(code->register_bytes);
     memset(own + pending, 0, warp_bytes - pending);
-    warps[w] = (W){.base = {(uintptr_t)own, (uintptr_t)code->constants - 1}, .block = &block, .index = w};
+    warps[w] = (W){.base = {(uintptr_t)own, (uintptr_t)code->constants - 1}, .block = made, .index = w};
     warps[w].waiting = (u64 *)(void *)(own + pending);
     warps[w].pending = (u32 *)(void *)(warps[w].waiting + words);
+    start_warp(&warps[w], block.threads);
   }
-  if (!function->has_barrier) {
-    for (unsigned w = 0; w < block.warps && !block.faulted; w++) {
-      warps[0].index = w;
-      start_warp(&warps[0], block.threads);
-      run_warp(&warps[0]);
+  return made;
+}
+
+/* One turn for each warp that is ready. A warp that waits for another one's store must let it go on, so nobody keeps
+ * the processor for ever. False: nothing moved. */
+static bool run_round(struct block_state *block) {
+  bool moved = false;
+  const unsigned turns = block->launch->cooperative ? 1 : LONG_WAIT;
+  for (unsigned w = 0; w < block->resident_count && !block->faulted; w++) {
+    W *warp = &block->resident[w];
+    for (unsigned turn = 0; warp->state == WARP_READY && turn < turns && !block->faulted; turn++) {
+      moved = true;
+      run_warp(warp);
+      if (warp->state == WARP_WAITING && warp->barrier_step->source->mode == PTX_BAR_ARRIVE) {
+        block->arrivals[warp->barrier_id]++;
+        warp->state = WARP_READY;
+        turn--;
+      }
+    }
+  }
+  if (!block->faulted && release(block->resident, block->resident_count, block->arrivals)) moved = true;
+  return moved;
+}
+
+static void report_deadlock(struct block_state *block) {
+  for (unsigned w = 0; w < block->resident_count && !block->faulted; w++) {
+    W *warp = &block->resident[w];
+    if (warp->state == WARP_WAITING)
+      fault(warp, warp->barrier_step->source, lowest(warp->mask), VGPU_FAULT_BARRIER,
+            "deadlock: barrier %u waits for warps that have ended or wait at another barrier", warp->barrier_id);
+  }
+}
+
+static int no_memory(const struct ptx_function *function, struct vgpu_fault *report) {
+  snprintf(report->text, sizeof report->text,
+           "kernel %.60s: out of memory for the registers, shared and local memory of a block", function->name);
+  report->kind = VGPU_FAULT_OTHER;
+  return -1;
+}
+
+static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                          unsigned slot, struct vgpu_fault *report) {
+  struct block_state *block = begin_block(launch, scratch, ctaid, slot);
+  if (!block) return no_memory(((const struct interpreter_code *)launch->code)->function, report);
+  block->fault = report;
+#if defined(__x86_64__)
+  unsigned control = _mm_getcsr();
+  _mm_setcsr(0x1f80); /* nearest even, subnormals kept, exceptions masked */
+#endif
+  if (block->resident_count < block->warps) {
+    for (unsigned w = 0; w < block->warps && !block->faulted; w++) {
+      W *warp = &block->resident[0];
+      warp->index = w;
+      start_warp(warp, block->threads);
+      while (warp->state == WARP_READY && !block->faulted) run_warp(warp);
     }
   } else {
-    for (unsigned w = 0; w < resident; w++) start_warp(&warps[w], block.threads);
-    for (bool moved = true; moved && !block.faulted;) {
-      moved = false;
-      for (unsigned w = 0; w < resident && !block.faulted; w++) {
-        W *warp = &warps[w];
-        while (warp->state == WARP_READY && !block.faulted) {
-          moved = true;
-          run_warp(warp);
-          if (warp->state == WARP_WAITING && warp->barrier_step->source->mode == PTX_BAR_ARRIVE) {
-            arrivals[warp->barrier_id]++;
-            warp->state = WARP_READY;
-          }
-        }
-      }
-      if (!block.faulted && release(warps, resident, arrivals)) moved = true;
-    }
-    for (unsigned w = 0; w < resident && !block.faulted; w++) {
-      if (warps[w].state == WARP_WAITING)
-        fault(&warps[w], warps[w].barrier_step->source, lowest(warps[w].mask), VGPU_FAULT_BARRIER,
-              "deadlock: barrier %u waits for warps that have ended or wait at another barrier", warps[w].barrier_id);
-    }
+    while (!block->faulted && run_round(block)) continue;
+    report_deadlock(block);
   }
 #if defined(__x86_64__)
   _mm_setcsr(control);
 #endif
-  return block.faulted ? -1 : 0;
+  return block->faulted ? -1 : 0;
 }
 
-const struct interpreter_set SET(interpreter) = {SET_NAME, SET(prepare), SET(run_block)};
+static int SET(run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
+                         unsigned slot, bool begin, struct vgpu_fault *report) {
+  struct block_state *block = begin ? begin_block(launch, scratch, ctaid, slot) : scratch->memory;
+  if (!block) return no_memory(((const struct interpreter_code *)launch->code)->function, report);
+  block->fault = report;
+#if defined(__x86_64__)
+  unsigned control = _mm_getcsr();
+  _mm_setcsr(0x1f80);
+#endif
+  bool moved = run_round(block);
+  if (!moved) report_deadlock(block);
+#if defined(__x86_64__)
+  _mm_setcsr(control);
+#endif
+  return block->faulted ? -1 : moved;
+}
+
+const struct interpreter_set SET(interpreter) = {SET_NAME, SET(prepare), SET(run_block), SET(run_turn)};

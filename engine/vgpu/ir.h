@@ -202,6 +202,8 @@ enum ptx_special {
   PTX_GLOBALTIMER_HI,
   PTX_DYNAMIC_SMEM_SIZE,
   PTX_TOTAL_SMEM_SIZE,
+  PTX_ENVREG1, /* the driver puts the address of the grid barrier of a cooperative launch here: high word, */
+  PTX_ENVREG2, /* low word */
   PTX_SPECIALS
 };
 

@@ -15,6 +15,7 @@
 
 #include "engine/vgpu/cache_folder.h"
 #include "engine/vgpu/memory.h"
+#include "engine/vgpu/regions.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/vgpu.h"
 #include "engine/vgpu/workers.h"
@@ -127,6 +128,26 @@ const char *vgpu_description(void) {
   return description;
 }
 
+/* ---- ending what does not end ---- */
+
+static atomic_int cancelled;
+
+void vgpu_cancel(void) { atomic_store(&cancelled, 1); }
+
+static pthread_once_t limit_once = PTHREAD_ONCE_INIT;
+static uint64_t limit_nanoseconds; /* 0: none */
+
+static void read_limit(void) {
+  const char *setting = getenv("NOPROP_VGPU_LIMIT_SECONDS");
+  const double seconds = setting != NULL ? atof(setting) : 0;
+  if (seconds > 0 && seconds < 1e9) limit_nanoseconds = (uint64_t)(seconds * 1e9);
+}
+
+static uint64_t time_limit(void) {
+  pthread_once(&limit_once, read_limit);
+  return limit_nanoseconds;
+}
+
 /* ---- translation ---- */
 
 /* One at a time: translation is for the processors that kernels leave idle. */
@@ -157,6 +178,16 @@ static void *translate(void *argument) {
   return NULL;
 }
 
+/* Whether it reads where the grid barrier is. */
+static bool uses_workspace(const struct ptx_function *ptx) {
+  for (uint32_t i = 0; i < ptx->instruction_count; ++i) {
+    const struct ptx_instruction *at = &ptx->instructions[i];
+    if (at->src_count != 1 || at->src[0].kind != PTX_OPERAND_SPECIAL) continue;
+    if (at->src[0].index == PTX_ENVREG1 || at->src[0].index == PTX_ENVREG2) return true;
+  }
+  return false;
+}
+
 static struct variant *find_variant(CUfunction function, const unsigned block[3]) {
   struct variant *variant = function->code->variants;
   while (variant != NULL && memcmp(variant->block, block, sizeof variant->block) != 0) variant = variant->next;
@@ -164,6 +195,10 @@ static struct variant *find_variant(CUfunction function, const unsigned block[3]
   variant = calloc(1, sizeof *variant);
   if (variant == NULL) return NULL;
   variant->ptx = function->ptx;
+  if (uses_workspace(function->ptx)) {
+    snprintf(variant->reason, sizeof variant->reason, "the translator has no %%envreg");
+    atomic_store(&variant->state, TRANSLATION_REFUSED);
+  }
   memcpy(variant->block, block, sizeof variant->block);
   variant->next = function->code->variants;
   function->code->variants = variant;
@@ -180,8 +215,16 @@ static void begin_translation(struct variant *variant) {
   if (!variant->thread_started) atomic_store(&variant->state, TRANSLATION_REFUSED);
 }
 
-CUresult launcher_prepare(CUfunction function) {
+/* Makes the interpreter's code, unless it is there. */
+static CUresult interpret(CUfunction function) {
   char reason[300] = "";
+  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
+  function->code->interpreted = vgpu_interpreter.prepare(function->ptx, reason, sizeof reason);
+  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
+  return vgpu_fail(CUDA_ERROR_INVALID_PTX, "kernel %s: %s", function->ptx->name, reason);
+}
+
+CUresult launcher_prepare(CUfunction function) {
   function->code = calloc(1, sizeof *function->code);
   if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
   if (executor_choice() == EXECUTOR_UNKNOWN) {
@@ -191,9 +234,7 @@ CUresult launcher_prepare(CUfunction function) {
     if (find_translator() == NULL) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s", translator_problem);
     return CUDA_SUCCESS;
   }
-  function->code->interpreted = vgpu_interpreter.prepare(function->ptx, reason, sizeof reason);
-  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
-  return vgpu_fail(CUDA_ERROR_INVALID_PTX, "kernel %s: %s", function->ptx->name, reason);
+  return interpret(function);
 }
 
 void launcher_discard(CUfunction function) {
@@ -220,29 +261,121 @@ __attribute__((destructor)) static void release_scratches(void) {
   for (int i = 0; i < MAX_SCRATCHES; ++i) vgpu_scratch_release(&scratches[i]);
 }
 
+/* A block of a cooperative launch. */
+struct resident {
+  atomic_int state; /* enum residence */
+  struct vgpu_scratch scratch;
+};
+
+enum residence { RESIDENT_NEW, RESIDENT_WAITS, RESIDENT_RUNS, RESIDENT_ENDED };
+
 struct job {
   struct vgpu_launch launch;
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
+  struct resident *residents; /* one per block; cooperative launches only */
   pthread_mutex_t mutex;
   unsigned long long faulty; /* the lowest block that failed, so that the report does not depend on the threads */
   struct vgpu_fault fault;
 };
 
-static int run_block(void *context, unsigned long long index, unsigned worker) {
-  struct job *job = context;
+static void place_of(const struct job *job, unsigned long long index, unsigned ctaid[3]) {
   const unsigned *grid = job->launch.grid;
-  const unsigned ctaid[3] = {(unsigned)(index % grid[0]), (unsigned)(index / grid[0] % grid[1]),
-                             (unsigned)(index / grid[0] / grid[1])};
-  struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
-  if (job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault) == 0) return 1;
+  ctaid[0] = (unsigned)(index % grid[0]);
+  ctaid[1] = (unsigned)(index / grid[0] % grid[1]);
+  ctaid[2] = (unsigned)(index / grid[0] / grid[1]);
+}
+
+static void keep_fault(struct job *job, unsigned long long index, const struct vgpu_fault *fault) {
   pthread_mutex_lock(&job->mutex);
   if (index < job->faulty) {
     job->faulty = index;
-    job->fault = fault;
+    job->fault = *fault;
   }
   pthread_mutex_unlock(&job->mutex);
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Between blocks; the interpreter looks within a block, too. */
+static bool is_stopped(const struct job *job, struct vgpu_fault *fault) {
+  const bool requested = atomic_load_explicit(&cancelled, memory_order_relaxed) != 0;
+  if (!requested && (job->launch.deadline == 0 || now() < job->launch.deadline)) return false;
+  snprintf(fault->text, sizeof fault->text, "kernel %s: %s", job->launch.function->name,
+           requested ? "stopped on request" : "the time limit of launches is over");
+  fault->kind = VGPU_FAULT_STOPPED;
+  return true;
+}
+
+static int run_block(void *context, unsigned long long index, unsigned worker) {
+  struct job *job = context;
+  unsigned ctaid[3];
+  place_of(job, index, ctaid);
+  struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
+  if (!is_stopped(job, &fault) && job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault) == 0) {
+    return 1;
+  }
+  keep_fault(job, index, &fault);
   return 0;
+}
+
+/* Cooperative: whoever is free gives the next waiting block a turn. A thread that finds none may leave: every block
+ * that has not ended is then in the hands of a thread that will look again. */
+static int run_resident(void *context, unsigned long long first, unsigned worker) {
+  (void)worker;
+  struct job *job = context;
+  const unsigned *grid = job->launch.grid;
+  const unsigned long long count = (unsigned long long)grid[0] * grid[1] * grid[2];
+  unsigned long long index = first, idle = 0;
+  while (idle < count) {
+    index = (index + 1) % count;
+    struct resident *resident = &job->residents[index];
+    int state = atomic_load(&resident->state);
+    if (state == RESIDENT_RUNS || state == RESIDENT_ENDED ||
+        !atomic_compare_exchange_strong(&resident->state, &state, RESIDENT_RUNS)) {
+      ++idle;
+      continue;
+    }
+    idle = 0;
+    unsigned ctaid[3];
+    place_of(job, index, ctaid);
+    struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
+    int again =
+        vgpu_interpreter.run_turn(&job->launch, &resident->scratch, ctaid,
+                                  (unsigned)(index % job->launch.multiprocessors), state == RESIDENT_NEW, &fault);
+    atomic_store(&resident->state, again == 1 ? RESIDENT_WAITS : RESIDENT_ENDED);
+    if (again == 0) vgpu_scratch_release(&resident->scratch);
+    if (again < 0) keep_fault(job, index, &fault);
+    /* The others may wait for ever for a block that failed. */
+    pthread_mutex_lock(&job->mutex);
+    const bool failed = job->faulty != ~0ULL;
+    pthread_mutex_unlock(&job->mutex);
+    if (failed) return 0;
+  }
+  return 1;
+}
+
+/* What cooperative groups expects: its own size, then the counter of the barrier. */
+static _Alignas(256) uint32_t grid_workspace[64];
+
+static CUresult run_cooperative(struct job *job) {
+  const unsigned *grid = job->launch.grid;
+  const size_t count = (size_t)grid[0] * grid[1] * grid[2];
+  job->residents = calloc(count, sizeof *job->residents);
+  if (job->residents == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a cooperative launch");
+  memset(grid_workspace, 0, sizeof grid_workspace);
+  grid_workspace[0] = sizeof grid_workspace;
+  static bool registered; /* one kernel runs at a time */
+  if (!registered) registered = regions_add(REGION_REGISTERED, (uint64_t)grid_workspace, sizeof grid_workspace, NULL);
+  job->launch.workspace = (uint64_t)grid_workspace;
+  workers_run(workers_count(), run_resident, job);
+  for (size_t i = 0; i < count; ++i) vgpu_scratch_release(&job->residents[i].scratch);
+  free(job->residents);
+  return CUDA_SUCCESS;
 }
 
 CUresult launcher_check(const struct operation *operation) {
@@ -283,19 +416,32 @@ CUresult launcher_check(const struct operation *operation) {
                      "kernel %s: %u bytes of dynamic shared memory; the limit set for it is %d (cuFuncSetAttribute)",
                      ptx->name, operation->kernel.shared_bytes, function->dynamic_shared_limit);
   }
+  if (!operation->kernel.cooperative) return CUDA_SUCCESS;
+  int resident = 0;
+  vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, function, (int)threads, operation->kernel.shared_bytes);
+  const unsigned long long room = (unsigned long long)resident * workers_count();
+  if ((unsigned long long)grid[0] * grid[1] * grid[2] > room) {
+    return vgpu_fail(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+                     "kernel %s: a cooperative launch of %llu blocks; %llu of this size are resident at once",
+                     ptx->name, (unsigned long long)grid[0] * grid[1] * grid[2], room);
+  }
   return CUDA_SUCCESS;
-}
-
-static uint64_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 static CUresult fault_code(const struct vgpu_fault *fault) {
   if (fault->kind == VGPU_FAULT_ADDRESS) return CUDA_ERROR_ILLEGAL_ADDRESS;
   if (fault->kind == VGPU_FAULT_TRAP) return CUDA_ERROR_ILLEGAL_INSTRUCTION;
+  if (fault->kind == VGPU_FAULT_STOPPED) return CUDA_ERROR_LAUNCH_TIMEOUT;
   return CUDA_ERROR_LAUNCH_FAILED;
+}
+
+static CUresult conclude(CUcontext context, const struct job *job) {
+  if (job->faulty == ~0ULL) return CUDA_SUCCESS;
+  if (job->fault.kind == VGPU_FAULT_STOPPED) atomic_store(&cancelled, 0);
+  snprintf(context->fault, sizeof context->fault, "%s", job->fault.text);
+  CUresult result = fault_code(&job->fault);
+  atomic_store(&context->sticky, (int)result);
+  return vgpu_fail(result, "%s", job->fault.text);
 }
 
 CUresult launcher_run(CUcontext context, const struct operation *operation) {
@@ -306,12 +452,23 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
                                .params = operation->kernel.parameters,
                                .param_bytes = function->ptx->parameter_bytes,
                                .multiprocessors = workers_count(),
-                               .grid_id = atomic_fetch_add(&grids, 1) + 1},
+                               .grid_id = atomic_fetch_add(&grids, 1) + 1,
+                               .cooperative = operation->kernel.cooperative,
+                               .stop = &cancelled},
                     .mutex = PTHREAD_MUTEX_INITIALIZER,
                     .faulty = ~0ULL};
   memcpy(job.launch.grid, operation->kernel.grid, sizeof job.launch.grid);
   memcpy(job.launch.block, operation->kernel.block, sizeof job.launch.block);
 
+  const uint64_t limit = time_limit();
+  if (limit != 0) job.launch.deadline = now() + limit;
+  if (operation->kernel.cooperative) {
+    CUresult result = interpret(function);
+    if (result != CUDA_SUCCESS) return result;
+    job.launch.code = function->code->interpreted;
+    result = run_cooperative(&job);
+    return result != CUDA_SUCCESS ? result : conclude(context, &job);
+  }
   struct variant *variant = find_variant(function, operation->kernel.block);
   if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
   if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
@@ -331,9 +488,5 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
       begin_translation(variant);
     }
   }
-  if (job.faulty == ~0ULL) return CUDA_SUCCESS;
-  snprintf(context->fault, sizeof context->fault, "%s", job.fault.text);
-  CUresult result = fault_code(&job.fault);
-  atomic_store(&context->sticky, (int)result);
-  return vgpu_fail(result, "%s", job.fault.text);
+  return conclude(context, &job);
 }

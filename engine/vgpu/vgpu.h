@@ -7,7 +7,8 @@
  * if there is none. cuInit and the others can be called through the result; no other set-up is needed. Environment:
  * NOPROP_VGPU_THREADS (CPU threads, default all), NOPROP_VGPU_EXECUTOR = interpret | translate | auto (default auto:
  * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits),
- * NOPROP_VGPU_CAPABILITY = 75..120 (default 86). */
+ * NOPROP_VGPU_CAPABILITY = 75..120 (default 86), NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an
+ * error; default: none). */
 void *vgpu_symbol(const char *name);
 
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */
@@ -17,5 +18,10 @@ const char *vgpu_description(void);
  * the address and block of a fault, the limit a launch exceeds. "" if nothing. Valid until the thread's next failing
  * call. */
 const char *vgpu_last_message(void);
+
+/* Ends the kernels that run now, or the next one if none does, as a fault would: their contexts are of no use after
+ * that. For handlers of signals (Ctrl-C): may be called in one. Machine code ends between blocks, the interpreter within
+ * milliseconds. */
+void vgpu_cancel(void);
 
 #endif
