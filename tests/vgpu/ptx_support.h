@@ -6,10 +6,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+using std::atomic_int; /* what <stdatomic.h> declares in C */
 
 extern "C" {
 #include "engine/vgpu/executor.h"
