@@ -6,13 +6,14 @@
 
 #include <gtest/gtest.h>
 
+#if !defined(__clang__) /* g++'s <stdatomic.h> declares nothing before C++23 */
 #include <atomic>
+using std::atomic_int;
+#endif
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
-
-using std::atomic_int; /* what <stdatomic.h> declares in C */
 
 extern "C" {
 #include "engine/vgpu/executor.h"
