@@ -49,9 +49,10 @@ NOPROP_API noprop_status noprop_sampler_describe(const noprop_model *model, cons
 typedef struct {
   double accuracy;          /* classify: fraction of rows whose largest score is the label */
   double mse, mae, r2;      /* in the units of the data (classify: of the one-hot target) */
-  double sliced_w2, energy; /* generate: sliced Wasserstein-2 and energy distance to the target rows */
+  double sliced_w2, energy; /* generate: sliced Wasserstein-2 (128 fixed directions) and energy distance
+                             * 2 E|X-Y| - E|X-X'| - E|Y-Y'| to the target rows */
   bool has_accuracy, has_errors, has_distances;
-  long rows;
+  long rows; /* used; distances use at most 16,384 evenly spaced ones (energy: 4,096, fewer if wide) */
 } noprop_metrics;
 NOPROP_API noprop_status noprop_evaluate(noprop_model *model, const noprop_sampler_options *options,
                                          const noprop_array *condition, const noprop_array *target,
