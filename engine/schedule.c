@@ -1,4 +1,4 @@
-/* Noise schedules in double precision: gamma(t) and what derives from it, its inverse, mean weights, time grids.
+/* Noise schedules in double precision: gamma(t) and what derives from it, its inverse, time grids.
  *
  * Plain formulas, written apart from the kernels' single-precision form (kernels/schedule.h) so that each checks the
  * other. */
@@ -92,51 +92,6 @@ double schedule_time_of_gamma(const struct settings *settings, double gamma) {
       high = middle;
   }
   return 0.5 * (low + high);
-}
-
-noprop_status schedule_mean_weight(const struct settings *settings, double *mean) {
-  double low = settings->loss.t_eps, high = 1.0 - settings->loss.t_eps, integral = NAN;
-  if (settings->loss.weight == WEIGHT_UNIFORM) {
-    *mean = 1.0;
-    return NOPROP_OK;
-  }
-  if (settings->loss.weight == WEIGHT_T) {
-    *mean = 0.5;
-    return NOPROP_OK;
-  }
-  bool known = settings->loss.weight == WEIGHT_ELBO;
-  if (known && schedule_path_is_linear(settings)) {
-    switch (settings->prediction) {
-      case PREDICTION_NOISE: /* w = gamma' with gamma = 2 ln(t / (1-t)) */
-        integral = 2.0 * (log(high / (1.0 - high)) - log(low / (1.0 - low)));
-        break;
-      case PREDICTION_TARGET: /* w = SNR' with SNR = t^2 / (1-t)^2 */
-        integral = pow(high / (1.0 - high), 2) - pow(low / (1.0 - low), 2);
-        break;
-      default: /* velocity, w = 2t / (1-t) */
-        integral = (-2.0 * high - 2.0 * log1p(-high)) - (-2.0 * low - 2.0 * log1p(-low));
-        break;
-    }
-  } else if (known) {
-    noprop_schedule_values first = schedule_values(settings, low), last = schedule_values(settings, high);
-    /* A clipped cosine's gamma' is not the derivative of its gamma. */
-    bool clipped = !settings->schedule.renormalise && settings->schedule.type == SCHEDULE_COSINE;
-    known = !clipped && settings->prediction != PREDICTION_VELOCITY;
-    integral = settings->prediction == PREDICTION_NOISE ? last.gamma - first.gamma : last.snr - first.snr;
-  }
-  if (!known)
-    return status_set(NOPROP_UNSUPPORTED,
-                      "loss.normalize analytic has no closed form for loss.weight %s of prediction %s on this path and "
-                      "schedule; use loss.normalize batch or none",
-                      WEIGHT_NAMES[settings->loss.weight].name, PREDICTION_NAMES[settings->prediction].name);
-  if (!isfinite(integral) || integral <= 0.0)
-    return status_set(
-        NOPROP_UNSUPPORTED,
-        "loss.normalize analytic: the mean of loss.weight %s over t is not finite with loss.t_eps %g; use a "
-        "loss.t_eps above 0",
-        WEIGHT_NAMES[settings->loss.weight].name, settings->loss.t_eps);
-  *mean = integral / (high - low);
-  return NOPROP_OK;
 }
 
 noprop_status schedule_grid(const struct settings *settings, int grid, int steps, double *times) {

@@ -16,10 +16,6 @@ noprop_schedule_values schedule_values(const struct settings *settings, double t
 /* The time at which the VP schedule's gamma has the given value, in [0, 1]; clamped to the ends outside. */
 double schedule_time_of_gamma(const struct settings *settings, double gamma);
 
-/* The mean over t uniform in [t_eps, 1 - t_eps] of the main term's weight w(t), from its closed form (loss.normalize
- * analytic). NOPROP_UNSUPPORTED where there is none, or where it is infinite. */
-noprop_status schedule_mean_weight(const struct settings *settings, double *mean);
-
 /* Times of a solve: [steps + 1], 0 first, 1 last. grid: GRID_T or GRID_GAMMA. */
 noprop_status schedule_grid(const struct settings *settings, int grid, int steps, double *times);
 

@@ -1,4 +1,4 @@
-/* The host's schedules: the survey's table (4.3), end points, derivatives, the inverse, mean weights, grids. */
+/* The host's schedules: the survey's table (4.3), end points, derivatives, the inverse, grids. */
 #include <cmath>
 
 #include "tests/model/support.h"
@@ -73,24 +73,6 @@ TEST(Schedule, InverseFindsTheTime) {
         EXPECT_NEAR(found, t, 1e-12) << type;
       }
     }
-  }
-}
-
-TEST(Schedule, MeanWeightsEqualTheirIntegrals) {
-  for (const char *variant : {"fm", "df", "ct"}) {
-    const struct settings settings =
-        settings_of({{"variant", variant}, {"loss.weight", "elbo"}, {"loss.t_eps", "0.01"}});
-    double mean = 0.0, sum = 0.0;
-    ASSERT_OK(schedule_mean_weight(&settings, &mean));
-    const int n = 200000; /* midpoint rule: error of order (1/n)^2 w'' */
-    for (int i = 0; i < n; ++i) {
-      const double t = 0.01 + 0.98 * (i + 0.5) / n;
-      const noprop_schedule_values v = schedule_values(&settings, t);
-      sum += settings.variant == VARIANT_FM   ? 2 * t / (1 - t)
-             : settings.variant == VARIANT_DF ? v.gamma_prime
-                                              : v.snr_prime;
-    }
-    EXPECT_NEAR(mean, sum / n, 1e-6 * mean) << variant;
   }
 }
 
