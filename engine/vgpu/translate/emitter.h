@@ -37,7 +37,7 @@ struct emitter {
   Value *slot;       /* [register_count]: where a register lives until LLVM promotes it */
   Value *mask_slot;  /* [block_count]: lanes that wait at the block */
   Value entry_lanes; /* NULL: all 32 */
-  Value params, shared, local, segment, frame, shared_bytes;
+  Value params, shared, local, segment, frame, shared_bytes, stop;
   Value mask;               /* lanes that run the current block; NULL: all */
   uint32_t block;           /* current */
   uint32_t *order;          /* [instruction_count]: the instructions of each block in the order of emission */

@@ -23,7 +23,8 @@ struct machine {
  * constant, addresses that do not change in a loop. LLVM's own loop passes for vectorising and unrolling would find
  * nothing to do. */
 static const char passes[] =
-    "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),early-cse<memssa>,simplifycfg,"
+    "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),early-cse<memssa>,"
+    "simplifycfg,"
     "adce)";
 
 static bool has_feature(const char *features, const char *name) {

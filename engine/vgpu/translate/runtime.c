@@ -292,9 +292,15 @@ int32_t translated_serve(struct warp *warp) {
       return check_site(warp, warp->request_site, 0, warp->argument[0], lanes);
     case REQUEST_OPERATE:
       return operate(warp, number, lanes);
-    default:
-      return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_BARRIER,
-                   "lanes of the warp that take part are elsewhere, or lanes here do not take part");
+    default: {
+      const unsigned first = lanes ? (unsigned)__builtin_ctz(lanes) : 0;
+      char what[160] = "lanes of the warp that take part are elsewhere, or lanes here do not take part";
+      if (warp->launch->function->instructions[number].op == PTX_BAR) {
+        snprintf(what, sizeof what, "barrier in divergent code: lanes 0x%08x of the warp arrive, lanes 0x%08x do not",
+                 lanes, (uint32_t)warp->request_base);
+      }
+      return fault(warp, number, first, VGPU_FAULT_BARRIER, what);
+    }
   }
 }
 
@@ -366,6 +372,8 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   warp->total_shared = (uint32_t)shared_bytes;
   warp->multiprocessors = launch->multiprocessors;
   warp->slot = slot;
+  static const atomic_int never = 0;
+  warp->stop = launch->stop ? launch->stop : &never;
   warp->call = code->call;
   warp->clock = clock_value;
   warp->launch = launch;

@@ -18,13 +18,14 @@ enum { WINDOW_ALIGNMENT = 32 };              /* of low: an access is aligned if 
 typedef void (*translated_entry)(void);
 
 /* What generated code asks for. CHECK: request_site, request_base. CHECK_LANES: request_site, argument[0]. The others:
- * request_instruction, argument[], result[]. */
-enum request { REQUEST_CHECK, REQUEST_CHECK_LANES, REQUEST_OPERATE, REQUEST_NOT_TOGETHER };
+ * request_instruction, argument[], result[]. NOT_TOGETHER: request_base holds the lanes that are elsewhere. */
+enum request { REQUEST_CHECK, REQUEST_CHECK_LANES, REQUEST_OPERATE, REQUEST_NOT_TOGETHER, REQUEST_STOP };
 
 struct warp {
   const unsigned char *params;
   unsigned char *shared, *local, *segment, *frame; /* local, frame: of this warp */
   int64_t shared_bytes;
+  const atomic_int *stop; /* never NULL */
   uint64_t grid_id;
   uint32_t ctaid[3], grid[3];
   uint32_t number; /* of the warp in its block */

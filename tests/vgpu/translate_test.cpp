@@ -1,0 +1,391 @@
+/* The translator against the interpreter: kernels as NVRTC compiles them give the same bytes on both, no kernel of the
+ * product is left to the interpreter, and kept machine code is used, checked and rebuilt. */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include "tests/vgpu/ptx_support.h"
+
+extern "C" {
+#include "engine/embedded.h"
+#include "engine/jit.h"
+#include "engine/vgpu/memory.h"
+#include "engine/vgpu/translate.h"
+}
+
+namespace {
+
+using ptx::Executor;
+using ptx::executors;
+using ptx::Memory;
+using ptx::Module;
+using ptx::Shape;
+
+const Executor *translator() {
+  for (const Executor &executor : executors())
+    if (executor.name == "translator") return &executor;
+  return nullptr;
+}
+
+std::string compiled(const std::string &source) {
+  struct jit_image image = {};
+  const noprop_status status = jit_compile(source.c_str(), "test.cu", 8, 6, false, &image);
+  EXPECT_EQ(status, NOPROP_OK) << jit_log();
+  if (status != NOPROP_OK) return "";
+  std::string text(image.data, image.size);
+  std::free(image.data);
+  return text;
+}
+
+/* Input floats, an output of as many words, and the numbers of both. Every kernel here has this signature:
+ * k(const float *in, unsigned *out, int n, int m). */
+constexpr int words = 1 << 15;
+
+std::vector<uint32_t> run(const Executor &executor, const Module &module, const Shape &shape, int n, int m) {
+  Memory in(words * 4), out(words * 4);
+  std::mt19937 random(7);
+  for (int i = 0; i < words; i++) in.as<float>()[i] = static_cast<float>(random() % 20001) * 1e-4f - 1.0f;
+  std::memset(out.as<void>(), 0, words * 4);
+  const uint64_t numbers = static_cast<uint32_t>(n) | static_cast<uint64_t>(static_cast<uint32_t>(m)) << 32;
+  EXPECT_EQ(launch(executor, module.function("k"), shape, {in.address(), out.address(), numbers}), "") << executor.name;
+  return std::vector<uint32_t>(out.as<uint32_t>(), out.as<uint32_t>() + words);
+}
+
+/* Compares all executors with the first. Fails if the translator leaves the kernel to the interpreter, or if the kernel
+ * writes nothing. */
+void same_bytes(const std::string &body, Shape shape, int n, int m) {
+  ASSERT_NE(translator(), nullptr) << "libnoprop_translate.so is missing";
+  const std::string text =
+      compiled("extern \"C\" __global__ void k(const float *in, unsigned *out, int n, int m) {\n" + body + "\n}\n");
+  Module module(text);
+  ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  const std::vector<uint32_t> expected = run(executors().front(), module, shape, n, m);
+  EXPECT_NE(expected, std::vector<uint32_t>(words)) << "the kernel does nothing";
+  for (const Executor &executor : executors()) {
+    const std::vector<uint32_t> got = run(executor, module, shape, n, m);
+    int shown = 0;
+    for (int i = 0; i < words && shown < 3; i++) {
+      if (got[i] == expected[i]) continue;
+      shown++;
+      ADD_FAILURE() << executor.name << ", word " << i << ": " << std::hex << got[i] << " instead of " << expected[i];
+    }
+  }
+}
+
+Shape shape(unsigned grid, unsigned block_x, unsigned block_y = 1, unsigned dynamic_shared = 0) {
+  Shape s;
+  s.grid[0] = grid;
+  s.block[0] = block_x;
+  s.block[1] = block_y;
+  s.dynamic_shared = dynamic_shared;
+  return s;
+}
+
+/* ---- shapes of addresses ---- */
+
+TEST(Translate, DenseTileWithBroadcastWeights) {
+  same_bytes(R"(
+    extern __shared__ float4 memory[];
+    float *tile = (float *)memory;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    for (int i = threadIdx.x; i < n * 32; i += 128) tile[i] = in[i];
+    __syncthreads();
+    float acc[8] = {};
+    for (int k = 0; k < n; k++) {
+      const float x = tile[k * 32 + lane];
+      const float4 a = ((const float4 *)in)[(k * m + warp * 8) / 4], b = ((const float4 *)in)[(k * m + warp * 8) / 4 + 1];
+      acc[0] = fmaf(x, a.x, acc[0]); acc[1] = fmaf(x, a.y, acc[1]); acc[2] = fmaf(x, a.z, acc[2]); acc[3] = fmaf(x, a.w, acc[3]);
+      acc[4] = fmaf(x, b.x, acc[4]); acc[5] = fmaf(x, b.y, acc[5]); acc[6] = fmaf(x, b.z, acc[6]); acc[7] = fmaf(x, b.w, acc[7]);
+    }
+    for (int j = 0; j < 8; j++) out[(blockIdx.x * 32 + warp * 8 + j) * 32 + lane] = __float_as_uint(acc[j]);)",
+             shape(3, 128, 1, 50 * 128), 50, 32);
+}
+
+TEST(Translate, RowsWithStridesAndAPartialTile) {
+  same_bytes(R"(
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, row = blockIdx.x * 32 + lane;
+    __shared__ float rows[32 * 33];
+    for (int j = warp; j < 10; j += 4) rows[lane * 33 + j] = row < n ? in[row * 10 + j] : 0.0f;
+    __syncthreads();
+    float sum = 0;
+    for (int r = 0; r < 32; r++) sum += rows[r * 33 + min(lane, m)];
+    if (row < n) for (int j = warp; j < 10; j += 4) out[row * 10 + j] = __float_as_uint(rows[lane * 33 + j] + sum);)",
+             shape(4, 128), 117, 9);
+}
+
+TEST(Translate, VectorsOfLanesAndOfBytes) {
+  same_bytes(R"(
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const unsigned char *bytes = (const unsigned char *)in;
+    const float4 v = ((const float4 *)in)[i];
+    ((uint4 *)out)[2 * i] = make_uint4(__float_as_uint(v.w), bytes[i], ((const signed char *)in)[3 * i], ((const short *)in)[i]);
+    ((unsigned char *)out)[32 * i + 17] = (unsigned char)i;
+    ((ushort2 *)out)[8 * i + 5] = make_ushort2(i, ~i);)",
+             shape(5, 96), 0, 0);
+}
+
+TEST(Translate, IndicesThatWrapAroundInLanesThatDoNotLoad) {
+  same_bytes(R"(
+    const unsigned i = threadIdx.x + blockIdx.x * 32u, before = i - (unsigned)n;
+    float x = 0;
+    if (i >= (unsigned)n) x = in[before];
+    for (int s = 0; s < 3; s++) if (i % 3u == (unsigned)s) x += in[(i * 7u + s) & 1023u];
+    out[i] = __float_as_uint(x);
+    out[4096 + (i * 2654435761u >> 20)] = i / 2 * 2;)",
+             shape(6, 32), 45, 0);
+}
+
+TEST(Translate, LocalArraysAndGenericPointers) {
+  same_bytes(R"(
+    __shared__ float shared[128];
+    float mine[12];
+    const int t = threadIdx.x;
+    shared[t] = in[t];
+    for (int i = 0; i < 12; i++) mine[i] = in[t + i];
+    __syncthreads();
+    const float *p = (t & m) ? shared : (t % 3 == 0 ? in + 64 : mine);
+    float sum = 0;
+    for (int i = 0; i < n; i++) sum += p[(t + i) % 12] * mine[(t * i) % 12];
+    mine[t % 12] = sum;
+    out[t] = __float_as_uint(mine[(t + 1) % 12] + sum);)",
+             shape(1, 128), 9, 4);
+}
+
+/* ---- control flow ---- */
+
+TEST(Translate, DivergentLoopsWithBreaksAndEarlyReturns) {
+  same_bytes(R"(
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    float x = in[i];
+    int steps = 0;
+    while (x * x < 30.0f) {
+      x = fmaf(x, 1.3f, in[(i + steps) % 500]);
+      if (++steps > m) break;
+      if ((steps & 3) == 2) continue;
+      for (int k = 0; k < (i & 7); k++) { x += 0.25f; if (x > 4.0f) goto done; }
+    }
+  done:
+    if (steps == 5) return;
+    out[2 * i] = __float_as_uint(x);
+    out[2 * i + 1] = steps;)",
+             shape(7, 160), 1000, 20);
+}
+
+TEST(Translate, BarriersInLoopsAndAfterLanesHaveEnded) {
+  same_bytes(R"(
+    __shared__ float box[4];
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    float total = 0;
+    for (int round = 0; round < n; round++) {
+      float x = in[round * 128 + threadIdx.x];
+      for (int distance = 16; distance; distance >>= 1) x += __shfl_xor_sync(~0u, x, distance);
+      if (lane == 0) box[warp] = x;
+      __syncthreads();
+      total += box[(warp + round) & 3];
+      __syncthreads();
+    }
+    if (threadIdx.x >= m) return;
+    __syncthreads();
+    out[blockIdx.x * 128 + threadIdx.x] = __float_as_uint(total);)",
+             shape(3, 128), 6, 64);
+}
+
+TEST(Translate, BlocksOfTwoDimensionsAndOfPartialWarps) {
+  const char *body = R"(
+    const int t = threadIdx.y * blockDim.x + threadIdx.x;
+    __shared__ unsigned sum;
+    if (t == 0) sum = 0;
+    __syncthreads();
+    atomicAdd(&sum, (unsigned)(threadIdx.x * 3 + threadIdx.y));
+    const unsigned votes = __ballot_sync(__activemask(), in[t] > 0.0f);
+    __syncthreads();
+    out[(blockIdx.x * blockDim.y * blockDim.x + t) * 2] = sum;
+    out[(blockIdx.x * blockDim.y * blockDim.x + t) * 2 + 1] = votes + threadIdx.x + 100 * threadIdx.y;)";
+  for (auto block : {std::make_pair(8u, 16u), {64u, 2u}, {12u, 5u}, {4u, 3u}, {33u, 3u}, {100u, 1u}, {1u, 70u}}) {
+    SCOPED_TRACE(std::to_string(block.first) + " x " + std::to_string(block.second));
+    same_bytes(body, shape(2, block.first, block.second), 0, 0);
+  }
+}
+
+TEST(Translate, ShufflesVotesAndAtomics) {
+  same_bytes(R"(
+    const int lane = threadIdx.x & 31, i = blockIdx.x * 64 + threadIdx.x;
+    float x = in[i];
+    float y = __shfl_down_sync(~0u, x, 3) + __shfl_up_sync(~0u, x, 5) + __shfl_sync(~0u, x, lane * 7 + n) + __shfl_sync(~0u, x, m, 8);
+    if (__any_sync(~0u, x > 0.9f)) y += 1.0f;
+    if (__all_sync(~0u, x > -0.99f)) y += 2.0f;
+    unsigned bits = __ballot_sync(~0u, x < 0.0f) ^ __match_any_sync(~0u, lane / 3) ^ __reduce_add_sync(~0u, lane);
+    if (lane % 3) bits += __ballot_sync(0xdb6db6db6ull & ~0u & __activemask(), lane & 4);
+    atomicAdd(&out[8192], lane);
+    atomicMax((int *)&out[8193], i);
+    atomicAdd((float *)&out[8194], 0.5f);
+    atomicExch(&out[8200 + (i & 63)], i);
+    out[2 * i] = __float_as_uint(y);
+    out[2 * i + 1] = bits;)",
+             shape(2, 64), 3, 5);
+}
+
+/* ---- arithmetic ---- */
+
+TEST(Translate, MathFunctionsOfTheToolkit) {
+  same_bytes(R"(
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const float x = in[i] * n, y = in[i + 1];
+    const float r[16] = {expf(x), logf(fabsf(x)), sinf(x), cosf(1e5f * x), tanhf(x), erff(x), powf(fabsf(x), y), sqrtf(fabsf(x)),
+                         rsqrtf(fabsf(x)), x / y, fmodf(x, y), log1pf(fabsf(x)), expm1f(x), cbrtf(x), __expf(x), atan2f(x, y)};
+    for (int j = 0; j < 16; j++) out[i * 16 + j] = __float_as_uint(r[j]);)",
+             shape(4, 128), 40, 0);
+}
+
+TEST(Translate, IntegersAndDoubles) {
+  same_bytes(R"(
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const unsigned a = __float_as_uint(in[i]), b = __float_as_uint(in[i + 7]);
+    const int s = (int)a >> (b & 31);
+    const unsigned long long w = (unsigned long long)a * b + ((unsigned long long)s << 17);
+    const double d = (double)in[i] * 1e3 + (double)(long long)w, q = d / 7.0 + sqrt(fabs(d)) + exp(in[i]);
+    const unsigned r[16] = {a / 7u, a % (b | 1u), (unsigned)(s / (int)(b | 1u)), (unsigned)(w % 1000003ull), __umulhi(a, b), (unsigned)(w >> 33),
+                            __popc(a), __clz(b), __brev(a), __byte_perm(a, b, 0x2541), __funnelshift_l(a, b, s), (unsigned)__double2ll_rz(q),
+                            (unsigned)__double_as_longlong(q), (unsigned)(__double_as_longlong(q) >> 32), (unsigned)__float2int_rn(in[i] * 1e10f),
+                            (unsigned)(i / n * m + i % n)};
+    for (int j = 0; j < 16; j++) out[i * 16 + j] = r[j];)",
+             shape(4, 128), 10, 33);
+}
+
+/* ---- the product's kernels ---- */
+
+TEST(Translate, EveryCompiledKernelOfTheProduct) {
+  ASSERT_NE(translator(), nullptr) << "libnoprop_translate.so is missing";
+  int kernels = 0;
+  for (int i = 0; const struct embedded_file *file = embedded_at(i); i++) {
+    const std::string name = file->name;
+    if (name.size() < 4 || name.compare(name.size() - 4, 4, ".ptx") != 0) continue;
+    Module module(std::string(reinterpret_cast<const char *>(file->data)));
+    ASSERT_NE(module.get(), nullptr) << name << ", line " << module.error.line << ": " << module.error.reason;
+    for (uint32_t f = 0; f < module.get()->function_count; f++) {
+      const ptx_function *function = &module.get()->functions[f];
+      const unsigned block[3] = {128, 1, 1};
+      std::string reason;
+      void *code = translator()->prepare(function, block, &reason);
+      EXPECT_NE(code, nullptr) << name << ": " << reason;
+      if (code) translator()->discard(code);
+      kernels++;
+    }
+  }
+  EXPECT_GT(kernels, 0);
+}
+
+/* ---- the folder of kept code ---- */
+
+class TranslateCache : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/translate-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder_ = std::string(name) + "/made/here";
+    parent_ = name;
+    void *library = dlopen(NOPROP_BINARY_DIR "/libnoprop_translate.so", RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(library, nullptr) << dlerror();
+    static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve};
+    char reason[240] = "";
+    auto get = reinterpret_cast<vgpu_translator_function>(dlsym(library, VGPU_TRANSLATOR_SYMBOL));
+    translator_ = get(&host, reason, sizeof reason);
+    ASSERT_NE(translator_, nullptr) << reason;
+    module_ = std::make_unique<Module>(
+        compiled("extern \"C\" __global__ void k(unsigned *out) { out[threadIdx.x] = threadIdx.x * 3 + 1; }"));
+    ASSERT_NE(module_->get(), nullptr);
+  }
+  void TearDown() override {
+    for (const std::string &file : files()) unlink((folder_ + "/" + file).c_str());
+    rmdir(folder_.c_str());
+    rmdir((parent_ + "/made").c_str());
+    rmdir(parent_.c_str());
+  }
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    if (DIR *open = opendir(folder_.c_str())) {
+      while (const dirent *entry = readdir(open))
+        if (entry->d_name[0] != '.') names.push_back(entry->d_name);
+      closedir(open);
+    }
+    return names;
+  }
+  /* Translates and runs one block of 64 threads. */
+  void works() {
+    const ptx_function *function = module_->function("k");
+    const unsigned block[3] = {64, 1, 1}, ctaid[3] = {0, 0, 0};
+    char reason[240] = "";
+    void *code = translator_->translate(function, block, folder_.c_str(), reason, sizeof reason);
+    ASSERT_NE(code, nullptr) << reason;
+    Memory out(256);
+    alignas(16) uint64_t params[2] = {out.address(), 0};
+    vgpu_launch launch = {};
+    launch.function = function;
+    launch.code = code;
+    for (int i = 0; i < 3; i++) launch.grid[i] = 1, launch.block[i] = block[i];
+    launch.params = params;
+    launch.param_bytes = sizeof params;
+    vgpu_scratch scratch = {};
+    vgpu_fault fault = {};
+    EXPECT_EQ(translator_->run_block(&launch, &scratch, ctaid, 0, &fault), 0) << fault.text;
+    for (unsigned i = 0; i < 64; i++) EXPECT_EQ(out.as<uint32_t>()[i], 3 * i + 1);
+    vgpu_scratch_release(&scratch);
+    translator_->discard(code);
+  }
+  std::string folder_, parent_;
+  const vgpu_translator *translator_ = nullptr;
+  std::unique_ptr<Module> module_;
+};
+
+TEST_F(TranslateCache, KeepsOneFilePerKernelAndUsesIt) {
+  works();
+  ASSERT_EQ(files().size(), 1u);
+  struct stat before, after;
+  ASSERT_EQ(stat((folder_ + "/" + files()[0]).c_str(), &before), 0);
+  works();
+  ASSERT_EQ(files().size(), 1u);
+  ASSERT_EQ(stat((folder_ + "/" + files()[0]).c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino) << "written again instead of used";
+}
+
+TEST_F(TranslateCache, RebuildsDamagedAndTruncatedFiles) {
+  works();
+  ASSERT_EQ(files().size(), 1u);
+  const std::string path = folder_ + "/" + files()[0];
+  std::string good;
+  {
+    std::ifstream file(path, std::ios::binary);
+    good.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  for (size_t at : {size_t{0}, size_t{9}, size_t{30}, good.size() / 2, good.size() - 1}) {
+    std::string damaged = good;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+    std::ofstream(path, std::ios::binary) << damaged;
+    works();
+    std::ifstream file(path, std::ios::binary);
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()), good)
+        << "byte " << at;
+  }
+  for (size_t length : {size_t{0}, size_t{20}, good.size() - 1}) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << good.substr(0, length);
+    works();
+    std::ifstream file(path, std::ios::binary);
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()), good)
+        << length << " bytes";
+  }
+}
+
+TEST_F(TranslateCache, WorksWhereNothingCanBeKept) {
+  folder_ = "/proc/nothing/can/be/written/here";
+  works();
+}
+
+}  // namespace
