@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -16,10 +15,6 @@
 #include <sstream>
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::string program_path() {
   const char *given = std::getenv("NOPROP_PROGRAM");
@@ -55,22 +50,15 @@ Outcome noprop(const std::vector<std::string> &arguments, const Circumstances &c
     ADD_FAILURE() << "no pipes";
     return outcome;
   }
-  const auto start = Clock::now();
   const pid_t child = fork();
   if (child == 0) become_program(arguments, circumstances, out[1], err[1]);
   close(out[1]);
   close(err[1]);
   bool signalled = circumstances.signal == 0;
-  bool waiting_for_file = !circumstances.signal_once_written.empty();
-  auto signal_from = Clock::now();
   pollfd channels[2] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
   while (channels[0].fd >= 0 || channels[1].fd >= 0) {
     poll(channels, 2, signalled ? -1 : 2);
-    if (!signalled && waiting_for_file && (exists(circumstances.signal_once_written) || seconds_since(start) > 60)) {
-      waiting_for_file = false;
-      signal_from = Clock::now();
-    }
-    if (!signalled && !waiting_for_file && seconds_since(signal_from) >= circumstances.signal_after) {
+    if (!signalled && circumstances.signal_when()) {
       kill(child, circumstances.signal);
       signalled = true;
     }
@@ -89,7 +77,6 @@ Outcome noprop(const std::vector<std::string> &arguments, const Circumstances &c
   int status = 0;
   waitpid(child, &status, 0);
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  outcome.seconds = seconds_since(start);
   return outcome;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,16 +12,14 @@
 struct Outcome {
   int code = -1;  // exit code, or -signal
   std::string out, err;
-  double seconds = 0;
 };
 
 struct Circumstances {
   std::string folder;                              // working folder; empty: this one's
   std::map<std::string, std::string> environment;  // added to this process's
   rlim_t largest_file = RLIM_INFINITY;             // as on a disk that is full
-  double signal_after = -1;                        // seconds; sent once, then the program's end is waited for
-  int signal = 0;
-  std::string signal_once_written;  // wait for this file first, at most 60 s; then signal_after counts
+  int signal = 0;                                  // sent once, as soon as `signal_when` is true
+  std::function<bool()> signal_when;
 };
 
 Outcome noprop(const std::vector<std::string> &arguments, const Circumstances &circumstances = {});

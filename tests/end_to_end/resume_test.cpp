@@ -1,7 +1,12 @@
 // A training that is killed or stopped at any moment and resumed ends with the bits of one that never stopped.
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <thread>
 
 #include "small.h"
 
@@ -9,27 +14,39 @@ namespace {
 
 constexpr const char *LONG[] = {"train.epochs=60", "network.dropout=0.1"};
 
+// Epochs that a run's history shows so far.
+long epochs_written(const std::string &run) {
+  std::ifstream file(run + "/history.csv");
+  return std::count(std::istreambuf_iterator<char>(file), {}, '\n') - 1;
+}
+
 TEST(Resume, AfterKillsAtRandomMomentsGivesTheBitsOfAnUnbrokenRun) {
   SmallWork work;
-  ASSERT_EQ(work.train("warm", {"train.epochs=1", LONG[1]}).code, 0);  // compiles, so that moments fall into training
   const Outcome unbroken = work.train("unbroken", {LONG[0], LONG[1]});
   ASSERT_EQ(unbroken.code, 0) << unbroken.err;
 
+  // Each kill comes once the history has grown by a few epochs, and then a random moment later: in the middle of a
+  // step, of a checkpoint, of a row of the history.
   std::mt19937 random(1);
-  std::uniform_real_distribution<double> moment(0.05, 0.5);
   int kills = 0;
   Outcome last;
-  for (int attempt = 0; attempt < 8; attempt++) {
+  for (long epoch = 3; epoch < 60; epoch += 12) {
+    const auto pause = std::chrono::microseconds(std::uniform_int_distribution<int>(0, 20000)(random));
     Circumstances killed;
-    killed.signal = attempt < 7 ? SIGKILL : 0;
-    killed.signal_after = moment(random) * unbroken.seconds;
+    killed.signal = SIGKILL;
+    killed.signal_when = [&] {
+      if (epochs_written(work.scratch / "broken") < epoch) return false;
+      std::this_thread::sleep_for(pause);
+      return true;
+    };
     last = work.train("broken", {"--resume", LONG[0], LONG[1]}, killed);
     kills += last.code == -SIGKILL;
     if (last.code == 0) break;
     ASSERT_EQ(last.code, -SIGKILL) << last.err;
   }
+  EXPECT_GE(kills, 3) << "attempts ended before their kill";
+  last = work.train("broken", {"--resume", LONG[0], LONG[1]});
   ASSERT_EQ(last.code, 0) << last.err;
-  EXPECT_GE(kills, 1) << "every attempt ended before its kill";
   for (const char *name : {"model.h5", "best.h5", "history.csv", "metrics.json", "config.yaml", "predictions.csv"})
     EXPECT_TRUE(work.same("unbroken", "broken", name)) << name << " after " << kills << " kills";
 }
@@ -38,8 +55,7 @@ TEST(Resume, AfterKillWhileACheckpointIsWrittenFindsAWholeOne) {
   SmallWork work;
   Circumstances killed;
   killed.signal = SIGKILL;
-  killed.signal_once_written = work.scratch / "run/model.h5";
-  killed.signal_after = 0;
+  killed.signal_when = [&] { return exists(work.scratch / "run/model.h5"); };
   const Outcome stopped = work.train("run", {LONG[0]}, killed);
   ASSERT_EQ(stopped.code, -SIGKILL);
   const Outcome inspected = work.run({"inspect", "run/model.h5"});
@@ -48,22 +64,22 @@ TEST(Resume, AfterKillWhileACheckpointIsWrittenFindsAWholeOne) {
 }
 
 TEST(Resume, AfterCtrlCAndTerminationGivesTheBitsOfAnUnbrokenRun) {
+  SmallWork work;
+  const Outcome unbroken = work.train("unbroken", {LONG[0]});
+  ASSERT_EQ(unbroken.code, 0) << unbroken.err;
   for (const int signal : {SIGINT, SIGTERM}) {
-    SmallWork work;
-    const Outcome unbroken = work.train("unbroken", {"train.epochs=60"});
-    ASSERT_EQ(unbroken.code, 0) << unbroken.err;
+    const std::string run = signal == SIGINT ? "interrupted" : "terminated";
     Circumstances stopped;
     stopped.signal = signal;
-    stopped.signal_once_written = work.scratch / "run/model.h5";
-    stopped.signal_after = 0;
-    const Outcome first = work.train("run", {"train.epochs=60"}, stopped);
+    stopped.signal_when = [&] { return exists(work.scratch / (run + "/model.h5")); };
+    const Outcome first = work.train(run, {LONG[0]}, stopped);
     ASSERT_EQ(first.code, 1) << first.err;
-    EXPECT_NE(first.err.find("noprop train --resume --run run"), std::string::npos) << first.err;
+    EXPECT_NE(first.err.find("noprop train --resume --run " + run), std::string::npos) << first.err;
     // The way on that was told needs no more than it says.
-    const Outcome second = work.run({"train", "--resume", "--run", "run"});
+    const Outcome second = work.run({"train", "--resume", "--run", run});
     ASSERT_EQ(second.code, 0) << second.err;
     for (const char *name : {"model.h5", "history.csv", "metrics.json"})
-      EXPECT_TRUE(work.same("unbroken", "run", name)) << name;
+      EXPECT_TRUE(work.same("unbroken", run, name)) << name;
   }
 }
 

@@ -19,7 +19,7 @@ TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
   here.folder = scratch.path;
   ASSERT_EQ(noprop({"data", "two-moons", "moons.h5"}, here).code, 0);
   const Outcome outcome =
-      noprop({"train", NOPROP_SOURCE_DIR "/data/two_moons.yaml", "variant=fm,df,ct", "train.epochs=15"}, here);
+      noprop({"train", NOPROP_SOURCE_DIR "/data/two_moons.yaml", "variant=fm,df,ct", "train.steps=700"}, here);
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   for (const std::string variant : {"fm", "df", "ct"}) {
     const std::string folder = "runs/two_moons-" + variant + "-001";
