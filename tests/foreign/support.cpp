@@ -23,10 +23,17 @@ Module::Module(const std::string &name) {
 
 Module::~Module() { CU(cuModuleUnload)(module_); }
 
-void Module::run(const std::string &kernel, unsigned grid, unsigned block, void **parameters) const {
+void Module::run(const std::string &kernel, unsigned grid, unsigned block, bool cooperative, void **parameters) const {
   CUfunction function = nullptr;
   CUDA(cuModuleGetFunction, &function, module_, kernel.c_str());
-  CUDA(cuLaunchKernel, function, grid, 1, 1, block, 1, 1, 0, nullptr, parameters, nullptr);
+  CUlaunchAttribute attribute = {};
+  attribute.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+  attribute.value.cooperative = cooperative;
+  CUlaunchConfig config = {};
+  config.gridDimX = grid, config.blockDimX = block;
+  config.gridDimY = config.gridDimZ = config.blockDimY = config.blockDimZ = 1;
+  config.attrs = &attribute, config.numAttrs = 1;
+  CUDA(cuLaunchKernelEx, &config, function, parameters, nullptr);
   require(CU(cuCtxSynchronize)(), "cuCtxSynchronize");
 }
 

@@ -43,7 +43,7 @@ class Array {
     CUDA(cuMemcpyDtoH, values.data(), address_, count_ * sizeof(T));
     return values;
   }
-  void zero() { CUDA(cuMemsetD8, address_, 0, count_ * sizeof(T)); }
+  void zero() const { CUDA(cuMemsetD8, address_, 0, count_ * sizeof(T)); }
   CUdeviceptr address() const { return address_; }
 
  private:
@@ -69,16 +69,21 @@ class Module {
   Module &operator=(const Module &) = delete;
   template <typename... Arguments>
   void launch(const std::string &kernel, unsigned grid, unsigned block, const Arguments &...arguments) const {
-    start(kernel, grid, block, argument(arguments)...);
+    start(kernel, grid, block, false, argument(arguments)...);
+  }
+  template <typename... Arguments>
+  void launch_cooperative(const std::string &kernel, unsigned grid, unsigned block,
+                          const Arguments &...arguments) const {
+    start(kernel, grid, block, true, argument(arguments)...);
   }
 
  private:
   template <typename... Values>
-  void start(const std::string &kernel, unsigned grid, unsigned block, Values... values) const {
+  void start(const std::string &kernel, unsigned grid, unsigned block, bool cooperative, Values... values) const {
     void *parameters[] = {&values...};
-    run(kernel, grid, block, parameters);
+    run(kernel, grid, block, cooperative, parameters);
   }
-  void run(const std::string &kernel, unsigned grid, unsigned block, void **parameters) const;
+  void run(const std::string &kernel, unsigned grid, unsigned block, bool cooperative, void **parameters) const;
   CUmodule module_ = nullptr;
 };
 

@@ -1,0 +1,25 @@
+/* What the kernels of cooperative_groups.cu leave for each thread. */
+#ifndef TESTS_FOREIGN_KERNELS_COOPERATIVE_GROUPS_RESULTS_H
+#define TESTS_FOREIGN_KERNELS_COOPERATIVE_GROUPS_RESULTS_H
+
+enum {
+  RANK,
+  SIZE,
+  TILE,
+  SUM,
+  LARGEST,
+  INCLUSIVE,
+  EXCLUSIVE,
+  DOWN,
+  MIRROR,
+  FIRST,
+  ANY,
+  ALL,
+  BALLOT,
+  MATCHED,
+  TILE_RESULTS
+};
+
+enum { UP, XOR, SUM_SYNC, MIN_SYNC, MAX_SYNC, AND_SYNC, OR_SYNC, XOR_SYNC, MATCH_ALL, MATCH_ANY, ACTIVE, WARP_RESULTS };
+
+#endif
