@@ -10,11 +10,11 @@
 #include "host/run_files.h"
 
 /* X(member, "column"). NaN is an empty cell: not measured in that epoch. */
-#define HISTORY_COLUMNS(X)                                                                                     \
-  X(loss)                                                                                                      \
-  X(flow)                                                                                                      \
-  X(recon) X(reg) X(validation_loss) X(validation_flow) X(validation_recon) X(validation_reg) X(learning_rate) \
-      X(gradient_norm)
+#define HISTORY_COLUMNS(X) \
+  X(loss)                  \
+  X(flow)                  \
+  X(recon)                 \
+  X(reg) X(validation_loss) X(validation_flow) X(validation_recon) X(validation_reg) X(learning_rate) X(gradient_norm)
 
 struct history_row {
   long epoch;

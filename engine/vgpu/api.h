@@ -12,6 +12,7 @@
 
 #define __CUDA_API_VERSION_INTERNAL /* every version under its exported name, no renaming macros */
 #include <cuda.h>
+#include <cudaProfiler.h>
 
 /* Every function, by exported name. cuGetProcAddress and vgpu_symbol() look here; the plain name means the newest
  * version listed. */
@@ -19,14 +20,14 @@
 #define VGPU_API_LIST(X) \
   X(cuInit) X(cuDriverGetVersion) X(cuGetProcAddress) X(cuGetProcAddress_v2) X(cuGetErrorString) X(cuGetErrorName) \
   X(cuDeviceGet) X(cuDeviceGetCount) X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) \
-  X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) \
+  X(cuDeviceGetAttribute) X(cuDeviceCanAccessPeer) X(cuDeviceGetP2PAttribute) X(cuCtxEnablePeerAccess) X(cuCtxDisablePeerAccess) X(cuProfilerStart) X(cuProfilerStop) X(cuDeviceGetPCIBusId) X(cuDeviceGetByPCIBusId) X(cuDeviceGetLuid) X(cuDeviceComputeCapability) X(cuDeviceGetProperties) X(cuIpcGetEventHandle) X(cuIpcOpenEventHandle) X(cuIpcGetMemHandle) X(cuIpcOpenMemHandle_v2) X(cuIpcCloseMemHandle) X(cuDeviceGetUuid) X(cuMemHostGetFlags) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) \
   X(cuDevicePrimaryCtxSetFlags_v2) X(cuDevicePrimaryCtxGetState) X(cuDevicePrimaryCtxReset_v2) X(cuCtxCreate_v2) \
   X(cuCtxCreate_v4) X(cuCtxDestroy_v2) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxSetCurrent) \
   X(cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetFlags) X(cuCtxGetStreamPriorityRange) X(cuCtxGetLimit) \
-  X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(cuModuleUnload) \
+  X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(cuModuleLoadFatBinary) X(cuModuleGetFunctionCount) X(cuModuleEnumerateFunctions) X(cuModuleGetLoadingMode) X(cuFuncIsLoaded) X(cuFuncLoad) X(cuFuncGetParamInfo) X(cuFuncSetSharedMemConfig) X(cuLibraryLoadData) X(cuLibraryLoadFromFile) X(cuLibraryUnload) X(cuLibraryGetModule) X(cuLibraryGetKernel) X(cuLibraryGetKernelCount) X(cuLibraryEnumerateKernels) X(cuLibraryGetGlobal) X(cuLibraryGetManaged) X(cuKernelGetFunction) X(cuKernelGetLibrary) X(cuKernelGetName) X(cuKernelGetAttribute) X(cuKernelSetAttribute) X(cuKernelSetCacheConfig) X(cuKernelGetParamInfo) X(cuLinkCreate_v2) X(cuLinkAddData_v2) X(cuLinkAddFile_v2) X(cuLinkComplete) X(cuLinkDestroy) X(cuModuleUnload) \
   X(cuModuleGetFunction) X(cuModuleGetGlobal_v2) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncSetCacheConfig) \
-  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchCooperativeKernel) X(cuLaunchHostFunc) \
-  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
+  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchCooperativeKernel) X(cuLaunchHostFunc) X(cuStreamAddCallback) \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuOccupancyMaxPotentialBlockSize) X(cuOccupancyMaxPotentialBlockSizeWithFlags) X(cuOccupancyAvailableDynamicSMemPerBlock) X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
   X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemAllocAsync) X(cuMemFree_v2) \
   X(cuMemFreeAsync) X(cuMemGetAddressRange_v2) X(cuMemAllocHost_v2) X(cuMemHostAlloc) X(cuMemFreeHost) \
   X(cuMemHostGetDevicePointer_v2) X(cuMemHostRegister_v2) X(cuMemHostUnregister) X(cuMemAddressReserve) \
@@ -136,6 +137,13 @@ int vgpu_attribute(CUdevice_attribute attribute);
 CUresult vgpu_submit(CUstream stream, const struct operation *operation);
 /* An error if a capture of this thread, or a global one, forbids calls such as memory allocation. */
 CUresult vgpu_capture_allows(void);
+
+/* The PTX in an image of `size` bytes (0: not known): the image itself, or *unpacked, which the caller frees. */
+CUresult vgpu_image_text(const void *image, size_t size, const char **text, char **unpacked);
+/* A file's content, ended by a NUL, which the caller frees. */
+CUresult vgpu_read_file(const char *name, char **content, size_t *content_bytes);
+/* Fills the error log that the options name. */
+void vgpu_jit_log(CUresult result, unsigned count, const CUjit_option *options, void **values);
 
 void vgpu_modules_unload_all(CUcontext context);
 

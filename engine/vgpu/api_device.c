@@ -296,6 +296,8 @@ CUresult vgpu_cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
   return check_device(device);
 }
 
+CUresult vgpu_cuDeviceGetUuid(CUuuid *uuid, CUdevice device) { return vgpu_cuDeviceGetUuid_v2(uuid, device); }
+
 CUresult vgpu_cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
   if (bytes == NULL) return null_pointer();
   *bytes = regions_total();

@@ -93,8 +93,19 @@ CUresult vgpu_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdevice
 }
 
 CUresult vgpu_cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
-  (void)flags; /* all host memory is mapped, portable and coherent here */
-  return allocate(REGION_HOST, pointer, bytes);
+  CUresult result = allocate(REGION_HOST, pointer, bytes);
+  /* All host memory is mapped, portable and coherent here. */
+  if (result == CUDA_SUCCESS) regions_set_flags((uint64_t)*pointer, flags | CU_MEMHOSTALLOC_DEVICEMAP);
+  return result;
+}
+
+CUresult vgpu_cuMemHostGetFlags(unsigned *flags, void *pointer) {
+  struct region region;
+  if (flags == NULL || !regions_find((uint64_t)pointer, &region) || region.kind != REGION_HOST) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "%p is not memory from cuMemHostAlloc", pointer);
+  }
+  *flags = region.flags;
+  return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuMemAllocHost_v2(void **pointer, size_t bytes) { return vgpu_cuMemHostAlloc(pointer, bytes, 0); }

@@ -1,10 +1,14 @@
-/* Driver API: modules, their functions and variables, occupancy. */
+/* Driver API: modules and libraries, their functions and variables, occupancy.
+ *
+ * A library is a module that belongs to no context, and a kernel of a library is a function: the handles are the same
+ * objects, so that either can be launched. */
 #define _GNU_SOURCE 1
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/vgpu/api.h"
+#include "engine/vgpu/fatbin.h"
 #include "engine/vgpu/launcher.h"
 #include "engine/vgpu/ptx.h"
 #include "engine/vgpu/regions.h"
@@ -26,18 +30,35 @@ static void destroy(CUmodule module) {
   free(module);
 }
 
-static CUresult load(CUmodule *result, CUcontext context, const char *image) {
-  static const char elf[] = "\177ELF", fatbin[] = "\x50\xed\x55\xba";
-  if (strncmp(image, elf, 4) == 0 || strncmp(image, fatbin, 4) == 0) {
+CUresult vgpu_image_text(const void *image, size_t size, const char **text, char **unpacked) {
+  *unpacked = NULL;
+  *text = image;
+  if (strncmp(image, "\177ELF", 4) == 0) {
     return vgpu_fail(CUDA_ERROR_NO_BINARY_FOR_GPU,
                      "the image is machine code for a real GPU; the virtual GPU takes PTX");
   }
+  if (!fatbin_is(image)) return CUDA_SUCCESS;
+  char reason[300];
+  *text = *unpacked = fatbin_ptx(image, size, (unsigned)vgpu_capability(), reason, sizeof reason);
+  if (*text != NULL) return CUDA_SUCCESS;
+  return vgpu_fail(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is a fatbin: %s", reason);
+}
+
+/* `size`: bytes of the image, or 0 if not known. */
+static CUresult load(CUmodule *result, CUcontext context, const void *image, size_t size) {
+  const char *text;
+  char *unpacked;
+  CUresult status = vgpu_image_text(image, size, &text, &unpacked);
+  if (status != CUDA_SUCCESS) return status;
   CUmodule module = calloc(1, sizeof *module);
-  if (module == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a module");
+  if (module == NULL) {
+    free(unpacked);
+    return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a module");
+  }
   module->context = context;
-  CUresult status = CUDA_SUCCESS;
   struct ptx_error error = {.line = 0};
-  module->ptx = ptx_parse(image, strlen(image), &error);
+  module->ptx = ptx_parse(text, strlen(text), &error);
+  free(unpacked);
   if (module->ptx == NULL) {
     status = vgpu_fail(CUDA_ERROR_INVALID_PTX, "PTX line %u: %s", error.line, error.reason);
     goto done;
@@ -105,18 +126,24 @@ void vgpu_modules_unload_all(CUcontext context) {
   }
 }
 
-CUresult vgpu_cuModuleLoadData(CUmodule *module, const void *image) {
+static CUresult load_current(CUmodule *module, const void *image, size_t size) {
   CUcontext context;
   CUresult result = vgpu_current(&context);
   if (result != CUDA_SUCCESS) return result;
   if (module == NULL || image == NULL)
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no image or no place for the module");
-  return load(module, context, image);
+  return load(module, context, image, size);
 }
 
-CUresult vgpu_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, CUjit_option *options,
-                                 void **values) {
-  /* Only the log buffers mean anything here; the other options steer code generation for real GPUs. */
+CUresult vgpu_cuModuleLoadData(CUmodule *module, const void *image) { return load_current(module, image, 0); }
+
+CUresult vgpu_cuModuleLoadFatBinary(CUmodule *module, const void *image) {
+  if (image != NULL && !fatbin_is(image)) return vgpu_fail(CUDA_ERROR_INVALID_IMAGE, "the image is no fatbin");
+  return load_current(module, image, 0);
+}
+
+/* Only the log buffers mean anything here; the other options steer code generation for real GPUs. */
+void vgpu_jit_log(CUresult result, unsigned count, const CUjit_option *options, void **values) {
   char *log = NULL;
   size_t size = 0;
   void **used = NULL, **info_used = NULL;
@@ -125,14 +152,20 @@ CUresult vgpu_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned c
     if (options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) size = (size_t)(uintptr_t) * (used = &values[i]);
     if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) info_used = &values[i];
   }
-  CUresult result = vgpu_cuModuleLoadData(module, image);
   if (log != NULL && size > 0) snprintf(log, size, "%s", result != CUDA_SUCCESS ? vgpu_last_message() : "");
   if (used != NULL) *used = (void *)(uintptr_t)(log != NULL && size > 0 ? strlen(log) : 0);
   if (info_used != NULL) *info_used = NULL; /* nothing is ever written there */
+}
+
+CUresult vgpu_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, CUjit_option *options,
+                                 void **values) {
+  CUresult result = vgpu_cuModuleLoadData(module, image);
+  vgpu_jit_log(result, count, options, values);
   return result;
 }
 
-CUresult vgpu_cuModuleLoad(CUmodule *module, const char *name) {
+CUresult vgpu_read_file(const char *name, char **content, size_t *content_bytes) {
+  *content = NULL;
   if (name == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no file name");
   FILE *file = fopen(name, "rb");
   if (file == NULL) return vgpu_fail(CUDA_ERROR_FILE_NOT_FOUND, "%s cannot be opened", name);
@@ -149,15 +182,24 @@ CUresult vgpu_cuModuleLoad(CUmodule *module, const char *name) {
     size += part;
   } while (part > 0);
   fclose(file);
-  CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
-  if (text == NULL) {
-    vgpu_fail(result, "no host memory for %s", name);
-  } else {
-    text[size] = '\0';
-    result = size >= 4 ? vgpu_cuModuleLoadData(module, text)
-                       : vgpu_fail(CUDA_ERROR_INVALID_IMAGE, "%s holds no module", name);
+  if (text == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for %s", name);
+  text[size] = '\0';
+  if (size < 4) {
+    free(text);
+    return vgpu_fail(CUDA_ERROR_INVALID_IMAGE, "%s holds no module", name);
   }
-  free(text);
+  *content = text;
+  *content_bytes = size;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuModuleLoad(CUmodule *module, const char *name) {
+  char *content;
+  size_t size;
+  CUresult result = vgpu_read_file(name, &content, &size);
+  if (result != CUDA_SUCCESS) return result;
+  result = load_current(module, content, size);
+  free(content);
   return result;
 }
 
@@ -263,6 +305,151 @@ CUresult vgpu_cuFuncSetCacheConfig(CUfunction function, CUfunc_cache config) {
   return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
 }
 
+CUresult vgpu_cuModuleGetFunctionCount(unsigned *count, CUmodule module) {
+  if (count == NULL || module == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *count = module->ptx->function_count;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuModuleEnumerateFunctions(CUfunction *functions, unsigned count, CUmodule module) {
+  if (functions == NULL || module == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  for (unsigned i = 0; i < count && i < module->ptx->function_count; ++i) functions[i] = &module->functions[i];
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuModuleGetLoadingMode(CUmoduleLoadingMode *mode) {
+  if (mode == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *mode = CU_MODULE_EAGER_LOADING;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
+  if (state == NULL || function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *state = CU_FUNCTION_LOADING_STATE_LOADED;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuFuncLoad(CUfunction function) {
+  return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
+}
+
+CUresult vgpu_cuFuncGetParamInfo(CUfunction function, size_t index, size_t *offset, size_t *size) {
+  if (function == NULL || offset == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  if (index >= function->ptx->parameter_count) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "kernel %s: it has %u parameters", function->ptx->name,
+                     function->ptx->parameter_count);
+  }
+  *offset = function->ptx->parameters[index].offset;
+  if (size != NULL) *size = function->ptx->parameters[index].size;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuFuncSetSharedMemConfig(CUfunction function, CUsharedconfig config) {
+  (void)config; /* the width of banks has not been selectable since compute capability 5.0 */
+  return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
+}
+
+/* ---- libraries ---- */
+
+static CUmodule of_library(CUlibrary library) { return (CUmodule)(void *)library; }
+static CUfunction of_kernel(CUkernel kernel) { return (CUfunction)(void *)kernel; }
+
+CUresult vgpu_cuLibraryLoadData(CUlibrary *library, const void *image, CUjit_option *options, void **values,
+                                unsigned option_count, CUlibraryOption *library_options, void **library_values,
+                                unsigned library_option_count) {
+  (void)library_options; /* CU_LIBRARY_BINARY_IS_PRESERVED and such: nothing of the image is kept */
+  (void)library_values;
+  (void)library_option_count;
+  if (library == NULL || image == NULL) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no image or no place for the library");
+  }
+  CUmodule module = NULL;
+  CUresult result = load(&module, NULL, image, 0);
+  vgpu_jit_log(result, option_count, options, values);
+  if (result == CUDA_SUCCESS) *library = (CUlibrary)(void *)module;
+  return result;
+}
+
+CUresult vgpu_cuLibraryLoadFromFile(CUlibrary *library, const char *name, CUjit_option *options, void **values,
+                                    unsigned option_count, CUlibraryOption *library_options, void **library_values,
+                                    unsigned library_option_count) {
+  char *content;
+  size_t size;
+  CUresult result = vgpu_read_file(name, &content, &size);
+  if (result != CUDA_SUCCESS) return result;
+  result = vgpu_cuLibraryLoadData(library, content, options, values, option_count, library_options, library_values,
+                                  library_option_count);
+  free(content);
+  return result;
+}
+
+CUresult vgpu_cuLibraryUnload(CUlibrary library) { return vgpu_cuModuleUnload(of_library(library)); }
+
+CUresult vgpu_cuLibraryGetModule(CUmodule *module, CUlibrary library) {
+  if (module == NULL || library == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *module = of_library(library);
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuLibraryGetKernel(CUkernel *kernel, CUlibrary library, const char *name) {
+  CUfunction function = NULL;
+  if (kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult result = vgpu_cuModuleGetFunction(&function, of_library(library), name);
+  if (result == CUDA_SUCCESS) *kernel = (CUkernel)(void *)function;
+  return result;
+}
+
+CUresult vgpu_cuLibraryGetKernelCount(unsigned *count, CUlibrary library) {
+  return vgpu_cuModuleGetFunctionCount(count, of_library(library));
+}
+
+CUresult vgpu_cuLibraryEnumerateKernels(CUkernel *kernels, unsigned count, CUlibrary library) {
+  return vgpu_cuModuleEnumerateFunctions((CUfunction *)(void *)kernels, count, of_library(library));
+}
+
+CUresult vgpu_cuLibraryGetGlobal(CUdeviceptr *pointer, size_t *bytes, CUlibrary library, const char *name) {
+  return vgpu_cuModuleGetGlobal_v2(pointer, bytes, of_library(library), name);
+}
+
+CUresult vgpu_cuLibraryGetManaged(CUdeviceptr *pointer, size_t *bytes, CUlibrary library, const char *name) {
+  return vgpu_cuModuleGetGlobal_v2(pointer, bytes, of_library(library), name);
+}
+
+CUresult vgpu_cuKernelGetFunction(CUfunction *function, CUkernel kernel) {
+  if (function == NULL || kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *function = of_kernel(kernel);
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuKernelGetLibrary(CUlibrary *library, CUkernel kernel) {
+  if (library == NULL || kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  *library = (CUlibrary)(void *)of_kernel(kernel)->module;
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuKernelGetName(const char **name, CUkernel kernel) {
+  return vgpu_cuFuncGetName(name, of_kernel(kernel));
+}
+
+CUresult vgpu_cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel kernel, CUdevice device) {
+  if (device != 0) return vgpu_fail(CUDA_ERROR_INVALID_DEVICE, "there is one virtual GPU, number 0, not %d", device);
+  return vgpu_cuFuncGetAttribute(value, attribute, of_kernel(kernel));
+}
+
+CUresult vgpu_cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel kernel, CUdevice device) {
+  if (device != 0) return vgpu_fail(CUDA_ERROR_INVALID_DEVICE, "there is one virtual GPU, number 0, not %d", device);
+  return vgpu_cuFuncSetAttribute(of_kernel(kernel), attribute, value);
+}
+
+CUresult vgpu_cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice device) {
+  (void)device;
+  return vgpu_cuFuncSetCacheConfig(of_kernel(kernel), config);
+}
+
+CUresult vgpu_cuKernelGetParamInfo(CUkernel kernel, size_t index, size_t *offset, size_t *size) {
+  return vgpu_cuFuncGetParamInfo(of_kernel(kernel), index, offset, size);
+}
+
 /* ---- occupancy: what threads and shared memory allow ---- */
 
 CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int block_size,
@@ -288,4 +475,48 @@ CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, 
 CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction function, int block_size,
                                                           size_t shared_bytes) {
   return vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, block_size, shared_bytes, 0);
+}
+
+/* As NVIDIA's cuda_occupancy.h searches: the block size with the most resident threads, the larger one of equals. */
+CUresult vgpu_cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid_size, int *block_size, CUfunction function,
+                                                        CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit,
+                                                        unsigned flags) {
+  if (grid_size == NULL || block_size == NULL || function == NULL) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  }
+  const int most = most_threads(function->ptx), bound = limit > 0 && limit < most ? limit : most;
+  int best = 0;
+  *grid_size = *block_size = 0;
+  for (int size = (bound + 31) / 32 * 32; size > 0; size -= 32) {
+    const int tried = size < bound ? size : bound;
+    int blocks = 0;
+    CUresult result = vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+        &blocks, function, tried, shared_of != NULL ? shared_of(tried) : shared_bytes, flags);
+    if (result != CUDA_SUCCESS) return result;
+    if (blocks * tried <= best) continue;
+    best = blocks * tried;
+    *block_size = tried;
+    *grid_size = blocks * vgpu_attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuOccupancyMaxPotentialBlockSize(int *grid_size, int *block_size, CUfunction function,
+                                               CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit) {
+  return vgpu_cuOccupancyMaxPotentialBlockSizeWithFlags(grid_size, block_size, function, shared_of, shared_bytes, limit,
+                                                        0);
+}
+
+CUresult vgpu_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction function, int blocks, int block_size) {
+  if (bytes == NULL || function == NULL || blocks <= 0 || block_size <= 0) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL or a number is not positive");
+  }
+  const long reserved = vgpu_attribute(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
+  const long whole = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
+  const long most = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  long each = whole / blocks / 128 * 128 - reserved; /* given out in units of 128 bytes */
+  if (each > most) each = most;
+  each -= (long)function->ptx->shared_bytes;
+  *bytes = each > 0 ? (size_t)each : 0;
+  return CUDA_SUCCESS;
 }

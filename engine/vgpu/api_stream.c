@@ -364,6 +364,32 @@ CUresult vgpu_cuLaunchHostFunc(CUstream stream, CUhostFn function, void *argumen
                      &(struct operation){.kind = OPERATION_HOST, .host = {.function = function, .argument = argument}});
 }
 
+struct callback {
+  CUstreamCallback function;
+  CUstream stream;
+  void *argument;
+};
+
+static void run_callback(void *argument) {
+  struct callback *callback = argument;
+  callback->function(callback->stream, CUDA_SUCCESS, callback->argument);
+  free(callback);
+}
+
+CUresult vgpu_cuStreamAddCallback(CUstream stream, CUstreamCallback function, void *argument, unsigned flags) {
+  if (function == NULL || flags != 0)
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no function, or flags that are not 0");
+  if (real_stream(stream) != NULL && stream->capture != NULL) {
+    return vgpu_fail(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "a callback cannot be captured; a host function can");
+  }
+  struct callback *callback = malloc(sizeof *callback);
+  if (callback == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a callback");
+  *callback = (struct callback){.function = function, .stream = stream, .argument = argument};
+  CUresult result = vgpu_cuLaunchHostFunc(stream, run_callback, callback);
+  if (result != CUDA_SUCCESS) free(callback);
+  return result;
+}
+
 /* ---- streams ---- */
 
 CUresult vgpu_cuStreamCreate(CUstream *stream, unsigned flags) {

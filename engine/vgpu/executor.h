@@ -3,8 +3,6 @@
 #ifndef VGPU_EXECUTOR_H
 #define VGPU_EXECUTOR_H
 
-#include <stdatomic.h>
-
 #include "engine/vgpu/ir.h"
 
 struct vgpu_launch {
@@ -18,9 +16,9 @@ struct vgpu_launch {
   uint64_t grid_id;         /* value of %gridid */
   /* Blocks wait for each other: run_turn is used. */
   bool cooperative;
-  uint64_t workspace;     /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
-  const atomic_int *stop; /* not NULL and not 0: the launch is to end with a fault as soon as possible */
-  uint64_t deadline;      /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
+  uint64_t workspace; /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
+  const int *stop;    /* read atomically; not 0: the launch is to end with a fault as soon as possible */
+  uint64_t deadline;  /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
 };
 
 /* Why a launch ended early. The text names kernel, PTX line, block, thread and address. */

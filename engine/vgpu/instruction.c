@@ -1107,7 +1107,7 @@ static const struct form *match_form(struct parser *parser, struct mnemonic *mne
 
 static void add_carry(struct parser *parser, struct ptx_instruction *instruction) {
   struct body *body = parser->body;
-  if (!(instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT))) return;
+  if (!(instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT)) || !instruction->dst || !instruction->src) return;
   if (body->carry == PTX_NONE) body->carry = parser_add_register(parser, body, PTX_CLASS_PRED, 1);
   struct ptx_operand carry = {.kind = PTX_OPERAND_REGISTER, .index = body->carry};
   if (instruction->flags & PTX_CARRY_OUT) instruction->dst[instruction->dst_count++] = carry;
@@ -1145,6 +1145,7 @@ static void append_part(struct parser *parser, const struct ptx_instruction *who
 /* Executors need not know these: each is written with instructions that they have. False: it is none of them. */
 static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
   const struct ptx_operand *src = whole->src, dst = whole->dst_count ? whole->dst[0] : (struct ptx_operand){0};
+  if (!src) return false;
   if (whole->op == PTX_RSQRT && whole->type == PTX_F64 && !(whole->flags & PTX_FTZ)) {
     struct ptx_operand root = new_register(parser, PTX_F64);
     append_part(parser, whole, (struct ptx_instruction){.op = PTX_SQRT, .type = PTX_F64, .rounding = PTX_RN}, root, 1,

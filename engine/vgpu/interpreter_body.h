@@ -2584,7 +2584,7 @@ enum { TURN = 1 << 16, COOPERATIVE_TURN = 1 << 9, LONG_WAIT = 16 /* turns */ };
 /* A launch that is to end early. */
 static bool stopped(W *warp, const struct step *where) {
   const struct vgpu_launch *launch = warp->block->launch;
-  if (launch->stop && atomic_load_explicit(launch->stop, memory_order_relaxed))
+  if (launch->stop && __atomic_load_n(launch->stop, __ATOMIC_RELAXED))
     fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "stopped on request");
   else if (launch->deadline && nanoseconds() > launch->deadline)
     fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "the time limit of launches is over");

@@ -130,9 +130,9 @@ const char *vgpu_description(void) {
 
 /* ---- ending what does not end ---- */
 
-static atomic_int cancelled;
+static int cancelled; /* atomic, by the compiler's functions, as the executors' header is C++, too */
 
-void vgpu_cancel(void) { atomic_store(&cancelled, 1); }
+void vgpu_cancel(void) { __atomic_store_n(&cancelled, 1, __ATOMIC_SEQ_CST); }
 
 static pthread_once_t limit_once = PTHREAD_ONCE_INIT;
 static uint64_t limit_nanoseconds; /* 0: none */
@@ -303,7 +303,7 @@ static uint64_t now(void) {
 
 /* Between blocks; the interpreter looks within a block, too. */
 static bool is_stopped(const struct job *job, struct vgpu_fault *fault) {
-  const bool requested = atomic_load_explicit(&cancelled, memory_order_relaxed) != 0;
+  const bool requested = __atomic_load_n(&cancelled, __ATOMIC_RELAXED) != 0;
   if (!requested && (job->launch.deadline == 0 || now() < job->launch.deadline)) return false;
   snprintf(fault->text, sizeof fault->text, "kernel %s: %s", job->launch.function->name,
            requested ? "stopped on request" : "the time limit of launches is over");
@@ -437,7 +437,7 @@ static CUresult fault_code(const struct vgpu_fault *fault) {
 
 static CUresult conclude(CUcontext context, const struct job *job) {
   if (job->faulty == ~0ULL) return CUDA_SUCCESS;
-  if (job->fault.kind == VGPU_FAULT_STOPPED) atomic_store(&cancelled, 0);
+  if (job->fault.kind == VGPU_FAULT_STOPPED) __atomic_store_n(&cancelled, 0, __ATOMIC_SEQ_CST);
   snprintf(context->fault, sizeof context->fault, "%s", job->fault.text);
   CUresult result = fault_code(&job->fault);
   atomic_store(&context->sticky, (int)result);

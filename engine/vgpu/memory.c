@@ -239,6 +239,13 @@ bool regions_find(uint64_t address, struct region *region) {
   return found;
 }
 
+void regions_set_flags(uint64_t low, unsigned flags) {
+  pthread_rwlock_wrlock(&space.lock);
+  size_t index = table_find_start(&space.regions, low);
+  if (index < space.regions.count) space.regions.items[index].flags = flags;
+  pthread_rwlock_unlock(&space.lock);
+}
+
 bool regions_add(enum region_kind kind, uint64_t low, size_t bytes, CUcontext context) {
   pthread_rwlock_wrlock(&space.lock);
   bool added =

@@ -141,8 +141,9 @@ static uint64_t parse_values(struct parser *parser, const struct declaration *de
           parser, (struct ptx_initialiser){.offset = offset + at, .bytes = each, .target = entity, .addend = addend});
     } else {
       uint64_t bits = parse_number(parser, declaration->type);
-      if (at + each > *capacity) {
+      if (!*bytes || at + each > *capacity) { /* addresses before it may have moved `at` far on */
         uint64_t wanted = *capacity ? *capacity * 2 : 64;
+        while (wanted < at + each) wanted *= 2;
         unsigned char *grown = parser_alloc(parser, wanted);
         if (*bytes) memcpy(grown, *bytes, *capacity);
         *bytes = grown;

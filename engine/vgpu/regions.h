@@ -18,6 +18,7 @@ struct region {
   uint64_t low, high; /* [low, high) */
   enum region_kind kind;
   CUcontext context;
+  unsigned flags; /* of cuMemHostAlloc, cuMemHostRegister */
 };
 
 /* Memory the device says it has: that of the machine, or of the control group it is confined to. */
@@ -33,6 +34,8 @@ void regions_free_all(CUcontext context);
 
 /* The region that holds `address`. */
 bool regions_find(uint64_t address, struct region *region);
+/* Keeps the flags that the region was made with. */
+void regions_set_flags(uint64_t low, unsigned flags);
 
 /* Registers and unregisters memory that lies elsewhere or is mapped. False if it overlaps, or is not registered so. */
 bool regions_add(enum region_kind kind, uint64_t low, size_t bytes, CUcontext context);

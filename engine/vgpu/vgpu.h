@@ -20,8 +20,8 @@ const char *vgpu_description(void);
 const char *vgpu_last_message(void);
 
 /* Ends the kernels that run now, or the next one if none does, as a fault would: their contexts are of no use after
- * that. For handlers of signals (Ctrl-C): may be called in one. Machine code ends between blocks, the interpreter within
- * milliseconds. */
+ * that. For handlers of signals (Ctrl-C): may be called in one. Machine code ends between blocks, the interpreter
+ * within milliseconds. */
 void vgpu_cancel(void);
 
 #endif

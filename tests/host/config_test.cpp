@@ -422,8 +422,9 @@ TEST(Config, PresetsSetTheEarlierSystemsValues) {
     EXPECT_EQ(s.loss.t_sampling, T_SAMPLING_UNIFORM);
     EXPECT_EQ(s.loss.t_eps, 0.0);
     EXPECT_EQ(s.schedule.type, SCHEDULE_LINEAR);
-    EXPECT_EQ(s.schedule.alpha_bar[0], 0.01);
-    EXPECT_EQ(s.schedule.alpha_bar[1], 0.99);
+    const double low = std::string(c.preset) == "jax-head" ? 0.01 : 0.05;
+    EXPECT_EQ(s.schedule.alpha_bar[0], low);
+    EXPECT_EQ(s.schedule.alpha_bar[1], 1 - low);
     EXPECT_FALSE(s.schedule.renormalise);
     EXPECT_DOUBLE_EQ(s.schedule.s, std::log1p(std::exp(0.008)));  // D-42
     EXPECT_EQ(s.latent.off_value, -1.0);

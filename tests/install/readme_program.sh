@@ -42,4 +42,5 @@ for program in "$folder/with_pkg_config" "$folder/project/build/with_cmake"; do
   grep -q '( 1.0, -0.5) lies on moon 1' "$folder/output.txt" || fail "the bottom of the lower moon is not on moon 1"
 done
 # Both came from the installed library, not from the build folder.
-ldd "$folder/project/build/with_cmake" | grep -q "$folder/prefix" || fail "the program does not use the installed library"
+libraries=$(ldd "$folder/project/build/with_cmake")
+[[ $libraries == *"$folder/prefix"* ]] || fail "the program does not use the installed library"

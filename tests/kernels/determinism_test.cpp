@@ -16,15 +16,45 @@ using namespace kernels_test;
 
 constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT";
 
-/* Trains, evaluates and samples a model, and writes every float that comes out to `path`. */
+/* Models that differ in their kernels: both networks, dropout, draws, logits; a wide byte condition and real targets.
+ */
+struct Work {
+  Keys keys;
+  ConditionKind condition;
+  int width;
+};
+const Work kWork[] = {
+    {{{"variant", "ct"},
+      {"loss.error", "cross_entropy"},
+      {"network.hidden", "[24, 24, 24]"},
+      {"network.dropout", "0.2"},
+      {"loss.draws", "2"}},
+     kFloatCondition,
+     5},
+    {{{"variant", "df"},
+      {"network.type", "resnet"},
+      {"network.hidden", "[24, 24, 24]"},
+      {"network.dropout", "0.2"},
+      {"loss.weight", "elbo"},
+      {"loss.normalize", "batch"}},
+     kLabelCondition,
+     5},
+    {{{"variant", "fm"},
+      {"task", "regress"},
+      {"network.hidden", "[17, 9]"},
+      {"network.activation", "gelu"},
+      {"loss.recon.weight", "0.5"}},
+     kByteCondition,
+     100},
+};
+
+/* Trains, evaluates and samples models, and writes every float that comes out to `path`. */
 void run_everything(const char *path) {
-  for (const char *type : {"mlp", "resnet"}) {
-    const Keys keys = {{"variant", "ct"},          {"loss.error", "cross_entropy"},
-                       {"network.type", type},     {"network.hidden", "[24, 24, 24]"},
-                       {"network.dropout", "0.2"}, {"loss.draws", "2"},
-                       {"optimizer.ema", "0.9"},   {"seed", "9"}};
+  for (const Work &work : kWork) {
+    Keys keys = work.keys;
+    keys.insert(keys.end(), {{"optimizer.ema", "0.9"}, {"seed", "9"}});
     const Settings settings = reference::settings_from(keys);
-    const auto data = make_data(settings, kFloatCondition, 5, 3, 301, 3);
+    const auto data = make_data(settings, work.condition, work.width, 3, 301, 3);
     const Model model = create_model(keys, data->shape);
     ASSERT_TRUE(model);
     ASSERT_TRUE(set_statistics(model.get(), *data));
@@ -65,19 +95,21 @@ TEST(Determinism, WorkForOneProcess) {
 std::string result_with(const std::vector<std::pair<std::string, std::string>> &environment) {
   const std::string path = testing::TempDir() + "noprop_determinism_" + std::to_string(getpid());
   unlink(path.c_str());
-  std::string said;
+  char self[4096];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  EXPECT_GT(length, 0);
+  self[length > 0 ? length : 0] = '\0';
   const pid_t child = fork();
   if (child == 0) {
     for (const auto &[name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
     setenv(kResultVariable, path.c_str(), 1);
-    execl("/proc/self/exe", "test", "--gtest_filter=Determinism.WorkForOneProcess", "--gtest_brief=1",
-          static_cast<char *>(nullptr));
+    execl(self, self, "--gtest_filter=Determinism.WorkForOneProcess", "--gtest_brief=1", static_cast<char *>(nullptr));
     _exit(127);
   }
   int status = -1;
   waitpid(child, &status, 0);
   std::ifstream file(path, std::ios::binary);
-  said.assign(std::istreambuf_iterator<char>(file), {});
+  const std::string said{std::istreambuf_iterator<char>(file), {}};
   unlink(path.c_str());
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child process failed";
   EXPECT_GT(said.size(), 1000u);

@@ -154,6 +154,20 @@ TEST(PtxMemory, VariablesHaveTheirInitialValues) {
   });
 }
 
+TEST(PtxMemory, ValuesMayFollowManyAddressesInAnInitialiser) {
+  std::string variables = ".global .align 8 .u64 base = 3;\n.global .align 8 .u64 list[42] = {";
+  for (int i = 0; i < 40; i++) variables += "base, ";
+  variables += "77, 78};\n";
+  run(kernel(std::string(prologue) +
+                 "ld.global.u64 %rd3, [list+328]; ld.global.u64 %rd4, [list+312]; ld.global.u64 %rd5, [%rd4];\n"
+                 "st.global.v2.u64 [%rd0], {%rd3, %rd5};\n",
+             1, variables),
+      1, [](const Memory &out, const std::string &name) {
+        EXPECT_EQ(out.as<u64>()[0], 78u) << name;
+        EXPECT_EQ(out.as<u64>()[1], 3u) << name;
+      });
+}
+
 TEST(PtxMemory, GenericAddressesReachEverySpace) {
   std::string body =
       std::string(".shared .align 8 .b8 s[256]; .local .align 8 .b8 mine[16];\n") + prologue +

@@ -688,6 +688,44 @@ static void emit_trap(struct emitter *e, const struct ptx_instruction *instructi
   LLVMPositionBuilderAtEnd(e->builder, go_on);
 }
 
+/* brx.idx: each target gets its lanes, whether they agree or not. */
+static void emit_table_branch(struct emitter *e, const struct ptx_instruction *last, uint32_t next) {
+  LLVMBuilderRef b = e->builder;
+  const struct ptx_block *block = &e->function->blocks[e->block];
+  poll_stop(e);
+  Value index = read_operand(e, &last->src[0], PTX_U32, true), all = e->mask ? e->mask : all_lanes(e);
+  Value left = effective_mask(e, last);
+  if (!left) left = all_lanes(e);
+  uint32_t *also = malloc((block->target_count + 1) * sizeof *also);
+  if (!also) {
+    refuse(e, last, "there is not enough memory");
+    return;
+  }
+  if (last->guard != PTX_NONE && shape_uniform(e->analysis->shape[last->guard])) {
+    left = LLVMBuildAnd(b, left, splat(e, guard_scalar(e, last)), "");
+  }
+  Value stays = LLVMBuildAnd(b, all, LLVMBuildNot(b, left, ""), "");
+  for (uint32_t i = 0; i < block->target_count; i++) {
+    Value here = LLVMBuildAnd(b, left, LLVMBuildICmp(b, LLVMIntEQ, index, constant(LLVMTypeOf(index), i), ""), "");
+    left = LLVMBuildAnd(b, left, LLVMBuildNot(b, here, ""), "");
+    send_lanes(e, block->targets[i], here);
+    also[i] = block->targets[i];
+  }
+  unsigned also_count = block->target_count;
+  if (last->guard != PTX_NONE) {
+    send_lanes(e, next, stays);
+    also[also_count++] = next;
+  }
+  Label outside = new_label(e, "outside"), go_on = new_label(e, "");
+  new_branch(e, any_lane(e, left), outside, go_on, true);
+  LLVMPositionBuilderAtEnd(b, outside);
+  call_operate(e, last, left);
+  LLVMBuildBr(b, go_on);
+  LLVMPositionBuilderAtEnd(b, go_on);
+  dispatch(e, also, also_count, true);
+  free(also);
+}
+
 static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint32_t next, Value dispatcher) {
   const struct analysis *a = e->analysis;
   LLVMBuilderRef b = e->builder;
@@ -706,7 +744,7 @@ static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint
     return;
   }
   if (last->op == PTX_BRX) {
-    refuse(e, last, "indirect branches are not");
+    emit_table_branch(e, last, next);
     return;
   }
   const bool leaves = last->op != PTX_BRA;

@@ -110,6 +110,23 @@ static Value directed(struct emitter *e, uint8_t rounding, Value a, Value x, Val
   return select_value(e, exact_zero, minus_zero, down);
 }
 
+/* What is too rare to spell out: a helper does it, lane by lane. */
+static Value compute_rare(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
+  LLVMBuilderRef b = e->builder;
+  const Type lanes = shaped(e->i64, true);
+  for (unsigned i = 0; i < instruction->src_count && i < 3; i++) {
+    const uint8_t operand_type = instruction->op == PTX_CVT ? instruction->source_type : instruction->type;
+    Value x = as_bits(e, read_operand(e, &instruction->src[i], operand_type, true));
+    x = resize_int(e, x, 64, is_signed(operand_type));
+    LLVMBuildStore(b, x, warp_address(e, lanes, offsetof(struct warp, argument) + i * sizeof(uint64_t) * WARP_LANES));
+  }
+  call_operate(e, instruction, NULL);
+  Value r = LLVMBuildLoad2(b, lanes, warp_address(e, lanes, offsetof(struct warp, result)), "");
+  if (!wide) r = LLVMBuildExtractElement(b, r, constant(e->i32, 0), "");
+  r = resize_int(e, r, 8 * type_bytes(instruction->type), false);
+  return is_float(instruction->type) ? as_float(e, r) : r;
+}
+
 static Value float_arithmetic(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   LLVMBuilderRef b = e->builder;
   Value a[3] = {NULL, NULL, NULL};
@@ -122,10 +139,7 @@ static Value float_arithmetic(struct emitter *e, const struct ptx_instruction *i
   Value r;
   const uint8_t rounding = instruction->rounding;
   if (rounding == PTX_RZ || rounding == PTX_RM || rounding == PTX_RP) {
-    if (instruction->type != PTX_F32) {
-      refuse(e, instruction, "with this rounding in f64");
-      return constant_float(shaped(e->f64, wide), 0);
-    }
+    if (instruction->type != PTX_F32) return compute_rare(e, instruction, wide);
     Value one = constant_float(type_of(a[0]), 1.0), minus_zero = constant_float(type_of(a[0]), -0.0);
     if (instruction->op == PTX_ADD)
       r = directed(e, rounding, a[0], one, a[1]);
@@ -190,7 +204,7 @@ static Value float_division(struct emitter *e, const struct ptx_instruction *ins
   Value x = read_operand(e, &instruction->src[0], instruction->type, wide);
   Value y = read_operand(e, &instruction->src[1], instruction->type, wide);
   const bool approximate = instruction->rounding == PTX_APPROX || instruction->rounding == PTX_FULL;
-  if (!approximate && instruction->rounding != PTX_RN) refuse(e, instruction, "with this rounding");
+  if (!approximate && instruction->rounding != PTX_RN) return compute_rare(e, instruction, wide);
   if (instruction->flags & PTX_FTZ) x = flush_subnormal(e, x), y = flush_subnormal(e, y);
   Value r = LLVMBuildFDiv(e->builder, x, y, "");
   if (instruction->flags & PTX_FTZ) r = flush_subnormal(e, r);
@@ -299,9 +313,17 @@ static Value logic3(struct emitter *e, Value x, Value y, Value z, uint8_t table)
 /* Bytes of y:x chosen by four nibbles; a nibble's high bit spreads the byte's sign. */
 static Value permute(struct emitter *e, const struct ptx_instruction *instruction, Value x, Value y, Value choice) {
   LLVMBuilderRef b = e->builder;
+  static const uint16_t controls[][4] = {
+      [PTX_PRMT_F4E] = {0x3210, 0x4321, 0x5432, 0x6543}, [PTX_PRMT_B4E] = {0x5670, 0x6701, 0x7012, 0x0123},
+      [PTX_PRMT_RC8] = {0x0000, 0x1111, 0x2222, 0x3333}, [PTX_PRMT_ECL] = {0x3210, 0x3211, 0x3222, 0x3333},
+      [PTX_PRMT_ECR] = {0x0000, 0x1110, 0x2210, 0x3210}, [PTX_PRMT_RC16] = {0x1010, 0x3232, 0x1010, 0x3232}};
   if (instruction->mode != PTX_PRMT_DEFAULT) {
-    refuse(e, instruction, "in this mode");
-    return x;
+    Value start = LLVMBuildAnd(b, choice, constant(type_of(choice), 3), "");
+    choice = constant(type_of(choice), controls[instruction->mode][0]);
+    for (unsigned i = 1; i < 4; i++) {
+      Value here = LLVMBuildICmp(b, LLVMIntEQ, start, constant(type_of(start), i), "");
+      choice = select_value(e, here, constant(type_of(choice), controls[instruction->mode][i]), choice);
+    }
   }
   const Type wide_type = int_type(e, 64, is_wide(x)), type = type_of(x);
   Value both = LLVMBuildOr(b, LLVMBuildZExt(b, x, wide_type, ""),
@@ -666,9 +688,12 @@ static Value convert(struct emitter *e, const struct ptx_instruction *instructio
   }
   if (!from_float) {
     const Type type = shaped(to == PTX_F16 ? e->f16 : to == PTX_F32 ? e->f32 : e->f64, wide);
-    if (instruction->rounding != PTX_RN && !(to == PTX_F64 && from_bits <= 32) && !(to == PTX_F32 && from_bits <= 16)) {
-      refuse(e, instruction, "with this rounding");
-      return LLVMConstNull(type);
+    const bool exact = (to == PTX_F64 && from_bits <= 32) || (to == PTX_F32 && from_bits <= 16);
+    if (instruction->rounding != PTX_RN && !exact) {
+      if (to == PTX_F16)
+        refuse(e, instruction, "with this rounding");
+      else
+        return compute_rare(e, instruction, wide);
     }
     Value r = is_signed(from) ? LLVMBuildSIToFP(b, x, type, "") : LLVMBuildUIToFP(b, x, type, "");
     if (instruction->flags & PTX_SAT) r = saturate(e, r);
@@ -690,6 +715,7 @@ static Value convert(struct emitter *e, const struct ptx_instruction *instructio
     r = LLVMBuildFPExt(b, x, shaped(to == PTX_F32 ? e->f32 : e->f64, wide), "");
     if (from == PTX_F16) r = canonical_nan(e, r);
   } else {
+    if (to == PTX_F32 && instruction->rounding != PTX_RN) return compute_rare(e, instruction, wide);
     if (instruction->rounding != PTX_RN || instruction->flags & PTX_RELU) refuse(e, instruction, "with this rounding");
     r = LLVMBuildFPTrunc(b, x, shaped(to == PTX_F16 ? e->f16 : e->f32, wide), "");
     if (to == PTX_F16) {
@@ -816,6 +842,8 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
       return as_float(e, LLVMBuildOr(b, LLVMBuildAnd(b, x, constant(type_of(x), sign), ""),
                                      LLVMBuildAnd(b, y, constant(type_of(y), sign - 1), ""), ""));
     }
+    case PTX_FNS:
+      return compute_rare(e, instruction, wide);
     case PTX_RCP:
     case PTX_SQRT:
     case PTX_RSQRT:
@@ -824,6 +852,7 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
     case PTX_LG2:
     case PTX_EX2:
     case PTX_TANH:
+      if (instruction->rounding > PTX_RN && instruction->rounding <= PTX_RP) return compute_rare(e, instruction, wide);
       return emit_special(e, instruction, read_operand(e, &instruction->src[0], type, wide), wide);
     case PTX_TESTP:
       return test_property(e, instruction, wide);

@@ -405,7 +405,10 @@ static struct address find_address(struct emitter *e, uint8_t space, const struc
   address.root = in_register ? e->analysis->root[base->index] : 0;
   const bool narrow = in_register && e->function->register_class[base->index] == PTX_CLASS_32;
   address.base = read_operand(e, base, narrow ? PTX_U32 : PTX_U64, wide);
-  if (narrow) address.base = LLVMBuildZExt(e->builder, address.base, shaped(e->i64, wide), "");
+  if (narrow) { /* with its sign, so that a sum with the constant offset wraps around at 32 bits */
+    address.base = LLVMBuildSExt(e->builder, address.base, shaped(e->i64, wide), "");
+    address.shape.value = (uint64_t)(int64_t)(int32_t)address.shape.value;
+  }
   return address;
 }
 

@@ -106,6 +106,7 @@ static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instru
   static const double cosine_terms[] = {1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0};
   Value sine = polynomial(e, s, sine_terms, 5);
   sine = fused(e, LLVMBuildFMul(b, sine, s, ""), r, r);
+  sine = select_value(e, LLVMBuildFCmp(b, LLVMRealOEQ, a, number(a, 0), ""), a, sine); /* its sign */
   Value cosine = polynomial(e, s, cosine_terms, 7);
   Value odd =
       LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, quadrant, constant(bits_type, 1), ""), LLVMConstNull(bits_type), "");

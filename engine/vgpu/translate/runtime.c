@@ -35,6 +35,7 @@ static int32_t address_fault(struct warp *warp, uint32_t instruction, unsigned l
                                        [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
   const struct ptx_instruction *source = &warp->launch->function->instructions[instruction];
   char what[160];
+  if (source->space == PTX_SHARED || source->space == PTX_LOCAL) address = (uint32_t)address;
   snprintf(what, sizeof what, "%s %s of %llu bytes at %s0x%llx", address % bytes ? "misaligned" : "invalid",
            source->op == PTX_LD   ? "read"
            : source->op == PTX_ST ? "write"
@@ -251,6 +252,117 @@ static void vote(struct warp *warp, const struct ptx_instruction *instruction, u
   }
 }
 
+/* The position of the n-th set bit from `base` upwards, or downwards for negative n. */
+static uint32_t nth_set(uint32_t mask, uint32_t base, int32_t n) {
+  if (n == 0) return base < 32 && (mask >> base & 1) ? base : UINT32_MAX;
+  const int step = n > 0 ? 1 : -1;
+  int64_t left = n > 0 ? n : -(int64_t)n;
+  for (int64_t at = base; at >= 0 && at < 32; at += step) {
+    if ((mask >> at & 1) && --left == 0) return (uint32_t)at;
+  }
+  return UINT32_MAX;
+}
+
+/* Rounded as the instruction says, through the CPU's own rounding mode. */
+static uint64_t rounded_f64(const struct ptx_instruction *instruction, double a, double b, double c) {
+  volatile double x = a, y = b, z = c, r = 0; /* so that nothing moves to where the mode is another */
+  switch (instruction->op) {
+    case PTX_ADD:
+      r = x + y;
+      break;
+    case PTX_SUB:
+      r = x - y;
+      break;
+    case PTX_MUL:
+      r = x * y;
+      break;
+    case PTX_FMA:
+      r = fma(x, y, z);
+      break;
+    case PTX_DIV:
+      r = x / y;
+      break;
+    case PTX_RCP:
+      r = 1.0 / x;
+      break;
+    default:
+      r = sqrt(x);
+      break;
+  }
+  const double value = r;
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static float flushed(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits & 0x7f800000u ? x : float_of(bits & 0x80000000u);
+}
+
+static uint64_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static uint64_t rounded_f32(const struct ptx_instruction *instruction, float a, float b) {
+  const bool flush = instruction->flags & PTX_FTZ;
+  volatile float x = flush ? flushed(a) : a, y = flush ? flushed(b) : b, r = 0;
+  if (instruction->op == PTX_DIV)
+    r = x / y;
+  else if (instruction->op == PTX_RCP)
+    r = 1.0f / x;
+  else
+    r = sqrtf(x);
+  return bits_of(flush ? flushed(r) : r);
+}
+
+static uint64_t rounded_conversion(const struct ptx_instruction *instruction, uint64_t bits) {
+  const bool is_signed = instruction->source_type >= PTX_S8 && instruction->source_type <= PTX_S64;
+  if (instruction->type == PTX_F64) {
+    volatile uint64_t number = bits;
+    volatile double r = is_signed ? (double)(int64_t)number : (double)number;
+    const double value = r;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+  }
+  volatile float r;
+  if (instruction->source_type == PTX_F64) {
+    volatile double x = double_of(bits);
+    r = (float)x;
+  } else {
+    volatile uint64_t number = bits;
+    r = is_signed ? (float)(int64_t)number : (float)number;
+  }
+  float value = r;
+  if (instruction->flags & PTX_FTZ) value = flushed(value);
+  if (instruction->flags & PTX_SAT) value = value > 0.0f ? (value < 1.0f ? value : 1.0f) : 0.0f;
+  return value != value ? 0x7fffffff : bits_of(value);
+}
+
+/* All lanes: those that do not run compute with whatever they have. */
+static void arithmetic(struct warp *warp, const struct ptx_instruction *instruction) {
+  static const unsigned modes[] = {[PTX_RN] = 0, [PTX_RM] = 0x2000, [PTX_RP] = 0x4000, [PTX_RZ] = 0x6000};
+  const unsigned control = _mm_getcsr();
+  if (instruction->rounding >= PTX_RN && instruction->rounding <= PTX_RP)
+    _mm_setcsr((control & ~0x6000u) | modes[instruction->rounding]);
+  for (int lane = 0; lane < WARP_LANES; lane++) {
+    const uint64_t a = warp->argument[0][lane], b = warp->argument[1][lane], c = warp->argument[2][lane];
+    uint64_t *r = &warp->result[0][lane];
+    if (instruction->op == PTX_FNS)
+      *r = nth_set((uint32_t)a, (uint32_t)b, (int32_t)c);
+    else if (instruction->op == PTX_CVT)
+      *r = rounded_conversion(instruction, a);
+    else if (instruction->type == PTX_F64)
+      *r = rounded_f64(instruction, double_of(a), double_of(b), double_of(c));
+    else
+      *r = rounded_f32(instruction, float_of((uint32_t)a), float_of((uint32_t)b));
+  }
+  _mm_setcsr(control);
+}
+
 static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
   switch (instruction->op) {
@@ -278,8 +390,12 @@ static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
       return 0;
     case PTX_TRAP:
       return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
+    case PTX_BRX:
+      return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_OTHER,
+                   "brx.idx has an index beyond its targets");
     default:
-      return fault(warp, number, 0, VGPU_FAULT_OTHER, "an instruction that is not translated");
+      arithmetic(warp, instruction);
+      return 0;
   }
 }
 
@@ -372,7 +488,7 @@ int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *
   warp->total_shared = (uint32_t)shared_bytes;
   warp->multiprocessors = launch->multiprocessors;
   warp->slot = slot;
-  static const atomic_int never = 0;
+  static const int never = 0;
   warp->stop = launch->stop ? launch->stop : &never;
   warp->call = code->call;
   warp->clock = clock_value;

@@ -25,7 +25,7 @@ struct warp {
   const unsigned char *params;
   unsigned char *shared, *local, *segment, *frame; /* local, frame: of this warp */
   int64_t shared_bytes;
-  const atomic_int *stop; /* never NULL */
+  const int *stop; /* never NULL */
   uint64_t grid_id;
   uint32_t ctaid[3], grid[3];
   uint32_t number; /* of the warp in its block */
