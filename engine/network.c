@@ -208,7 +208,10 @@ int network_frequencies(const struct network *network, const struct settings *se
   if (network->time_width == 0 || network->time_kind == TIME_CONSTANT) return 0;
   if (network->time_kind != TIME_TRIG) {
     const int repeats = network->time_kind == TIME_RAMP_AS_WRITTEN ? size : 1;
-    for (int j = 0; frequencies && j < network->time_width; ++j) frequencies[j] = (float)((double)(j / repeats) / size);
+    for (int j = 0; frequencies && j < network->time_width; ++j) {
+      const int place = j / repeats; /* a whole number: the ramp has steps */
+      frequencies[j] = (float)((double)place / size);
+    }
     return network->time_width;
   }
   for (int k = 0; frequencies && k < half; ++k) {

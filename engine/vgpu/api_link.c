@@ -159,7 +159,7 @@ CUresult vgpu_cuLinkComplete(CUlinkState state, void **image, size_t *bytes) {
     }
   }
   vgpu_jit_log(result, state->option_count, state->options, state->values);
-  if (result != CUDA_SUCCESS) return result;
+  if (result != CUDA_SUCCESS || state->result == NULL) return result;
   *image = state->result;
   if (bytes != NULL) *bytes = strlen(state->result) + 1;
   return CUDA_SUCCESS;

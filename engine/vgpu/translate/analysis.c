@@ -707,7 +707,7 @@ static void post_dominators(const struct ptx_function *function, uint32_t *ipdom
   for (int pass = 0; pass < 2; pass++) {
     if (pass == 1) {
       for (uint32_t i = 0; i <= n; i++) head[i + 1] += head[i];
-      edges = malloc((head[n + 1] + 1) * sizeof *edges);
+      edges = calloc(head[n + 1] + 1, sizeof *edges);
       memcpy(cursor, head, (n + 1) * sizeof *cursor);
     }
     for (uint32_t b = 0; b < n; b++) {
@@ -812,7 +812,7 @@ static void compute_liveness(struct analysis *analysis) {
         }
       }
       uint64_t *in = analysis->live_in + (size_t)b * words;
-      if (memcmp(in, live, words * sizeof *live)) {
+      if (memcmp(in, live, words * sizeof *live) != 0) {
         memcpy(in, live, words * sizeof *live);
         changed = true;
       }

@@ -188,7 +188,7 @@ void plan_checks(struct emitter *e) {
   const size_t words = e->analysis->register_words;
   uint64_t *defined = calloc(words, sizeof *defined), *used = calloc(words, sizeof *used);
   uint32_t *late = malloc((function->instruction_count + 1) * sizeof *late);
-  struct alias *aliases = malloc((function->register_count + 1) * sizeof *aliases);
+  struct alias *aliases = calloc(function->register_count + 1, sizeof *aliases);
   if (!defined || !used || !late || !aliases) {
     refuse(e, NULL, "there is not enough memory");
   } else {
@@ -569,7 +569,7 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
   }
   for (unsigned k = 0; k < count; k++) {
     Value vector = LLVMGetUndef(shaped(element, true)), indices[WARP_LANES];
-    int distinct[WARP_LANES], used = 0;
+    int distinct[WARP_LANES] = {0}, used = 0;
     for (int i = 0; i < WARP_LANES; i++) {
       int same = 0;
       while (same < used && lanes[distinct[same]] != lanes[i]) same++;
