@@ -19,6 +19,7 @@
 #include "engine/settings.h"
 #include "engine/status.h"
 #include "host/checkpoint.h"
+#include "host/config.h"
 #include "host/history.h"
 #include "host/progress.h"
 #include "host/run_files.h"
@@ -74,10 +75,11 @@ static void trainer_log(noprop_trainer *trainer, const char *format, ...) {
   }
 }
 
-static void log_text(noprop_trainer *trainer, const char *text) {
+/* Each line of the text, after `heading`. */
+static void log_text(noprop_trainer *trainer, const char *heading, const char *text) {
   while (*text) {
     size_t length = strcspn(text, "\n");
-    if (length > 0) trainer_log(trainer, "%.*s", (int)length, text);
+    if (length > 0) trainer_log(trainer, "%s%.*s", heading, (int)length, text);
     text += length + (text[length] == '\n');
   }
 }
@@ -289,7 +291,13 @@ static void find_position(noprop_trainer *trainer) {
 
 static void describe(noprop_trainer *trainer) {
   char *text = NULL;
-  if (noprop_model_describe(trainer->model, &text) == NOPROP_OK) log_text(trainer, text);
+  if (noprop_model_describe(trainer->model, &text) == NOPROP_OK) log_text(trainer, "", text);
+  noprop_free(text);
+  text = NULL;
+  if (config_preset_notes(&trainer->settings, &text) == NOPROP_OK) log_text(trainer, "known of the preset: ", text);
+  noprop_free(text);
+  text = NULL;
+  if (config_warnings(trainer->config, &text) == NOPROP_OK) log_text(trainer, "warning: ", text);
   noprop_free(text);
   text = NULL;
   noprop_sampler_options options = noprop_sampler_options_default(trainer->model);

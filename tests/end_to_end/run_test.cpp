@@ -69,6 +69,16 @@ TEST(Run, HistoryHasOneRowPerEpochAndEachTermAColumn) {
   for (const int i : {2, 4, 5}) EXPECT_EQ(lines[i].find(",,"), std::string::npos) << lines[i];
 }
 
+TEST(Run, SaysWhatIsKnownOfAPresetAndWarnsOfRareChoices) {
+  SmallWork work;
+  const std::string preset = work.train("preset", {"preset=jax-head", "train.epochs=1"}).err;
+  EXPECT_NE(preset.find("known of the preset: D-08: SNR' is not divided by its mean"), std::string::npos) << preset;
+  EXPECT_NE(preset.find("known of the preset: D-20"), std::string::npos) << preset;
+  const std::string elbo = work.train("elbo", {"loss.weight=elbo", "train.epochs=1"}).err;
+  EXPECT_NE(elbo.find("warning: loss.weight: elbo is for bounds and densities"), std::string::npos) << elbo;
+  EXPECT_EQ(elbo.find("known of the preset"), std::string::npos) << elbo;
+}
+
 TEST(Run, StopsEarlyWhenValidationNoLongerImproves) {
   SmallWork work;
   // A learning rate of almost nothing: validation on fixed noise improves by less than its ninth digit sooner or later.
