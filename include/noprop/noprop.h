@@ -4,6 +4,7 @@
 #define NOPROP_NOPROP_H
 
 #include <noprop/config.h>
+#include <noprop/counts.h>
 #include <noprop/dataset.h>
 #include <noprop/device.h>
 #include <noprop/model.h>
