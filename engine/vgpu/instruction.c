@@ -1,13 +1,12 @@
 /* The whitelist: every opcode with the types, modifiers and operands that it may have, and the parser of one
  * instruction. What is not listed here is refused with its line. */
+#include "engine/vgpu/instruction.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/vgpu/front.h"
-
 /* ---- the table ---- */
 
-#define BIT(type) (1u << (type))
 enum {
   INT16 = BIT(PTX_U16) | BIT(PTX_S16),
   INT32 = BIT(PTX_U32) | BIT(PTX_S32),
@@ -155,6 +154,12 @@ static const struct form forms[] = {
     {"barrier", PTX_BAR, "", 0, NONE, 0, 0, 0},
     {"membar", PTX_MEMBAR, "", 0, NONE, 0, 0, 0},
     {"fence", PTX_MEMBAR, "", 0, NONE, 0, 0, 0},
+    {"mma", PTX_MMA, "", 0, NONE, 0, 0, 0},
+    {"wmma", PTX_MMA, "", 0, NONE, 0, 0, 0},
+    {"ldmatrix", PTX_LDMATRIX, "", 0, NONE, 0, 0, 0},
+    {"stmatrix", PTX_STMATRIX, "", 0, NONE, 0, 0, 0},
+    {"movmatrix", PTX_MOVMATRIX, "", 0, NONE, 0, 0, 0},
+    {"cp", PTX_CP_ASYNC, "", 0, NONE, 0, 0, 0},
     {"nanosleep", PTX_NANOSLEEP, "", BIT(PTX_U32), NONE, 0, 0, 0},
     /* control */
     {"bra", PTX_BRA, "", 0, NONE, 0, 0, 0},
@@ -176,15 +181,6 @@ const char *ptx_op_name(enum ptx_op op) {
 
 /* ---- the mnemonic, cut at its dots ---- */
 
-enum { PIECES = 12, PIECE_BYTES = 32 };
-
-struct mnemonic {
-  char whole[80], piece[PIECES][PIECE_BYTES];
-  bool used[PIECES];
-  int count;
-  unsigned line;
-};
-
 static void cut(struct parser *parser, struct mnemonic *mnemonic) {
   struct token token = parser->token;
   memset(mnemonic, 0, sizeof *mnemonic);
@@ -203,7 +199,7 @@ static void cut(struct parser *parser, struct mnemonic *mnemonic) {
 }
 
 /* Whether the modifier stands there; it then counts as understood. */
-static bool take(struct mnemonic *mnemonic, const char *modifier) {
+bool mnemonic_take(struct mnemonic *mnemonic, const char *modifier) {
   for (int i = 1; i < mnemonic->count; i++) {
     if (!mnemonic->used[i] && strcmp(mnemonic->piece[i], modifier) == 0) {
       mnemonic->used[i] = true;
@@ -213,7 +209,7 @@ static bool take(struct mnemonic *mnemonic, const char *modifier) {
   return false;
 }
 
-static bool take_type(struct mnemonic *mnemonic, uint8_t *type) {
+bool mnemonic_take_type(struct mnemonic *mnemonic, uint8_t *type) {
   for (int i = 1; i < mnemonic->count; i++) {
     enum ptx_type found;
     if (!mnemonic->used[i] && parse_type(mnemonic->piece[i], strlen(mnemonic->piece[i]), &found)) {
@@ -225,12 +221,7 @@ static bool take_type(struct mnemonic *mnemonic, uint8_t *type) {
   return false;
 }
 
-struct keyword {
-  const char *name;
-  int value;
-};
-
-static int take_keyword(struct mnemonic *mnemonic, const struct keyword *keywords, int otherwise) {
+int mnemonic_take_keyword(struct mnemonic *mnemonic, const struct keyword *keywords, int otherwise) {
   for (int i = 1; i < mnemonic->count; i++) {
     for (const struct keyword *keyword = keywords; keyword->name && !mnemonic->used[i]; keyword++) {
       if (strcmp(mnemonic->piece[i], keyword->name) == 0) {
@@ -242,7 +233,7 @@ static int take_keyword(struct mnemonic *mnemonic, const struct keyword *keyword
   return otherwise;
 }
 
-static void refuse_leftovers(struct parser *parser, const struct mnemonic *mnemonic) {
+void mnemonic_check_rest(struct parser *parser, const struct mnemonic *mnemonic) {
   for (int i = 1; i < mnemonic->count; i++) {
     if (!mnemonic->used[i])
       parser_fail(parser, mnemonic->line, "modifier '.%s' of '%s' is not implemented", mnemonic->piece[i],
@@ -250,13 +241,13 @@ static void refuse_leftovers(struct parser *parser, const struct mnemonic *mnemo
   }
 }
 
-_Noreturn static void refuse(struct parser *parser, const struct mnemonic *mnemonic) {
+_Noreturn void mnemonic_refuse(struct parser *parser, const struct mnemonic *mnemonic) {
   parser_fail(parser, mnemonic->line, "instruction '%s' is not implemented", mnemonic->whole);
 }
 
 /* ---- operands ---- */
 
-static struct ptx_operand *new_operands(struct parser *parser, unsigned count) {
+struct ptx_operand *parser_operands(struct parser *parser, unsigned count) {
   return parser_alloc(parser, (count ? count : 1) * sizeof(struct ptx_operand));
 }
 
@@ -318,7 +309,7 @@ static bool find_register(const struct scope *scope, const char *text, size_t le
 }
 
 /* One operand of the given type: register, constant, variable's address, special register, or "_". */
-static struct ptx_operand parse_operand(struct parser *parser, enum ptx_type type) {
+struct ptx_operand parse_operand(struct parser *parser, enum ptx_type type) {
   struct ptx_operand operand = {0};
   if (token_accept(parser, '!')) operand.negate = true;
   struct token token = parser->token;
@@ -372,8 +363,8 @@ static struct ptx_operand parse_operand(struct parser *parser, enum ptx_type typ
 }
 
 /* "{a, b}" or one operand, into operands[0..limit). Returns how many. */
-static unsigned parse_vector(struct parser *parser, enum ptx_type type, struct ptx_operand *operands, unsigned limit,
-                             bool *braced) {
+unsigned parse_vector(struct parser *parser, enum ptx_type type, struct ptx_operand *operands, unsigned limit,
+                      bool *braced) {
   *braced = token_is(parser, '{');
   if (!*braced) {
     operands[0] = parse_operand(parser, type);
@@ -405,7 +396,7 @@ struct statement *body_append(struct parser *parser, enum statement_kind kind) {
 }
 
 /* Only mov reads special registers: elsewhere they go through a register of their own. */
-static void move_special(struct parser *parser, struct ptx_operand *operand, enum ptx_type type, unsigned line) {
+void move_special(struct parser *parser, struct ptx_operand *operand, enum ptx_type type, unsigned line) {
   if (operand->kind != PTX_OPERAND_SPECIAL) return;
   struct statement *statement = body_append(parser, STATEMENT_INSTRUCTION);
   struct ptx_instruction *move = &statement->instruction;
@@ -414,16 +405,16 @@ static void move_special(struct parser *parser, struct ptx_operand *operand, enu
   move->type = (uint8_t)(ptx_type_bytes(type) == 8 ? PTX_B64 : ptx_type_bytes(type) == 4 ? PTX_B32 : PTX_B16);
   move->line = line;
   move->dst_count = move->src_count = 1;
-  move->dst = new_operands(parser, 1);
-  move->src = new_operands(parser, 1);
+  move->dst = parser_operands(parser, 1);
+  move->src = parser_operands(parser, 1);
   move->src[0] = *operand;
   move->dst[0] = (struct ptx_operand){.kind = PTX_OPERAND_REGISTER, .index = index};
   *operand = move->dst[0];
 }
 
 /* Registers must have the type's width; with `wider` they may be wider (ld, st, cvt). */
-static void check_operand(struct parser *parser, const struct mnemonic *mnemonic, const struct ptx_operand *operand,
-                          enum ptx_type type, bool wider, bool is_result) {
+void check_operand(struct parser *parser, const struct mnemonic *mnemonic, const struct ptx_operand *operand,
+                   enum ptx_type type, bool wider, bool is_result) {
   switch (operand->kind) {
     case PTX_OPERAND_REGISTER: {
       uint8_t have = parser->body->register_class[operand->index], want = type_class(parser, type);
@@ -431,7 +422,7 @@ static void check_operand(struct parser *parser, const struct mnemonic *mnemonic
       if (!fits)
         parser_fail(parser, mnemonic->line, "an operand of '%s' has the wrong width for type .%s", mnemonic->whole,
                     ptx_type_name(type));
-      if (operand->negate && is_result) refuse(parser, mnemonic);
+      if (operand->negate && is_result) mnemonic_refuse(parser, mnemonic);
       break;
     }
     case PTX_OPERAND_SINK:
@@ -489,8 +480,8 @@ static void parse_pattern(struct parser *parser, const struct mnemonic *mnemonic
   const char *colon = strchr(pattern, ':');
   instruction->dst_count = (uint8_t)(colon - pattern);
   instruction->src_count = (uint8_t)strlen(colon + 1);
-  instruction->dst = new_operands(parser, instruction->dst_count + 1u);
-  instruction->src = new_operands(parser, instruction->src_count + 1u); /* room for the carry */
+  instruction->dst = parser_operands(parser, instruction->dst_count + 1u);
+  instruction->src = parser_operands(parser, instruction->src_count + 1u); /* room for the carry */
   bool first = true;
   for (int i = 0; i < instruction->dst_count; i++, first = false) {
     if (!first) token_expect(parser, ',');
@@ -538,11 +529,11 @@ static void take_comparison(struct parser *parser, struct mnemonic *mnemonic, st
                             enum ptx_type type) {
   static const struct keyword combines[] = {
       {"and", PTX_COMBINE_AND}, {"or", PTX_COMBINE_OR}, {"xor", PTX_COMBINE_XOR}, {NULL, 0}};
-  int mode = take_keyword(mnemonic, comparisons, -1);
-  if (mode < 0) refuse(parser, mnemonic);
+  int mode = mnemonic_take_keyword(mnemonic, comparisons, -1);
+  if (mode < 0) mnemonic_refuse(parser, mnemonic);
   check_comparison(parser, mnemonic, type, mode);
   instruction->mode = (uint8_t)mode;
-  instruction->combine = (uint8_t)take_keyword(mnemonic, combines, PTX_COMBINE_NONE);
+  instruction->combine = (uint8_t)mnemonic_take_keyword(mnemonic, combines, PTX_COMBINE_NONE);
 }
 
 static void parse_combining(struct parser *parser, const struct mnemonic *mnemonic,
@@ -551,13 +542,13 @@ static void parse_combining(struct parser *parser, const struct mnemonic *mnemon
   token_expect(parser, ',');
   struct ptx_operand *predicate = &instruction->src[instruction->src_count++];
   *predicate = parse_operand(parser, PTX_PRED);
-  if (predicate->kind != PTX_OPERAND_REGISTER) refuse(parser, mnemonic);
+  if (predicate->kind != PTX_OPERAND_REGISTER) mnemonic_refuse(parser, mnemonic);
   check_operand(parser, mnemonic, predicate, PTX_PRED, false, false);
 }
 
 static void parse_setp(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  instruction->dst = new_operands(parser, 2);
-  instruction->src = new_operands(parser, 3);
+  instruction->dst = parser_operands(parser, 2);
+  instruction->src = parser_operands(parser, 3);
   instruction->dst_count = 1;
   instruction->src_count = 2;
   instruction->dst[0] = parse_operand(parser, PTX_PRED);
@@ -577,8 +568,8 @@ static void parse_setp(struct parser *parser, struct mnemonic *mnemonic, struct 
 }
 
 static void parse_set(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  instruction->dst = new_operands(parser, 1);
-  instruction->src = new_operands(parser, 3);
+  instruction->dst = parser_operands(parser, 1);
+  instruction->src = parser_operands(parser, 3);
   instruction->dst_count = 1;
   instruction->src_count = 2;
   instruction->dst[0] = parse_operand(parser, instruction->type);
@@ -596,8 +587,8 @@ static void parse_mov(struct parser *parser, struct mnemonic *mnemonic, struct p
   enum { LIMIT = 4 };
   enum ptx_type type = instruction->type;
   bool unpack, pack;
-  instruction->dst = new_operands(parser, LIMIT);
-  instruction->src = new_operands(parser, LIMIT);
+  instruction->dst = parser_operands(parser, LIMIT);
+  instruction->src = parser_operands(parser, LIMIT);
   enum ptx_type part[2] = {type, type};
   for (int side = 0; side < 2; side++) {
     if (side) token_expect(parser, ',');
@@ -607,14 +598,15 @@ static void parse_mov(struct parser *parser, struct mnemonic *mnemonic, struct p
         parse_vector(parser, token_is(parser, '{') ? PTX_U64 : type, operands, LIMIT, side ? &pack : &unpack);
     if (side ? pack : unpack) {
       unsigned bytes = ptx_type_bytes(type);
-      if (type == PTX_PRED || (count != 2 && count != 4) || bytes % count || (side && unpack)) refuse(parser, mnemonic);
+      if (type == PTX_PRED || (count != 2 && count != 4) || bytes % count || (side && unpack))
+        mnemonic_refuse(parser, mnemonic);
       unsigned each = bytes / count;
       part[side] = each == 1 ? PTX_B8 : each == 2 ? PTX_B16 : PTX_B32;
     }
     *(side ? &instruction->src_count : &instruction->dst_count) = (uint8_t)count;
     for (unsigned i = 0; i < count; i++) {
       check_operand(parser, mnemonic, &operands[i], part[side], false, side == 0);
-      if (operands[i].negate) refuse(parser, mnemonic);
+      if (operands[i].negate) mnemonic_refuse(parser, mnemonic);
       if (side && pack) move_special(parser, &operands[i], part[side], mnemonic->line);
     }
   }
@@ -661,13 +653,13 @@ static void parse_cvt_types(struct parser *parser, struct mnemonic *mnemonic, st
                 mnemonic->whole);
 }
 
-static const struct keyword spaces[] = {
+const struct keyword state_spaces[] = {
     {"global", PTX_GLOBAL},      {"shared", PTX_SHARED},     {"shared::cta", PTX_SHARED},
     {"local", PTX_LOCAL},        {"const", PTX_CONST},       {"param", PTX_PARAM},
     {"param::entry", PTX_PARAM}, {"param::func", PTX_PARAM}, {NULL, 0}};
 
 /* Modifiers that only guide caches, and scopes: one host memory makes .cta, .gpu and .sys the same. */
-static void take_hints(struct mnemonic *mnemonic) {
+void mnemonic_take_hints(struct mnemonic *mnemonic) {
   static const struct keyword hints[] = {{"nc", 1},
                                          {"ca", 1},
                                          {"cg", 1},
@@ -688,12 +680,12 @@ static void take_hints(struct mnemonic *mnemonic) {
                                          {"L2::evict_last", 1},
                                          {"L2::evict_normal", 1},
                                          {NULL, 0}};
-  while (take_keyword(mnemonic, hints, 0)) continue;
+  while (mnemonic_take_keyword(mnemonic, hints, 0)) continue;
 }
 
 static int take_scope(struct mnemonic *mnemonic) {
   static const struct keyword scopes[] = {{"cta", 1}, {"gpu", 2}, {"sys", 3}, {"cluster", 4}, {NULL, 0}};
-  return take_keyword(mnemonic, scopes, 0);
+  return mnemonic_take_keyword(mnemonic, scopes, 0);
 }
 
 static const struct keyword orders[] = {{"weak", PTX_WEAK},
@@ -705,7 +697,7 @@ static const struct keyword orders[] = {{"weak", PTX_WEAK},
                                         {NULL, 0}};
 
 /* "[base + offset]" into src[0] and offset. */
-static void parse_address(struct parser *parser, const struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
+void parse_address(struct parser *parser, const struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   token_expect(parser, '[');
   struct ptx_operand *base = &instruction->src[0];
   *base = parse_operand(parser, PTX_U64);
@@ -730,7 +722,7 @@ static void parse_address(struct parser *parser, const struct mnemonic *mnemonic
       base->value = 0;
       break;
     default:
-      refuse(parser, mnemonic);
+      mnemonic_refuse(parser, mnemonic);
   }
   if (token_is(parser, '+') || token_is(parser, '-')) instruction->offset += (int64_t)parse_number(parser, PTX_U64);
   token_expect(parser, ']');
@@ -739,24 +731,24 @@ static void parse_address(struct parser *parser, const struct mnemonic *mnemonic
 static void parse_access(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   static const struct keyword vectors[] = {{"v2", 2}, {"v4", 4}, {"v8", 8}, {NULL, 0}};
   bool load = instruction->op == PTX_LD;
-  instruction->space = (uint8_t)take_keyword(mnemonic, spaces, PTX_GENERIC);
-  instruction->order = (uint8_t)take_keyword(mnemonic, orders, PTX_WEAK);
+  instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
+  instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_WEAK);
   int scope = take_scope(mnemonic);
-  if (scope == 4 || instruction->order == PTX_ACQ_REL) refuse(parser, mnemonic);
-  if (instruction->order == (load ? PTX_RELEASE : PTX_ACQUIRE)) refuse(parser, mnemonic);
+  if (scope == 4 || instruction->order == PTX_ACQ_REL) mnemonic_refuse(parser, mnemonic);
+  if (instruction->order == (load ? PTX_RELEASE : PTX_ACQUIRE)) mnemonic_refuse(parser, mnemonic);
   if (instruction->order != PTX_WEAK) instruction->flags |= PTX_STRONG;
-  instruction->vector = (uint8_t)take_keyword(mnemonic, vectors, 1);
-  take_hints(mnemonic);
-  if (!take_type(mnemonic, &instruction->type)) refuse(parser, mnemonic);
+  instruction->vector = (uint8_t)mnemonic_take_keyword(mnemonic, vectors, 1);
+  mnemonic_take_hints(mnemonic);
+  if (!mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
   enum ptx_type type = instruction->type;
   unsigned bytes = ptx_type_bytes(type);
   bool plain = (type >= PTX_B8 && type <= PTX_S64 && type != PTX_B128) || type == PTX_F32 || type == PTX_F64 ||
                type == PTX_F16 || type == PTX_BF16;
-  if (!plain || bytes * instruction->vector > 32) refuse(parser, mnemonic);
-  if (!load && instruction->space == PTX_CONST) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
-  instruction->dst = new_operands(parser, 8);
-  instruction->src = new_operands(parser, 9);
+  if (!plain || bytes * instruction->vector > 32) mnemonic_refuse(parser, mnemonic);
+  if (!load && instruction->space == PTX_CONST) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
+  instruction->dst = parser_operands(parser, 8);
+  instruction->src = parser_operands(parser, 9);
   bool braced;
   if (load) {
     unsigned count = parse_vector(parser, type, instruction->dst, 8, &braced);
@@ -805,23 +797,23 @@ static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struc
                                    [PTX_ATOM_EXCH] = BIT(PTX_B32) | BIT(PTX_B64),
                                    [PTX_ATOM_CAS] = BIT(PTX_B16) | BIT(PTX_B32) | BIT(PTX_B64)};
   bool atom = instruction->op == PTX_ATOM;
-  instruction->space = (uint8_t)take_keyword(mnemonic, spaces, PTX_GENERIC);
-  instruction->order = (uint8_t)take_keyword(mnemonic, orders, PTX_RELAXED);
+  instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
+  instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_RELAXED);
   instruction->flags |= PTX_STRONG;
-  if (take_scope(mnemonic) == 4) refuse(parser, mnemonic);
-  if (instruction->order == PTX_WEAK || instruction->order == PTX_VOLATILE) refuse(parser, mnemonic);
-  int operation = take_keyword(mnemonic, atomic_operations, -1);
-  if (operation < 0 || !take_type(mnemonic, &instruction->type)) refuse(parser, mnemonic);
+  if (take_scope(mnemonic) == 4) mnemonic_refuse(parser, mnemonic);
+  if (instruction->order == PTX_WEAK || instruction->order == PTX_VOLATILE) mnemonic_refuse(parser, mnemonic);
+  int operation = mnemonic_take_keyword(mnemonic, atomic_operations, -1);
+  if (operation < 0 || !mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
   instruction->mode = (uint8_t)operation;
   enum ptx_type type = instruction->type;
-  if (!(types[operation] & BIT(type))) refuse(parser, mnemonic);
-  if (!atom && (operation == PTX_ATOM_EXCH || operation == PTX_ATOM_CAS)) refuse(parser, mnemonic);
+  if (!(types[operation] & BIT(type))) mnemonic_refuse(parser, mnemonic);
+  if (!atom && (operation == PTX_ATOM_EXCH || operation == PTX_ATOM_CAS)) mnemonic_refuse(parser, mnemonic);
   if (instruction->space == PTX_LOCAL || instruction->space == PTX_CONST || instruction->space == PTX_PARAM)
-    refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
+    mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
   instruction->vector = 1;
-  instruction->dst = new_operands(parser, 1);
-  instruction->src = new_operands(parser, 3);
+  instruction->dst = parser_operands(parser, 1);
+  instruction->src = parser_operands(parser, 3);
   if (atom) {
     instruction->dst_count = 1;
     instruction->dst[0] = parse_operand(parser, type);
@@ -841,10 +833,10 @@ static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struc
 static void parse_prefetch(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   static const struct keyword levels[] = {
       {"L1", 1}, {"L2", 1}, {"L2::evict_last", 1}, {"L2::evict_normal", 1}, {NULL, 0}};
-  instruction->space = (uint8_t)take_keyword(mnemonic, spaces, PTX_GENERIC);
-  if (!take_keyword(mnemonic, levels, 0)) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
-  instruction->src = new_operands(parser, 1);
+  instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
+  if (!mnemonic_take_keyword(mnemonic, levels, 0)) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
+  instruction->src = parser_operands(parser, 1);
   instruction->src_count = 1;
   parse_address(parser, mnemonic, instruction);
 }
@@ -855,7 +847,7 @@ static void parse_list(struct parser *parser, const struct mnemonic *mnemonic, s
     if (i) token_expect(parser, ',');
     instruction->src[i] = parse_operand(parser, types[i]);
     check_operand(parser, mnemonic, &instruction->src[i], types[i], false, false);
-    if (instruction->src[i].negate && types[i] != PTX_PRED) refuse(parser, mnemonic);
+    if (instruction->src[i].negate && types[i] != PTX_PRED) mnemonic_refuse(parser, mnemonic);
     move_special(parser, &instruction->src[i], types[i], mnemonic->line);
   }
 }
@@ -867,12 +859,12 @@ static void parse_shuffle(struct parser *parser, struct mnemonic *mnemonic, stru
                                          {"idx", PTX_SHUFFLE_IDX},
                                          {NULL, 0}};
   static const enum ptx_type types[] = {PTX_B32, PTX_B32, PTX_B32, PTX_B32};
-  int mode = take_keyword(mnemonic, modes, -1);
-  if (!take(mnemonic, "sync") || mode < 0) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
+  int mode = mnemonic_take_keyword(mnemonic, modes, -1);
+  if (!mnemonic_take(mnemonic, "sync") || mode < 0) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
   instruction->mode = (uint8_t)mode;
-  instruction->dst = new_operands(parser, 2);
-  instruction->src = new_operands(parser, 4);
+  instruction->dst = parser_operands(parser, 2);
+  instruction->src = parser_operands(parser, 4);
   instruction->dst[0] = parse_operand(parser, PTX_B32);
   instruction->dst_count = 1;
   check_operand(parser, mnemonic, &instruction->dst[0], PTX_B32, false, true);
@@ -893,13 +885,13 @@ static void parse_vote(struct parser *parser, struct mnemonic *mnemonic, struct 
   static const struct keyword modes[] = {
       {"all", PTX_VOTE_ALL}, {"any", PTX_VOTE_ANY}, {"uni", PTX_VOTE_UNI}, {"ballot", PTX_VOTE_BALLOT}, {NULL, 0}};
   static const enum ptx_type types[] = {PTX_PRED, PTX_B32};
-  int mode = take_keyword(mnemonic, modes, -1);
-  if (!take(mnemonic, "sync") || mode < 0) refuse(parser, mnemonic);
-  if ((mode == PTX_VOTE_BALLOT) != (instruction->type == PTX_B32)) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
+  int mode = mnemonic_take_keyword(mnemonic, modes, -1);
+  if (!mnemonic_take(mnemonic, "sync") || mode < 0) mnemonic_refuse(parser, mnemonic);
+  if ((mode == PTX_VOTE_BALLOT) != (instruction->type == PTX_B32)) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
   instruction->mode = (uint8_t)mode;
-  instruction->dst = new_operands(parser, 1);
-  instruction->src = new_operands(parser, 2);
+  instruction->dst = parser_operands(parser, 1);
+  instruction->src = parser_operands(parser, 2);
   instruction->dst_count = 1;
   instruction->src_count = 2;
   instruction->dst[0] = parse_operand(parser, instruction->type);
@@ -911,12 +903,12 @@ static void parse_vote(struct parser *parser, struct mnemonic *mnemonic, struct 
 }
 
 static void parse_match(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  bool all = take(mnemonic, "all");
-  if ((!all && !take(mnemonic, "any")) || !take(mnemonic, "sync")) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
+  bool all = mnemonic_take(mnemonic, "all");
+  if ((!all && !mnemonic_take(mnemonic, "any")) || !mnemonic_take(mnemonic, "sync")) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
   instruction->mode = all ? PTX_VOTE_ALL : PTX_VOTE_ANY;
-  instruction->dst = new_operands(parser, 2);
-  instruction->src = new_operands(parser, 2);
+  instruction->dst = parser_operands(parser, 2);
+  instruction->src = parser_operands(parser, 2);
   instruction->dst[0] = parse_operand(parser, PTX_B32);
   instruction->dst_count = 1;
   check_operand(parser, mnemonic, &instruction->dst[0], PTX_B32, false, true);
@@ -924,7 +916,7 @@ static void parse_match(struct parser *parser, struct mnemonic *mnemonic, struct
     instruction->dst[1] = parse_operand(parser, PTX_PRED);
     check_operand(parser, mnemonic, &instruction->dst[1], PTX_PRED, false, true);
     instruction->dst_count = 2;
-    if (!all) refuse(parser, mnemonic);
+    if (!all) mnemonic_refuse(parser, mnemonic);
   }
   token_expect(parser, ',');
   enum ptx_type types[] = {(enum ptx_type)instruction->type, PTX_B32};
@@ -935,36 +927,36 @@ static void parse_match(struct parser *parser, struct mnemonic *mnemonic, struct
 static void parse_barrier(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   static const enum ptx_type types[] = {PTX_B32, PTX_B32, PTX_PRED};
   bool bar = strcmp(mnemonic->piece[0], "bar") == 0;
-  bool aligned = take(mnemonic, "aligned");
-  take(mnemonic, "cta");
-  if (bar && take(mnemonic, "warp")) {
-    if (!take(mnemonic, "sync")) refuse(parser, mnemonic);
-    refuse_leftovers(parser, mnemonic);
+  bool aligned = mnemonic_take(mnemonic, "aligned");
+  mnemonic_take(mnemonic, "cta");
+  if (bar && mnemonic_take(mnemonic, "warp")) {
+    if (!mnemonic_take(mnemonic, "sync")) mnemonic_refuse(parser, mnemonic);
+    mnemonic_check_rest(parser, mnemonic);
     instruction->op = PTX_BAR_WARP;
-    instruction->src = new_operands(parser, 1);
+    instruction->src = parser_operands(parser, 1);
     instruction->src_count = 1;
     parse_list(parser, mnemonic, instruction, 0, 1, types);
     return;
   }
   if (bar || aligned) instruction->flags |= PTX_ALIGNED;
-  bool reduce = take(mnemonic, "red");
+  bool reduce = mnemonic_take(mnemonic, "red");
   if (reduce) {
     static const struct keyword modes[] = {
         {"and", PTX_BAR_RED_AND}, {"or", PTX_BAR_RED_OR}, {"popc", PTX_BAR_RED_POPC}, {NULL, 0}};
-    int mode = take_keyword(mnemonic, modes, -1);
-    if (mode < 0 || !take_type(mnemonic, &instruction->type)) refuse(parser, mnemonic);
-    if (instruction->type != (mode == PTX_BAR_RED_POPC ? PTX_U32 : PTX_PRED)) refuse(parser, mnemonic);
+    int mode = mnemonic_take_keyword(mnemonic, modes, -1);
+    if (mode < 0 || !mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
+    if (instruction->type != (mode == PTX_BAR_RED_POPC ? PTX_U32 : PTX_PRED)) mnemonic_refuse(parser, mnemonic);
     instruction->mode = (uint8_t)mode;
-  } else if (take(mnemonic, "sync")) {
+  } else if (mnemonic_take(mnemonic, "sync")) {
     instruction->mode = PTX_BAR_SYNC;
-  } else if (take(mnemonic, "arrive")) {
+  } else if (mnemonic_take(mnemonic, "arrive")) {
     instruction->mode = PTX_BAR_ARRIVE;
   } else {
-    refuse(parser, mnemonic);
+    mnemonic_refuse(parser, mnemonic);
   }
-  refuse_leftovers(parser, mnemonic);
-  instruction->dst = new_operands(parser, 1);
-  instruction->src = new_operands(parser, 3);
+  mnemonic_check_rest(parser, mnemonic);
+  instruction->dst = parser_operands(parser, 1);
+  instruction->src = parser_operands(parser, 3);
   if (reduce) {
     instruction->dst_count = 1;
     instruction->dst[0] = parse_operand(parser, instruction->type);
@@ -972,20 +964,21 @@ static void parse_barrier(struct parser *parser, struct mnemonic *mnemonic, stru
     token_expect(parser, ',');
   }
   do {
-    if (instruction->src_count == 3) refuse(parser, mnemonic);
+    if (instruction->src_count == 3) mnemonic_refuse(parser, mnemonic);
     struct ptx_operand *operand = &instruction->src[instruction->src_count++];
     *operand = parse_operand(parser, PTX_U32);
     bool predicate =
         operand->kind == PTX_OPERAND_REGISTER && parser->body->register_class[operand->index] == PTX_CLASS_PRED;
-    if (predicate && (!reduce || token_is(parser, ','))) refuse(parser, mnemonic);
+    if (predicate && (!reduce || token_is(parser, ','))) mnemonic_refuse(parser, mnemonic);
     check_operand(parser, mnemonic, operand, predicate ? PTX_PRED : PTX_B32, false, false);
     move_special(parser, operand, PTX_B32, mnemonic->line);
   } while (token_accept(parser, ','));
   const struct ptx_operand *last = &instruction->src[instruction->src_count - 1];
   bool ends_in_predicate =
       last->kind == PTX_OPERAND_REGISTER && parser->body->register_class[last->index] == PTX_CLASS_PRED;
-  if (reduce ? !ends_in_predicate || instruction->src_count < 2 : instruction->src_count > 2) refuse(parser, mnemonic);
-  if (instruction->mode == PTX_BAR_ARRIVE && instruction->src_count != 2) refuse(parser, mnemonic);
+  if (reduce ? !ends_in_predicate || instruction->src_count < 2 : instruction->src_count > 2)
+    mnemonic_refuse(parser, mnemonic);
+  if (instruction->mode == PTX_BAR_ARRIVE && instruction->src_count != 2) mnemonic_refuse(parser, mnemonic);
   if (instruction->src[0].kind == PTX_OPERAND_IMMEDIATE && instruction->src[0].value > 15)
     parser_fail(parser, mnemonic->line, "'%s' names a barrier outside 0 to 15", mnemonic->whole);
 }
@@ -994,16 +987,16 @@ static void parse_fence(struct parser *parser, struct mnemonic *mnemonic, struct
   static const struct keyword modes[] = {{"sc", PTX_SEQ_CST}, {"acq_rel", PTX_ACQ_REL}, {NULL, 0}};
   if (strcmp(mnemonic->piece[0], "membar") == 0) {
     instruction->order = PTX_SEQ_CST;
-    if (take(mnemonic, "gl")) {
-      refuse_leftovers(parser, mnemonic);
+    if (mnemonic_take(mnemonic, "gl")) {
+      mnemonic_check_rest(parser, mnemonic);
       return;
     }
   } else {
-    instruction->order = (uint8_t)take_keyword(mnemonic, modes, PTX_ACQ_REL);
+    instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, modes, PTX_ACQ_REL);
   }
   int scope = take_scope(mnemonic);
-  if (!scope || scope == 4) refuse(parser, mnemonic);
-  refuse_leftovers(parser, mnemonic);
+  if (!scope || scope == 4) mnemonic_refuse(parser, mnemonic);
+  mnemonic_check_rest(parser, mnemonic);
 }
 
 static const char *parse_name(struct parser *parser) {
@@ -1028,8 +1021,8 @@ static unsigned parse_arguments(struct parser *parser, struct ptx_operand **oper
 }
 
 static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  take(mnemonic, "uni");
-  refuse_leftovers(parser, mnemonic);
+  mnemonic_take(mnemonic, "uni");
+  mnemonic_check_rest(parser, mnemonic);
   if (token_is(parser, '(')) {
     instruction->dst_count = (uint8_t)parse_arguments(parser, &instruction->dst);
     token_expect(parser, ',');
@@ -1071,7 +1064,7 @@ static const struct form *match_form(struct parser *parser, struct mnemonic *mne
       char part[PIECE_BYTES];
       size_t length = strcspn(at + 1, ".");
       snprintf(part, sizeof part, "%.*s", (int)length, at + 1);
-      fits = take(&attempt, part);
+      fits = mnemonic_take(&attempt, part);
       at += 1 + length;
     }
     if (!fits) continue;
@@ -1082,14 +1075,15 @@ static const struct form *match_form(struct parser *parser, struct mnemonic *mne
     uint8_t type = PTX_NO_TYPE, source_type = PTX_NO_TYPE;
     uint16_t flags = 0;
     if (form->types) {
-      if (!take_type(&attempt, &type) || !(form->types & BIT(type))) continue;
+      if (!mnemonic_take_type(&attempt, &type) || !(form->types & BIT(type))) continue;
     } else if (form->op == PTX_CVT || form->op == PTX_SET || form->op == PTX_SLCT) {
-      if (!take_type(&attempt, &type) || !take_type(&attempt, &source_type)) continue;
+      if (!mnemonic_take_type(&attempt, &type) || !mnemonic_take_type(&attempt, &source_type)) continue;
     }
-    int rounding = form->op == PTX_CVT || form->roundings != NONE ? take_keyword(&attempt, roundings, PTX_NO_ROUNDING)
-                                                                  : PTX_NO_ROUNDING;
+    int rounding = form->op == PTX_CVT || form->roundings != NONE
+                       ? mnemonic_take_keyword(&attempt, roundings, PTX_NO_ROUNDING)
+                       : PTX_NO_ROUNDING;
     if (!(form->roundings & BIT(rounding))) continue;
-    for (int flag; (flag = take_keyword(&attempt, flag_names, 0)) != 0;) {
+    for (int flag; (flag = mnemonic_take_keyword(&attempt, flag_names, 0)) != 0;) {
       if (!(form->flags & flag) || (flags & flag)) fits = false;
       flags |= (uint16_t)flag;
     }
@@ -1116,17 +1110,17 @@ static void add_carry(struct parser *parser, struct ptx_instruction *instruction
 
 /* ---- instructions that stand for several others ---- */
 
-static struct ptx_operand new_register(struct parser *parser, enum ptx_type type) {
+struct ptx_operand parser_new_register(struct parser *parser, enum ptx_type type) {
   return (struct ptx_operand){.kind = PTX_OPERAND_REGISTER,
                               .index = parser_add_register(parser, parser->body, type_class(parser, type), 1)};
 }
 
-static struct ptx_operand number(uint64_t value) {
+struct ptx_operand operand_number(uint64_t value) {
   return (struct ptx_operand){.kind = PTX_OPERAND_IMMEDIATE, .value = value};
 }
 
 /* Appends one instruction of the expansion; `whole` lends guard, line and the fields that are not set in `part`. */
-static void append_part(struct parser *parser, const struct ptx_instruction *whole, struct ptx_instruction part,
+void parser_append_part(struct parser *parser, const struct ptx_instruction *whole, struct ptx_instruction part,
                         struct ptx_operand dst, unsigned count, const struct ptx_operand *src) {
   part.guard = whole->guard;
   part.guard_negate = whole->guard_negate;
@@ -1135,8 +1129,8 @@ static void append_part(struct parser *parser, const struct ptx_instruction *who
   part.source_line = whole->source_line;
   part.dst_count = 1;
   part.src_count = (uint8_t)count;
-  part.dst = new_operands(parser, 1);
-  part.src = new_operands(parser, count);
+  part.dst = parser_operands(parser, 1);
+  part.src = parser_operands(parser, count);
   part.dst[0] = dst;
   memcpy(part.src, src, count * sizeof *src);
   body_append(parser, STATEMENT_INSTRUCTION)->instruction = part;
@@ -1145,37 +1139,41 @@ static void append_part(struct parser *parser, const struct ptx_instruction *who
 /* Executors need not know these: each is written with instructions that they have. False: it is none of them. */
 static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
   const struct ptx_operand *src = whole->src, dst = whole->dst_count ? whole->dst[0] : (struct ptx_operand){0};
+  if (whole->op == PTX_MMA && whole->combine) {
+    expand_wmma(parser, whole);
+    return true;
+  }
   if (!src) return false;
   if (whole->op == PTX_RSQRT && whole->type == PTX_F64 && !(whole->flags & PTX_FTZ)) {
-    struct ptx_operand root = new_register(parser, PTX_F64);
-    append_part(parser, whole, (struct ptx_instruction){.op = PTX_SQRT, .type = PTX_F64, .rounding = PTX_RN}, root, 1,
-                src);
-    append_part(parser, whole, (struct ptx_instruction){.op = PTX_RCP, .type = PTX_F64, .rounding = PTX_RN}, dst, 1,
-                &root);
+    struct ptx_operand root = parser_new_register(parser, PTX_F64);
+    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_SQRT, .type = PTX_F64, .rounding = PTX_RN},
+                       root, 1, src);
+    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_RCP, .type = PTX_F64, .rounding = PTX_RN}, dst,
+                       1, &root);
     return true;
   }
   if (whole->op == PTX_BMSK) { /* a field of ones inserted into zero; bfi looks at eight bits of position and length */
     bool clamp = whole->flags & PTX_CLAMP;
-    struct ptx_operand field[4] = {number(UINT32_MAX), number(0), new_register(parser, PTX_U32),
-                                   new_register(parser, PTX_U32)};
+    struct ptx_operand field[4] = {operand_number(UINT32_MAX), operand_number(0), parser_new_register(parser, PTX_U32),
+                                   parser_new_register(parser, PTX_U32)};
     for (int i = 0; i < 2; i++) {
-      struct ptx_operand limited[2] = {src[i], number(clamp ? 255 : 31)};
+      struct ptx_operand limited[2] = {src[i], operand_number(clamp ? 255 : 31)};
       struct ptx_instruction limit = {.op = clamp ? PTX_MIN : PTX_AND, .type = clamp ? PTX_U32 : PTX_B32};
-      append_part(parser, whole, limit, field[2 + i], 2, limited);
+      parser_append_part(parser, whole, limit, field[2 + i], 2, limited);
     }
-    append_part(parser, whole, (struct ptx_instruction){.op = PTX_BFI, .type = PTX_B32}, dst, 4, field);
+    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_BFI, .type = PTX_B32}, dst, 4, field);
     return true;
   }
   if (whole->op == PTX_CVT &&
       (whole->type == PTX_F16X2 || whole->type == PTX_BF16X2)) { /* the first source is the high half */
-    struct ptx_operand halves[2] = {new_register(parser, PTX_F16), new_register(parser, PTX_F16)};
+    struct ptx_operand halves[2] = {parser_new_register(parser, PTX_F16), parser_new_register(parser, PTX_F16)};
     struct ptx_instruction convert = {.op = PTX_CVT,
                                       .type = whole->type == PTX_F16X2 ? PTX_F16 : PTX_BF16,
                                       .source_type = PTX_F32,
                                       .rounding = whole->rounding,
                                       .flags = whole->flags};
-    for (int i = 0; i < 2; i++) append_part(parser, whole, convert, halves[i], 1, &src[1 - i]);
-    append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, dst, 2, halves);
+    for (int i = 0; i < 2; i++) parser_append_part(parser, whole, convert, halves[i], 1, &src[1 - i]);
+    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, dst, 2, halves);
     return true;
   }
   return false;
@@ -1209,32 +1207,32 @@ void parse_instruction(struct parser *parser) {
   switch (form->op) {
     case PTX_SETP:
       take_comparison(parser, &mnemonic, &instruction, instruction.type);
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_setp(parser, &mnemonic, &instruction);
       break;
     case PTX_SET: {
       uint32_t to = BIT(instruction.type), from = BIT(instruction.source_type);
       take_comparison(parser, &mnemonic, &instruction, instruction.source_type);
-      refuse_leftovers(parser, &mnemonic);
-      if (!(to & (INT32 | F32)) || !(from & (BITS | INTEGERS | F32 | F64))) refuse(parser, &mnemonic);
-      if ((instruction.flags & PTX_FTZ) && instruction.source_type != PTX_F32) refuse(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
+      if (!(to & (INT32 | F32)) || !(from & (BITS | INTEGERS | F32 | F64))) mnemonic_refuse(parser, &mnemonic);
+      if ((instruction.flags & PTX_FTZ) && instruction.source_type != PTX_F32) mnemonic_refuse(parser, &mnemonic);
       parse_set(parser, &mnemonic, &instruction);
       break;
     }
     case PTX_SLCT: {
       uint32_t to = BIT(instruction.type);
-      refuse_leftovers(parser, &mnemonic);
-      if (!(to & (BITS | INTEGERS | F32 | F64))) refuse(parser, &mnemonic);
-      if (instruction.source_type != PTX_S32 && instruction.source_type != PTX_F32) refuse(parser, &mnemonic);
-      if ((instruction.flags & PTX_FTZ) && instruction.source_type != PTX_F32) refuse(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
+      if (!(to & (BITS | INTEGERS | F32 | F64))) mnemonic_refuse(parser, &mnemonic);
+      if (instruction.source_type != PTX_S32 && instruction.source_type != PTX_F32) mnemonic_refuse(parser, &mnemonic);
+      if ((instruction.flags & PTX_FTZ) && instruction.source_type != PTX_F32) mnemonic_refuse(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     }
     case PTX_CVT:
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       if ((instruction.type == PTX_F16X2 || instruction.type == PTX_BF16X2) && instruction.source_type == PTX_F32) {
         bool rounds = instruction.rounding == PTX_RN || instruction.rounding == PTX_RZ;
-        if (!rounds || (instruction.flags & ~PTX_RELU)) refuse(parser, &mnemonic);
+        if (!rounds || (instruction.flags & ~PTX_RELU)) mnemonic_refuse(parser, &mnemonic);
         parse_pattern(parser, &mnemonic, &instruction, "t:ss");
         break;
       }
@@ -1242,16 +1240,16 @@ void parse_instruction(struct parser *parser) {
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     case PTX_CVTA:
-      if (take(&mnemonic, "to")) instruction.op = PTX_CVTA_TO;
-      instruction.space = (uint8_t)take_keyword(&mnemonic, spaces, PTX_GENERIC);
-      if (instruction.space == PTX_GENERIC || instruction.type != PTX_U64) refuse(parser, &mnemonic);
-      refuse_leftovers(parser, &mnemonic);
+      if (mnemonic_take(&mnemonic, "to")) instruction.op = PTX_CVTA_TO;
+      instruction.space = (uint8_t)mnemonic_take_keyword(&mnemonic, state_spaces, PTX_GENERIC);
+      if (instruction.space == PTX_GENERIC || instruction.type != PTX_U64) mnemonic_refuse(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     case PTX_ISSPACEP:
-      instruction.space = (uint8_t)take_keyword(&mnemonic, spaces, PTX_GENERIC);
-      if (instruction.space == PTX_GENERIC) refuse(parser, &mnemonic);
-      refuse_leftovers(parser, &mnemonic);
+      instruction.space = (uint8_t)mnemonic_take_keyword(&mnemonic, state_spaces, PTX_GENERIC);
+      if (instruction.space == PTX_GENERIC) mnemonic_refuse(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     case PTX_TESTP: {
@@ -1262,10 +1260,10 @@ void parse_instruction(struct parser *parser) {
                                              {"normal", PTX_TEST_NORMAL},
                                              {"subnormal", PTX_TEST_SUBNORMAL},
                                              {NULL, 0}};
-      int test = take_keyword(&mnemonic, tests, -1);
-      if (test < 0) refuse(parser, &mnemonic);
+      int test = mnemonic_take_keyword(&mnemonic, tests, -1);
+      if (test < 0) mnemonic_refuse(parser, &mnemonic);
       instruction.mode = (uint8_t)test;
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     }
@@ -1277,52 +1275,56 @@ void parse_instruction(struct parser *parser) {
                                              {"ecr", PTX_PRMT_ECR},
                                              {"rc16", PTX_PRMT_RC16},
                                              {NULL, 0}};
-      instruction.mode = (uint8_t)take_keyword(&mnemonic, modes, PTX_PRMT_DEFAULT);
-      refuse_leftovers(parser, &mnemonic);
+      instruction.mode = (uint8_t)mnemonic_take_keyword(&mnemonic, modes, PTX_PRMT_DEFAULT);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     }
     case PTX_SHF_L:
     case PTX_SHF_R:
-      if (take(&mnemonic, "wrap") == ((instruction.flags & PTX_CLAMP) != 0)) refuse(parser, &mnemonic);
-      refuse_leftovers(parser, &mnemonic);
+      if (mnemonic_take(&mnemonic, "wrap") == ((instruction.flags & PTX_CLAMP) != 0))
+        mnemonic_refuse(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     case PTX_DP4A: {
       uint8_t a = 0, b = 0;
-      if (!take_type(&mnemonic, &a) || !take_type(&mnemonic, &b) || !(BIT(a) & INT32) || !(BIT(b) & INT32))
-        refuse(parser, &mnemonic);
+      if (!mnemonic_take_type(&mnemonic, &a) || !mnemonic_take_type(&mnemonic, &b) || !(BIT(a) & INT32) ||
+          !(BIT(b) & INT32))
+        mnemonic_refuse(parser, &mnemonic);
       instruction.type = a;
       instruction.source_type = b;
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     }
     case PTX_REDUX: {
-      int operation = take_keyword(&mnemonic, atomic_operations, -1);
+      int operation = mnemonic_take_keyword(&mnemonic, atomic_operations, -1);
       uint32_t type = BIT(instruction.type);
       bool arithmetic = operation == PTX_ATOM_ADD || operation == PTX_ATOM_MIN || operation == PTX_ATOM_MAX;
       bool logical = operation == PTX_ATOM_AND || operation == PTX_ATOM_OR || operation == PTX_ATOM_XOR;
-      if (!take(&mnemonic, "sync") || !(arithmetic || logical)) refuse(parser, &mnemonic);
-      if (!(type & (uint32_t)(arithmetic ? INT32 : BIT(PTX_B32)))) refuse(parser, &mnemonic);
+      if (!mnemonic_take(&mnemonic, "sync") || !(arithmetic || logical)) mnemonic_refuse(parser, &mnemonic);
+      if (!(type & (uint32_t)(arithmetic ? INT32 : BIT(PTX_B32)))) mnemonic_refuse(parser, &mnemonic);
       instruction.mode = (uint8_t)operation;
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
     }
     case PTX_LOP3:
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
-      if (instruction.src[3].kind != PTX_OPERAND_IMMEDIATE || instruction.src[3].value > 255) refuse(parser, &mnemonic);
+      if (instruction.src[3].kind != PTX_OPERAND_IMMEDIATE || instruction.src[3].value > 255)
+        mnemonic_refuse(parser, &mnemonic);
       instruction.lut = (uint8_t)instruction.src[3].value;
       instruction.src_count = 3;
       break;
     case PTX_MOV:
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       parse_mov(parser, &mnemonic, &instruction);
       break;
     case PTX_LD:
-      if (strcmp(mnemonic.piece[0], "ldu") == 0 && !take(&mnemonic, "global")) refuse(parser, &mnemonic);
+      if (strcmp(mnemonic.piece[0], "ldu") == 0 && !mnemonic_take(&mnemonic, "global"))
+        mnemonic_refuse(parser, &mnemonic);
       parse_access(parser, &mnemonic, &instruction);
       break;
     case PTX_ST:
@@ -1350,26 +1352,39 @@ void parse_instruction(struct parser *parser) {
     case PTX_MEMBAR:
       parse_fence(parser, &mnemonic, &instruction);
       break;
+    case PTX_MMA:
+      (strcmp(mnemonic.piece[0], "wmma") == 0 ? parse_wmma : parse_mma)(parser, &mnemonic, &instruction);
+      break;
+    case PTX_LDMATRIX:
+    case PTX_STMATRIX:
+      parse_ldmatrix(parser, &mnemonic, &instruction);
+      break;
+    case PTX_MOVMATRIX:
+      parse_movmatrix(parser, &mnemonic, &instruction);
+      break;
+    case PTX_CP_ASYNC:
+      parse_cp_async(parser, &mnemonic, &instruction);
+      break;
     case PTX_NANOSLEEP: {
       static const enum ptx_type types[] = {PTX_U32};
-      refuse_leftovers(parser, &mnemonic);
-      instruction.src = new_operands(parser, 1);
+      mnemonic_check_rest(parser, &mnemonic);
+      instruction.src = parser_operands(parser, 1);
       instruction.src_count = 1;
       parse_list(parser, &mnemonic, &instruction, 0, 1, types);
       break;
     }
     case PTX_BRA:
     case PTX_RET:
-      if (take(&mnemonic, "uni")) instruction.flags |= PTX_UNIFORM;
-      refuse_leftovers(parser, &mnemonic);
+      if (mnemonic_take(&mnemonic, "uni")) instruction.flags |= PTX_UNIFORM;
+      mnemonic_check_rest(parser, &mnemonic);
       if (form->op == PTX_BRA) name = parse_name(parser);
       break;
     case PTX_BRX: {
       static const enum ptx_type types[] = {PTX_U32};
-      if (!take(&mnemonic, "idx")) refuse(parser, &mnemonic);
-      if (take(&mnemonic, "uni")) instruction.flags |= PTX_UNIFORM;
-      refuse_leftovers(parser, &mnemonic);
-      instruction.src = new_operands(parser, 1);
+      if (!mnemonic_take(&mnemonic, "idx")) mnemonic_refuse(parser, &mnemonic);
+      if (mnemonic_take(&mnemonic, "uni")) instruction.flags |= PTX_UNIFORM;
+      mnemonic_check_rest(parser, &mnemonic);
+      instruction.src = parser_operands(parser, 1);
       instruction.src_count = 1;
       parse_list(parser, &mnemonic, &instruction, 0, 1, types);
       token_expect(parser, ',');
@@ -1380,7 +1395,7 @@ void parse_instruction(struct parser *parser) {
       name = parse_call(parser, &mnemonic, &instruction);
       break;
     default:
-      refuse_leftovers(parser, &mnemonic);
+      mnemonic_check_rest(parser, &mnemonic);
       if (form->operands[0]) parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
   }

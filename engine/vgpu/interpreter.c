@@ -15,6 +15,10 @@ static const struct interpreter_set *choose(void) {
 
 const char *vgpu_interpreter_instruction_set(void) { return choose()->name; }
 
+void vgpu_mma(const struct ptx_instruction *mma, const void *const *sources, void *const *results) {
+  choose()->mma(mma, sources, results);
+}
+
 static void *prepare(const struct ptx_function *function, char *reason, size_t reason_bytes) {
   return choose()->prepare(function, reason, reason_bytes);
 }

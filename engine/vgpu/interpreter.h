@@ -4,6 +4,7 @@
 #define VGPU_INTERPRETER_H
 
 #include "engine/vgpu/executor.h"
+#include "engine/vgpu/matrix.h"
 
 enum { LANES = 32, SLOT_32 = LANES * 4, SLOT_64 = LANES * 8 };
 
@@ -61,6 +62,7 @@ struct interpreter_set {
                    unsigned slot, struct vgpu_fault *fault);
   int (*run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                   unsigned slot, bool begin, struct vgpu_fault *fault);
+  vgpu_mma_function *mma;
 };
 extern const struct interpreter_set interpreter_baseline;
 #if defined(__x86_64__)

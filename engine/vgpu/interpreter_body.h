@@ -1275,7 +1275,10 @@ struct access {
 static void address_fault(W *warp, const S *step, int lane, u64 address, unsigned bytes) {
   static const char *const spaces[] = {[PTX_GENERIC] = "",     [PTX_GLOBAL] = "",         [PTX_SHARED] = "shared ",
                                        [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
-  const char *what = step->source->op == PTX_LD ? "read" : step->source->op == PTX_ST ? "write" : "atomic operation";
+  unsigned op = step->source->op;
+  const char *what = op == PTX_LD || op == PTX_LDMATRIX   ? "read"
+                     : op == PTX_ST || op == PTX_STMATRIX ? "write"
+                                                          : "atomic operation";
   fault(warp, step->source, lane, VGPU_FAULT_ADDRESS, "%s %s of %u bytes at %s0x%llx",
         address % bytes ? "misaligned" : "invalid", what, bytes, spaces[step->source->space],
         (unsigned long long)address);
@@ -1674,6 +1677,13 @@ static u64 atomic_new_64(const struct ptx_instruction *source, u64 old, u64 b, u
   }
 }
 
+/* The addresses of all lanes of an access. */
+static void spread_access(struct access *access, unsigned bytes) {
+  if (access->pattern == PATTERN_SCATTERED) return;
+  u64 stride = access->pattern == PATTERN_CONTIGUOUS ? bytes : 0;
+  LANE_LOOP access->pointer[l] = (u64)(uintptr_t)access->base + (u64)l * stride;
+}
+
 /* atom and red: lane after lane, in the order of the lanes. */
 static void atomic(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
@@ -1681,10 +1691,7 @@ static void atomic(W *warp, const S *step) {
   unsigned bytes = ptx_type_bytes(source->type);
   step->locate(warp, step, bytes, &access);
   if (access.pattern == PATTERN_NONE) return;
-  if (access.pattern != PATTERN_SCATTERED) {
-    u64 stride = access.pattern == PATTERN_CONTIGUOUS ? bytes : 0;
-    LANE_LOOP access.pointer[l] = (u64)(uintptr_t)access.base + (u64)l * stride;
-  }
+  spread_access(&access, bytes);
   bool result = source->op == PTX_ATOM;
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     int l = lowest(rest);
@@ -1710,6 +1717,119 @@ static void atomic(W *warp, const S *step) {
       __atomic_compare_exchange_n(place, &expected, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
       if (result) REGISTER(u32, step->d)[l] = expected;
     }
+  }
+}
+
+/* ---- matrices and asynchronous copies ---- */
+
+#include "engine/vgpu/matrix_body.h"
+
+/* Instructions of the whole warp need its 32 lanes. */
+static bool check_whole(W *warp, const S *step) {
+  if (warp->mask == UINT32_MAX) return true;
+  fault(warp, step->source, lowest(warp->mask), VGPU_FAULT_BARRIER,
+        "%s.sync.aligned needs all 32 lanes of the warp (lanes here: 0x%08x)", ptx_op_name(step->source->op),
+        warp->mask);
+  return false;
+}
+
+static void *place_of(W *warp, u32 code) { return (void *)(warp->base[code & 1] + code); }
+
+static void mma(W *warp, const S *step) {
+  if (!check_whole(warp, step)) return;
+  const struct ptx_instruction *source = step->source;
+  void *results[MATRIX_REGISTERS];
+  const void *sources[MATRIX_REGISTERS];
+  for (unsigned i = 0; i < source->dst_count; i++) results[i] = place_of(warp, step->list[i]);
+  for (unsigned i = 0; i < source->src_count; i++) sources[i] = place_of(warp, step->list[source->dst_count + i]);
+  SET(mma)(source, sources, results);
+}
+
+static void movmatrix(W *warp, const S *step) {
+  if (!check_whole(warp, step)) return;
+  const void *rows[8];
+  u32 from[LANES];
+  memcpy(from, REGISTER(u32, step->a), sizeof from);
+  for (int r = 0; r < 8; r++) rows[r] = from + 4 * r;
+  vgpu_matrix_load(REGISTER(u32, step->d), rows, true);
+}
+
+/* An access by some of the active lanes. */
+static bool locate_some(W *warp, const S *step, u32 lanes, unsigned bytes, struct access *access) {
+  const u32 mask = warp->mask;
+  warp->mask = lanes;
+  step->locate(warp, step, bytes, access);
+  warp->mask = mask;
+  if (access->pattern == PATTERN_NONE) return false;
+  spread_access(access, bytes);
+  return true;
+}
+
+/* ldmatrix and stmatrix: 8 lanes for each matrix give the addresses of its rows, of 16 bytes. */
+static void matrix_access(W *warp, const S *step) {
+  if (!check_whole(warp, step)) return;
+  const struct ptx_instruction *source = step->source;
+  struct access access;
+  const unsigned count = source->vector;
+  if (!locate_some(warp, step, UINT32_MAX >> (32 - 8 * count), 16, &access)) return;
+  for (unsigned q = 0; q < count; q++) {
+    void *rows[8];
+    for (unsigned r = 0; r < 8; r++) rows[r] = (void *)(uintptr_t)access.pointer[8 * q + r];
+    if (source->op == PTX_LDMATRIX)
+      vgpu_matrix_load(REGISTER(u32, step->list[q]), (const void *const *)rows, source->mode);
+    else
+      vgpu_matrix_store(REGISTER(u32, step->list[q]), rows, source->mode);
+  }
+}
+
+/* The copy is made at once, which is one of the moments at which hardware may make it. */
+static void copy_async(W *warp, const S *step) {
+  const unsigned bytes = step->source->vector;
+  struct ptx_instruction reads = *step->source, writes = *step->source;
+  reads.op = PTX_LD;
+  reads.space = PTX_GLOBAL;
+  reads.offset = 0;
+  writes.op = PTX_ST;
+  S from = *step, to = *step;
+  from.source = &reads;
+  from.a = step->b;
+  from.offset = 0;
+  from.locate = locate_global;
+  from.cache = step->cache + 1;
+  to.source = &writes;
+  struct access access;
+  unsigned char buffer[LANES][16] = {{0}};
+  const u32 *size = step->source->src_count > 2 ? REGISTER(u32, step->c) : NULL;
+  for (unsigned piece = bytes; piece; piece /= 2) { /* what each lane reads, in powers of two */
+    u32 lanes = 0;
+    for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+      int l = lowest(rest);
+      u32 wanted = size && size[l] < bytes ? size[l] : bytes;
+      lanes |= (u32)((wanted & piece) != 0) << l;
+    }
+    if (!lanes) continue;
+    /* Lanes may have read different amounts before: those come first whose pieces lie at the same place. */
+    for (u32 left = lanes; left;) {
+      int leader = lowest(left);
+      u32 wanted = size && size[leader] < bytes ? size[leader] : bytes, at = wanted & ~(2 * piece - 1), same = 0;
+      for (u32 rest = left; rest; rest &= rest - 1) {
+        int l = lowest(rest);
+        u32 other = size && size[l] < bytes ? size[l] : bytes;
+        same |= (u32)((other & ~(2 * piece - 1)) == at) << l;
+      }
+      from.offset = at;
+      if (!locate_some(warp, &from, same, piece, &access)) return;
+      for (u32 rest = same; rest; rest &= rest - 1) {
+        int l = lowest(rest);
+        memcpy(buffer[l] + at, (const void *)(uintptr_t)access.pointer[l], piece);
+      }
+      left &= ~same;
+    }
+  }
+  if (!locate_some(warp, &to, warp->mask, bytes, &access)) return;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    memcpy((void *)(uintptr_t)access.pointer[l], buffer[l], bytes);
   }
 }
 
@@ -2335,6 +2455,40 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->locate = select_locate(source->space, step->negate_a);
         step->inner = step->inner_masked = atomic;
         break;
+      case PTX_MMA:
+        step->list = new_list(decoder, source->dst_count + source->src_count);
+        for (unsigned i = 0; i < source->dst_count; i++) step->list[i] = operand_code(decoder, &dst[i], width);
+        for (unsigned i = 0; i < source->src_count; i++)
+          step->list[source->dst_count + i] = operand_code(decoder, &src[i], source->matrix.a == PTX_F64 ? 8 : 4);
+        step->inner = step->inner_masked = mma;
+        break;
+      case PTX_MOVMATRIX:
+        step->a = operand_code(decoder, &src[0], 4);
+        step->inner = step->inner_masked = movmatrix;
+        break;
+      case PTX_LDMATRIX:
+      case PTX_STMATRIX:
+        step->list = new_list(decoder, source->vector);
+        for (unsigned i = 0; i < source->vector; i++)
+          step->list[i] = operand_code(decoder, source->op == PTX_LDMATRIX ? &dst[i] : &src[1 + i], 4);
+        step->negate_a = width_of_register(decoder, &src[0], 8) == 4;
+        step->a = operand_code(decoder, &src[0], 8);
+        step->cache = decoder->code->memory_steps++;
+        step->locate = select_locate(source->space, step->negate_a);
+        step->inner = step->inner_masked = matrix_access;
+        break;
+      case PTX_CP_ASYNC:
+        step->negate_a = width_of_register(decoder, &src[0], 8) == 4;
+        step->a = operand_code(decoder, &src[0], 8);
+        step->b = operand_code(decoder, &src[1], 8);
+        if (source->src_count > 2) step->c = operand_code(decoder, &src[2], 4);
+        step->cache = decoder->code->memory_steps;
+        decoder->code->memory_steps += 2;
+        step->locate = select_locate(source->space, step->negate_a);
+        step->inner = step->inner_masked = copy_async;
+        break;
+      case PTX_CP_ASYNC_COMMIT:
+      case PTX_CP_ASYNC_WAIT:
       case PTX_PREFETCH:
       case PTX_NANOSLEEP:
         step->inner = step->inner_masked = nothing;
@@ -2881,4 +3035,4 @@ static int SET(run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *
   return block->faulted ? -1 : moved;
 }
 
-const struct interpreter_set SET(interpreter) = {SET_NAME, SET(prepare), SET(run_block), SET(run_turn)};
+const struct interpreter_set SET(interpreter) = {SET_NAME, SET(prepare), SET(run_block), SET(run_turn), SET(mma)};

@@ -47,6 +47,13 @@ enum ptx_type {
   PTX_F64,
   PTX_U16X2,
   PTX_S16X2,
+  PTX_E4M3, /* 8-bit floating point; in registers only as pairs */
+  PTX_E5M2,
+  PTX_E4M3X2,
+  PTX_E5M2X2,
+  PTX_S4, /* elements of matrices only */
+  PTX_U4,
+  PTX_B1,
   PTX_TYPES
 };
 
@@ -68,7 +75,7 @@ enum ptx_type {
   X(SHFL, "shfl") X(VOTE, "vote") X(MATCH, "match") X(ACTIVEMASK, "activemask") X(REDUX, "redux") X(ELECT, "elect") \
   X(BAR, "bar") X(BAR_WARP, "bar.warp") X(MEMBAR, "membar") \
   X(CP_ASYNC, "cp.async") X(CP_ASYNC_COMMIT, "cp.async.commit_group") X(CP_ASYNC_WAIT, "cp.async.wait_group") \
-  X(LDMATRIX, "ldmatrix") X(MOVMATRIX, "movmatrix") X(MMA, "mma") \
+  X(LDMATRIX, "ldmatrix") X(STMATRIX, "stmatrix") X(MOVMATRIX, "movmatrix") X(MMA, "mma") \
   X(BRA, "bra") X(BRX, "brx.idx") X(RET, "ret") X(EXIT, "exit") X(TRAP, "trap") X(NANOSLEEP, "nanosleep") \
   X(PRINTF, "vprintf")
 /* clang-format on */
@@ -168,6 +175,17 @@ enum ptx_flag {
   PTX_SATFINITE = 1 << 11,
   PTX_XORSIGN = 1 << 12 /* min, max: .xorsign.abs */
 };
+/* What an mma multiplies. Registers hold 32 bits of elements per lane, the first in the low bits; f64: one element of
+ * 64 bits. How they lie in the lanes: matrix.h. */
+enum ptx_mma { PTX_MMA_MULTIPLY, PTX_MMA_XOR_POPC, PTX_MMA_AND_POPC }; /* mode of mma; popc: elements of one bit */
+struct ptx_matrix {
+  uint8_t m, n;
+  uint16_t k;
+  uint8_t a, b, c, d;                /* enum ptx_type of the elements */
+  uint8_t a_count, b_count, c_count; /* registers of each source; the result has dst_count */
+  bool a_column, b_row;              /* m8n8k4 of f16 only; all others have rows of A and columns of B */
+};
+
 enum ptx_order { PTX_WEAK, PTX_VOLATILE, PTX_RELAXED, PTX_ACQUIRE, PTX_RELEASE, PTX_ACQ_REL, PTX_SEQ_CST };
 
 enum ptx_special {
@@ -241,7 +259,8 @@ struct ptx_instruction {
   bool guard_negate;
   uint32_t guard; /* predicate register, or PTX_NONE */
   struct ptx_operand *dst, *src;
-  int64_t offset;             /* ld, st, atom, red, prefetch: added to src[0], the address base */
+  int64_t offset; /* ld, st, atom, red, prefetch, ldmatrix, stmatrix, cp.async: added to src[0], the address */
+  struct ptx_matrix matrix;   /* mma */
   uint32_t line;              /* of the PTX text, from 1 */
   uint32_t file, source_line; /* .loc in force: index into module->files, line; 0: none */
 };
@@ -251,6 +270,15 @@ struct ptx_instruction {
  * packs. setp: dst[0] = p, dst[1] = q or absent; src[2] = the combining predicate.   lop3: lut.   shfl: dst[1] =
  * predicate, if any. shfl: src = value, lane, clamp, membermask.   vote: src = predicate, membermask.   match: src =
  * value, membermask. bar: src = id, (count), red: + predicate; ids and counts may be registers.   brx: src[0] = index.
+ *  mma: dst = registers of D; src = matrix.a_count registers of A, then matrix.b_count of B, then matrix.c_count of C.
+ * type = matrix.d. All 32 lanes of the warp take part, a fault if not. wmma.mma comes as one or several mma.
+ *  wmma.load, wmma.store: ordinary ld and st at addresses computed from %laneid, after a bar.warp.
+ *  ldmatrix: dst = `vector` (1, 2, 4) registers of two b16 each, src[0] = address in .shared; mode 1: .trans. Lane l
+ * gives the address of row l % 8 of matrix l / 8.   stmatrix: src = address, then `vector` registers.   movmatrix:
+ * dst[0], src[0]: the transposed matrix.
+ *  cp.async: copies `vector` (4, 8, 16) bytes per lane to .shared at src[0] + offset from .global at src[1]; src[2], if
+ * any: how many of the bytes are read, the others are written as zero. cp.async.wait_group: src[0] = how many groups
+ * may still be under way (an immediate); wait_all comes as commit_group and wait_group 0.
  */
 
 struct ptx_block {

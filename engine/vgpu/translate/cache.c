@@ -70,6 +70,11 @@ struct cache_key cache_key_of(const struct ptx_function *function, const unsigne
                   (uint64_t)x->guard_negate << 56);
     mix(&key, x->guard);
     mix(&key, (uint64_t)x->offset);
+    const struct ptx_matrix *m = &x->matrix;
+    mix(&key, m->m | (uint64_t)m->n << 8 | (uint64_t)m->k << 16 | (uint64_t)m->a << 32 | (uint64_t)m->b << 40 |
+                  (uint64_t)m->c << 48 | (uint64_t)m->d << 56);
+    mix(&key, m->a_count | (uint64_t)m->b_count << 8 | (uint64_t)m->c_count << 16 | (uint64_t)m->a_column << 24 |
+                  (uint64_t)m->b_row << 32);
     for (unsigned k = 0; k < x->dst_count; k++) mix_operand(&key, &x->dst[k]);
     for (unsigned k = 0; k < x->src_count; k++) mix_operand(&key, &x->src[k]);
   }
