@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +59,16 @@ static void sync_folder_of(const char *path) {
 }
 
 noprop_status run_file_write(const char *path, const char *text, size_t size) {
-  char temporary[RUN_PATH + 32];
+  char temporary[RUN_PATH + 32], target[PATH_MAX];
+  struct stat present;
   if (strlen(path) >= RUN_PATH) return status_set(NOPROP_FILE_ERROR, "the path %.60s... is too long", path);
-  snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid());
+  /* Through a link to the file itself; a device or a pipe is written to, never replaced by a file. */
+  if (!realpath(path, target)) snprintf(target, sizeof target, "%s", path);
+  const bool in_place = stat(target, &present) == 0 && !S_ISREG(present.st_mode);
+  snprintf(temporary, sizeof temporary, "%s", target);
+  if (!in_place) snprintf(temporary, sizeof temporary, "%s.tmp%ld", target, (long)getpid());
   const char *what = "opened";
-  int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  int descriptor = open(temporary, O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC), 0666);
   if (descriptor < 0) goto failed;
   what = "written";
   while (size > 0) {
@@ -72,19 +78,19 @@ noprop_status run_file_write(const char *path, const char *text, size_t size) {
     text += written;
     size -= (size_t)written;
   }
-  if (fsync(descriptor) != 0 && errno != EINVAL) goto failed;
+  if (fsync(descriptor) != 0 && errno != EINVAL && errno != EROFS) goto failed;
   what = "closed";
   int closed = close(descriptor);
   descriptor = -1;
   if (closed != 0) goto failed;
   what = "renamed";
-  if (rename(temporary, path) != 0) goto failed;
-  sync_folder_of(path);
+  if (!in_place && rename(temporary, target) != 0) goto failed;
+  if (!in_place) sync_folder_of(target);
   return NOPROP_OK;
 failed:;
   int error = errno;
   if (descriptor >= 0) close(descriptor);
-  unlink(temporary);
+  if (!in_place) unlink(temporary);
   return status_set(NOPROP_FILE_ERROR, "%s could not be %s: %s", path, what, strerror(error));
 }
 

@@ -17,7 +17,8 @@ noprop_status run_folder_make(const char *folder);
 
 bool run_file_exists(const char *path);
 
-/* Replaces the file by `size` bytes: temporary name, fsync, rename. On failure what was there before is untouched. */
+/* Replaces the file by `size` bytes: temporary name, fsync, rename. On failure what was there before is untouched.
+ * Links are followed; a device or a pipe is written to. */
 noprop_status run_file_write(const char *path, const char *text, size_t size);
 
 /* The whole file as terminated text; free with free(). */

@@ -1,6 +1,7 @@
 // What goes wrong outside the mathematics: full disks, folders that cannot be written, losses that are not finite.
 // In every case a sentence, exit code 1, and nothing lost that was there before.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -49,6 +50,23 @@ TEST(Failure, AFullDiskLeavesPredictionsAndDataAsTheyWere) {
     EXPECT_TRUE(read_file(work.scratch / "p.h5") == before);
   }
   expect_no_temporary_files(work.scratch.path);
+}
+
+TEST(Failure, LinksAndDevicesStayWhatTheyAre) {
+  SmallWork work;
+  ASSERT_EQ(work.train("run", {"train.epochs=1"}).code, 0);
+  write_file(work.scratch / "p.h5", "old");
+  ASSERT_EQ(symlink("p.h5", (work.scratch / "link.h5").c_str()), 0);
+  ASSERT_EQ(work.run({"predict", "run", "-o", "link.h5"}).code, 0);
+  struct stat status;
+  ASSERT_EQ(lstat((work.scratch / "link.h5").c_str(), &status), 0);
+  EXPECT_TRUE(S_ISLNK(status.st_mode));
+  EXPECT_EQ(work.run({"inspect", "p.h5"}).code, 0) << "the link's file was not written";
+  const Outcome full = work.run({"predict", "run", "-o", "/dev/full"});
+  EXPECT_EQ(full.code, 1);
+  EXPECT_NE(full.err.find("/dev/full could not be written: No space left on device"), std::string::npos) << full.err;
+  ASSERT_EQ(lstat("/dev/full", &status), 0);
+  EXPECT_TRUE(S_ISCHR(status.st_mode));
 }
 
 TEST(Failure, ARunFolderThatCannotBeMadeIsSaidBeforeAnyTraining) {
