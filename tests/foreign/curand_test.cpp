@@ -15,6 +15,7 @@ struct Generator {
   size_t subsequences, words_at_once;
 };
 const Generator kXorwow = {"xorwow", CURAND_RNG_PSEUDO_XORWOW, 4096, 1};
+const Generator kMrg32k3a = {"mrg32k3a", CURAND_RNG_PSEUDO_MRG32K3A, 4096, 1};
 const Generator kPhilox = {"philox", CURAND_RNG_PSEUDO_PHILOX4_32_10, 65536, 4};
 
 constexpr size_t kThreads = 4096, kPerThread = 8;
@@ -79,9 +80,38 @@ TEST_P(CurandTest, PhiloxWordsAreTheHosts) {
   compare<unsigned, decltype(curandGenerate)>(kPhilox, "_words", "curandGenerate", kSeed, 6);
 }
 
+TEST_P(CurandTest, Mrg32k3aWordsAreTheHosts) {
+  for (uint64_t seed : {uint64_t{1234}, kSeed})
+    compare<unsigned, decltype(curandGenerate)>(kMrg32k3a, "_words", "curandGenerate", seed, 0);
+  compare<unsigned, decltype(curandGenerate)>(kMrg32k3a, "_words", "curandGenerate", kSeed, 5);
+}
+
+TEST_P(CurandTest, SobolWordsAreTheHosts) {
+  constexpr unsigned dimensions = 50, threads = 64, per = 20;
+  curandDirectionVectors32_t *directions = nullptr;
+  host<decltype(curandGetDirectionVectors32)>("curandGetDirectionVectors32", &directions,
+                                              CURAND_DIRECTION_VECTORS_32_JOEKUO6);
+  std::vector<unsigned> expected(size_t{dimensions} * threads * per);
+  curandGenerator_t handle = nullptr;
+  host<decltype(curandCreateGeneratorHost)>("curandCreateGeneratorHost", &handle, CURAND_RNG_QUASI_SOBOL32);
+  host<decltype(curandSetQuasiRandomGeneratorDimensions)>("curandSetQuasiRandomGeneratorDimensions", handle,
+                                                          dimensions);
+  host<decltype(curandGenerate)>("curandGenerate", handle, expected.data(), expected.size());
+  host<decltype(curandDestroyGenerator)>("curandDestroyGenerator", handle);
+
+  const std::vector<unsigned> words(&directions[0][0], &directions[0][0] + size_t{dimensions} * 32);
+  const foreign::Array<unsigned> device_directions(words), numbers(expected.size());
+  foreign::Module module(GetParam());
+  module.launch("sobol32_words", dimensions, threads, numbers, device_directions, static_cast<int>(per));
+  EXPECT_EQ(numbers.values(), expected);
+}
+
 TEST_P(CurandTest, UniformNumbersAreTheHosts) {
   compare<float, decltype(curandGenerateUniform)>(kXorwow, "_uniform", "curandGenerateUniform", kSeed, 0);
   compare<float, decltype(curandGenerateUniform)>(kPhilox, "_uniform", "curandGenerateUniform", kSeed, 0);
+  compare<float, decltype(curandGenerateUniform)>(kMrg32k3a, "_uniform", "curandGenerateUniform", kSeed, 0);
+  compare<double, decltype(curandGenerateUniformDouble)>(kMrg32k3a, "_uniform_double", "curandGenerateUniformDouble",
+                                                         kSeed, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, CurandTest, ::testing::Values("curand", "curand_75", "curand_90"),

@@ -1,15 +1,8 @@
-// One kernel a function of libdevice, on float.
-#include "libdevice_functions.h"
-
-#define UNARY(name, real, ulps)                                                                       \
-  extern "C" __global__ void name##_kernel(const float *x, const float *, float *result, int count) { \
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;                                              \
-    if (i < count) result[i] = name(x[i]);                                                            \
-  }
-#define BINARY(name, real, ulps)                                                                       \
-  extern "C" __global__ void name##_kernel(const float *x, const float *y, float *result, int count) { \
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;                                               \
-    if (i < count) result[i] = name(x[i], y[i]);                                                       \
-  }
-FLOAT_UNARY(UNARY)
-FLOAT_BINARY(BINARY)
+// libdevice's functions of float. Some have no overload under the name without f.
+using Number = float;
+#define rhypot rhypotf
+#define norm3d norm3df
+#define norm4d norm4df
+#define rnorm3d rnorm3df
+#define rnorm4d rnorm4df
+#include "libdevice_kernels.h"
