@@ -13,6 +13,7 @@
 
 static const uint32_t CONTAINER = 0xba55ed50, WRAPPER = 0x466243b1; /* magic numbers */
 enum { KIND_PTX = 1 };
+enum { TEXT_LIMIT = 256 << 20 };                    /* bytes of PTX; a few damaged bytes must not ask for all memory */
 enum { PACKED_LZ4 = 0x2000, PACKED_ZSTD = 0x8000 }; /* flags of an entry */
 
 struct container {
@@ -108,8 +109,13 @@ static char *unpack(const struct entry *entry, const unsigned char *data, char *
   const bool packed = (entry->flags & (PACKED_LZ4 | PACKED_ZSTD)) != 0;
   const uint64_t size = packed ? entry->unpacked_bytes : entry->bytes;
   const uint64_t given = packed ? entry->packed_bytes : entry->bytes;
-  if (size > (uint64_t)1 << 32 || given > entry->bytes) {
+  if (given > entry->bytes) {
     snprintf(reason, reason_bytes, "the container is damaged");
+    return NULL;
+  }
+  if (size > TEXT_LIMIT) {
+    snprintf(reason, reason_bytes, "its PTX has %llu bytes; at most %d are supported", (unsigned long long)size,
+             TEXT_LIMIT);
     return NULL;
   }
   char *text = malloc((size_t)size + 1);
@@ -146,6 +152,10 @@ char *fatbin_ptx(const void *image, size_t size, unsigned capability, char *reas
     }
   }
   struct container container;
+  if (size != 0 && size < sizeof container) {
+    snprintf(reason, reason_bytes, "the container is cut short");
+    return NULL;
+  }
   memcpy(&container, image, sizeof container);
   const unsigned char *at = (const unsigned char *)image + container.header_bytes;
   uint64_t left = container.bytes;

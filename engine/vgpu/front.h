@@ -64,7 +64,7 @@ struct entity {
 struct scope {
   struct scope *parent;
   struct entity **buckets;
-  uint32_t bucket_mask;
+  uint32_t bucket_mask, entity_count;
 };
 
 /* ---- bodies ---- */
@@ -97,7 +97,8 @@ struct body {
 };
 
 struct parser {
-  struct ptx_arena *arena;
+  struct ptx_arena *arena;    /* where memory is taken from now: module->arena or `lowering` */
+  struct ptx_arena *lowering; /* while a kernel is lowered: what is not kept of it */
   struct ptx_module *module;
   struct ptx_error *error;
   jmp_buf escape;
@@ -105,12 +106,14 @@ struct parser {
   unsigned line;
   struct token token; /* the next one */
   unsigned file, source_line;
+  uint32_t file_capacity;
   struct scope *scope;
   struct entity **entities; /* those that operands refer to by number */
   uint32_t entity_count, entity_capacity;
   struct body **bodies;
   uint32_t body_count, body_capacity;
-  struct body *body; /* being parsed */
+  struct body *body;                          /* being parsed */
+  uint32_t register_count, instruction_count; /* declared in, and lowered of, the whole module */
 };
 
 _Noreturn void parser_fail(struct parser *parser, unsigned line, const char *format, ...)

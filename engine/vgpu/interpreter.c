@@ -2,6 +2,7 @@
 #include "engine/vgpu/interpreter.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const struct interpreter_set *choose(void) {
 #if defined(__x86_64__)
@@ -77,28 +78,65 @@ struct interval {
   uint32_t start, end, index;
 };
 
+/* Only registers that some block may read before it writes them can live from one block to another, and only these
+ * have a place in the sets: a long kernel has many registers that are used for a few instructions. */
 struct liveness {
   uint64_t *in, *out, *used, *defined; /* [block][words] */
   size_t words;
+  uint32_t *number;                /* [register] its bit, or UINT32_MAX */
+  uint32_t *registers, live_count; /* the inverse */
 };
+
+enum { LIVENESS_LIMIT = 1 << 30 }; /* bytes of the sets: far beyond what a compiler emits, and still bearable */
 
 static void note(uint64_t *set, uint32_t index) { set[index / 64] |= (uint64_t)1 << (index % 64); }
 static bool has(const uint64_t *set, uint32_t index) { return set[index / 64] >> (index % 64) & 1; }
 
-/* What a block reads before it writes, and what it writes for certain. A guarded write keeps other lanes' values. */
-static void scan_block(const struct ptx_function *function, const struct ptx_block *block, uint64_t *used,
-                       uint64_t *defined) {
+/* Numbers the registers that are read before they are written for certain, in any block. A guarded write keeps other
+ * lanes' values, so it reads, too. `written` holds the last block that wrote the register, plus one. */
+static void number_register(struct liveness *live, uint32_t *written, uint32_t index, uint32_t block, bool writes) {
+  if (writes) {
+    written[index] = block + 1;
+  } else if (written[index] != block + 1 && live->number[index] == UINT32_MAX) {
+    live->number[index] = live->live_count;
+    live->registers[live->live_count++] = index;
+  }
+}
+
+static void number_registers(const struct ptx_function *function, struct liveness *live, uint32_t *written) {
+  memset(live->number, 0xff, function->register_count * sizeof *live->number);
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const struct ptx_block *block = &function->blocks[b];
+    for (uint32_t i = block->first; i < block->first + block->count; i++) {
+      const struct ptx_instruction *instruction = &function->instructions[i];
+      const bool guarded = instruction->guard != PTX_NONE;
+      if (guarded) number_register(live, written, instruction->guard, b, false);
+      for (unsigned k = 0; k < instruction->src_count; k++)
+        if (instruction->src[k].kind == PTX_OPERAND_REGISTER)
+          number_register(live, written, instruction->src[k].index, b, false);
+      for (unsigned k = 0; k < instruction->dst_count; k++)
+        if (instruction->dst[k].kind == PTX_OPERAND_REGISTER)
+          number_register(live, written, instruction->dst[k].index, b, !guarded);
+    }
+  }
+}
+
+/* What a block reads before it writes, and what it writes for certain. */
+static void scan_block(const struct ptx_function *function, const struct ptx_block *block, const uint32_t *number,
+                       uint64_t *used, uint64_t *defined) {
   for (uint32_t i = block->first; i < block->first + block->count; i++) {
     const struct ptx_instruction *instruction = &function->instructions[i];
-    if (instruction->guard != PTX_NONE && !has(defined, instruction->guard)) note(used, instruction->guard);
+    const bool guarded = instruction->guard != PTX_NONE;
+    uint32_t index = guarded ? number[instruction->guard] : UINT32_MAX;
+    if (index != UINT32_MAX && !has(defined, index)) note(used, index);
     for (unsigned k = 0; k < instruction->src_count; k++) {
-      uint32_t index = instruction->src[k].index;
-      if (instruction->src[k].kind == PTX_OPERAND_REGISTER && !has(defined, index)) note(used, index);
+      index = instruction->src[k].kind == PTX_OPERAND_REGISTER ? number[instruction->src[k].index] : UINT32_MAX;
+      if (index != UINT32_MAX && !has(defined, index)) note(used, index);
     }
     for (unsigned k = 0; k < instruction->dst_count; k++) {
-      uint32_t index = instruction->dst[k].index;
-      if (instruction->dst[k].kind != PTX_OPERAND_REGISTER) continue;
-      if (instruction->guard == PTX_NONE)
+      index = instruction->dst[k].kind == PTX_OPERAND_REGISTER ? number[instruction->dst[k].index] : UINT32_MAX;
+      if (index == UINT32_MAX) continue;
+      if (!guarded)
         note(defined, index);
       else if (!has(defined, index))
         note(used, index);
@@ -107,15 +145,24 @@ static void scan_block(const struct ptx_function *function, const struct ptx_blo
 }
 
 static bool find_liveness(const struct ptx_function *function, struct liveness *live) {
-  size_t words = live->words = (function->register_count + 63) / 64;
+  const uint32_t registers = function->register_count;
+  live->number = malloc((registers + 1) * sizeof *live->number);
+  live->registers = malloc((registers + 1) * sizeof *live->registers);
+  uint32_t *written = calloc(registers + 1, sizeof *written);
+  if (live->number && live->registers && written) number_registers(function, live, written);
+  const bool numbered = live->number && live->registers && written;
+  free(written);
+  if (!numbered) return false;
+  size_t words = live->words = (live->live_count + 63) / 64;
   size_t size = words * function->block_count;
+  if (size > LIVENESS_LIMIT / (4 * sizeof *live->in)) return false;
   live->in = calloc(4 * size + 1, sizeof *live->in);
   if (!live->in) return false;
   live->out = live->in + size;
   live->used = live->out + size;
   live->defined = live->used + size;
   for (uint32_t b = 0; b < function->block_count; b++)
-    scan_block(function, &function->blocks[b], live->used + b * words, live->defined + b * words);
+    scan_block(function, &function->blocks[b], live->number, live->used + b * words, live->defined + b * words);
   for (bool changed = true; changed;) {
     changed = false;
     for (uint32_t b = function->block_count; b-- > 0;) {
@@ -150,9 +197,9 @@ static void find_intervals(const struct ptx_function *function, const struct liv
     uint32_t last = 2 * (block->first + block->count);
     for (size_t w = 0; w < live->words; w++) {
       for (uint64_t bits = live->in [b * live->words + w]; bits; bits &= bits - 1)
-        extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], 2 * block->first);
+        extend(&intervals[live->registers[w * 64 + (uint32_t)__builtin_ctzll(bits)]], 2 * block->first);
       for (uint64_t bits = live->out[b * live->words + w]; bits; bits &= bits - 1)
-        extend(&intervals[w * 64 + (uint32_t)__builtin_ctzll(bits)], last);
+        extend(&intervals[live->registers[w * 64 + (uint32_t)__builtin_ctzll(bits)]], last);
     }
     for (uint32_t i = block->first; i < block->first + block->count; i++) {
       const struct ptx_instruction *instruction = &function->instructions[i];
@@ -248,6 +295,8 @@ done:
     free(pools[p].unused);
   }
   free(live.in);
+  free(live.number);
+  free(live.registers);
   free(intervals);
   return result;
 }

@@ -214,7 +214,7 @@ struct scope *scope_create(struct parser *parser, struct scope *parent, uint32_t
 
 static struct entity *find_here(const struct scope *scope, const char *name, size_t length) {
   struct entity *entity = scope->buckets[hash(name, length) & scope->bucket_mask];
-  while (entity && !(strlen(entity->name) == length && memcmp(entity->name, name, length) == 0)) entity = entity->next;
+  while (entity && !(strncmp(entity->name, name, length) == 0 && !entity->name[length])) entity = entity->next;
   return entity;
 }
 
@@ -226,6 +226,25 @@ struct entity *scope_find(const struct scope *scope, const char *name, size_t le
   return NULL;
 }
 
+static void insert(struct scope *scope, struct entity *entity) {
+  struct entity **bucket = &scope->buckets[hash(entity->name, strlen(entity->name)) & scope->bucket_mask];
+  entity->next = *bucket;
+  *bucket = entity;
+}
+
+static void widen(struct parser *parser, struct scope *scope) {
+  struct entity **buckets = scope->buckets;
+  const uint32_t mask = scope->bucket_mask;
+  scope->bucket_mask = mask * 4 + 3;
+  scope->buckets = parser_alloc(parser, (scope->bucket_mask + (size_t)1) * sizeof *scope->buckets);
+  for (uint32_t i = 0; i <= mask; i++) {
+    for (struct entity *entity = buckets[i], *next; entity; entity = next) {
+      next = entity->next;
+      insert(scope, entity);
+    }
+  }
+}
+
 struct entity *scope_add(struct parser *parser, struct scope *scope, const char *name, size_t length,
                          enum entity_kind kind) {
   if (find_here(scope, name, length))
@@ -234,17 +253,18 @@ struct entity *scope_add(struct parser *parser, struct scope *scope, const char 
   entity->name = parser_copy(parser, name, length);
   entity->kind = kind;
   entity->line = parser->token.line;
-  struct entity **bucket = &scope->buckets[hash(name, length) & scope->bucket_mask];
-  entity->next = *bucket;
-  *bucket = entity;
+  if (++scope->entity_count > 2 * scope->bucket_mask && scope->bucket_mask < 1 << 24) widen(parser, scope);
+  insert(scope, entity);
   return entity;
 }
 
 uint32_t parser_add_register(struct parser *parser, struct body *body, enum ptx_register_class class, uint32_t count) {
-  enum { REGISTER_LIMIT = 1 << 24 };
+  enum { REGISTER_LIMIT = 1 << 24 }; /* of a body, and of all that are declared in a module */
   uint32_t first = body->register_count;
-  if (count > REGISTER_LIMIT || first + count > REGISTER_LIMIT)
+  if (count > REGISTER_LIMIT || first + count > REGISTER_LIMIT ||
+      (body == parser->body && parser->register_count + count > REGISTER_LIMIT))
     parser_fail(parser, parser->token.line, "more registers than the %d that are supported", REGISTER_LIMIT);
+  if (body == parser->body) parser->register_count += count;
   if (first + count > body->register_capacity) {
     uint32_t capacity = body->register_capacity ? body->register_capacity : 64;
     while (capacity < first + count) capacity *= 2;
@@ -253,7 +273,7 @@ uint32_t parser_add_register(struct parser *parser, struct body *body, enum ptx_
     body->register_class = grown;
     body->register_capacity = capacity;
   }
-  memset(body->register_class + first, class, count);
+  if (count) memset(body->register_class + first, class, count);
   body->register_count += count;
   return first;
 }

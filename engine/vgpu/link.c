@@ -28,6 +28,17 @@ static bool same(struct piece a, struct piece b) {
 static bool is_name_start(char c) { return isalpha((unsigned char)c) || c == '_' || c == '$' || c == '%'; }
 static bool is_name(char c) { return isalnum((unsigned char)c) || c == '_' || c == '$'; }
 
+static int compare(struct piece a, struct piece b) {
+  const int order = memcmp(a.text, b.text, a.length < b.length ? a.length : b.length);
+  return order != 0 ? order : (a.length > b.length) - (a.length < b.length);
+}
+
+/* The piece as a string of its own, cut to the buffer. */
+static const char *piece_text(struct piece piece, char *buffer, size_t size) {
+  snprintf(buffer, size, "%.*s", (int)(piece.length < size ? piece.length : size), piece.text);
+  return buffer;
+}
+
 static const char *skip_space(const char *at) {
   for (;;) {
     while (isspace((unsigned char)*at)) ++at;
@@ -83,8 +94,9 @@ struct linker {
   size_t count;
   struct item *items;
   size_t item_count, item_capacity;
-  struct rename *renames;
-  size_t rename_count;
+  struct rename *renames; /* sorted once all are known */
+  size_t rename_count, rename_capacity;
+  const struct item *first, *second; /* the earliest that is defined twice, or NULL */
   char *reason;
   size_t reason_bytes;
   unsigned version[2], target;
@@ -143,19 +155,19 @@ static bool read_head(struct linker *linker, size_t input, const char **position
     struct piece piece = next_piece(&at);
     if (piece_is(piece, ".version")) {
       unsigned major = 0, minor = 0;
-      struct piece number = next_piece(&at);
-      if (sscanf(number.text, "%u.%u", &major, &minor) != 2) break;
+      char number[16];
+      if (sscanf(piece_text(next_piece(&at), number, sizeof number), "%u.%u", &major, &minor) != 2) break;
       if (major > linker->version[0] || (major == linker->version[0] && minor > linker->version[1])) {
         linker->version[0] = major;
         linker->version[1] = minor;
       }
     } else if (piece_is(piece, ".target")) {
-      struct piece name = next_piece(&at);
+      char name[sizeof linker->target_text];
       unsigned target = 0;
-      if (sscanf(name.text, "sm_%u", &target) != 1) break;
+      if (sscanf(piece_text(next_piece(&at), name, sizeof name), "sm_%u", &target) != 1) break;
       if (target > linker->target) {
         linker->target = target;
-        snprintf(linker->target_text, sizeof linker->target_text, "%.*s", (int)name.length, name.text);
+        memcpy(linker->target_text, name, sizeof name);
       }
       for (const char *more = at; piece_is(next_piece(&more), ",");) { /* "debug", "texmode_..." */
         next_piece(&more);
@@ -174,54 +186,108 @@ static bool read_head(struct linker *linker, size_t input, const char **position
 
 /* ---- resolution ---- */
 
-static bool resolve(struct linker *linker) {
-  for (size_t i = 0; i < linker->item_count; ++i) {
-    struct item *item = &linker->items[i];
-    if (item->name.length == 0) continue;
-    for (size_t k = 0; k < i; ++k) {
-      struct item *earlier = &linker->items[k];
-      if (earlier->dropped || earlier->input == item->input || !same(earlier->name, item->name)) continue;
-      if (earlier->linkage == LINK_OWN || item->linkage == LINK_OWN) {
-        /* A module's own symbol keeps its name if it came first and nobody else had it. */
-        struct item *renamed = item->linkage == LINK_OWN ? item : earlier;
-        bool known = false;
-        for (size_t r = 0; r < linker->rename_count; ++r) {
-          known = known || (linker->renames[r].input == renamed->input && same(linker->renames[r].from, renamed->name));
-        }
-        if (known) continue;
-        struct rename *more = realloc(linker->renames, (linker->rename_count + 1) * sizeof *more);
-        if (more == NULL) {
-          snprintf(linker->reason, linker->reason_bytes, "out of memory");
-          return false;
-        }
-        linker->renames = more;
-        more[linker->rename_count++] = (struct rename){renamed->name, renamed->input};
-      } else if (item->linkage == LINK_EXTERN) {
-        item->dropped = true;
-      } else if (earlier->linkage == LINK_EXTERN) {
-        continue; /* the declaration stays: functions between the two may need it */
-      } else if (item->linkage == LINK_WEAK) {
-        item->dropped = true;
-      } else if (earlier->linkage == LINK_WEAK) {
-        earlier->dropped = true;
-      } else {
-        snprintf(linker->reason, linker->reason_bytes, "'%.*s' is defined in %s and in %s",
-                 item->name.length > 100 ? 100 : (int)item->name.length, item->name.text,
-                 linker->inputs[earlier->input].name, linker->inputs[item->input].name);
+static int by_name(const void *a, const void *b) {
+  const struct item *x = *(struct item *const *)a, *y = *(struct item *const *)b;
+  const int order = compare(x->name, y->name);
+  return order != 0 ? order : (x > y) - (x < y);
+}
+
+static int by_input_and_name(const void *a, const void *b) {
+  const struct rename *x = a, *y = b;
+  return x->input != y->input ? (x->input > y->input) - (x->input < y->input) : compare(x->from, y->from);
+}
+
+/* A module's own symbol is renamed; it may be listed more than once. */
+static bool add_rename(struct linker *linker, const struct item *item) {
+  if (linker->rename_count == linker->rename_capacity) {
+    const size_t capacity = linker->rename_capacity == 0 ? 64 : 2 * linker->rename_capacity;
+    struct rename *renames = realloc(linker->renames, capacity * sizeof *renames);
+    if (renames == NULL) {
+      snprintf(linker->reason, linker->reason_bytes, "out of memory");
+      return false;
+    }
+    linker->renames = renames;
+    linker->rename_capacity = capacity;
+  }
+  linker->renames[linker->rename_count++] = (struct rename){item->name, item->input};
+  return true;
+}
+
+/* Two items of one name, the first of them from an earlier input. */
+static bool resolve_pair(struct linker *linker, struct item *earlier, struct item *item) {
+  if (earlier->linkage == LINK_OWN || item->linkage == LINK_OWN) {
+    /* A module's own symbol keeps its name if it came first and nobody else had it. */
+    return add_rename(linker, item->linkage == LINK_OWN ? item : earlier);
+  }
+  if (item->linkage == LINK_EXTERN) {
+    item->dropped = true;
+  } else if (earlier->linkage == LINK_EXTERN) {
+    return true; /* the declaration stays: functions between the two may need it */
+  } else if (item->linkage == LINK_WEAK) {
+    item->dropped = true;
+  } else if (earlier->linkage == LINK_WEAK) {
+    earlier->dropped = true;
+  } else if (linker->second == NULL || item < linker->second) {
+    linker->first = earlier;
+    linker->second = item;
+  }
+  return true;
+}
+
+/* items[0, count) have one name, and are in the order of the text. */
+static bool resolve_name(struct linker *linker, struct item **items, size_t count) {
+  enum { PAIRS_LIMIT = 1 << 24 }; /* thousands of modules that share a name come nowhere near */
+  size_t pairs = 0;
+  for (size_t i = 1; i < count; ++i) {
+    for (size_t k = 0; k < i && items[k]->input < items[i]->input; ++k) {
+      if (++pairs > PAIRS_LIMIT) {
+        char name[100];
+        snprintf(linker->reason, linker->reason_bytes, "'%s' is declared too often",
+                 piece_text(items[i]->name, name, sizeof name));
         return false;
       }
+      if (!items[k]->dropped && !resolve_pair(linker, items[k], items[i])) return false;
     }
   }
   return true;
 }
 
+static bool resolve(struct linker *linker) {
+  struct item **sorted = malloc((linker->item_count + 1) * sizeof(struct item *));
+  if (sorted == NULL) {
+    snprintf(linker->reason, linker->reason_bytes, "out of memory");
+    return false;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < linker->item_count; ++i) {
+    if (linker->items[i].name.length > 0) sorted[count++] = &linker->items[i];
+  }
+  qsort((void *)sorted, count, sizeof(struct item *), by_name);
+  bool good = true;
+  for (size_t first = 0, end; first < count && good; first = end) {
+    for (end = first + 1; end < count && same(sorted[end]->name, sorted[first]->name);) ++end;
+    good = resolve_name(linker, sorted + first, end - first);
+  }
+  free((void *)sorted);
+  if (good && linker->second != NULL) {
+    char name[100];
+    snprintf(linker->reason, linker->reason_bytes, "'%s' is defined in %s and in %s",
+             piece_text(linker->second->name, name, sizeof name), linker->inputs[linker->first->input].name,
+             linker->inputs[linker->second->input].name);
+    return false;
+  }
+  if (linker->rename_count > 1) {
+    qsort(linker->renames, linker->rename_count, sizeof *linker->renames, by_input_and_name);
+  }
+  return good;
+}
+
 /* ---- output ---- */
 
-static const struct rename *find_rename(const struct linker *linker, size_t input, struct piece name) {
-  for (size_t r = 0; r < linker->rename_count; ++r) {
-    if (linker->renames[r].input == input && same(linker->renames[r].from, name)) return &linker->renames[r];
-  }
-  return NULL;
+static bool is_renamed(const struct linker *linker, size_t input, struct piece name) {
+  const struct rename wanted = {name, input};
+  return linker->rename_count > 0 &&
+         bsearch(&wanted, linker->renames, linker->rename_count, sizeof wanted, by_input_and_name) != NULL;
 }
 
 /* Numbers of files count from `first_file` on in this input. Returns the highest used. */
@@ -238,7 +304,7 @@ static unsigned write_item(const struct linker *linker, const struct item *item,
       unsigned number = first_file + (unsigned)strtoul(piece.text, NULL, 10);
       if (number > highest) highest = number;
       fprintf(out, "%u", number);
-    } else if (find_rename(linker, item->input, piece) != NULL) {
+    } else if (is_renamed(linker, item->input, piece)) {
       fprintf(out, "%.*s__%zu", (int)piece.length, piece.text, item->input);
     } else {
       fwrite(piece.text, 1, piece.length, out);

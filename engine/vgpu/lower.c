@@ -4,7 +4,18 @@
 
 #include "engine/vgpu/front.h"
 
-enum { INSTRUCTION_LIMIT = 4 << 20 };
+/* No kernel of use comes near these; they bound the memory and time that a text can ask for. */
+enum {
+  INSTRUCTION_LIMIT = 1 << 20, /* of a kernel, once its functions are inlined */
+  MODULE_LIMIT = 1 << 22,      /* instructions of all its kernels */
+  BLOCK_LIMIT = 1 << 16,
+  EDGE_LIMIT = 1 << 20,
+  PARAMETER_LIMIT = 1 << 16,  /* bytes of a parameter of a function */
+  PARAMETERS_LIMIT = 1 << 20, /* bytes of all of them in a kernel */
+  SHARED_LIMIT = 1 << 28,     /* bytes; what the device has is for the driver API to say */
+  LOCAL_LIMIT = 512 << 10,    /* bytes of a thread, as on hardware */
+  LOOP_LIMIT = 1 << 27        /* blocks, each counted once for every loop around it */
+};
 
 /* An item is an instruction or, with instruction.op == LABEL, the place of a label. Branches hold labels until the
  * blocks are cut. */
@@ -33,8 +44,8 @@ struct builder {
   uint32_t item_count, item_capacity, label_count;
   struct slot *slots;
   uint32_t slot_count, slot_capacity;
-  uint32_t stamp;
-  uint64_t shared_bytes, local_bytes;
+  uint32_t stamp, edge_count;
+  uint64_t shared_bytes, local_bytes, slot_bytes;
   bool has_dynamic_shared;
 };
 
@@ -90,14 +101,16 @@ static void place(struct builder *builder, struct entity *entity, unsigned line)
     entity->slot = builder->slot_count;
     builder->slots = parser_grow(builder->parser, builder->slots, builder->slot_count, &builder->slot_capacity,
                                  sizeof *builder->slots);
-    if (entity->size > 1 << 20) parser_fail(builder->parser, line, "parameter '%s' is too large", entity->name);
+    builder->slot_bytes += entity->size;
+    if (entity->size > PARAMETER_LIMIT || builder->slot_bytes > PARAMETERS_LIMIT)
+      parser_fail(builder->parser, line, "parameter '%s' is too large", entity->name);
     builder->slots[builder->slot_count++] =
         (struct slot){.entity = entity,
                       .start = parser_alloc(builder->parser, entity->size * sizeof(uint32_t)),
                       .bytes = parser_alloc(builder->parser, entity->size),
                       .registers = parser_alloc(builder->parser, entity->size * sizeof(uint32_t))};
   }
-  if (builder->shared_bytes > 1 << 28 || builder->local_bytes > 1 << 28)
+  if (builder->shared_bytes > SHARED_LIMIT || builder->local_bytes > LOCAL_LIMIT)
     parser_fail(builder->parser, line, "kernel '%s' has too much shared or local memory", builder->function->name);
 }
 
@@ -268,6 +281,9 @@ static void inline_body(struct builder *builder, struct body *body, uint32_t ret
         struct entity *targets = scope_find(statement->scope, statement->name, strlen(statement->name));
         if (!targets || targets->kind != ENTITY_TARGETS)
           parser_fail(parser, line, "'%s' is not a list of branch targets", statement->name);
+        builder->edge_count += targets->target_count;
+        if (builder->edge_count > EDGE_LIMIT)
+          parser_fail(parser, line, "kernel '%s' has too many branch targets", builder->function->name);
         item->label_count = targets->target_count;
         item->labels = parser_alloc(parser, targets->target_count * sizeof *item->labels);
         for (uint32_t k = 0; k < targets->target_count; k++)
@@ -327,6 +343,9 @@ static void find_accesses(struct builder *builder) {
     if (!slot->in_memory) continue;
     slot->entity->offset = align_up(builder->local_bytes, slot->entity->align);
     builder->local_bytes = slot->entity->offset + slot->entity->size;
+    if (builder->local_bytes > LOCAL_LIMIT)
+      parser_fail(builder->parser, builder->function->line, "kernel '%s' has too much local memory",
+                  builder->function->name);
   }
 }
 
@@ -448,11 +467,16 @@ static uint32_t successor_count(const struct ptx_block *block) {
 
 struct graph {
   struct parser *parser;
+  struct ptx_function *function;
   struct ptx_block *blocks; /* in the text's order */
   uint32_t count;
   uint32_t *order; /* reverse post-order: order[i] = block; only what can be reached */
   uint32_t reached;
   uint32_t *position; /* inverse of order, PTX_NONE: cannot be reached */
+  /* The tree of the depth-first search. Its numbers count blocks in the order in which they are found. */
+  uint32_t *found;  /* found[number] = block */
+  uint32_t *number; /* inverse of found */
+  uint32_t *parent; /* by number */
 };
 
 static void depth_first(struct graph *graph) {
@@ -460,9 +484,12 @@ static void depth_first(struct graph *graph) {
   uint32_t *stack = parser_alloc(parser, (graph->count + 1) * sizeof *stack);
   uint32_t *edge = parser_alloc(parser, (graph->count + 1) * sizeof *edge);
   bool *seen = parser_alloc(parser, graph->count + 1);
-  uint32_t depth = 1, finished = 0;
+  uint32_t depth = 1, finished = 0, found = 1;
   graph->order = parser_alloc(parser, (graph->count + 1) * sizeof *graph->order);
   graph->position = parser_alloc(parser, (graph->count + 1) * sizeof *graph->position);
+  graph->found = parser_alloc(parser, (graph->count + 1) * sizeof *graph->found);
+  graph->number = parser_alloc(parser, (graph->count + 1) * sizeof *graph->number);
+  graph->parent = parser_alloc(parser, (graph->count + 1) * sizeof *graph->parent);
   memset(graph->position, 0xff, graph->count * sizeof *graph->position);
   stack[0] = 0;
   seen[0] = true;
@@ -473,6 +500,9 @@ static void depth_first(struct graph *graph) {
       if (!seen[to]) {
         seen[to] = true;
         stack[depth++] = to;
+        graph->parent[found] = graph->number[block];
+        graph->number[to] = found;
+        graph->found[found++] = to;
       }
     } else {
       graph->order[finished++] = block;
@@ -488,47 +518,101 @@ static void depth_first(struct graph *graph) {
   for (uint32_t i = 0; i < finished; i++) graph->position[graph->order[i]] = i;
 }
 
-/* Immediate dominators by Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"; positions, not blocks. */
-static uint32_t *dominators(struct graph *graph) {
-  uint32_t *idom = parser_alloc(graph->parser, (graph->reached + 1) * sizeof *idom);
-  memset(idom, 0xff, graph->reached * sizeof *idom);
-  idom[0] = 0;
-  for (bool changed = true; changed;) {
-    changed = false;
-    /* Pushing each block's dominator to its successors visits every edge once, as pulling from predecessors would. */
-    uint32_t *next = parser_alloc(graph->parser, (graph->reached + 1) * sizeof *next);
-    memset(next, 0xff, graph->reached * sizeof *next);
-    next[0] = 0;
-    for (uint32_t p = 0; p < graph->reached; p++) {
-      if (p && next[p] == PTX_NONE) next[p] = idom[p];
-      if (next[p] == PTX_NONE) continue;
-      if (idom[p] != next[p]) {
-        idom[p] = next[p];
-        changed = true;
-      }
-      const struct ptx_block *block = &graph->blocks[graph->order[p]];
-      for (uint32_t s = 0; s < successor_count(block); s++) {
-        uint32_t to = graph->position[successor(block, s)];
-        if (to == 0) continue;
-        uint32_t a = p, b = next[to];
-        if (b == PTX_NONE) {
-          next[to] = p;
-          continue;
-        }
-        while (a != b) {
-          while (a > b) a = idom[a];
-          while (b > a) b = idom[b] == PTX_NONE ? next[b] : idom[b];
-        }
-        next[to] = a;
-      }
+/* Lists of incoming edges: first[to], link[edge], from[edge]; edge 0 ends a list. All in positions. */
+struct incoming {
+  uint32_t *first, *link, *from;
+};
+
+static struct incoming find_incoming(const struct graph *graph) {
+  struct parser *parser = graph->parser;
+  uint32_t edges = 0;
+  for (uint32_t p = 0; p < graph->reached; p++) edges += successor_count(&graph->blocks[graph->order[p]]);
+  struct incoming in = {.first = parser_alloc(parser, (graph->reached + 1) * sizeof *in.first),
+                        .link = parser_alloc(parser, (edges + 1) * sizeof *in.link),
+                        .from = parser_alloc(parser, (edges + 1) * sizeof *in.from)};
+  edges = 0;
+  for (uint32_t p = 0; p < graph->reached; p++) {
+    const struct ptx_block *block = &graph->blocks[graph->order[p]];
+    for (uint32_t s = 0; s < successor_count(block); s++) {
+      uint32_t to = graph->position[successor(block, s)];
+      in.from[++edges] = p;
+      in.link[edges] = in.first[to];
+      in.first[to] = edges;
     }
   }
-  return idom;
+  return in;
 }
 
-static bool dominates(const uint32_t *idom, uint32_t a, uint32_t b) {
-  while (b > a) b = idom[b];
-  return a == b;
+/* The dominator tree, as ranges: a dominates b if b's place lies in [place[a], place[a] + size[a]). By position. */
+struct dominators {
+  uint32_t *place, *size;
+};
+
+static bool dominates(const struct dominators *tree, uint32_t a, uint32_t b) {
+  return tree->place[b] - tree->place[a] < tree->size[a];
+}
+
+/* Semi-dominators and nearest common ancestors (Georgiadis, "Linear-Time Algorithms for Dominators and Related
+ * Problems", 2.3), on the numbers of the depth-first search: nearly linear on any graph that a text can hold. */
+struct ancestors {
+  uint32_t *parent, *semi, *label, *stack; /* parent: compressed on the way */
+};
+
+/* Of v and its ancestors down to `linked`, the label of the one with the smallest semi-dominator. */
+static uint32_t evaluate(const struct ancestors *tree, uint32_t v, uint32_t linked) {
+  if (tree->parent[v] < linked) return tree->label[v];
+  uint32_t depth = 0;
+  while (tree->parent[v] >= linked) {
+    tree->stack[depth++] = v;
+    v = tree->parent[v];
+  }
+  uint32_t above = v, best = tree->label[v];
+  while (depth) {
+    v = tree->stack[--depth];
+    tree->parent[v] = tree->parent[above];
+    if (tree->semi[best] < tree->semi[tree->label[v]])
+      tree->label[v] = best;
+    else
+      best = tree->label[v];
+    above = v;
+  }
+  return best;
+}
+
+static struct dominators find_dominators(const struct graph *graph, const struct incoming *in) {
+  struct parser *parser = graph->parser;
+  const uint32_t count = graph->reached;
+  const size_t bytes = (count + 1) * sizeof(uint32_t);
+  uint32_t *idom = parser_alloc(parser, bytes), *size = parser_alloc(parser, bytes);
+  uint32_t *cursor = parser_alloc(parser, bytes);
+  struct ancestors tree = {.parent = parser_alloc(parser, bytes),
+                           .semi = parser_alloc(parser, bytes),
+                           .label = parser_alloc(parser, bytes),
+                           .stack = parser_alloc(parser, bytes)};
+  for (uint32_t v = 0; v < count; v++) {
+    idom[v] = tree.parent[v] = graph->parent[v];
+    tree.semi[v] = tree.label[v] = v;
+    size[v] = 1;
+  }
+  for (uint32_t v = count; v-- > 1;) {
+    tree.semi[v] = graph->parent[v];
+    for (uint32_t e = in->first[graph->position[graph->found[v]]]; e; e = in->link[e]) {
+      uint32_t u = evaluate(&tree, graph->number[graph->order[in->from[e]]], v + 1);
+      if (tree.semi[u] < tree.semi[v]) tree.semi[v] = tree.semi[u];
+    }
+  }
+  for (uint32_t v = 1; v < count; v++)
+    while (idom[v] > tree.semi[v]) idom[v] = idom[idom[v]];
+  for (uint32_t v = count; v-- > 1;) size[idom[v]] += size[v];
+  struct dominators result = {.place = parser_alloc(parser, bytes), .size = parser_alloc(parser, bytes)};
+  for (uint32_t v = 0; v < count; v++) { /* a dominator's number is smaller: its place is known */
+    const uint32_t place = v ? cursor[idom[v]] : 0, position = graph->position[graph->found[v]];
+    if (v) cursor[idom[v]] += size[v];
+    cursor[v] = place + 1;
+    result.place[position] = place;
+    result.size[position] = size[v];
+  }
+  return result;
 }
 
 /* Moves the blocks of every loop together, keeping their order, outer loops first. A block that stands between two
@@ -536,67 +620,59 @@ static bool dominates(const uint32_t *idom, uint32_t a, uint32_t b) {
  * and loop_head (a block, in the text's numbering). */
 static void gather_loops(struct graph *graph) {
   struct parser *parser = graph->parser;
-  uint32_t reached = graph->reached;
-  const uint32_t *idom = dominators(graph);
-  /* predecessors, as lists over edges */
-  uint32_t edges = 0;
-  for (uint32_t p = 0; p < reached; p++) edges += successor_count(&graph->blocks[graph->order[p]]);
-  uint32_t *first = parser_alloc(parser, (reached + 1) * sizeof *first);
-  uint32_t *link = parser_alloc(parser, (edges + 1) * sizeof *link),
-           *from = parser_alloc(parser, (edges + 1) * sizeof *from);
-  edges = 0;
-  for (uint32_t p = 0; p < reached; p++) {
-    const struct ptx_block *block = &graph->blocks[graph->order[p]];
-    for (uint32_t s = 0; s < successor_count(block); s++) {
-      uint32_t to = graph->position[successor(block, s)];
-      from[++edges] = p;
-      link[edges] = first[to];
-      first[to] = edges;
-    }
-  }
-  uint32_t *member = parser_alloc(parser, (reached + 1) * sizeof *member); /* = head + 1 of the loop being filled */
-  uint32_t *stack = parser_alloc(parser, (reached + 1) * sizeof *stack);
-  uint32_t *sequence = parser_alloc(parser, (reached + 1) * sizeof *sequence);
-  uint32_t *merged = parser_alloc(parser, (reached + 1) * sizeof *merged);
-  for (uint32_t p = 0; p < reached; p++) sequence[p] = p;
+  const uint32_t reached = graph->reached;
+  const struct incoming in = find_incoming(graph);
+  const struct dominators tree = find_dominators(graph, &in);
+  const size_t bytes = (reached + 1) * sizeof(uint32_t);
+  uint32_t *member = parser_alloc(parser, bytes); /* = head + 1 of the loop being filled */
+  uint32_t *stack = parser_alloc(parser, bytes), *merged = parser_alloc(parser, bytes);
+  uint32_t *sequence = parser_alloc(parser, bytes), *place = parser_alloc(parser, bytes); /* place: its inverse */
+  uint64_t work = 0;
+  for (uint32_t p = 0; p < reached; p++) sequence[p] = place[p] = p;
   for (uint32_t head = 0; head < reached; head++) { /* a loop's head comes before those of the loops inside it */
     uint32_t depth = 0, size = 1;
-    for (uint32_t e = first[head]; e; e = link[e]) {
-      if (from[e] >= head && dominates(idom, head, from[e])) {
-        if (member[head] != head + 1) member[head] = head + 1;
-        if (member[from[e]] != head + 1) {
-          member[from[e]] = head + 1;
-          stack[depth++] = from[e];
-        }
-      }
+    for (uint32_t e = in.first[head]; e; e = in.link[e]) {
+      const uint32_t from = in.from[e];
+      if (!dominates(&tree, head, from)) continue;
+      member[head] = head + 1;
+      if (member[from] == head + 1) continue;
+      member[from] = head + 1;
+      stack[depth++] = from;
     }
     if (member[head] != head + 1) continue;
     while (depth) {
       uint32_t p = stack[--depth];
       size++;
-      for (uint32_t e = first[p]; e; e = link[e]) {
-        if (member[from[e]] != head + 1) {
-          member[from[e]] = head + 1;
-          stack[depth++] = from[e];
+      for (uint32_t e = in.first[p]; e; e = in.link[e], work++) {
+        if (member[in.from[e]] != head + 1) {
+          member[in.from[e]] = head + 1;
+          stack[depth++] = in.from[e];
         }
       }
     }
-    uint32_t at = 0, inside = 0, outside = 0;
-    while (sequence[at] != head) at++;
+    uint32_t at = place[head], inside = 0, outside = 0;
     for (uint32_t i = at; inside < size; i++) {
       uint32_t p = sequence[i];
       if (member[p] == head + 1) {
         struct ptx_block *block = &graph->blocks[graph->order[p]];
         block->loop_depth++;
         block->loop_head = graph->order[head];
+        place[p] = at + inside;
         sequence[at + inside++] = p;
       } else {
         merged[outside++] = p;
       }
     }
-    memcpy(sequence + at + inside, merged, outside * sizeof *merged);
+    for (uint32_t i = 0; i < outside; i++) {
+      place[merged[i]] = at + inside + i;
+      sequence[at + inside + i] = merged[i];
+    }
+    work += inside + outside;
+    if (work > LOOP_LIMIT)
+      parser_fail(parser, graph->function->line, "the loops of kernel '%s' are nested too deeply",
+                  graph->function->name);
   }
-  uint32_t *order = parser_alloc(parser, (reached + 1) * sizeof *order);
+  uint32_t *order = parser_alloc(parser, bytes);
   for (uint32_t p = 0; p < reached; p++) order[p] = graph->order[sequence[p]];
   graph->order = order;
   for (uint32_t p = 0; p < reached; p++) graph->position[order[p]] = p;
@@ -629,6 +705,8 @@ static void cut_blocks(struct builder *builder) {
     last_item[count - 1] = i;
     blocks[count - 1].count++;
     instructions[written++] = item->instruction;
+    if (count > BLOCK_LIMIT)
+      parser_fail(parser, function->line, "kernel '%s' has more than %d basic blocks", function->name, BLOCK_LIMIT);
   }
   /* The end of the text is a return. */
   blocks[count] = (struct ptx_block){.first = written, .count = 1, .next = PTX_NONE, .loop_head = PTX_NONE};
@@ -650,7 +728,7 @@ static void cut_blocks(struct builder *builder) {
       for (uint32_t k = 0; k < item->label_count; k++) block->targets[k] = block_of_label[item->labels[k]];
     }
   }
-  struct graph graph = {.parser = parser, .blocks = blocks, .count = count};
+  struct graph graph = {.parser = parser, .function = function, .blocks = blocks, .count = count};
   depth_first(&graph);
   gather_loops(&graph);
   function->block_count = graph.reached;
@@ -673,6 +751,76 @@ static void cut_blocks(struct builder *builder) {
 
 /* ---- the kernel ---- */
 
+/* Numbers only the registers that occur: a text may declare any number of them, and inlining declares them again. */
+static void count_registers(struct builder *builder) {
+  struct parser *parser = builder->parser;
+  struct ptx_function *function = builder->function;
+  const struct body *declared = builder->registers;
+  uint32_t *number = parser_alloc(parser, (declared->register_count + 1) * sizeof *number);
+  for (int pass = 0; pass < 2; pass++) { /* first which, then their numbers */
+    for (uint32_t i = 0; i < function->instruction_count; i++) {
+      struct ptx_instruction *instruction = &function->instructions[i];
+      uint32_t *guard = instruction->guard == PTX_NONE ? NULL : &instruction->guard;
+      for (unsigned k = 0; k < 1u + instruction->dst_count + instruction->src_count; k++) {
+        struct ptx_operand *operand = NULL;
+        if (k > instruction->dst_count)
+          operand = &instruction->src[k - 1 - instruction->dst_count];
+        else if (k)
+          operand = &instruction->dst[k - 1];
+        if (operand && operand->kind != PTX_OPERAND_REGISTER) continue;
+        uint32_t *index = k ? &operand->index : guard;
+        if (!index) continue;
+        if (pass)
+          *index = number[*index] - 1;
+        else
+          number[*index] = 1;
+      }
+    }
+    if (pass) break;
+    for (uint32_t r = 0; r < declared->register_count; r++)
+      if (number[r]) number[r] = ++function->register_count;
+  }
+  function->register_class = arena_alloc(parser->module->arena, function->register_count + 1);
+  if (!function->register_class) parser_fail(parser, 0, "out of memory");
+  for (uint32_t r = 0; r < declared->register_count; r++)
+    if (number[r]) function->register_class[number[r] - 1] = declared->register_class[r];
+}
+
+static void *keep(struct parser *parser, const void *array, size_t bytes) {
+  void *copy = arena_alloc(parser->module->arena, bytes);
+  if (!copy) parser_fail(parser, 0, "out of memory");
+  if (bytes) memcpy(copy, array, bytes);
+  return copy;
+}
+
+/* Copies what a kernel consists of out of the memory that is given back after lowering. */
+static void keep_kernel(struct builder *builder) {
+  struct parser *parser = builder->parser;
+  struct ptx_function *function = builder->function;
+  function->instructions =
+      keep(parser, function->instructions, function->instruction_count * sizeof *function->instructions);
+  size_t operands = 0;
+  for (uint32_t i = 0; i < function->instruction_count; i++)
+    operands += function->instructions[i].dst_count + function->instructions[i].src_count;
+  struct ptx_operand *place = arena_alloc(parser->module->arena, operands * sizeof *place);
+  if (!place) parser_fail(parser, 0, "out of memory");
+  for (uint32_t i = 0; i < function->instruction_count; i++) {
+    struct ptx_instruction *instruction = &function->instructions[i];
+    for (int side = 0; side < 2; side++) {
+      struct ptx_operand **list = side ? &instruction->src : &instruction->dst;
+      const unsigned count = side ? instruction->src_count : instruction->dst_count;
+      if (count) memcpy(place, *list, count * sizeof *place);
+      *list = place;
+      place += count;
+    }
+  }
+  function->blocks = keep(parser, function->blocks, function->block_count * sizeof *function->blocks);
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    struct ptx_block *block = &function->blocks[b];
+    block->targets = keep(parser, block->targets, block->target_count * sizeof *block->targets);
+  }
+}
+
 void lower_kernel(struct parser *parser, struct body *body, struct ptx_function *function, uint32_t stamp) {
   function->name = body->function->name;
   function->line = body->line;
@@ -689,6 +837,15 @@ void lower_kernel(struct parser *parser, struct body *body, struct ptx_function 
                                                      .align = entity->align};
     function->parameter_bytes = (uint32_t)(entity->offset + entity->size);
   }
+  /* From here on memory, also that of the list of entities, is of use for this kernel only. */
+  struct entity **entities = parser->entities;
+  const uint32_t entity_count = parser->entity_count, entity_capacity = parser->entity_capacity;
+  parser->arena = parser->lowering = arena_create();
+  if (!parser->arena) {
+    parser->arena = parser->module->arena;
+    parser_fail(parser, 0, "out of memory");
+  }
+  parser->entity_capacity = entity_count; /* growing copies it */
   struct body *registers = parser_alloc(parser, sizeof *registers);
   struct builder builder = {.parser = parser, .function = function, .registers = registers, .stamp = stamp};
   uint32_t base = parser_add_register(parser, registers, PTX_CLASS_PRED, body->register_count);
@@ -702,6 +859,15 @@ void lower_kernel(struct parser *parser, struct body *body, struct ptx_function 
   function->shared_bytes = (uint32_t)(builder.has_dynamic_shared ? dynamic_offset : builder.shared_bytes);
   function->local_bytes = (uint32_t)align_up(builder.local_bytes, 16);
   cut_blocks(&builder);
-  function->register_class = registers->register_class;
-  function->register_count = registers->register_count;
+  count_registers(&builder);
+  keep_kernel(&builder);
+  parser->instruction_count += function->instruction_count;
+  if (parser->instruction_count > MODULE_LIMIT)
+    parser_fail(parser, function->line, "the module has too many instructions once its functions are inlined");
+  parser->arena = parser->module->arena;
+  arena_destroy(parser->lowering);
+  parser->lowering = NULL;
+  parser->entities = entities;
+  parser->entity_count = entity_count;
+  parser->entity_capacity = entity_capacity;
 }

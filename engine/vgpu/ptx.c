@@ -112,12 +112,13 @@ static void add_initialiser(struct parser *parser, struct ptx_initialiser initia
 
 /* A list of values, nested braces flattened, into the variable's bytes. */
 static uint64_t parse_values(struct parser *parser, const struct declaration *declaration, uint64_t offset, uint64_t at,
-                             uint64_t limit, unsigned char **bytes, uint64_t *capacity) {
+                             uint64_t limit, unsigned char **bytes, uint64_t *capacity, int depth) {
   unsigned each = ptx_type_bytes(declaration->type);
+  if (depth > 100) parser_fail(parser, parser->token.line, "the braces of an initialiser are nested too deeply");
   do {
     if (token_is(parser, '}')) break;
     if (token_accept(parser, '{')) {
-      at = parse_values(parser, declaration, offset, at, limit, bytes, capacity);
+      at = parse_values(parser, declaration, offset, at, limit, bytes, capacity, depth + 1);
       token_expect(parser, '}');
       continue;
     }
@@ -205,11 +206,11 @@ static void parse_module_variable(struct parser *parser, enum ptx_space space, b
       uint64_t limit = unsized ? SIZE_LIMIT : entity->size;
       uint64_t count = 0;
       if (braced) {
-        count = parse_values(parser, &declaration, entity->offset, 0, limit, &bytes, &capacity);
+        count = parse_values(parser, &declaration, entity->offset, 0, limit, &bytes, &capacity, 0);
         token_expect(parser, '}');
       } else {
         struct declaration one = declaration;
-        count = parse_values(parser, &one, entity->offset, 0, ptx_type_bytes(one.type), &bytes, &capacity);
+        count = parse_values(parser, &one, entity->offset, 0, ptx_type_bytes(one.type), &bytes, &capacity, 0);
       }
       if (unsized) entity->size = count;
       if (bytes)
@@ -510,12 +511,14 @@ static void parse_file(struct parser *parser) {
   uint64_t number = parse_size(parser);
   struct ptx_module *module = parser->module;
   if (number > 100000 || parser->token.kind != TOKEN_STRING) parser_fail(parser, line, ".file is malformed");
-  if (number >= module->file_count) {
-    const char **files = parser_alloc(parser, (number + 1) * sizeof *files);
+  if (number >= parser->file_capacity) {
+    const uint32_t capacity = (uint32_t)number * 2 + 16;
+    const char **files = parser_alloc(parser, capacity * sizeof *files);
     if (module->file_count) memcpy(files, module->files, module->file_count * sizeof *files);
     module->files = files;
-    module->file_count = (uint32_t)number + 1;
+    parser->file_capacity = capacity;
   }
+  if (number >= module->file_count) module->file_count = (uint32_t)number + 1;
   module->files[number] = parser_copy(parser, parser->token.text, parser->token.length);
   skip_line_rest(parser, line);
 }
@@ -606,6 +609,7 @@ struct ptx_module *ptx_parse(const char *text, size_t length, struct ptx_error *
   *parser =
       (struct parser){.arena = arena, .module = module, .error = error, .at = text, .end = text + length, .line = 1};
   if (setjmp(parser->escape)) {
+    arena_destroy(parser->lowering);
     arena_destroy(arena);
     return NULL;
   }
