@@ -9,6 +9,7 @@
 #include "engine/vgpu/api.h"
 #include "engine/vgpu/executor.h"
 #include "engine/vgpu/launcher.h"
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
 #include "engine/vgpu/vgpu.h"
 #include "engine/vgpu/workers.h"
@@ -262,6 +263,9 @@ static CUresult null_pointer(void) { return vgpu_fail(CUDA_ERROR_INVALID_VALUE, 
 
 CUresult vgpu_cuInit(unsigned flags) {
   if (flags != 0) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "cuInit takes no flags");
+  if (vgpu_current_mode() == VGPU_MODES) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_MODE must be run, check, fuzz or count");
+  }
   atomic_store(&initialised, true);
   return CUDA_SUCCESS;
 }
@@ -348,6 +352,7 @@ CUresult vgpu_current(CUcontext *context) {
 
 /* All that the context owns goes; the primary context can be retained again. */
 static void empty(CUcontext context) {
+  observe_context_end(context);
   vgpu_modules_unload_all(context);
   regions_free_all(context);
   atomic_store(&context->sticky, CUDA_SUCCESS);

@@ -6,6 +6,7 @@
 
 #include "engine/vgpu/api.h"
 #include "engine/vgpu/memory.h"
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
 
 enum { GRANULARITY = 2 << 20 };
@@ -74,6 +75,7 @@ CUresult vgpu_cuMemFree_v2(CUdeviceptr pointer) {
   CUresult result = enter(&context);
   if (result != CUDA_SUCCESS || pointer == 0) return result;
   if (regions_free(REGION_DEVICE, pointer) || regions_free(REGION_MANAGED, pointer)) return CUDA_SUCCESS;
+  observe_bad_free(pointer);
   return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "0x%llx is not the start of an allocation", pointer);
 }
 
@@ -115,6 +117,7 @@ CUresult vgpu_cuMemFreeHost(void *pointer) {
   CUresult result = enter(&context);
   if (result != CUDA_SUCCESS || pointer == NULL) return result;
   if (regions_free(REGION_HOST, (uint64_t)pointer)) return CUDA_SUCCESS;
+  observe_bad_free((uint64_t)pointer);
   return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "%p is not the start of pinned host memory", pointer);
 }
 

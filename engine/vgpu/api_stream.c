@@ -11,6 +11,7 @@
 #include "engine/vgpu/api.h"
 #include "engine/vgpu/ir.h"
 #include "engine/vgpu/launcher.h"
+#include "engine/vgpu/observe.h"
 
 struct CUgraph_st {
   struct operation *operations;
@@ -68,9 +69,11 @@ static CUresult execute(CUcontext context, const struct operation *operation) {
       return launcher_run(context, operation);
     case OPERATION_COPY:
       copy_rows(operation);
+      observe_copy(operation);
       break;
     case OPERATION_SET:
       set_elements(operation);
+      observe_set(operation);
       break;
     case OPERATION_HOST:
       operation->host.function(operation->host.argument);

@@ -5,6 +5,8 @@
 
 #include "engine/vgpu/ir.h"
 
+struct vgpu_observer;
+
 struct vgpu_launch {
   const struct ptx_function *function;
   void *code; /* what the executor's prepare() made of `function` */
@@ -19,6 +21,8 @@ struct vgpu_launch {
   uint64_t workspace; /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
   const int *stop;    /* read atomically; not 0: the launch is to end with a fault as soon as possible */
   uint64_t deadline;  /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
+  const struct vgpu_observer *observer; /* observe.h; of vgpu_observed only */
+  void *observation;                    /* the observer's own */
 };
 
 /* Why a launch ended early. The text names kernel, PTX line, block, thread and address. */
@@ -61,6 +65,8 @@ struct vgpu_executor {
 };
 
 extern const struct vgpu_executor vgpu_interpreter;
+/* The interpreter that calls launch->observer. */
+extern const struct vgpu_executor vgpu_observed;
 /* Which instruction set the interpreter uses on this CPU: "AVX-512", "AVX2", "baseline". */
 const char *vgpu_interpreter_instruction_set(void);
 

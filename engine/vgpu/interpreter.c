@@ -24,6 +24,10 @@ static void *prepare(const struct ptx_function *function, char *reason, size_t r
   return choose()->prepare(function, reason, reason_bytes);
 }
 
+static void *prepare_observed(const struct ptx_function *function, char *reason, size_t reason_bytes) {
+  return interpreter_observed.prepare(function, reason, reason_bytes);
+}
+
 static int run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                      unsigned slot, struct vgpu_fault *fault) {
   const struct interpreter_code *code = launch->code;
@@ -51,6 +55,12 @@ const struct vgpu_executor vgpu_interpreter = {.name = "interpreter",
                                                .discard = vgpu_interpreter_discard,
                                                .run_block = run_block,
                                                .run_turn = run_turn};
+
+const struct vgpu_executor vgpu_observed = {.name = "observed interpreter",
+                                            .prepare = prepare_observed,
+                                            .discard = vgpu_interpreter_discard,
+                                            .run_block = run_block,
+                                            .run_turn = run_turn};
 
 /* ---- scratch memory ---- */
 

@@ -65,6 +65,7 @@ struct interpreter_set {
   vgpu_mma_function *mma;
 };
 extern const struct interpreter_set interpreter_baseline;
+extern const struct interpreter_set interpreter_observed; /* for any CPU; calls launch->observer */
 #if defined(__x86_64__)
 extern const struct interpreter_set interpreter_avx2, interpreter_avx512;
 #endif

@@ -28,6 +28,9 @@
 
 #include "engine/vgpu/interpreter.h"
 #include "engine/vgpu/memory.h"
+#if defined(OBSERVED)
+#include "engine/vgpu/observe.h"
+#endif
 #include "engine/vgpu/special_set.h"
 
 /* Registers are read as whatever type an instruction names. */
@@ -65,6 +68,9 @@ struct block_state {
   struct warp *resident; /* [resident_count] those that have registers */
   unsigned resident_count;
   u32 arrivals[16]; /* of bar.arrive, by barrier */
+#if defined(OBSERVED)
+  struct vgpu_observed_block view;
+#endif
 };
 
 struct warp {
@@ -80,6 +86,10 @@ struct warp {
   enum warp_state state;
   u32 barrier_id, barrier_count; /* WARP_WAITING; count 0: all threads */
   const struct step *barrier_step;
+#if defined(OBSERVED)
+  struct vgpu_observed_warp view;
+  int shuffle_from[LANES];
+#endif
 };
 
 typedef struct warp W;
@@ -113,6 +123,8 @@ static inline u32 mask_of(const s32 *words) {
 
 static int lowest(u32 mask) { return __builtin_ctz(mask); }
 
+#include "engine/vgpu/interpreter_hooks.h"
+
 /* ---- faults ---- */
 
 static void thread_of(const struct block_state *block, u32 warp_index, int lane, unsigned thread[3]) {
@@ -133,6 +145,7 @@ __attribute__((format(printf, 5, 6))) static void fault(W *warp, const struct pt
   va_start(arguments, format);
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
+  hook_fault(warp, source, lane, kind, what);
   unsigned thread[3];
   thread_of(block, warp->index, lane, thread);
   const struct ptx_function *function = block->code->function;
@@ -1500,7 +1513,11 @@ static void locate_generic(W *warp, const S *step, unsigned bytes, struct access
   }
 }
 
-static vgpu_locate *select_locate(unsigned space, bool narrow) {
+#if defined(OBSERVED)
+#include "engine/vgpu/interpreter_observed.h"
+#endif
+
+static vgpu_locate *plain_locate(unsigned space, bool narrow) {
   switch (space) {
     case PTX_SHARED:
       return narrow ? locate_shared_32 : locate_shared_64;
@@ -1514,6 +1531,8 @@ static vgpu_locate *select_locate(unsigned space, bool narrow) {
       return locate_global;
   }
 }
+
+static vgpu_locate *select_locate(unsigned space, bool narrow) { return hook_locate(plain_locate(space, narrow)); }
 
 static inline void order_before(const S *step) {
   if (step->source->order >= PTX_RELEASE) __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -1834,8 +1853,7 @@ static void copy_async(W *warp, const S *step) {
 }
 
 static void fence(W *warp, const S *step) {
-  (void)warp;
-  (void)step;
+  hook_fence(warp, step->source);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -1849,6 +1867,7 @@ static void nothing(W *warp, const S *step) {
 /* All live lanes that the mask operand names must be here. */
 static bool check_members(W *warp, const S *step, u32 code) {
   const u32 *members = REGISTER(u32, code);
+  hook_warp_sync(warp, step->source, members);
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     int l = lowest(rest);
     u32 missing = members[l] & warp->alive & ~warp->mask;
@@ -1891,9 +1910,11 @@ static void shuffle(W *warp, const S *step) {
         break;
     }
     if (!ok) from = l;
+    hook_shuffle_lane(warp, l, from);
     result[l] = a[from];
     found |= (u32)ok << l;
   }
+  hook_shuffle(warp, step->source);
   const u32 mask = warp->mask;
   LANE_LOOP d[l] = mask >> l & 1 ? result[l] : d[l];
   if (step->source->dst_count > 1) write_predicate(warp, step->list[0], found);
@@ -2745,10 +2766,18 @@ static bool stopped(W *warp, const struct step *where) {
   return warp->block->faulted;
 }
 
-/* Runs until the warp ends, waits, faults, or its turn is over: then it is still ready. */
-static void run_warp(W *warp) {
+#if !defined(OBSERVED) /* else: interpreter_observed.h */
+static inline void run_steps(W *warp, const struct step *step, const struct step *end) {
+  if (warp->full)
+    for (; step < end; step++) step->run(warp, step);
+  else
+    for (; step < end; step++) step->masked(warp, step);
+}
+#endif
+
+/* Runs until the warp ends, waits, faults, or has run `turn` basic blocks: then it is still ready. */
+static void run_warp(W *warp, u32 turn) {
   const struct interpreter_code *code = warp->block->code;
-  u32 turn = warp->block->launch->cooperative ? COOPERATIVE_TURN : TURN;
   for (;;) {
     if (turn-- == 0) {
       const struct decoded_block *here = &code->blocks[warp->current];
@@ -2757,12 +2786,10 @@ static void run_warp(W *warp) {
     }
     const struct decoded_block *block = &code->blocks[warp->current];
     const struct step *step = code->steps + block->first, *end = step + block->count;
-    if (warp->full)
-      for (; step < end; step++) step->run(warp, step);
-    else
-      for (; step < end; step++) step->masked(warp, step);
+    run_steps(warp, step, end);
     if (warp->block->faulted) return;
     u32 mask = warp->mask;
+    hook_ending(warp, block);
     switch (block->ending) {
       case END_NEXT:
         if (!proceed(warp, block->next)) return;
@@ -2801,6 +2828,7 @@ static void run_warp(W *warp) {
       }
       case END_EXIT: {
         u32 gone = mask & (PREDICATE(block->guard) ^ block->guard_flip);
+        hook_ended(warp, gone);
         warp->alive &= ~gone;
         if (mask & ~gone) send(warp, block->next, mask & ~gone);
         if (!pick(warp)) return;
@@ -2838,6 +2866,7 @@ static void run_warp(W *warp) {
         warp->barrier_id = id;
         warp->barrier_count = count;
         warp->barrier_step = &block->last;
+        hook_barrier(warp, source, id, count);
         return;
       }
     }
@@ -2862,6 +2891,7 @@ static bool release(W *warps, unsigned count, u32 *arrivals) {
     }
     if (!waiting) continue;
     if (expected ? waiting + arrivals[id] < expected : running > 0) continue;
+    hook_barrier_complete(warps, count, id);
     u32 all = UINT32_MAX, any = 0, sum = 0;
     for (unsigned w = 0; w < count; w++) {
       W *warp = &warps[w];
@@ -2909,6 +2939,7 @@ static void start_warp(W *warp, unsigned threads) {
   warp->current = 0;
   warp->state = WARP_READY;
   memset((void *)warp->base[0], 0, code->register_bytes);
+  hook_start_warp(warp);
 }
 
 static size_t rounded(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -2924,7 +2955,7 @@ static struct block_state *begin_block(const struct vgpu_launch *launch, struct 
   block.shared_bytes = (u64)function->shared_bytes + launch->dynamic_shared;
   block.local_bytes = function->local_bytes;
   /* Without barriers the warps run one after the other and share one set of registers. */
-  unsigned resident = block.resident_count = function->has_barrier || launch->cooperative ? block.warps : 1;
+  unsigned resident = block.resident_count = HOOKS || function->has_barrier || launch->cooperative ? block.warps : 1;
   size_t words = (function->block_count + 63) / 64;
   size_t warp_bytes =
       rounded(code->register_bytes) + rounded(function->block_count * sizeof(u32) + words * sizeof(u64) + 8);
@@ -2952,26 +2983,55 @@ static struct block_state *begin_block(const struct vgpu_launch *launch, struct 
     warps[w].pending = (u32 *)(void *)(warps[w].waiting + words);
     start_warp(&warps[w], block.threads);
   }
+  hook_begin_block(made);
   return made;
 }
+
+static u32 turn_of(const struct block_state *block) { return block->launch->cooperative ? COOPERATIVE_TURN : TURN; }
+
+/* After a turn: a warp that only arrives at a barrier goes on. */
+static bool went_on(W *warp) {
+  if (warp->state != WARP_WAITING || warp->barrier_step->source->mode != PTX_BAR_ARRIVE) return false;
+  warp->block->arrivals[warp->barrier_id]++;
+  warp->state = WARP_READY;
+  return true;
+}
+
+#if defined(OBSERVED)
+/* Turns as the observer wants them, until no warp is ready. False: it leaves the order to run_round. */
+static bool hook_round(struct block_state *block, bool *moved) {
+  const struct vgpu_observer *observer = block->launch->observer;
+  if (!observer->schedule) return false;
+  while (!block->faulted) {
+    u32 ready = 0;
+    for (unsigned w = 0; w < block->resident_count; w++)
+      if (block->resident[w].state == WARP_READY) ready |= (u32)1 << w;
+    if (!ready) break;
+    struct vgpu_turn turn = observer->schedule(&block->view, ready);
+    *moved = true;
+    run_warp(&block->resident[turn.warp], turn.blocks);
+    went_on(&block->resident[turn.warp]);
+    if (block->launch->cooperative) break; /* other blocks may be waited for */
+  }
+  return true;
+}
+#endif
 
 /* One turn for each warp that is ready. A warp that waits for another one's store must let it go on, so nobody keeps
  * the processor for ever. False: nothing moved. */
 static bool run_round(struct block_state *block) {
   bool moved = false;
+  if (hook_round(block, &moved)) goto released;
   const unsigned turns = block->launch->cooperative ? 1 : LONG_WAIT;
   for (unsigned w = 0; w < block->resident_count && !block->faulted; w++) {
     W *warp = &block->resident[w];
     for (unsigned turn = 0; warp->state == WARP_READY && turn < turns && !block->faulted; turn++) {
       moved = true;
-      run_warp(warp);
-      if (warp->state == WARP_WAITING && warp->barrier_step->source->mode == PTX_BAR_ARRIVE) {
-        block->arrivals[warp->barrier_id]++;
-        warp->state = WARP_READY;
-        turn--;
-      }
+      run_warp(warp, turn_of(block));
+      if (went_on(warp)) turn--;
     }
   }
+released:
   if (!block->faulted && release(block->resident, block->resident_count, block->arrivals)) moved = true;
   return moved;
 }
@@ -3006,7 +3066,7 @@ static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch 
       W *warp = &block->resident[0];
       warp->index = w;
       start_warp(warp, block->threads);
-      while (warp->state == WARP_READY && !block->faulted) run_warp(warp);
+      while (warp->state == WARP_READY && !block->faulted) run_warp(warp, turn_of(block));
     }
   } else {
     while (!block->faulted && run_round(block)) continue;
@@ -3015,6 +3075,7 @@ static int SET(run_block)(const struct vgpu_launch *launch, struct vgpu_scratch 
 #if defined(__x86_64__)
   _mm_setcsr(control);
 #endif
+  hook_end_block(block);
   return block->faulted ? -1 : 0;
 }
 
@@ -3032,6 +3093,7 @@ static int SET(run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *
 #if defined(__x86_64__)
   _mm_setcsr(control);
 #endif
+  if (!moved || block->faulted) hook_end_block(block);
   return block->faulted ? -1 : moved;
 }
 

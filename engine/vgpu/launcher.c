@@ -15,6 +15,7 @@
 
 #include "engine/vgpu/cache_folder.h"
 #include "engine/vgpu/memory.h"
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/vgpu.h"
@@ -43,6 +44,7 @@ struct variant {
 
 struct kernel_code {
   void *interpreted; /* what the interpreter's prepare() made */
+  void *observed;    /* what vgpu_observed's made, for the modes other than run */
   struct variant *variants;
 };
 
@@ -215,18 +217,24 @@ static void begin_translation(struct variant *variant) {
   if (!variant->thread_started) atomic_store(&variant->state, TRANSLATION_REFUSED);
 }
 
-/* Makes the interpreter's code, unless it is there. */
-static CUresult interpret(CUfunction function) {
+/* Makes an interpreter's code, unless it is there. */
+static CUresult prepare(CUfunction function, const struct vgpu_executor *executor, void **code) {
   char reason[300] = "";
-  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
-  function->code->interpreted = vgpu_interpreter.prepare(function->ptx, reason, sizeof reason);
-  if (function->code->interpreted != NULL) return CUDA_SUCCESS;
+  if (*code == NULL) *code = executor->prepare(function->ptx, reason, sizeof reason);
+  if (*code != NULL) return CUDA_SUCCESS;
   return vgpu_fail(CUDA_ERROR_INVALID_PTX, "kernel %s: %s", function->ptx->name, reason);
 }
+
+static CUresult interpret(CUfunction function) {
+  return prepare(function, &vgpu_interpreter, &function->code->interpreted);
+}
+
+static CUresult observe(CUfunction function) { return prepare(function, &vgpu_observed, &function->code->observed); }
 
 CUresult launcher_prepare(CUfunction function) {
   function->code = calloc(1, sizeof *function->code);
   if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  if (vgpu_mode_observer() != NULL) return observe(function);
   if (executor_choice() == EXECUTOR_UNKNOWN) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_EXECUTOR must be auto, interpret or translate");
   }
@@ -247,6 +255,7 @@ void launcher_discard(CUfunction function) {
     free(variant);
   }
   if (function->code->interpreted != NULL) vgpu_interpreter.discard(function->code->interpreted);
+  if (function->code->observed != NULL) vgpu_observed.discard(function->code->observed);
   free(function->code);
   function->code = NULL;
 }
@@ -314,6 +323,8 @@ static bool is_stopped(const struct job *job, struct vgpu_fault *fault) {
 static int run_block(void *context, unsigned long long index, unsigned worker) {
   struct job *job = context;
   unsigned ctaid[3];
+  const struct vgpu_observer *observer = job->launch.observer;
+  if (observer != NULL && observer->block_order != NULL) index = observer->block_order(&job->launch, index);
   place_of(job, index, ctaid);
   struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
   if (!is_stopped(job, &fault) && job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault) == 0) {
@@ -362,7 +373,7 @@ static int run_resident(void *context, unsigned long long first, unsigned worker
 /* What cooperative groups expects: its own size, then the counter of the barrier. */
 static _Alignas(256) uint32_t grid_workspace[64];
 
-static CUresult run_cooperative(struct job *job) {
+static CUresult run_cooperative(struct job *job, unsigned threads) {
   const unsigned *grid = job->launch.grid;
   const size_t count = (size_t)grid[0] * grid[1] * grid[2];
   job->residents = calloc(count, sizeof *job->residents);
@@ -372,7 +383,7 @@ static CUresult run_cooperative(struct job *job) {
   static bool registered; /* one kernel runs at a time */
   if (!registered) registered = regions_add(REGION_REGISTERED, (uint64_t)grid_workspace, sizeof grid_workspace, NULL);
   job->launch.workspace = (uint64_t)grid_workspace;
-  workers_run(workers_count(), run_resident, job);
+  workers_run(threads, run_resident, job);
   for (size_t i = 0; i < count; ++i) vgpu_scratch_release(&job->residents[i].scratch);
   free(job->residents);
   return CUDA_SUCCESS;
@@ -444,6 +455,34 @@ static CUresult conclude(CUcontext context, const struct job *job) {
   return vgpu_fail(result, "%s", job->fault.text);
 }
 
+/* All blocks in order on this thread. */
+static void run_serially(unsigned long long count, struct job *job) {
+  for (unsigned long long index = 0; index < count; ++index) {
+    if (!run_block(job, index, 0)) return;
+  }
+}
+
+/* A launch in a mode other than run. */
+static CUresult run_observed(CUcontext context, CUfunction function, struct job *job) {
+  const struct vgpu_observer *observer = job->launch.observer;
+  const unsigned *grid = job->launch.grid;
+  const unsigned long long count = (unsigned long long)grid[0] * grid[1] * grid[2];
+  CUresult result = observe(function);
+  if (result != CUDA_SUCCESS) return result;
+  job->launch.code = function->code->observed;
+  job->run_block = vgpu_observed.run_block;
+  if (observer->begin_launch != NULL) job->launch.observation = observer->begin_launch(&job->launch);
+  if (job->launch.cooperative) {
+    result = run_cooperative(job, observer->serial ? 1 : workers_count());
+  } else if (observer->serial) {
+    run_serially(count, job);
+  } else {
+    workers_run(count, run_block, job);
+  }
+  if (observer->end_launch != NULL) observer->end_launch(&job->launch, job->faulty != ~0ULL ? &job->fault : NULL);
+  return result != CUDA_SUCCESS ? result : conclude(context, job);
+}
+
 CUresult launcher_run(CUcontext context, const struct operation *operation) {
   static atomic_ullong grids;
   const CUfunction function = operation->kernel.function;
@@ -454,7 +493,8 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
                                .multiprocessors = workers_count(),
                                .grid_id = atomic_fetch_add(&grids, 1) + 1,
                                .cooperative = operation->kernel.cooperative,
-                               .stop = &cancelled},
+                               .stop = &cancelled,
+                               .observer = vgpu_mode_observer()},
                     .mutex = PTHREAD_MUTEX_INITIALIZER,
                     .faulty = ~0ULL};
   memcpy(job.launch.grid, operation->kernel.grid, sizeof job.launch.grid);
@@ -462,17 +502,22 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
 
   const uint64_t limit = time_limit();
   if (limit != 0) job.launch.deadline = now() + limit;
+  if (job.launch.observer != NULL) return run_observed(context, function, &job);
   if (operation->kernel.cooperative) {
     CUresult result = interpret(function);
     if (result != CUDA_SUCCESS) return result;
     job.launch.code = function->code->interpreted;
-    result = run_cooperative(&job);
+    result = run_cooperative(&job, workers_count());
     return result != CUDA_SUCCESS ? result : conclude(context, &job);
   }
   struct variant *variant = find_variant(function, operation->kernel.block);
   if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
   if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
   const bool translated = atomic_load(&variant->state) == TRANSLATION_READY;
+  if (!translated && executor_choice() != EXECUTOR_TRANSLATE) {
+    CUresult result = interpret(function);
+    if (result != CUDA_SUCCESS) return result;
+  }
   if (!translated && function->code->interpreted == NULL) {
     return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "kernel %s: %s", function->ptx->name, variant->reason);
   }

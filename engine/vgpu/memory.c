@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
 
 #define LARGE ((uint64_t)2 << 20) /* a huge page, and the granularity of cuMemCreate */
@@ -201,11 +202,15 @@ void *regions_allocate(enum region_kind kind, size_t bytes, CUcontext context) {
 done:
   if (at == 0 && charged) space.in_use -= size;
   pthread_rwlock_unlock(&space.lock);
+  const struct vgpu_observer *observer = vgpu_mode_observer();
+  if (at != 0 && observer != NULL && observer->allocated != NULL) observer->allocated(at, at + bytes, kind);
   return (void *)at;
 }
 
 static void free_region(size_t index) {
   struct region region = space.regions.items[index];
+  const struct vgpu_observer *observer = vgpu_mode_observer();
+  if (observer != NULL && observer->freed != NULL) observer->freed(region.low, region.high, region.kind);
   if (region.kind != REGION_HOST) space.in_use -= round_up(region.high - region.low, PAGE);
   leave_place(region.low);
   table_remove(&space.regions, index);

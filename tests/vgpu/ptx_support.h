@@ -17,6 +17,7 @@ using std::atomic_int;
 
 extern "C" {
 #include "engine/vgpu/executor.h"
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/ptx.h"
 }
 
@@ -44,7 +45,10 @@ struct Executor {
   std::function<void *(const ptx_function *, const unsigned block[3], std::string *reason)> prepare;
   std::function<void(void *)> discard;
   std::function<int(const vgpu_launch *, vgpu_scratch *, const unsigned[3], unsigned, vgpu_fault *)> run_block;
+  const vgpu_observer *observer = nullptr;
 };
+/* The interpreter that shows every step to `observer`. */
+Executor observed(const vgpu_observer *observer);
 const std::vector<Executor> &executors();
 
 /* A parsed and placed module. `error` is empty if that worked. */

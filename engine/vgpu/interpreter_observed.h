@@ -1,0 +1,98 @@
+/* The parts of the interpreter that OBSERVED replaces: where a memory instruction finds its addresses, and the loop
+ * over the steps of a basic block. Included by interpreter_body.h. */
+
+/* Finds out, lane by lane, what a generic address means. */
+static void resolve(W *warp, const S *step, int lane, struct vgpu_access *seen) {
+  const struct block_state *block = warp->block;
+  const u64 address = seen->address[lane], shared = address - (u64)(uintptr_t)block->shared;
+  const u64 param = address - (u64)(uintptr_t)block->launch->params,
+            local = address - space_base(warp, PTX_LOCAL, lane);
+  if (shared < block->shared_bytes) {
+    seen->space[lane] = PTX_SHARED;
+    seen->address[lane] = shared;
+  } else if (local < block->local_bytes) {
+    seen->space[lane] = PTX_LOCAL;
+    seen->address[lane] = local;
+  } else if (param < block->launch->param_bytes) {
+    seen->space[lane] = PTX_PARAM;
+    seen->address[lane] = param;
+  } else {
+    seen->space[lane] = check_global(warp, step, address, 1) ? PTX_GLOBAL : PTX_GENERIC;
+  }
+}
+
+/* Whether the access is aligned and inside its window or allocation; where in host memory. */
+static bool place_access(W *warp, const S *step, int lane, const struct vgpu_access *seen, u64 *pointer) {
+  const struct block_state *block = warp->block;
+  const u64 address = seen->address[lane];
+  const unsigned bytes = seen->bytes;
+  *pointer = address;
+  if (address & (bytes - 1)) return false;
+  switch (seen->space[lane]) {
+    case PTX_SHARED:
+      *pointer += (u64)(uintptr_t)block->shared;
+      return inside(address, bytes, block->shared_bytes);
+    case PTX_LOCAL:
+      *pointer += space_base(warp, PTX_LOCAL, lane);
+      return inside(address, bytes, block->local_bytes);
+    case PTX_PARAM:
+      *pointer += (u64)(uintptr_t)block->launch->params;
+      return inside(address, bytes, block->launch->param_bytes);
+    default:
+      return check_global(warp, step, address, bytes);
+  }
+}
+
+/* The handlers that use it look at warp->mask afterwards; run_steps() restores that. */
+static void locate_observed(W *warp, const S *step, unsigned bytes, struct access *access) {
+  const struct vgpu_observer *observer = observer_of(warp);
+  const struct ptx_instruction *source = step->source;
+  struct vgpu_access seen = {.source = source,
+                             .reads = source->op != PTX_ST,
+                             .writes = source->op == PTX_ST || source->op == PTX_ATOM || source->op == PTX_RED,
+                             .lanes = warp->mask,
+                             .bytes = bytes};
+  const u64 offset = (u64)step->offset;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    const int l = lowest(rest);
+    /* A register of 32 bits: the address wraps around. */
+    seen.address[l] =
+        step->negate_a ? (u32)(REGISTER(u32, step->a)[l] + (u32)offset) : REGISTER(u64, step->a)[l] + offset;
+    seen.space[l] = source->space == PTX_CONST ? PTX_GLOBAL : source->space;
+    if (source->space == PTX_GENERIC) resolve(warp, step, l, &seen);
+  }
+  if (observer->access) warp->mask = observer->access(view_of(warp, warp->mask), &seen);
+  access->pattern = warp->mask ? PATTERN_SCATTERED : PATTERN_NONE;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    const int l = lowest(rest);
+    if (place_access(warp, step, l, &seen, &access->pointer[l])) continue;
+    address_fault(warp, step, l, seen.address[l], bytes);
+    access->pattern = PATTERN_NONE;
+    return;
+  }
+}
+
+/* Shows the first result of a step, unless that is a predicate. */
+static void show_result(W *warp, const S *step, u32 active) {
+  const struct ptx_instruction *source = step->source;
+  const struct ptx_function *function = warp->block->code->function;
+  if (!active || source->dst_count == 0 || source->dst[0].kind != PTX_OPERAND_REGISTER) return;
+  const u8 class = function->register_class[source->dst[0].index];
+  if (class == PTX_CLASS_PRED) return;
+  const bool listed = source->op == PTX_LD || (source->op == PTX_MOV && source->dst_count > 1);
+  void *lanes = REGISTER(void, listed ? step->list[0] : step->d);
+  observer_of(warp)->result(view_of(warp, active), source, lanes, class == PTX_CLASS_64 ? 8 : 4);
+}
+
+static void run_steps(W *warp, const S *step, const S *end) {
+  const struct vgpu_observer *observer = observer_of(warp);
+  const u32 mask = warp->mask;
+  for (; step < end && !warp->block->faulted; step++) {
+    const bool guarded = step->source->guard != PTX_NONE;
+    const u32 active = guarded ? mask & (PREDICATE(step->guard) ^ step->guard_flip) : mask;
+    if (observer->instruction) observer->instruction(view_of(warp, active), step->source);
+    (warp->full ? step->run : step->masked)(warp, step);
+    warp->mask = mask;
+    if (observer->result) show_result(warp, step, active);
+  }
+}
