@@ -89,6 +89,8 @@ struct warp {
 #if defined(OBSERVED)
   struct vgpu_observed_warp view;
   int shuffle_from[LANES];
+  const struct ptx_instruction *at;         /* the instruction that is executed */
+  u64 sink[8] __attribute__((aligned(64))); /* what lanes access that the observer has taken out */
 #endif
 };
 
@@ -1813,7 +1815,8 @@ static void copy_async(W *warp, const S *step) {
   from.source = &reads;
   from.a = step->b;
   from.offset = 0;
-  from.locate = locate_global;
+  from.negate_a = false;
+  from.locate = select_locate(PTX_GLOBAL, false);
   from.cache = step->cache + 1;
   to.source = &writes;
   struct access access;

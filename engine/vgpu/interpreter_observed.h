@@ -43,13 +43,14 @@ static bool place_access(W *warp, const S *step, int lane, const struct vgpu_acc
   }
 }
 
-/* The handlers that use it look at warp->mask afterwards; run_steps() restores that. */
+/* What it finds has always one address per lane. */
 static void locate_observed(W *warp, const S *step, unsigned bytes, struct access *access) {
   const struct vgpu_observer *observer = observer_of(warp);
   const struct ptx_instruction *source = step->source;
-  struct vgpu_access seen = {.source = source,
-                             .reads = source->op != PTX_ST,
-                             .writes = source->op == PTX_ST || source->op == PTX_ATOM || source->op == PTX_RED,
+  const unsigned op = source->op;
+  struct vgpu_access seen = {.source = warp->at,
+                             .reads = op != PTX_ST && op != PTX_STMATRIX,
+                             .writes = op == PTX_ST || op == PTX_STMATRIX || op == PTX_ATOM || op == PTX_RED,
                              .lanes = warp->mask,
                              .bytes = bytes};
   const u64 offset = (u64)step->offset;
@@ -61,10 +62,15 @@ static void locate_observed(W *warp, const S *step, unsigned bytes, struct acces
     seen.space[l] = source->space == PTX_CONST ? PTX_GLOBAL : source->space;
     if (source->space == PTX_GENERIC) resolve(warp, step, l, &seen);
   }
-  if (observer->access) warp->mask = observer->access(view_of(warp, warp->mask), &seen);
-  access->pattern = warp->mask ? PATTERN_SCATTERED : PATTERN_NONE;
+  const u32 allowed = observer->access ? observer->access(view_of(warp, warp->mask), &seen) : UINT32_MAX;
+  if (warp->mask & ~allowed) memset(warp->sink, 0, sizeof warp->sink);
+  access->pattern = PATTERN_SCATTERED;
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     const int l = lowest(rest);
+    if (!(allowed >> l & 1)) {
+      access->pointer[l] = (u64)(uintptr_t)warp->sink;
+      continue;
+    }
     if (place_access(warp, step, l, &seen, &access->pointer[l])) continue;
     address_fault(warp, step, l, seen.address[l], bytes);
     access->pattern = PATTERN_NONE;
@@ -79,9 +85,7 @@ static void show_result(W *warp, const S *step, u32 active) {
   if (!active || source->dst_count == 0 || source->dst[0].kind != PTX_OPERAND_REGISTER) return;
   const u8 class = function->register_class[source->dst[0].index];
   if (class == PTX_CLASS_PRED) return;
-  const bool listed = source->op == PTX_LD || (source->op == PTX_MOV && source->dst_count > 1);
-  void *lanes = REGISTER(void, listed ? step->list[0] : step->d);
-  observer_of(warp)->result(view_of(warp, active), source, lanes, class == PTX_CLASS_64 ? 8 : 4);
+  observer_of(warp)->result(view_of(warp, active), source, REGISTER(void, step->d), class == PTX_CLASS_64 ? 8 : 4);
 }
 
 static void run_steps(W *warp, const S *step, const S *end) {
@@ -91,8 +95,8 @@ static void run_steps(W *warp, const S *step, const S *end) {
     const bool guarded = step->source->guard != PTX_NONE;
     const u32 active = guarded ? mask & (PREDICATE(step->guard) ^ step->guard_flip) : mask;
     if (observer->instruction) observer->instruction(view_of(warp, active), step->source);
+    warp->at = step->source;
     (warp->full ? step->run : step->masked)(warp, step);
-    warp->mask = mask;
     if (observer->result) show_result(warp, step, active);
   }
 }

@@ -83,7 +83,9 @@ struct vgpu_observer {
   /* After an instruction whose first result is dst[0]: its 32 lanes, each 4 or 8 bytes wide. Predicates are not shown.
    * The active lanes may be changed. */
   void (*result)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, void *lanes, unsigned width);
-  /* Returns the lanes that are to carry the access out; those are then checked as in other modes. */
+  /* Returns the lanes that are to carry the access out; those are then checked as in other modes. The others read
+   * zeros, and what they write is lost. cp.async comes as a read of global and a write of shared memory (reads, writes
+   * tell; a copy in pieces comes as several), ldmatrix and stmatrix as one access of the lanes that give addresses. */
   uint32_t (*access)(struct vgpu_observed_warp *warp, const struct vgpu_access *access);
   /* A conditional branch: the lanes of warp->mask that take it. */
   void (*branch)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, uint32_t taken);

@@ -24,14 +24,16 @@ static F driver(const char *name) {
   return reinterpret_cast<F>(vgpu_symbol(name));
 }
 
+/* Other tests of the same program may have taken the context away. */
 static void make_context() {
-  static const bool made = [] {
-    CUcontext context = nullptr;
-    return driver<decltype(&cuInit)>("cuInit")(0) == CUDA_SUCCESS &&
-           driver<decltype(&cuDevicePrimaryCtxRetain)>("cuDevicePrimaryCtxRetain")(&context, 0) == CUDA_SUCCESS &&
-           driver<decltype(&cuCtxSetCurrent)>("cuCtxSetCurrent")(context) == CUDA_SUCCESS;
-  }();
-  if (!made) throw std::runtime_error("no context on the virtual GPU");
+  CUcontext context = nullptr;
+  if (driver<decltype(&cuInit)>("cuInit")(0) != CUDA_SUCCESS ||
+      driver<decltype(&cuCtxGetCurrent)>("cuCtxGetCurrent")(&context) != CUDA_SUCCESS)
+    throw std::runtime_error("no virtual GPU");
+  if (context) return;
+  if (driver<decltype(&cuDevicePrimaryCtxRetain)>("cuDevicePrimaryCtxRetain")(&context, 0) != CUDA_SUCCESS ||
+      driver<decltype(&cuCtxSetCurrent)>("cuCtxSetCurrent")(context) != CUDA_SUCCESS)
+    throw std::runtime_error("no context on the virtual GPU");
 }
 
 Memory::Memory(size_t bytes) {
