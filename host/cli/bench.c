@@ -2,25 +2,16 @@
  *
  * Cases take turns in short rounds until the time is used up, so that a machine that slows down slows all of them; the
  * median says what to expect, the minimum what the machine can do. bench/peers runs the same cases in other systems. */
+#include "host/cli/bench.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "host/cli/cli.h"
-
 enum { TRAINING_ROWS = 8000, CASES_MOST = 32, TIMES_MOST = 4096 };
 static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
-
-struct bench_case {
-  const char *bench, *network;
-  int batch;
-  double dropout;
-  long rows;
-  int steps;
-  const char *method;
-};
 
 /* hidden 6 x 32 with 32 time features: 12,834 parameters as mlp. */
 static const struct bench_case CASES[] = {
@@ -30,21 +21,6 @@ static const struct bench_case CASES[] = {
     {"train-step", "resnet", 4096, 0.0, 0, 0, NULL}, {"train-step", "resnet", 4096, 0.1, 0, 0, NULL},
     {"sample", "mlp", 0, 0.0, 4096, 20, "euler"},    {"sample", "mlp", 0, 0.0, 4096, 100, "euler"},
     {"sample", "resnet", 0, 0.0, 4096, 20, "euler"}, {"sample", "resnet", 0, 0.0, 4096, 100, "euler"}};
-
-struct subject {
-  struct bench_case what;
-  noprop_model *model;
-  noprop_dataset *dataset;
-  noprop_array condition, target;
-  noprop_sampler_options options;
-  float *output;
-  long work;     /* steps or solves of one timing */
-  double *times; /* milliseconds per step or solve */
-  int count;
-  double flops;    /* of one step or solve */
-  double launches; /* of one step or solve */
-  long parameters;
-};
 
 static double now_seconds(void) {
   struct timespec now;
@@ -138,7 +114,7 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   return NOPROP_OK;
 }
 
-static noprop_status do_work(noprop_device *device, struct subject *subject) {
+noprop_status bench_work(noprop_device *device, struct subject *subject) {
   noprop_status status = NOPROP_OK;
   if (subject->what.batch > 0)
     status = noprop_model_train_step(subject->model, subject->work);
@@ -151,10 +127,10 @@ static noprop_status do_work(noprop_device *device, struct subject *subject) {
 
 /* Compiles, and finds how much work fills a round. */
 static noprop_status warm_up(noprop_device *device, struct subject *subject) {
-  noprop_status status = do_work(device, subject);
+  noprop_status status = bench_work(device, subject);
   for (;;) {
     double start = now_seconds();
-    if (status == NOPROP_OK) status = do_work(device, subject);
+    if (status == NOPROP_OK) status = bench_work(device, subject);
     if (status != NOPROP_OK || now_seconds() - start >= ROUND_SECONDS) return status;
     subject->work *= 2;
   }
@@ -164,7 +140,7 @@ static noprop_status measure(noprop_device *device, struct subject *subject) {
   noprop_device_counters before, after;
   noprop_device_get_counters(device, &before);
   double start = now_seconds();
-  noprop_status status = do_work(device, subject);
+  noprop_status status = bench_work(device, subject);
   double seconds = now_seconds() - start;
   noprop_device_get_counters(device, &after);
   subject->launches = (double)(after.launches - before.launches) / (double)subject->work;
@@ -285,16 +261,35 @@ static int check_names(struct cli *cli) {
   return EXIT_DONE;
 }
 
+/* noprop bench --counts */
+static noprop_status count_subjects(struct cli *cli, noprop_device *device, struct subject *subjects, int count) {
+  noprop_status status = NOPROP_OK;
+  for (int i = 0; i < count && status == NOPROP_OK; i++) {
+    progress_line(cli, "counting %d of %d", i + 1, count);
+    status = prepare(device, &subjects[i]);
+    if (status == NOPROP_OK) status = counts_print(cli, device, &subjects[i]);
+  }
+  return status;
+}
+
 static int run(struct cli *cli) {
   noprop_device *device = NULL;
   struct subject *subjects = calloc(CASES_MOST, sizeof *subjects);
   if (!subjects) return fail(cli, EXIT_FAILED, "no memory");
   int count = 0;
   int code = check_names(cli);
+  const bool counts = argument_given(cli, "--counts");
+  if (code == EXIT_DONE && argument_given(cli, "--gpu") && !counts)
+    code = fail(cli, EXIT_USAGE, "--gpu NAME is for --counts");
+  if (code == EXIT_DONE && counts) code = counts_begin(cli);
   if (code == EXIT_DONE) code = open_device(cli, &device);
   if (code == EXIT_DONE) count = choose_cases(cli, subjects);
   if (code == EXIT_DONE) say(cli, "%s", noprop_device_reason(device));
   noprop_status status = NOPROP_OK;
+  if (counts && code == EXIT_DONE) {
+    code = fail_status(cli, count_subjects(cli, device, subjects, count));
+    goto done;
+  }
   for (int i = 0; i < count && status == NOPROP_OK; i++) {
     progress_line(cli, "preparing %d of %d", i + 1, count);
     status = prepare(device, &subjects[i]);
@@ -316,6 +311,7 @@ static int run(struct cli *cli) {
     for (int i = 0; i < count; i++) print_case(cli, table, &subjects[i]);
     table_print(table);
   }
+done:
   for (int i = 0; i < count; i++) release(&subjects[i]);
   free(subjects);
   noprop_device_close(device);
@@ -331,6 +327,10 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_INTEGER, "--rows", 0, "R", "sample: only so many rows", 1, 1e7},
     {ARGUMENT_INTEGER, "--steps", 0, "N", "sample: only so many steps", 1, 1e6},
     {ARGUMENT_TEXT, "--method", 0, "M", "sample: this method instead of euler", 0, 0},
+    {ARGUMENT_FLAG, "--counts", 0, NULL, "counts what the kernels do instead of measuring: on the virtual GPU, exactly",
+     0, 0},
+    {ARGUMENT_TEXT, "--gpu", 0, "NAME",
+     "with --counts: the least time that this GPU can need, by its published figures", 0, 0},
     {0}};
 
 const struct command COMMAND_BENCH = {
@@ -341,7 +341,12 @@ const struct command COMMAND_BENCH = {
     "rows.\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats; FLOP counts "
     "the matrix\n"
-    "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.",
-    "noprop bench\nnoprop bench train-step --network mlp --seconds 5\nnoprop bench sample --json",
+    "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.\n"
+    "--counts: warp instructions by class, memory sectors, bank conflicts, divergence, per kernel of one step or "
+    "solve; "
+    "with --gpu\n"
+    "DRAM traffic behind its L2, occupancy, and lower bounds of time, which are never measurements.",
+    "noprop bench\nnoprop bench train-step --network mlp --seconds 5\nnoprop bench sample --json\nnoprop bench "
+    "train-step --network mlp --batch 256 --counts --gpu h100-sxm",
     run,
     true};
