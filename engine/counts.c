@@ -67,12 +67,14 @@ static double most_of(double a, double b) { return a > b ? a : b; }
 /* Seconds for `amount` at `rate`; what there is none of takes no time at any rate. */
 static double time_of(double amount, double rate) { return amount == 0 ? 0 : rate > 0 ? amount / rate : -1; }
 
-/* mma on the published types; others (f64, integers) have no figure here. */
+/* mma on the published types; others have no figure here. */
 static double tensor_time(const noprop_kernel_counts *counts, const noprop_gpu *gpu) {
-  const double times[] = {time_of((double)counts->tensor_f16_flop, gpu->tensor_f16.value),
-                          time_of((double)counts->tensor_bf16_flop, gpu->tensor_bf16.value),
-                          time_of((double)counts->tensor_tf32_flop, gpu->tensor_tf32.value),
-                          time_of((double)counts->tensor_f64_flop + (double)counts->tensor_integer_op, 0)};
+  const double times[] = {
+      time_of((double)counts->tensor_f16_flop, gpu->tensor_f16.value),
+      time_of((double)counts->tensor_bf16_flop, gpu->tensor_bf16.value),
+      time_of((double)counts->tensor_tf32_flop, gpu->tensor_tf32.value),
+      time_of((double)counts->tensor_f64_flop + (double)counts->tensor_fp8_flop + (double)counts->tensor_integer_op,
+              0)};
   double sum = 0;
   for (int i = 0; i < 4; i++) {
     if (times[i] < 0) return -1;

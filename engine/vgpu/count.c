@@ -10,6 +10,7 @@
 #include "engine/vgpu/count_model.h"
 #include "engine/vgpu/gpus.h"
 #include "engine/vgpu/registers.h"
+#include "engine/vgpu/report.h"
 
 /* ---- records ---- */
 
@@ -216,8 +217,6 @@ void count_local(uint32_t mask, unsigned bytes) {
 
 /* ---- the report ---- */
 
-static FILE *report;
-
 static void write_record(FILE *file, const noprop_kernel_counts *counts, const char *kind) {
   fprintf(file, "{\"kind\": \"%s\", \"kernel\": \"%s\", \"block\": [%u, %u, %u], \"grid\": [%u, %u, %u], ", kind,
           counts->kernel, counts->block[0], counts->block[1], counts->block[2], counts->grid[0], counts->grid[1],
@@ -231,25 +230,14 @@ static void write_record(FILE *file, const noprop_kernel_counts *counts, const c
   fputs("}\n", file);
 }
 
-static void write_totals(void) {
+static void write_totals(FILE *file) {
   pthread_mutex_lock(&records_lock);
-  for (int i = 0; i < records.count; i++) write_record(report, &records.list[i], "kernel");
+  for (int i = 0; i < records.count; i++) write_record(file, &records.list[i], "kernel");
   pthread_mutex_unlock(&records_lock);
-  fclose(report);
-  report = NULL;
-}
-
-static pthread_once_t report_once = PTHREAD_ONCE_INIT;
-
-static void open_report(void) {
-  const char *name = getenv("NOPROP_VGPU_REPORT");
-  if (name == NULL || name[0] == '\0') return;
-  report = fopen(name, "w");
-  if (report != NULL) atexit(write_totals);
 }
 
 static void report_launch(const noprop_kernel_counts *counts) {
-  pthread_once(&report_once, open_report);
+  FILE *file = report_open(write_totals);
   const char *each = getenv("NOPROP_VGPU_COUNT_LAUNCHES");
-  if (report != NULL && each != NULL && strcmp(each, "1") == 0) write_record(report, counts, "launch");
+  if (file != NULL && each != NULL && strcmp(each, "1") == 0) write_record(file, counts, "launch");
 }

@@ -70,6 +70,33 @@ static bool is_special(const struct ptx_instruction *instruction) {
   return instruction->rounding == PTX_APPROX;
 }
 
+/* Two operations per element of A's row and B's column. m8n8k4 of f16 is four products, one for each eight lanes. */
+static void count_matrix(noprop_kernel_counts *counts, const struct ptx_matrix *matrix) {
+  const unsigned long long products = matrix->m == 8 && matrix->k == 4 && matrix->a == PTX_F16 ? 4 : 1;
+  const unsigned long long work = products * 2 * matrix->m * matrix->n * matrix->k;
+  switch (matrix->a) {
+    case PTX_F16:
+      counts->tensor_f16_flop += work;
+      break;
+    case PTX_BF16:
+      counts->tensor_bf16_flop += work;
+      break;
+    case PTX_TF32:
+      counts->tensor_tf32_flop += work;
+      break;
+    case PTX_F64:
+      counts->tensor_f64_flop += work;
+      break;
+    case PTX_E4M3:
+    case PTX_E5M2:
+      counts->tensor_fp8_flop += work;
+      break;
+    default:
+      counts->tensor_integer_op += work;
+      break;
+  }
+}
+
 void count_instruction(noprop_kernel_counts *counts, const struct ptx_instruction *instruction, unsigned active,
                        unsigned executing) {
   counts->warp_instructions++;
@@ -121,6 +148,7 @@ void count_instruction(noprop_kernel_counts *counts, const struct ptx_instructio
       counts->load_instructions++;
       break;
     case PTX_ST:
+    case PTX_STMATRIX:
       counts->store_instructions++;
       break;
     case PTX_ATOM:
@@ -139,6 +167,7 @@ void count_instruction(noprop_kernel_counts *counts, const struct ptx_instructio
       break;
     case PTX_MMA:
       counts->matrix_instructions++;
+      if (executing > 0) count_matrix(counts, &instruction->matrix);
       break;
     case PTX_BRA:
     case PTX_BRX:

@@ -54,6 +54,7 @@ extern "C" {
   X(tensor_bf16_flop, "likewise bf16") \
   X(tensor_tf32_flop, "likewise tf32") \
   X(tensor_f64_flop, "likewise f64") \
+  X(tensor_fp8_flop, "likewise 8-bit floating point") \
   X(tensor_integer_op, "integer operations of mma") \
   X(global_load_requests, "warp accesses: loads from global memory") \
   X(global_load_bytes, "bytes that lanes asked for") \
