@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "engine/vgpu/api.h"
+#include "engine/vgpu/count.h"
 #include "engine/vgpu/fatbin.h"
 #include "engine/vgpu/launcher.h"
+#include "engine/vgpu/observe.h"
 #include "engine/vgpu/ptx.h"
 #include "engine/vgpu/regions.h"
 #include "engine/vgpu/vgpu.h"
@@ -58,6 +60,7 @@ static CUresult load(CUmodule *result, CUcontext context, const void *image, siz
   module->context = context;
   struct ptx_error error = {.line = 0};
   module->ptx = ptx_parse(text, strlen(text), &error);
+  if (module->ptx != NULL && vgpu_current_mode() == VGPU_MODE_COUNT) count_module(module->ptx, text);
   free(unpacked);
   if (module->ptx == NULL) {
     status = vgpu_fail(CUDA_ERROR_INVALID_PTX, "PTX line %u: %s", error.line, error.reason);

@@ -18,6 +18,7 @@ struct vgpu_launch {
   uint64_t grid_id;         /* value of %gridid */
   /* Blocks wait for each other: run_turn is used. */
   bool cooperative;
+  bool in_turns;      /* run_turn is used for another reason: each turn is one of one warp */
   uint64_t workspace; /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
   const int *stop;    /* read atomically; not 0: the launch is to end with a fault as soon as possible */
   uint64_t deadline;  /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */

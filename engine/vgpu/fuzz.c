@@ -52,15 +52,16 @@ struct fuzz_report fuzz_report(void) {
 static uint64_t draw(void) { return fuzz_mix(fuzz_mix(now.seed, now.launches), drawn++); }
 
 static void write_report(FILE *file) {
-  fprintf(file,
-          "{\"kind\": \"fuzz\", \"seed\": %llu, \"order\": %s, \"approximate\": %s, \"matrix\": %s, \"launches\": %llu, "
-          "\"turns\": %llu, \"block_turns\": %llu, \"shuffled_accesses\": %llu, \"approximations\": %llu, \"moved\": "
-          "%llu, \"matrices\": %llu}\n",
-          (unsigned long long)now.seed, now.what & FUZZ_ORDER ? "true" : "false",
-          now.what & FUZZ_APPROXIMATE ? "true" : "false", now.what & FUZZ_MATRIX ? "true" : "false",
-          (unsigned long long)now.launches, (unsigned long long)now.turns, (unsigned long long)now.block_turns,
-          (unsigned long long)now.shuffled_accesses, (unsigned long long)now.approximations,
-          (unsigned long long)now.moved, (unsigned long long)now.matrices);
+  fprintf(
+      file,
+      "{\"kind\": \"fuzz\", \"seed\": %llu, \"order\": %s, \"approximate\": %s, \"matrix\": %s, \"launches\": %llu, "
+      "\"turns\": %llu, \"block_turns\": %llu, \"shuffled_accesses\": %llu, \"approximations\": %llu, \"moved\": "
+      "%llu, \"matrices\": %llu}\n",
+      (unsigned long long)now.seed, now.what & FUZZ_ORDER ? "true" : "false",
+      now.what & FUZZ_APPROXIMATE ? "true" : "false", now.what & FUZZ_MATRIX ? "true" : "false",
+      (unsigned long long)now.launches, (unsigned long long)now.turns, (unsigned long long)now.block_turns,
+      (unsigned long long)now.shuffled_accesses, (unsigned long long)now.approximations, (unsigned long long)now.moved,
+      (unsigned long long)now.matrices);
 }
 
 static void *begin_launch(const struct vgpu_launch *launch) {
@@ -83,10 +84,11 @@ static unsigned residents(const struct vgpu_launch *launch) {
   return most > 1 ? 1 + (unsigned)(draw() % most) : 2;
 }
 
+/* Without FUZZ_ORDER in turn, so that nobody is waited for in vain. */
 static unsigned next_block(const struct vgpu_launch *launch, unsigned count) {
   (void)launch;
   now.block_turns++;
-  return now.what & FUZZ_ORDER ? (unsigned)(draw() % count) : 0;
+  return (unsigned)((now.what & FUZZ_ORDER ? draw() : now.block_turns) % count);
 }
 
 static unsigned pick_bit(uint32_t set) {
@@ -98,10 +100,15 @@ static unsigned pick_bit(uint32_t set) {
 static struct vgpu_turn schedule(struct vgpu_observed_block *block, uint32_t ready) {
   (void)block;
   now.turns++;
-  if (!(now.what & FUZZ_ORDER))
-    return (struct vgpu_turn){.warp = (unsigned)__builtin_ctz(ready), .instructions = 1 << 16};
+  enum { MOST_BLOCKS = 1 << 9 }; /* basic blocks, so that a warp that spins without steps ends its turn, too */
+  if (!(now.what & FUZZ_ORDER)) {
+    unsigned warp = (unsigned)(now.turns % 32);
+    while (!(ready >> warp & 1)) warp = (warp + 1) % 32;
+    return (struct vgpu_turn){.warp = warp, .blocks = MOST_BLOCKS};
+  }
   const uint64_t random = draw();
   return (struct vgpu_turn){.warp = pick_bit(ready),
+                            .blocks = MOST_BLOCKS,
                             .instructions = 1 + (unsigned)((random >> 8) % (1u << random % 11))};
 }
 

@@ -1,12 +1,11 @@
 /* `fuzz` mode: what hardware leaves open, chosen at random by a seed (NOPROP_VGPU_SEED, default 1).
  *
  * NOPROP_VGPU_FUZZ lists what is varied, separated by commas (default: all of it):
- *   order        several blocks are under way at once, and which of them, and which warp, executes how many instructions
- *                next is random; so is the order of lanes in an atomic operation, and which of several lanes that store
- *                to one place is last. Blocks begin in their order, a few dozen at most at once, so that a block may wait
- *                for an earlier one.
- *   approximate  results of approximate instructions, inside the bounds that the PTX manual states
- *   matrix       mma on floating-point elements: the order of its sum, whether C comes first or last, rounding to
+ *   order        several blocks are under way at once, and which of them, and which warp, executes how many
+ * instructions next is random; so is the order of lanes in an atomic operation, and which of several lanes that store
+ *                to one place is last. Blocks begin in their order, a few dozen at most at once, so that a block may
+ * wait for an earlier one. approximate  results of approximate instructions, inside the bounds that the PTX manual
+ * states matrix       mma on floating-point elements: the order of its sum, whether C comes first or last, rounding to
  *                nearest or toward zero, and what becomes of the bits of tf32 operands that the format does not have
  * One seed stands for one GPU: the same operands always give the same approximation. Everything runs on one CPU thread,
  * so that a seed repeats exactly. NOPROP_VGPU_REPORT names a file that is told in the end what was varied how often. */

@@ -91,6 +91,8 @@ struct warp {
   int shuffle_from[LANES];
   const struct ptx_instruction *at;         /* the instruction that is executed */
   u64 sink[8] __attribute__((aligned(64))); /* what lanes access that the observer has taken out */
+  u32 paused_at; /* step of its basic block at which the last turn ended */
+  u32 budget;    /* steps that are left of the turn; 0: no limit */
 #endif
 };
 
@@ -1636,8 +1638,9 @@ LOAD(load_64_64, u64, u64)
         memcpy(access.base + e * sizeof(M), &value, sizeof(M));                            \
       }                                                                                    \
     } else {                                                                               \
-      for (u32 rest = warp->mask; rest; rest &= rest - 1) {                                \
-        int l = lowest(rest);                                                              \
+      for (u32 rest = warp->mask; rest;) {                                                 \
+        int l = next_lane(warp, rest);                                                     \
+        rest = without_lane(rest, l);                                                      \
         for (unsigned e = 0; e < count; e++) {                                             \
           M value = (M)REGISTER(R, step->list[e])[l];                                      \
           memcpy((char *)(uintptr_t)access.pointer[l] + e * sizeof(M), &value, sizeof(M)); \
@@ -1714,8 +1717,9 @@ static void atomic(W *warp, const S *step) {
   if (access.pattern == PATTERN_NONE) return;
   spread_access(&access, bytes);
   bool result = source->op == PTX_ATOM;
-  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
-    int l = lowest(rest);
+  for (u32 rest = warp->mask; rest;) {
+    int l = next_lane(warp, rest);
+    rest = without_lane(rest, l);
     if (bytes == 8) {
       u64 *place = (u64 *)(uintptr_t)access.pointer[l], b = REGISTER(u64, step->b)[l];
       u64 c = source->mode == PTX_ATOM_CAS ? REGISTER(u64, step->c)[l] : 0,
@@ -1763,7 +1767,7 @@ static void mma(W *warp, const S *step) {
   const void *sources[MATRIX_REGISTERS];
   for (unsigned i = 0; i < source->dst_count; i++) results[i] = place_of(warp, step->list[i]);
   for (unsigned i = 0; i < source->src_count; i++) sources[i] = place_of(warp, step->list[source->dst_count + i]);
-  SET(mma)(source, sources, results);
+  if (!hook_mma(warp, source, sources, results)) SET(mma)(source, sources, results);
 }
 
 static void movmatrix(W *warp, const S *step) {
@@ -2770,11 +2774,12 @@ static bool stopped(W *warp, const struct step *where) {
 }
 
 #if !defined(OBSERVED) /* else: interpreter_observed.h */
-static inline void run_steps(W *warp, const struct step *step, const struct step *end) {
+static inline bool run_steps(W *warp, const struct step *step, const struct step *end) {
   if (warp->full)
     for (; step < end; step++) step->run(warp, step);
   else
     for (; step < end; step++) step->masked(warp, step);
+  return true;
 }
 #endif
 
@@ -2789,8 +2794,7 @@ static void run_warp(W *warp, u32 turn) {
     }
     const struct decoded_block *block = &code->blocks[warp->current];
     const struct step *step = code->steps + block->first, *end = step + block->count;
-    run_steps(warp, step, end);
-    if (warp->block->faulted) return;
+    if (!run_steps(warp, step + paused_at(warp), end) || warp->block->faulted) return;
     u32 mask = warp->mask;
     hook_ending(warp, block);
     switch (block->ending) {
@@ -3012,9 +3016,10 @@ static bool hook_round(struct block_state *block, bool *moved) {
     if (!ready) break;
     struct vgpu_turn turn = observer->schedule(&block->view, ready);
     *moved = true;
+    block->resident[turn.warp].budget = turn.instructions;
     run_warp(&block->resident[turn.warp], turn.blocks);
     went_on(&block->resident[turn.warp]);
-    if (block->launch->cooperative) break; /* other blocks may be waited for */
+    if (block->launch->cooperative || block->launch->in_turns) break; /* other blocks may be waited for */
   }
   return true;
 }

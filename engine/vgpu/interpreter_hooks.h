@@ -68,7 +68,29 @@ static void hook_barrier_complete(W *warps, unsigned count, unsigned id) {
   if (observer->barrier_complete) observer->barrier_complete(&warps->block->view, id, waiting);
 }
 
-static void hook_start_warp(W *warp) { view_of(warp, warp->mask); }
+static void hook_start_warp(W *warp) {
+  view_of(warp, warp->mask);
+  warp->paused_at = warp->budget = 0;
+}
+
+/* Where in its basic block the warp goes on. */
+static u32 paused_at(W *warp) {
+  const u32 at = warp->paused_at;
+  warp->paused_at = 0;
+  return at;
+}
+
+/* The lane that is next among `rest`. */
+static int next_lane(W *warp, u32 rest) {
+  const struct vgpu_observer *observer = observer_of(warp);
+  return observer->next_lane ? (int)observer->next_lane(view_of(warp, warp->mask), rest) : lowest(rest);
+}
+static u32 without_lane(u32 rest, int lane) { return rest & ~((u32)1 << lane); }
+
+static bool hook_mma(W *warp, const struct ptx_instruction *source, const void *const *sources, void *const *results) {
+  const struct vgpu_observer *observer = observer_of(warp);
+  return observer->mma && observer->mma(view_of(warp, warp->mask), source, sources, results);
+}
 
 static void hook_begin_block(struct block_state *block) {
   const struct vgpu_observer *observer = block->launch->observer;
@@ -115,6 +137,23 @@ static inline void hook_shuffle_lane(W *warp, int lane, int from) { (void)warp, 
 static inline void hook_shuffle(W *warp, const struct ptx_instruction *source) { (void)warp, (void)source; }
 static inline void hook_ending(W *warp, const struct decoded_block *block) { (void)warp, (void)block; }
 static inline void hook_ended(W *warp, u32 lanes) { (void)warp, (void)lanes; }
+static inline u32 paused_at(W *warp) {
+  (void)warp;
+  return 0;
+}
+static inline int next_lane(W *warp, u32 rest) {
+  (void)warp;
+  return lowest(rest);
+}
+static inline u32 without_lane(u32 rest, int lane) {
+  (void)lane;
+  return rest & (rest - 1);
+}
+static inline bool hook_mma(W *warp, const struct ptx_instruction *source, const void *const *sources,
+                            void *const *results) {
+  (void)warp, (void)source, (void)sources, (void)results;
+  return false;
+}
 static inline void hook_barrier(W *warp, const struct ptx_instruction *source, u32 id, u32 count) {
   (void)warp, (void)source, (void)id, (void)count;
 }

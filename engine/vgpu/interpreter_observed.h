@@ -88,15 +88,27 @@ static void show_result(W *warp, const S *step, u32 active) {
   observer_of(warp)->result(view_of(warp, active), source, REGISTER(void, step->d), class == PTX_CLASS_64 ? 8 : 4);
 }
 
-static void run_steps(W *warp, const S *step, const S *end) {
+/* False: the turn is over before the end of the basic block. */
+static bool run_steps(W *warp, const S *step, const S *end) {
   const struct vgpu_observer *observer = observer_of(warp);
   const u32 mask = warp->mask;
   for (; step < end && !warp->block->faulted; step++) {
     const bool guarded = step->source->guard != PTX_NONE;
     const u32 active = guarded ? mask & (PREDICATE(step->guard) ^ step->guard_flip) : mask;
-    if (observer->instruction) observer->instruction(view_of(warp, active), step->source);
     warp->at = step->source;
+    if (observer->instruction) {
+      struct vgpu_observed_warp *view = view_of(warp, active);
+      view->operands[0] = REGISTER(void, step->a);
+      view->operands[1] = REGISTER(void, step->b);
+      observer->instruction(view, step->source);
+    }
     (warp->full ? step->run : step->masked)(warp, step);
     if (observer->result) show_result(warp, step, active);
+    if (warp->budget && --warp->budget == 0) {
+      const struct interpreter_code *code = warp->block->code;
+      warp->paused_at = (u32)(step + 1 - (code->steps + code->blocks[warp->current].first));
+      return false;
+    }
   }
+  return true;
 }

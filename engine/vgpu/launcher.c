@@ -373,9 +373,53 @@ static int run_resident(void *context, unsigned long long first, unsigned worker
 /* What cooperative groups expects: its own size, then the counter of the barrier. */
 static _Alignas(256) uint32_t grid_workspace[64];
 
-static CUresult run_cooperative(struct job *job, unsigned threads) {
+static size_t block_count(const struct job *job) {
   const unsigned *grid = job->launch.grid;
-  const size_t count = (size_t)grid[0] * grid[1] * grid[2];
+  return (size_t)grid[0] * grid[1] * grid[2];
+}
+
+/* Turns for `most` blocks at once, as the observer wants them, on this thread. */
+static CUresult run_in_turns(struct job *job, size_t most) {
+  const struct vgpu_observer *observer = job->launch.observer;
+  const size_t count = block_count(job);
+  struct {
+    struct vgpu_scratch scratch;
+    unsigned long long index;
+    bool begun;
+  } *residents = calloc(most, sizeof *residents);
+  if (residents == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for the blocks of a launch");
+  job->launch.in_turns = true;
+  size_t next = 0, live = 0;
+  while (job->faulty == ~0ULL) {
+    for (; live < most && next < count; ++live, ++next) {
+      residents[live].index = next;
+      residents[live].begun = false;
+    }
+    if (live == 0) break;
+    const size_t chosen = observer->next_block(&job->launch, (unsigned)live);
+    unsigned ctaid[3];
+    place_of(job, residents[chosen].index, ctaid);
+    struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
+    int again = -1;
+    if (!is_stopped(job, &fault)) {
+      again = vgpu_observed.run_turn(&job->launch, &residents[chosen].scratch, ctaid,
+                                     (unsigned)(residents[chosen].index % job->launch.multiprocessors),
+                                     !residents[chosen].begun, &fault);
+    }
+    residents[chosen].begun = true;
+    if (again < 0) keep_fault(job, residents[chosen].index, &fault);
+    if (again != 0) continue;
+    const struct vgpu_scratch kept = residents[chosen].scratch; /* for the next block */
+    residents[chosen] = residents[--live];
+    residents[live].scratch = kept;
+  }
+  for (size_t i = 0; i < most; ++i) vgpu_scratch_release(&residents[i].scratch);
+  free(residents);
+  return CUDA_SUCCESS;
+}
+
+static CUresult run_cooperative(struct job *job, unsigned threads) {
+  const size_t count = block_count(job);
   job->residents = calloc(count, sizeof *job->residents);
   if (job->residents == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a cooperative launch");
   memset(grid_workspace, 0, sizeof grid_workspace);
@@ -383,10 +427,15 @@ static CUresult run_cooperative(struct job *job, unsigned threads) {
   static bool registered; /* one kernel runs at a time */
   if (!registered) registered = regions_add(REGION_REGISTERED, (uint64_t)grid_workspace, sizeof grid_workspace, NULL);
   job->launch.workspace = (uint64_t)grid_workspace;
-  workers_run(threads, run_resident, job);
+  const struct vgpu_observer *observer = job->launch.observer;
+  CUresult result = CUDA_SUCCESS;
+  if (observer != NULL && observer->next_block != NULL)
+    result = run_in_turns(job, count);
+  else
+    workers_run(threads, run_resident, job);
   for (size_t i = 0; i < count; ++i) vgpu_scratch_release(&job->residents[i].scratch);
   free(job->residents);
-  return CUDA_SUCCESS;
+  return result;
 }
 
 CUresult launcher_check(const struct operation *operation) {
@@ -465,8 +514,7 @@ static void run_serially(unsigned long long count, struct job *job) {
 /* A launch in a mode other than run. */
 static CUresult run_observed(CUcontext context, CUfunction function, struct job *job) {
   const struct vgpu_observer *observer = job->launch.observer;
-  const unsigned *grid = job->launch.grid;
-  const unsigned long long count = (unsigned long long)grid[0] * grid[1] * grid[2];
+  const unsigned long long count = block_count(job);
   CUresult result = observe(function);
   if (result != CUDA_SUCCESS) return result;
   job->launch.code = function->code->observed;
@@ -474,6 +522,8 @@ static CUresult run_observed(CUcontext context, CUfunction function, struct job 
   if (observer->begin_launch != NULL) job->launch.observation = observer->begin_launch(&job->launch);
   if (job->launch.cooperative) {
     result = run_cooperative(job, observer->serial ? 1 : workers_count());
+  } else if (observer->residents != NULL) {
+    result = run_in_turns(job, observer->residents(&job->launch));
   } else if (observer->serial) {
     run_serially(count, job);
   } else {

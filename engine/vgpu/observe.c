@@ -8,7 +8,7 @@
 #include "engine/vgpu/api.h"
 
 static const char *const names[VGPU_MODES] = {"run", "check", "fuzz", "count"};
-static const struct vgpu_observer *const observers[VGPU_MODES] = {NULL, &vgpu_check, NULL, NULL};
+static const struct vgpu_observer *const observers[VGPU_MODES] = {NULL, &vgpu_check, &vgpu_fuzz, &vgpu_count};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_int mode;

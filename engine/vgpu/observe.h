@@ -42,9 +42,10 @@ struct vgpu_observed_block {
 struct vgpu_observed_warp {
   struct vgpu_observed_block *block;
   unsigned index;
-  uint32_t alive;  /* lanes that have not ended */
-  uint32_t mask;   /* lanes that have come to the instruction */
-  uint32_t active; /* those of them that execute it: its guard holds */
+  uint32_t alive;          /* lanes that have not ended */
+  uint32_t mask;           /* lanes that have come to the instruction */
+  uint32_t active;         /* those of them that execute it: its guard holds */
+  const void *operands[2]; /* in `instruction`, of arithmetic: the 32 lanes of its first source registers */
 };
 
 /* One memory instruction of a warp: ld, st, atom, red, and whatever else touches memory lane by lane. */
@@ -58,9 +59,10 @@ struct vgpu_access {
   uint64_t address[32]; /* GLOBAL: the device address; others: the offset in the window, of the thread for LOCAL */
 };
 
-/* Which of the ready warps runs, and for how many basic blocks at most. */
+/* Which of the ready warps runs, and for how many basic blocks, and how many instructions within them, at most; 0
+ * instructions: as many as there are. */
 struct vgpu_turn {
-  unsigned warp, blocks;
+  unsigned warp, blocks, instructions;
 };
 
 struct vgpu_observer {
@@ -70,7 +72,12 @@ struct vgpu_observer {
   /* The result is launch->observation for all that follows. `fault`: why the launch ended early, or NULL. */
   void *(*begin_launch)(const struct vgpu_launch *launch);
   void (*end_launch)(const struct vgpu_launch *launch, const struct vgpu_fault *fault);
-  /* The block that is to run as number `index`, a permutation; cooperative launches do not ask. */
+  /* How many blocks are under way at once. Blocks begin in their order and get turns, of one warp each; next_block says
+   * which of `count` blocks under way is next (the same for cooperative launches, of which all blocks are under way).
+   * NULL: one block after the other. Only if the observer is `serial`. */
+  unsigned (*residents)(const struct vgpu_launch *launch);
+  unsigned (*next_block)(const struct vgpu_launch *launch, unsigned count);
+  /* The block that is to run as number `index`, a permutation; launches with turns do not ask. */
   uint64_t (*block_order)(const struct vgpu_launch *launch, uint64_t index);
 
   void (*begin_block)(struct vgpu_observed_block *block);
@@ -87,6 +94,11 @@ struct vgpu_observer {
    * zeros, and what they write is lost. cp.async comes as a read of global and a write of shared memory (reads, writes
    * tell; a copy in pieces comes as several), ldmatrix and stmatrix as one access of the lanes that give addresses. */
   uint32_t (*access)(struct vgpu_observed_warp *warp, const struct vgpu_access *access);
+  /* The lane that is next in a store or an atomic operation, where lanes may meet in one place: one of `rest`. */
+  unsigned (*next_lane)(struct vgpu_observed_warp *warp, uint32_t rest);
+  /* Computes an mma (matrix.h says how registers lie); false: as other modes do. */
+  bool (*mma)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, const void *const *sources,
+              void *const *results);
   /* A conditional branch: the lanes of warp->mask that take it. */
   void (*branch)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, uint32_t taken);
   /* Lanes end (ret, exit). */
@@ -119,7 +131,7 @@ const struct vgpu_observer *vgpu_mode_observer(void);
 
 /* ---- the modes ---- */
 
-extern const struct vgpu_observer vgpu_check;
+extern const struct vgpu_observer vgpu_check, vgpu_fuzz, vgpu_count;
 
 /* ---- for the driver API: nothing in mode run ---- */
 

@@ -182,7 +182,7 @@ TEST_F(Observe, TheScheduleDecidesWhichWarpRuns) {
   vgpu_observer backwards = {};
   backwards.schedule = [](vgpu_observed_block *, uint32_t ready) {
     record->order.push_back(31 - static_cast<unsigned>(__builtin_clz(ready)));
-    return vgpu_turn{record->order.back(), 1000};
+    return vgpu_turn{record->order.back(), 1000, 0};
   };
   /* Each warp notes its place in the order, without a barrier in the kernel. */
   const std::string body =
