@@ -9,7 +9,7 @@
  * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits),
  * NOPROP_VGPU_CAPABILITY = 75..120 (default 86), NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an
  * error; default: none), NOPROP_VGPU_MODE = run | check | fuzz | count (default run; the others observe or disturb each
- * step of a kernel, much slower: observe.h). */
+ * step of a kernel, much slower: observe.h; with settings of their own, fuzz.h and count.h). */
 void *vgpu_symbol(const char *name);
 
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */

@@ -1,6 +1,13 @@
 /* The virtual GPU as a drop-in libcuda.so.1: exports the driver API's names, each a jump to the function behind it.
  * For programs that use the driver API; put the folder of the library first in LD_LIBRARY_PATH. */
 #include "engine/vgpu/api.h"
+#include "engine/vgpu/count.h"
+
+/* Beside the driver API: what kernels did in `count` mode (noprop/counts.h, with the same prototypes). */
+__attribute__((visibility("default"))) int noprop_vgpu_counts(noprop_kernel_counts *counts, int capacity) {
+  return vgpu_counts(counts, capacity);
+}
+__attribute__((visibility("default"))) void noprop_vgpu_counts_reset(void) { vgpu_counts_reset(); }
 
 /* Tells this library from the NVIDIA driver, which our own engine must not mistake it for. */
 __attribute__((visibility("default"))) const int noprop_virtual_gpu_marker = 1;
