@@ -1,7 +1,7 @@
-/* The objects behind the driver API's handles, shared by the api_*.c files, and the list of functions they implement.
+/* The objects behind the driver API's handles, shared by the api_*.c files.
  *
  * A function carries the prefix vgpu_ (vgpu_cuInit), so that nothing in the library can be taken for the NVIDIA
- * driver's; shim/libcuda.c exports the plain names from a libcuda.so.1. */
+ * driver's; shim/libcuda.c exports the plain names from a libcuda.so.1. api_list.h lists them. */
 #ifndef VGPU_API_H
 #define VGPU_API_H
 
@@ -14,51 +14,35 @@
 #include <cuda.h>
 #include <cudaProfiler.h>
 
-/* Every function, by exported name. cuGetProcAddress and vgpu_symbol() look here; the plain name means the newest
- * version listed. */
-/* clang-format off */
-#define VGPU_API_LIST(X) \
-  X(cuInit) X(cuDriverGetVersion) X(cuGetProcAddress) X(cuGetProcAddress_v2) X(cuGetErrorString) X(cuGetErrorName) \
-  X(cuDeviceGet) X(cuDeviceGetCount) X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) \
-  X(cuDeviceGetAttribute) X(cuDeviceCanAccessPeer) X(cuDeviceGetP2PAttribute) X(cuCtxEnablePeerAccess) X(cuCtxDisablePeerAccess) X(cuProfilerStart) X(cuProfilerStop) X(cuDeviceGetPCIBusId) X(cuDeviceGetByPCIBusId) X(cuDeviceGetLuid) X(cuDeviceComputeCapability) X(cuDeviceGetProperties) X(cuIpcGetEventHandle) X(cuIpcOpenEventHandle) X(cuIpcGetMemHandle) X(cuIpcOpenMemHandle_v2) X(cuIpcCloseMemHandle) X(cuDeviceGetUuid) X(cuMemHostGetFlags) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) \
-  X(cuDevicePrimaryCtxSetFlags_v2) X(cuDevicePrimaryCtxGetState) X(cuDevicePrimaryCtxReset_v2) X(cuCtxCreate_v2) \
-  X(cuCtxCreate_v4) X(cuCtxDestroy_v2) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxSetCurrent) \
-  X(cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetFlags) X(cuCtxGetStreamPriorityRange) X(cuCtxGetLimit) \
-  X(cuCtxSetLimit) X(cuCtxSynchronize) X(cuModuleLoad) X(cuModuleLoadData) X(cuModuleLoadDataEx) X(cuModuleLoadFatBinary) X(cuModuleGetFunctionCount) X(cuModuleEnumerateFunctions) X(cuModuleGetLoadingMode) X(cuFuncIsLoaded) X(cuFuncLoad) X(cuFuncGetParamInfo) X(cuFuncSetSharedMemConfig) X(cuLibraryLoadData) X(cuLibraryLoadFromFile) X(cuLibraryUnload) X(cuLibraryGetModule) X(cuLibraryGetKernel) X(cuLibraryGetKernelCount) X(cuLibraryEnumerateKernels) X(cuLibraryGetGlobal) X(cuLibraryGetManaged) X(cuKernelGetFunction) X(cuKernelGetLibrary) X(cuKernelGetName) X(cuKernelGetAttribute) X(cuKernelSetAttribute) X(cuKernelSetCacheConfig) X(cuKernelGetParamInfo) X(cuLinkCreate_v2) X(cuLinkAddData_v2) X(cuLinkAddFile_v2) X(cuLinkComplete) X(cuLinkDestroy) X(cuModuleUnload) \
-  X(cuModuleGetFunction) X(cuModuleGetGlobal_v2) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncSetCacheConfig) \
-  X(cuFuncGetModule) X(cuFuncGetName) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuLaunchCooperativeKernel) X(cuLaunchHostFunc) X(cuStreamAddCallback) \
-  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuOccupancyMaxPotentialBlockSize) X(cuOccupancyMaxPotentialBlockSizeWithFlags) X(cuOccupancyAvailableDynamicSMemPerBlock) X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
-  X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemAllocAsync) X(cuMemFree_v2) \
-  X(cuMemFreeAsync) X(cuMemGetAddressRange_v2) X(cuMemAllocHost_v2) X(cuMemHostAlloc) X(cuMemFreeHost) \
-  X(cuMemHostGetDevicePointer_v2) X(cuMemHostRegister_v2) X(cuMemHostUnregister) X(cuMemAddressReserve) \
-  X(cuMemAddressFree) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X(cuMemUnmap) X(cuMemSetAccess) \
-  X(cuMemGetAllocationGranularity) X(cuPointerGetAttribute) X(cuMemcpy) X(cuMemcpyAsync) X(cuMemcpyHtoD_v2) \
-  X(cuMemcpyDtoH_v2) X(cuMemcpyDtoD_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2) \
-  X(cuMemcpy2D_v2) X(cuMemcpy2DUnaligned_v2) X(cuMemcpy2DAsync_v2) X(cuMemsetD8_v2) X(cuMemsetD16_v2) \
-  X(cuMemsetD32_v2) X(cuMemsetD8Async) X(cuMemsetD16Async) X(cuMemsetD32Async) X(cuStreamCreate) \
-  X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent) \
-  X(cuStreamGetFlags) X(cuStreamGetPriority) X(cuStreamGetCtx) X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) \
-  X(cuStreamIsCapturing) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X(cuGraphGetNodes) X(cuGraphExecDestroy) \
-  X(cuGraphDestroy) X(cuEventCreate) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuEventElapsedTime) \
-  X(cuEventElapsedTime_v2) X(cuEventDestroy_v2)
-/* clang-format on */
+#include "engine/vgpu/api_list.h"
+#include "engine/vgpu/handles.h"
 
 #define VGPU_DECLARE(name) extern __typeof__(name) vgpu_##name;
 VGPU_API_LIST(VGPU_DECLARE)
+VGPU_API_PER_THREAD(VGPU_DECLARE)
+#undef VGPU_DECLARE
+#define VGPU_DECLARE(name, reason) extern CUresult vgpu_##name(void); /* its arguments are of no interest */
+VGPU_API_REFUSED(VGPU_DECLARE)
 #undef VGPU_DECLARE
 
 /* ---- objects ---- */
 
+struct queue;
+
 struct CUctx_st {
   unsigned flags, references; /* references: of the primary context */
-  size_t stack_limit, heap_limit, printf_limit;
+  unsigned version;           /* of the API */
+  unsigned long long id;      /* no other context ever has it */
+  size_t limits[CU_LIMIT_MAX];
+  CUfunc_cache cache;
+  CUstream default_stream;
   atomic_int sticky; /* CUresult of the first fault: every later call in this context fails with it */
   char fault[512];   /* about it; written before `sticky` */
 };
 
 struct CUmod_st {
   struct CUmod_st *next; /* in the list of all modules */
-  CUcontext context;
+  CUcontext context;     /* NULL: of a library */
   struct ptx_module *ptx;
   struct CUfunc_st *functions; /* one per ptx->functions */
 };
@@ -67,32 +51,42 @@ struct CUfunc_st {
   CUmodule module;
   const struct ptx_function *ptx;
   int dynamic_shared_limit; /* CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+  int carveout;             /* CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT */
+  int block[3];             /* set by cuFuncSetBlockShape, for cuLaunchGrid */
+  unsigned shared_bytes;    /* set by cuFuncSetSharedSize */
+  unsigned char *arguments; /* set by cuParamSet; NULL: none yet */
   struct kernel_code *code; /* what the executors made of it; launcher.c */
 };
 
 struct CUstream_st {
   CUcontext context;
   unsigned flags;
-  struct capture *capture; /* NULL while not capturing */
+  int priority;
+  unsigned long long id;
+  bool is_default; /* the legacy default stream; a thread's own is an ordinary one */
+  struct queue *queue;
+  /* While capturing; api_capture.c */
+  struct capture *capture; /* NULL: not */
   CUstream next_in_capture;
-  unsigned captured; /* operations recorded from this stream */
-  bool unjoined;     /* some of them are not waited for by another stream of the capture yet */
-};
-
-struct CUevent_st {
-  CUcontext context;
-  unsigned flags;
-  bool recorded;
-  struct timespec time;
-  /* Recorded in a capture: a stream that waits for it joins that capture. */
-  uint64_t capture_id; /* 0: not in a capture */
-  CUstream captured_in;
-  unsigned captured_after; /* its `captured` then */
+  CUgraphNode *heads; /* what the next operation depends on */
+  size_t head_count, head_capacity;
 };
 
 /* What a stream does, at once or as a node of a graph. */
 struct operation {
-  enum { OPERATION_KERNEL, OPERATION_COPY, OPERATION_SET, OPERATION_HOST } kind;
+  enum operation_kind {
+    OPERATION_NOTHING, /* waits for what it depends on */
+    OPERATION_KERNEL,
+    OPERATION_COPY,
+    OPERATION_SET,
+    OPERATION_HOST,
+    OPERATION_CALLBACK,
+    OPERATION_RECORD,
+    OPERATION_FREE,
+    OPERATION_WAIT_VALUE,
+    OPERATION_WRITE_VALUE,
+    OPERATION_GRAPH
+  } kind;
   union {
     struct {
       CUfunction function;
@@ -101,19 +95,41 @@ struct operation {
       void *parameters; /* function->ptx->parameter_bytes bytes, aligned to 16 */
     } kernel;
     struct {
-      void *to;
-      const void *from;
-      size_t to_pitch, from_pitch, width, height; /* bytes, bytes, bytes, rows */
+      char *to;
+      const char *from;
+      size_t to_pitch, from_pitch, to_slice, from_slice; /* bytes from row to row, from slice to slice */
+      size_t width, height, depth;                       /* bytes, rows, slices */
+      void *staged;                                      /* memory to free with the operation; `from` lies in it */
     } copy;
     struct {
-      void *to;
-      unsigned value, element; /* element: 1, 2 or 4 bytes */
-      size_t count;
+      char *to;
+      unsigned value, element;     /* element: 1, 2 or 4 bytes */
+      size_t pitch, width, height; /* bytes, elements, rows */
     } set;
     struct {
       CUhostFn function;
       void *argument;
     } host;
+    struct {
+      CUstreamCallback function;
+      CUstream stream;
+      void *argument;
+    } callback;
+    struct {
+      CUevent event;
+      uint64_t generation;
+    } record;
+    struct {
+      CUdeviceptr pointer;
+    } release;
+    struct {
+      CUdeviceptr address;
+      uint64_t value;
+      unsigned bytes, flags; /* bytes: 4 or 8; flags: CUstreamWaitValue_flags */
+    } value;
+    struct {
+      CUgraphExec exec;
+    } graph;
   };
 };
 
@@ -121,11 +137,21 @@ struct operation {
 
 /* Stores the sentence behind vgpu_last_message() and returns `result`. "" if the code says all there is to say. */
 CUresult vgpu_fail(CUresult result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+CUresult vgpu_no_memory(void);
+CUresult vgpu_null(void); /* a result pointer or something needed is NULL */
 
 /* The calling thread's current context. An error if there is none or if a fault made it unusable. */
 CUresult vgpu_current(CUcontext *context);
+/* The error of a fault in the context, if there was one. */
+CUresult vgpu_sticky(CUcontext context);
+/* An error unless `device` is the one device and cuInit has been called. */
+CUresult vgpu_check_device(CUdevice device);
+/* The thread executes a host function, which must not call the driver API. */
+extern _Thread_local bool vgpu_in_host_function;
+/* NULL as a stream means the thread's own default stream. */
+extern _Thread_local bool vgpu_null_is_own_stream;
 
-/* One lock for every object that is not a memory region; held briefly. */
+/* One lock for every object that is not a memory region or a queue; held briefly. */
 void vgpu_lock(void);
 void vgpu_unlock(void);
 
@@ -133,10 +159,51 @@ void vgpu_unlock(void);
 int vgpu_capability(void);
 int vgpu_attribute(CUdevice_attribute attribute);
 
-/* Executes the operation on the stream, or records it if the stream is capturing. Parameters and sizes are valid. */
-CUresult vgpu_submit(CUstream stream, const struct operation *operation);
+/* The stream behind a handle, NULL and the thread's own default stream among them, of the current context. */
+CUresult vgpu_stream(CUstream handle, CUstream *stream);
+CUstream vgpu_stream_make(CUcontext context, unsigned flags, int priority, bool is_default);
+void vgpu_streams_destroy(CUcontext context);
+/* Frees an event that no handle names any more. */
+void vgpu_events_destroy(CUcontext context);
+
+/* Puts the operation, which is copied, into the stream, or records it if the stream is capturing. `waited`: returns
+ * when it is done. Everything in it is valid. */
+CUresult vgpu_submit(CUstream stream, const struct operation *operation, bool waited);
 /* An error if a capture of this thread, or a global one, forbids calls such as memory allocation. */
 CUresult vgpu_capture_allows(void);
+/* The default stream waits for all blocking streams, which a capture cannot express. */
+CUresult vgpu_default_stream_allows(CUstream stream);
+/* Adds the operation to the capture that the stream takes part in. */
+CUresult vgpu_capture_add(CUstream stream, CUgraphNodeType type, const struct operation *operation, CUgraphNode *node);
+/* An error, and the end of the capture, if the stream is capturing. */
+CUresult vgpu_capture_forbids(CUstream stream);
+/* The stream, which is capturing, is destroyed. */
+void vgpu_capture_leave(CUstream stream);
+/* For events: what they stand for in a capture. */
+CUresult vgpu_capture_record(CUstream stream, CUevent event);
+CUresult vgpu_capture_wait(CUstream stream, CUevent event, bool *captured);
+void vgpu_capture_forget(CUevent event);
+
+/* A launch with its parameters in one of the two forms, checked; operation->kernel.parameters is `bytes`. */
+enum { VGPU_MOST_PARAMETERS = 32768 }; /* PTX allows 32,764 bytes */
+CUresult vgpu_launch_operation(struct operation *operation, unsigned char *bytes, CUfunction function,
+                               const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, bool cooperative,
+                               void **parameters, void **extra);
+/* The operation of a described copy or fill. No operation (OPERATION_NOTHING) if there is nothing to copy. */
+CUresult vgpu_copy_operation(struct operation *operation, const CUDA_MEMCPY3D *shape);
+CUresult vgpu_set_operation(struct operation *operation, CUdeviceptr to, size_t pitch, unsigned value, unsigned element,
+                            size_t width, size_t height);
+
+/* Frees memory from cuMemAlloc and its kin, or from a pool. False if the pointer is not the start of such. */
+bool vgpu_free_memory(CUdeviceptr pointer);
+/* The pool that the memory came from, or NULL. */
+CUmemoryPool vgpu_pool_of(CUdeviceptr pointer);
+/* Frees what pools gave to the context. */
+void vgpu_pools_forget(CUcontext context);
+/* Memory of a graph's allocation node lives as long as somebody holds it; cuMemFree leaves it alone. */
+CUdeviceptr vgpu_graph_memory_make(size_t bytes);
+void vgpu_graph_memory_keep(CUdeviceptr pointer);
+void vgpu_graph_memory_release(CUdeviceptr pointer);
 
 /* The PTX in an image of `size` bytes (0: not known): the image itself, or *unpacked, which the caller frees. */
 CUresult vgpu_image_text(const void *image, size_t size, const char **text, char **unpacked);

@@ -55,8 +55,17 @@ static const char device_runtime[] =
 
 static CUresult no_memory(void) { return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for linking"); }
 
+static CUresult check(CUlinkState state) {
+  CUresult result = vgpu_check_device(0);
+  if (result != CUDA_SUCCESS || handle_is(state, HANDLE_LINK)) return result;
+  return vgpu_fail(CUDA_ERROR_INVALID_HANDLE, "%p is no state of the linker; it may have been destroyed",
+                   (void *)state);
+}
+
 CUresult vgpu_cuLinkDestroy(CUlinkState state) {
-  if (state == NULL) return vgpu_fail(CUDA_ERROR_INVALID_HANDLE, "the state is NULL");
+  CUresult result = check(state);
+  if (result != CUDA_SUCCESS) return result;
+  handle_remove(state);
   for (size_t i = 0; i < state->count; ++i) {
     free((void *)state->inputs[i].name);
     free((void *)state->inputs[i].text);
@@ -83,6 +92,11 @@ CUresult vgpu_cuLinkCreate_v2(unsigned count, CUjit_option *options, void **valu
   if (count > 0) memcpy(made->options, options, count * sizeof *options);
   made->option_count = count;
   made->values = values;
+  if (!handle_add(made, HANDLE_LINK)) {
+    free(made->options);
+    free(made);
+    return no_memory();
+  }
   *state = made;
   return CUDA_SUCCESS;
 }
@@ -109,7 +123,9 @@ CUresult vgpu_cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *dat
   (void)count; /* of one input: they steer code generation for real GPUs */
   (void)options;
   (void)values;
-  if (state == NULL || data == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no state or no data");
+  CUresult result = check(state);
+  if (result != CUDA_SUCCESS) return result;
+  if (data == NULL) return vgpu_null();
   if (type == CU_JIT_INPUT_PTX) return add(state, data, size, name);
   if ((type != CU_JIT_INPUT_FATBINARY && type != CU_JIT_INPUT_CUBIN && type != CU_JIT_INPUT_OBJECT) || size < 4) {
     return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s: inputs of kind %d cannot be linked; the virtual GPU links PTX",
@@ -117,7 +133,7 @@ CUresult vgpu_cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *dat
   }
   const char *text;
   char *unpacked;
-  CUresult result = vgpu_image_text(data, size, &text, &unpacked);
+  result = vgpu_image_text(data, size, &text, &unpacked);
   if (result != CUDA_SUCCESS) return result;
   result = add(state, text, unpacked != NULL ? strlen(text) : size, name);
   free(unpacked);
@@ -126,13 +142,15 @@ CUresult vgpu_cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *dat
 
 CUresult vgpu_cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned count,
                                CUjit_option *options, void **values) {
-  if (state == NULL || path == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no state or no file name");
+  CUresult result = check(state);
+  if (result != CUDA_SUCCESS) return result;
+  if (path == NULL) return vgpu_null();
   if (type == CU_JIT_INPUT_LIBRARY && strstr(path, "cudadevrt") != NULL) {
     return add(state, device_runtime, sizeof device_runtime - 1, path);
   }
   char *content;
   size_t size;
-  CUresult result = vgpu_read_file(path, &content, &size);
+  result = vgpu_read_file(path, &content, &size);
   if (result != CUDA_SUCCESS) return result;
   result = vgpu_cuLinkAddData_v2(state, type, content, size, path, count, options, values);
   free(content);
@@ -140,9 +158,10 @@ CUresult vgpu_cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const cha
 }
 
 CUresult vgpu_cuLinkComplete(CUlinkState state, void **image, size_t *bytes) {
-  if (state == NULL || image == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "no state or no place for the image");
+  CUresult result = check(state);
+  if (result != CUDA_SUCCESS) return result;
+  if (image == NULL) return vgpu_null();
   char reason[400];
-  CUresult result = CUDA_SUCCESS;
   free(state->result);
   state->result = NULL;
   if (state->count == 0) {
@@ -163,4 +182,16 @@ CUresult vgpu_cuLinkComplete(CUlinkState state, void **image, size_t *bytes) {
   *image = state->result;
   if (bytes != NULL) *bytes = strlen(state->result) + 1;
   return CUDA_SUCCESS;
+}
+
+CUresult vgpu_cuLinkCreate(unsigned count, CUjit_option *options, void **values, CUlinkState *state) {
+  return vgpu_cuLinkCreate_v2(count, options, values, state);
+}
+CUresult vgpu_cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name,
+                            unsigned count, CUjit_option *options, void **values) {
+  return vgpu_cuLinkAddData_v2(state, type, data, size, name, count, options, values);
+}
+CUresult vgpu_cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned count,
+                            CUjit_option *options, void **values) {
+  return vgpu_cuLinkAddFile_v2(state, type, path, count, options, values);
 }

@@ -14,6 +14,7 @@
 #include "engine/vgpu/observe.h"
 #include "engine/vgpu/ptx.h"
 #include "engine/vgpu/regions.h"
+#include "engine/vgpu/stream_queue.h"
 #include "engine/vgpu/vgpu.h"
 
 static CUmodule modules; /* all that are loaded, under vgpu_lock() */
@@ -21,8 +22,13 @@ static CUmodule modules; /* all that are loaded, under vgpu_lock() */
 /* ---- loading ---- */
 
 static void destroy(CUmodule module) {
+  handle_remove(module);
   if (module->functions != NULL) {
-    for (uint32_t i = 0; i < module->ptx->function_count; ++i) launcher_discard(&module->functions[i]);
+    for (uint32_t i = 0; i < module->ptx->function_count; ++i) {
+      handle_remove(&module->functions[i]);
+      launcher_discard(&module->functions[i]);
+      free(module->functions[i].arguments);
+    }
     free(module->functions);
   }
   if (module->ptx != NULL) {
@@ -92,8 +98,11 @@ static CUresult load(CUmodule *result, CUcontext context, const void *image, siz
     function->ptx = &module->ptx->functions[i];
     int shared = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK) - (int)function->ptx->shared_bytes;
     function->dynamic_shared_limit = shared > 0 ? shared : 0;
+    function->carveout = -1;
     status = launcher_prepare(function);
+    if (status == CUDA_SUCCESS && !handle_add(function, HANDLE_FUNCTION)) status = vgpu_no_memory();
   }
+  if (status == CUDA_SUCCESS && !handle_add(module, HANDLE_MODULE)) status = vgpu_no_memory();
 
 done:
   if (status != CUDA_SUCCESS) {
@@ -206,8 +215,22 @@ CUresult vgpu_cuModuleLoad(CUmodule *module, const char *name) {
   return result;
 }
 
+static CUresult check_module(CUmodule module) {
+  CUresult result = vgpu_check_device(0);
+  if (result != CUDA_SUCCESS || handle_is(module, HANDLE_MODULE)) return result;
+  return vgpu_fail(CUDA_ERROR_INVALID_HANDLE, "%p is no module; it may have been unloaded", (void *)module);
+}
+
+static CUresult check_function(CUfunction function) {
+  CUresult result = vgpu_check_device(0);
+  if (result != CUDA_SUCCESS || handle_is(function, HANDLE_FUNCTION)) return result;
+  return vgpu_fail(CUDA_ERROR_INVALID_HANDLE, "%p is no function; its module may have been unloaded", (void *)function);
+}
+
 CUresult vgpu_cuModuleUnload(CUmodule module) {
-  if (module == NULL) return vgpu_fail(CUDA_ERROR_INVALID_HANDLE, "the module is NULL");
+  CUresult result = check_module(module);
+  if (result != CUDA_SUCCESS) return result;
+  queues_wait(NULL); /* its kernels may be about to run */
   vgpu_lock();
   unlink_module(module);
   vgpu_unlock();
@@ -218,6 +241,8 @@ CUresult vgpu_cuModuleUnload(CUmodule module) {
 /* ---- what is in a module ---- */
 
 CUresult vgpu_cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+  CUresult checked = check_module(module);
+  if (checked != CUDA_SUCCESS) return checked;
   if (function == NULL || module == NULL || name == NULL) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "module, name or the place for the function is NULL");
   }
@@ -228,6 +253,8 @@ CUresult vgpu_cuModuleGetFunction(CUfunction *function, CUmodule module, const c
 }
 
 CUresult vgpu_cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, CUmodule module, const char *name) {
+  CUresult checked = check_module(module);
+  if (checked != CUDA_SUCCESS) return checked;
   if (module == NULL || name == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "module or name is NULL");
   const struct ptx_variable *found = ptx_find_variable(module->ptx, name);
   if (found == NULL) return vgpu_fail(CUDA_ERROR_NOT_FOUND, "the module has no variable named %s", name);
@@ -237,13 +264,17 @@ CUresult vgpu_cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, CUmodule
 }
 
 CUresult vgpu_cuFuncGetModule(CUmodule *module, CUfunction function) {
-  if (module == NULL || function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (module == NULL || function == NULL) return vgpu_null();
   *module = function->module;
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuFuncGetName(const char **name, CUfunction function) {
-  if (name == NULL || function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (name == NULL || function == NULL) return vgpu_null();
   *name = function->ptx->name;
   return CUDA_SUCCESS;
 }
@@ -260,7 +291,9 @@ static int most_threads(const struct ptx_function *ptx) {
 }
 
 CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
-  if (value == NULL || function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (value == NULL || function == NULL) return vgpu_null();
   switch ((int)attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
       *value = most_threads(function->ptx);
@@ -288,6 +321,8 @@ CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUf
 }
 
 CUresult vgpu_cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   if (function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
   if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) return CUDA_SUCCESS; /* a hint */
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
@@ -304,40 +339,52 @@ CUresult vgpu_cuFuncSetAttribute(CUfunction function, CUfunction_attribute attri
 }
 
 CUresult vgpu_cuFuncSetCacheConfig(CUfunction function, CUfunc_cache config) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   (void)config; /* a hint */
   return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
 }
 
 CUresult vgpu_cuModuleGetFunctionCount(unsigned *count, CUmodule module) {
-  if (count == NULL || module == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_module(module);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (count == NULL || module == NULL) return vgpu_null();
   *count = module->ptx->function_count;
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuModuleEnumerateFunctions(CUfunction *functions, unsigned count, CUmodule module) {
-  if (functions == NULL || module == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_module(module);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (functions == NULL || module == NULL) return vgpu_null();
   for (unsigned i = 0; i < count && i < module->ptx->function_count; ++i) functions[i] = &module->functions[i];
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuModuleGetLoadingMode(CUmoduleLoadingMode *mode) {
-  if (mode == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  if (mode == NULL) return vgpu_null();
   *mode = CU_MODULE_EAGER_LOADING;
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
-  if (state == NULL || function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (state == NULL || function == NULL) return vgpu_null();
   *state = CU_FUNCTION_LOADING_STATE_LOADED;
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuFuncLoad(CUfunction function) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
 }
 
 CUresult vgpu_cuFuncGetParamInfo(CUfunction function, size_t index, size_t *offset, size_t *size) {
-  if (function == NULL || offset == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
+  if (function == NULL || offset == NULL) return vgpu_null();
   if (index >= function->ptx->parameter_count) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "kernel %s: it has %u parameters", function->ptx->name,
                      function->ptx->parameter_count);
@@ -348,6 +395,8 @@ CUresult vgpu_cuFuncGetParamInfo(CUfunction function, size_t index, size_t *offs
 }
 
 CUresult vgpu_cuFuncSetSharedMemConfig(CUfunction function, CUsharedconfig config) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   (void)config; /* the width of banks has not been selectable since compute capability 5.0 */
   return function != NULL ? CUDA_SUCCESS : vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
 }
@@ -389,14 +438,16 @@ CUresult vgpu_cuLibraryLoadFromFile(CUlibrary *library, const char *name, CUjit_
 CUresult vgpu_cuLibraryUnload(CUlibrary library) { return vgpu_cuModuleUnload(of_library(library)); }
 
 CUresult vgpu_cuLibraryGetModule(CUmodule *module, CUlibrary library) {
-  if (module == NULL || library == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_module(of_library(library));
+  if (checked != CUDA_SUCCESS) return checked;
+  if (module == NULL || library == NULL) return vgpu_null();
   *module = of_library(library);
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuLibraryGetKernel(CUkernel *kernel, CUlibrary library, const char *name) {
   CUfunction function = NULL;
-  if (kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  if (kernel == NULL) return vgpu_null();
   CUresult result = vgpu_cuModuleGetFunction(&function, of_library(library), name);
   if (result == CUDA_SUCCESS) *kernel = (CUkernel)(void *)function;
   return result;
@@ -419,13 +470,17 @@ CUresult vgpu_cuLibraryGetManaged(CUdeviceptr *pointer, size_t *bytes, CUlibrary
 }
 
 CUresult vgpu_cuKernelGetFunction(CUfunction *function, CUkernel kernel) {
-  if (function == NULL || kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(of_kernel(kernel));
+  if (checked != CUDA_SUCCESS) return checked;
+  if (function == NULL || kernel == NULL) return vgpu_null();
   *function = of_kernel(kernel);
   return CUDA_SUCCESS;
 }
 
 CUresult vgpu_cuKernelGetLibrary(CUlibrary *library, CUkernel kernel) {
-  if (library == NULL || kernel == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+  CUresult checked = check_function(of_kernel(kernel));
+  if (checked != CUDA_SUCCESS) return checked;
+  if (library == NULL || kernel == NULL) return vgpu_null();
   *library = (CUlibrary)(void *)of_kernel(kernel)->module;
   return CUDA_SUCCESS;
 }
@@ -445,6 +500,8 @@ CUresult vgpu_cuKernelSetAttribute(CUfunction_attribute attribute, int value, CU
 }
 
 CUresult vgpu_cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice device) {
+  CUresult checked = check_function(of_kernel(kernel));
+  if (checked != CUDA_SUCCESS) return checked;
   (void)device;
   return vgpu_cuFuncSetCacheConfig(of_kernel(kernel), config);
 }
@@ -457,6 +514,8 @@ CUresult vgpu_cuKernelGetParamInfo(CUkernel kernel, size_t index, size_t *offset
 
 CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int block_size,
                                                                    size_t shared_bytes, unsigned flags) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   (void)flags;
   if (blocks == NULL || function == NULL || block_size <= 0) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL or the block size is not positive");
@@ -484,8 +543,10 @@ CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunctio
 CUresult vgpu_cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid_size, int *block_size, CUfunction function,
                                                         CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit,
                                                         unsigned flags) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   if (grid_size == NULL || block_size == NULL || function == NULL) {
-    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL");
+    return vgpu_null();
   }
   const int most = most_threads(function->ptx), bound = limit > 0 && limit < most ? limit : most;
   int best = 0;
@@ -511,6 +572,8 @@ CUresult vgpu_cuOccupancyMaxPotentialBlockSize(int *grid_size, int *block_size, 
 }
 
 CUresult vgpu_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction function, int blocks, int block_size) {
+  CUresult checked = check_function(function);
+  if (checked != CUDA_SUCCESS) return checked;
   if (bytes == NULL || function == NULL || blocks <= 0 || block_size <= 0) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL or a number is not positive");
   }

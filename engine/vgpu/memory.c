@@ -251,6 +251,13 @@ void regions_set_flags(uint64_t low, unsigned flags) {
   pthread_rwlock_unlock(&space.lock);
 }
 
+void regions_set_advice(uint64_t low, const struct region_advice *advice) {
+  pthread_rwlock_wrlock(&space.lock);
+  size_t index = table_find_start(&space.regions, low);
+  if (index < space.regions.count) space.regions.items[index].advice = *advice;
+  pthread_rwlock_unlock(&space.lock);
+}
+
 bool regions_add(enum region_kind kind, uint64_t low, size_t bytes, CUcontext context) {
   pthread_rwlock_wrlock(&space.lock);
   bool added =

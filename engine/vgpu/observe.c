@@ -44,17 +44,22 @@ const struct vgpu_observer *vgpu_mode_observer(void) {
 void observe_copy(const struct operation *operation) {
   const struct vgpu_observer *observer = vgpu_mode_observer();
   if (observer == NULL || observer->copied == NULL) return;
-  for (size_t row = 0; row < operation->copy.height; ++row) {
-    observer->copied((uint64_t)operation->copy.to + row * operation->copy.to_pitch,
-                     (uint64_t)operation->copy.from + row * operation->copy.from_pitch, operation->copy.width);
+  for (size_t slice = 0; slice < operation->copy.depth; ++slice) {
+    for (size_t row = 0; row < operation->copy.height; ++row) {
+      observer->copied(
+          (uint64_t)operation->copy.to + slice * operation->copy.to_slice + row * operation->copy.to_pitch,
+          (uint64_t)operation->copy.from + slice * operation->copy.from_slice + row * operation->copy.from_pitch,
+          operation->copy.width);
+    }
   }
 }
 
 void observe_set(const struct operation *operation) {
   const struct vgpu_observer *observer = vgpu_mode_observer();
-  const uint64_t low = (uint64_t)operation->set.to;
-  if (observer != NULL && observer->written != NULL) {
-    observer->written(low, low + operation->set.count * operation->set.element);
+  if (observer == NULL || observer->written == NULL) return;
+  for (size_t row = 0; row < operation->set.height; ++row) {
+    const uint64_t low = (uint64_t)operation->set.to + row * operation->set.pitch;
+    observer->written(low, low + operation->set.width * operation->set.element);
   }
 }
 

@@ -11,7 +11,14 @@ enum region_kind {
   REGION_HOST,       /* cuMemHostAlloc */
   REGION_REGISTERED, /* the program's own memory, cuMemHostRegister */
   REGION_MODULE,     /* a module's variables */
-  REGION_MAPPED      /* cuMemMap with access */
+  REGION_MAPPED,     /* cuMemMap with access */
+  REGION_POOL,       /* cuMemAllocAsync */
+  REGION_GRAPH       /* a graph's node of allocation */
+};
+
+struct region_advice { /* cuMemAdvise, cuMemPrefetchAsync */
+  bool read_mostly, by_device, by_host;
+  CUmemLocation preferred, prefetched;
 };
 
 struct region {
@@ -19,6 +26,7 @@ struct region {
   enum region_kind kind;
   CUcontext context;
   unsigned flags; /* of cuMemHostAlloc, cuMemHostRegister */
+  struct region_advice advice;
 };
 
 /* Memory the device says it has: that of the machine, or of the control group it is confined to. */
@@ -36,6 +44,7 @@ void regions_free_all(CUcontext context);
 bool regions_find(uint64_t address, struct region *region);
 /* Keeps the flags that the region was made with. */
 void regions_set_flags(uint64_t low, unsigned flags);
+void regions_set_advice(uint64_t low, const struct region_advice *advice);
 
 /* Registers and unregisters memory that lies elsewhere or is mapped. False if it overlaps, or is not registered so. */
 bool regions_add(enum region_kind kind, uint64_t low, size_t bytes, CUcontext context);
