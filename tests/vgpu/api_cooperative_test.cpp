@@ -148,10 +148,10 @@ TEST_F(ApiCooperativeTest, ACancelledKernelEndsWithAnError) {
       vgpu_cancel();
     });
     void *parameters[] = {&numbers};
-    CUresult result = cooperative ? CU(cuLaunchCooperativeKernel)(endless, 2, 1, 1, 32, 1, 1, 0, nullptr, parameters)
-                                  : CU(cuLaunchKernel)(endless, 2, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr);
+    EXPECT_CUDA(cooperative ? CU(cuLaunchCooperativeKernel)(endless, 2, 1, 1, 32, 1, 1, 0, nullptr, parameters)
+                            : CU(cuLaunchKernel)(endless, 2, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr));
+    EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_LAUNCH_TIMEOUT);
     canceller.join();
-    EXPECT_EQ(result, CUDA_ERROR_LAUNCH_TIMEOUT);
     EXPECT_NE(std::string(vgpu_last_message()).find("stopped on request"), std::string::npos) << vgpu_last_message();
     EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_LAUNCH_TIMEOUT);
     TearDown();
@@ -161,7 +161,8 @@ TEST_F(ApiCooperativeTest, ACancelledKernelEndsWithAnError) {
 
 TEST_F(ApiCooperativeTest, DISABLED_EndlessKernelsMeetTheLimit) {
   void *parameters[] = {&numbers};
-  EXPECT_EQ(CU(cuLaunchKernel)(endless, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr), CUDA_ERROR_LAUNCH_TIMEOUT);
+  EXPECT_CUDA(CU(cuLaunchKernel)(endless, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr));
+  EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_LAUNCH_TIMEOUT);
   EXPECT_NE(std::string(vgpu_last_message()).find("time limit"), std::string::npos) << vgpu_last_message();
 }
 

@@ -57,6 +57,8 @@ TEST(ApiDevice, FunctionsAreFoundByNameAndVersion) {
   EXPECT_EQ(function, vgpu_symbol("cuMemAlloc_v2"));
   EXPECT_EQ(found, CU_GET_PROC_ADDRESS_SUCCESS);
   EXPECT_CUDA(CU(cuGetProcAddress)("cuCtxCreate", &function, 12000, 0, &found));
+  EXPECT_EQ(function, vgpu_symbol("cuCtxCreate_v3"));
+  EXPECT_CUDA(CU(cuGetProcAddress)("cuCtxCreate", &function, 11000, 0, &found));
   EXPECT_EQ(function, vgpu_symbol("cuCtxCreate_v2"));
   EXPECT_CUDA(CU(cuGetProcAddress)("cuCtxCreate", &function, 13000, 0, &found));
   EXPECT_EQ(function, vgpu_symbol("cuCtxCreate_v4"));
@@ -224,7 +226,8 @@ TEST_F(ApiLaunchTest, AStrayStoreIsReportedAndSticks) {
   ASSERT_CUDA(CU(cuModuleGetFunction)(&stray, module, "stray"));
   CUdeviceptr past = numbers + 4 * count;
   void *parameters[] = {&past};
-  EXPECT_EQ(CU(cuLaunchKernel)(stray, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_CUDA(CU(cuLaunchKernel)(stray, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr));
+  EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_ILLEGAL_ADDRESS);
   EXPECT_NE(std::string(vgpu_last_message()).find("stray"), std::string::npos) << vgpu_last_message();
   unsigned value;
   EXPECT_EQ(CU(cuMemcpyDtoH)(&value, numbers, 4), CUDA_ERROR_ILLEGAL_ADDRESS);
@@ -238,8 +241,8 @@ TEST_F(ApiLaunchTest, ATrapNamesItsBlock) {
   CUfunction trapped;
   ASSERT_CUDA(CU(cuModuleGetFunction)(&trapped, module, "trapped"));
   EXPECT_CUDA(CU(cuLaunchKernel)(trapped, 3, 1, 1, 32, 1, 1, 0, nullptr, nullptr, nullptr));
-  EXPECT_EQ(CU(cuLaunchKernel)(trapped, 64, 1, 1, 32, 1, 1, 0, nullptr, nullptr, nullptr),
-            CUDA_ERROR_ILLEGAL_INSTRUCTION);
+  EXPECT_CUDA(CU(cuLaunchKernel)(trapped, 64, 1, 1, 32, 1, 1, 0, nullptr, nullptr, nullptr));
+  EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_ILLEGAL_INSTRUCTION);
   EXPECT_NE(std::string(vgpu_last_message()).find("3"), std::string::npos) << vgpu_last_message();
   ASSERT_CUDA(CU(cuDevicePrimaryCtxReset)(0));
 }

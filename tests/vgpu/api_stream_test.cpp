@@ -105,6 +105,7 @@ TEST_F(ApiStreamTest, AnExecutableOutlivesItsGraph) {
   ASSERT_CUDA(CU(cuGraphInstantiate)(&exec, graph, 0));
   ASSERT_CUDA(CU(cuGraphDestroy)(graph));
   ASSERT_CUDA(CU(cuGraphLaunch)(exec, stream));
+  ASSERT_CUDA(CU(cuStreamSynchronize)(stream));
   EXPECT_EQ(number(0), 3u);
   CU(cuGraphExecDestroy)(exec);
 }
