@@ -1,5 +1,6 @@
 /* The same bits whatever executes the kernels: one to three CPU threads, interpreted or translated, rows resident or
- * streamed. Every variation runs in a process of its own, because the virtual GPU reads its environment once. */
+ * streamed, blocks and warps in any order. Every variation runs in a process of its own, because the virtual GPU reads
+ * its environment once. */
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,6 +141,22 @@ TEST(Determinism, SameBitsForResidentAndStreamedRows) {
   expect_same(resident, result_with({{"NOPROP_STREAM", "1"}}), "streamed");
   expect_same(resident, result_with({{"NOPROP_STREAM", "1"}, {"NOPROP_STREAM_BYTES", "8192"}}),
               "streamed in small chunks");
+}
+
+TEST(Determinism, SameBitsInEveryOrderOfBlocksAndWarps) {
+  const std::string plain = result_with({});
+  for (const char *seed : {"1", "2", "3"})
+    expect_same(plain,
+                result_with({{"NOPROP_VGPU_MODE", "fuzz"}, {"NOPROP_VGPU_FUZZ", "order"}, {"NOPROP_VGPU_SEED", seed}}),
+                seed);
+}
+
+/* A GPU whose approximations are others than the virtual GPU's keeps the promise, too. */
+TEST(Determinism, SameBitsForResidentAndStreamedRowsOnAnotherGpu) {
+  const std::string resident = result_with({{"NOPROP_VGPU_MODE", "fuzz"}, {"NOPROP_VGPU_SEED", "4"}});
+  expect_same(resident, result_with({{"NOPROP_VGPU_MODE", "fuzz"}, {"NOPROP_VGPU_SEED", "4"}, {"NOPROP_STREAM", "1"}}),
+              "streamed");
+  EXPECT_NE(resident, result_with({})) << "the approximations were not varied";
 }
 
 }  // namespace
