@@ -100,8 +100,8 @@ typedef struct {
 
 /* What was counted since the start or the last reset, one record per kernel, block size and shared memory, in the order
  * of first launches: at most `capacity` records; returns how many there are. 0 unless the virtual GPU counts. The
- * counts are those of the process, of launches that have ended. The virtual GPU's libcuda.so.1 exports both functions, too, as noprop_vgpu_counts
- * and noprop_vgpu_counts_reset, for programs that use it without this library. */
+ * counts are those of the process, of launches that have ended. The virtual GPU's libcuda.so.1 exports both functions,
+ * too, as noprop_vgpu_counts and noprop_vgpu_counts_reset, for programs that use it without this library. */
 NOPROP_API int noprop_counts(noprop_kernel_counts *counts, int capacity);
 /* Starts anew, with an empty L2. */
 NOPROP_API void noprop_counts_reset(void);
