@@ -285,9 +285,17 @@ static CUresult named(CUcontext *context) {
   return result;
 }
 
+/* The second versions of cuCtxGetDevice and cuCtxSynchronize came with CUDA 13. Programs that look functions up by adding
+ * _v2 themselves (numba 0.60) call them with the parameters of the first, so that `context` is whatever the register
+ * holds: what is no context means the current one. */
+static CUresult perhaps_named(CUcontext *context) {
+  if (!handle_is(*context, HANDLE_CONTEXT)) *context = NULL;
+  return named(context);
+}
+
 CUresult vgpu_cuCtxGetDevice_v2(CUdevice *device, CUcontext context) {
   if (device == NULL) return vgpu_null();
-  CUresult result = named(&context);
+  CUresult result = perhaps_named(&context);
   if (result == CUDA_SUCCESS) *device = 0;
   return result;
 }
@@ -424,7 +432,7 @@ CUresult vgpu_cuCtxSetLimit(CUlimit limit, size_t value) {
 }
 
 CUresult vgpu_cuCtxSynchronize_v2(CUcontext context) {
-  CUresult result = named(&context);
+  CUresult result = perhaps_named(&context);
   if (result == CUDA_SUCCESS) result = vgpu_capture_allows();
   if (result != CUDA_SUCCESS) return result;
   queues_wait(context);

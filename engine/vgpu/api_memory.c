@@ -15,6 +15,13 @@ static CUresult enter(CUcontext *context) {
   return result != CUDA_SUCCESS ? result : vgpu_capture_allows();
 }
 
+/* The same for one that frees: memory knows its context, so that the thread need have none. */
+static CUresult enter_to_free(void) {
+  CUcontext context;
+  CUresult result = vgpu_current(&context);
+  return result == CUDA_SUCCESS || result == CUDA_ERROR_INVALID_CONTEXT ? vgpu_capture_allows() : result;
+}
+
 /* ---- allocations ---- */
 
 static CUresult allocate(enum region_kind kind, void **pointer, size_t bytes) {
@@ -71,8 +78,7 @@ CUresult vgpu_cuMemAllocManaged(CUdeviceptr *pointer, size_t bytes, unsigned fla
 }
 
 CUresult vgpu_cuMemFree_v2(CUdeviceptr pointer) {
-  CUcontext context;
-  CUresult result = enter(&context);
+  CUresult result = enter_to_free();
   if (result != CUDA_SUCCESS || pointer == 0) return result;
   struct region region;
   const bool found = regions_find(pointer, &region) && region.low == pointer;
@@ -126,8 +132,7 @@ CUresult vgpu_cuMemHostGetFlags(unsigned *flags, void *pointer) {
 CUresult vgpu_cuMemAllocHost_v2(void **pointer, size_t bytes) { return vgpu_cuMemHostAlloc(pointer, bytes, 0); }
 
 CUresult vgpu_cuMemFreeHost(void *pointer) {
-  CUcontext context;
-  CUresult result = enter(&context);
+  CUresult result = enter_to_free();
   if (result != CUDA_SUCCESS || pointer == NULL) return result;
   struct region region;
   if (!regions_find((uint64_t)pointer, &region) || region.low != (uint64_t)pointer || region.kind != REGION_HOST) {
@@ -177,8 +182,7 @@ CUresult vgpu_cuMemHostRegister(void *pointer, size_t bytes, unsigned flags) {
 }
 
 CUresult vgpu_cuMemHostUnregister(void *pointer) {
-  CUcontext context;
-  CUresult result = enter(&context);
+  CUresult result = enter_to_free();
   if (result != CUDA_SUCCESS) return result;
   queues_wait(NULL);
   if (regions_remove(REGION_REGISTERED, (uint64_t)pointer)) return CUDA_SUCCESS;

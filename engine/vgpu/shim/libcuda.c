@@ -25,3 +25,6 @@ __attribute__((visibility("default"))) const int noprop_virtual_gpu_marker = 1;
   __asm__(".text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n\t" JUMP " vgpu_" #name "\n.size " #name \
           ", .-" #name);
 VGPU_API_LIST(EXPORT)
+VGPU_API_PER_THREAD(EXPORT)
+#define EXPORT_REFUSED(name, why) EXPORT(name)
+VGPU_API_REFUSED(EXPORT_REFUSED)
