@@ -548,13 +548,14 @@ static void selp_64(W *warp, const S *step) {
   LANE_LOOP d[l] = p >> l & 1 ? pa[l] : pb[l];
 }
 
-/* The carry chain: add, sub, mad.lo, mad.hi with .cc or a carry in. */
+/* The carry chain: add, sub, mad.lo, mad.hi with .cc or a carry in. A subtraction adds the complement, so that the flag
+ * is clear where it borrows: nvcc's own division of 128-bit integers reads a subtraction's flag by addc. */
 static void carry(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
   bool wide = ptx_type_bytes(source->type) == 8;
   bool sign = source->type == PTX_S32 || source->type == PTX_S64;
   bool multiply = source->op == PTX_MAD || source->op == PTX_MAD_HI, minus = source->op == PTX_SUB;
-  u32 in = source->flags & PTX_CARRY_IN ? PREDICATE(step->list[1]) : 0, out = 0;
+  u32 in = source->flags & PTX_CARRY_IN ? PREDICATE(step->list[1]) : minus ? ~0u : 0, out = 0;
   for (int l = 0; l < LANES; l++) {
     if (!(warp->mask >> l & 1)) continue;
     u64 a = wide ? REGISTER(u64, step->a)[l] : REGISTER(u32, step->a)[l];
@@ -571,7 +572,7 @@ static void carry(W *warp, const S *step) {
     }
     u64 limit = wide ? UINT64_MAX : UINT32_MAX;
     a &= limit;
-    u128 sum = minus ? (u128)a - b - (in >> l & 1) : (u128)a + b + (in >> l & 1);
+    u128 sum = (u128)a + (minus ? limit - b : b) + (in >> l & 1);
     out |= (u32)(sum >> (wide ? 64 : 32) & 1) << l;
     if (wide)
       REGISTER(u64, step->d)[l] = (u64)sum;

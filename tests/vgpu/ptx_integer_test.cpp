@@ -148,6 +148,11 @@ TEST(PtxInteger, CarryChainsAddAndSubtract128Bits) {
   });
   check("sub.cc.u64 %l0, %a, %b; subc.u64 %d, %c, %e;", 64, {64, 64, 64, 64}, Values::integers,
         [](const Input &x) { return x.c - x.e - (x.a < x.b); });
+  /* A subtraction's flag, read by an addition: clear where it borrows (nvcc's division of 128-bit integers does so). */
+  check("sub.cc.u32 %r0, %a, %b; addc.u32 %d, %c, %e;", 32, {32, 32, 32, 32}, Values::integers,
+        [](const Input &x) { return x.c + x.e + (x.a >= x.b); });
+  check("add.cc.u64 %l0, %a, %b; subc.u64 %d, %c, %e;", 64, {64, 64, 64, 64}, Values::integers,
+        [](const Input &x) { return x.c - x.e - (x.a + x.b >= x.a); });
   check("add.cc.u32 %r0, %a, %b; addc.cc.u32 %r1, %c, %e; addc.u32 %d, 0, 0;", 32, {32, 32, 32, 32}, Values::integers,
         [](const Input &x) { return (x.c + x.e + ((x.a + x.b) >> 32)) >> 32; });
   check("mad.lo.cc.u32 %r0, %a, %b, %c; madc.hi.u32 %d, %a, %b, %e;", 32, {32, 32, 32, 32}, Values::integers,

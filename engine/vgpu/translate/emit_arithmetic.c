@@ -503,20 +503,16 @@ static void carry_chain(struct emitter *e, const struct ptx_instruction *instruc
     x = instruction->op == PTX_MAD ? LLVMBuildMul(b, a[0], a[1], "") : product_high(e, a[0], a[1], is_signed(type));
     y = a[2];
   }
-  Value carry_in = in ? LLVMBuildZExt(b, read_operand(e, &instruction->src[instruction->src_count - 1], PTX_PRED, wide),
-                                      type_of(x), "")
-                      : zero_of(x);
-  Value first, r, carry;
-  if (instruction->op == PTX_SUB) {
-    first = LLVMBuildSub(b, x, y, "");
-    r = LLVMBuildSub(b, first, carry_in, "");
-    carry =
-        LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntULT, x, y, ""), LLVMBuildICmp(b, LLVMIntULT, first, carry_in, ""), "");
-  } else {
-    first = LLVMBuildAdd(b, x, y, "");
-    r = LLVMBuildAdd(b, first, carry_in, "");
-    carry = LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntULT, first, x, ""), LLVMBuildICmp(b, LLVMIntULT, r, first, ""), "");
-  }
+  /* A subtraction adds the complement and one: the flag is clear where it borrows. */
+  const bool minus = instruction->op == PTX_SUB;
+  if (minus) y = LLVMBuildNot(b, y, "");
+  Value carry_in = in      ? read_operand(e, &instruction->src[instruction->src_count - 1], PTX_PRED, wide)
+                   : minus ? LLVMBuildICmp(b, LLVMIntEQ, x, x, "")
+                           : LLVMBuildICmp(b, LLVMIntNE, x, x, "");
+  Value first = LLVMBuildAdd(b, x, y, "");
+  Value r = LLVMBuildAdd(b, first, LLVMBuildZExt(b, carry_in, type_of(x), ""), "");
+  Value carry =
+      LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntULT, first, x, ""), LLVMBuildICmp(b, LLVMIntULT, r, first, ""), "");
   const struct shape uniform = {.kind = SHAPE_AFFINE};
   write_register(e, instruction, &instruction->dst[0], r, uniform, false);
   if (out) write_register(e, instruction, &instruction->dst[instruction->dst_count - 1], carry, uniform, false);
