@@ -372,6 +372,7 @@ Value read_operand(struct emitter *e, const struct ptx_operand *operand, uint8_t
 }
 
 Value effective_mask(struct emitter *e, const struct ptx_instruction *instruction) {
+  if (e->guarded == instruction) return e->guarded_lanes;
   if (instruction->guard == PTX_NONE || shape_uniform(e->analysis->shape[instruction->guard])) return e->mask;
   Value guard = read_register(e, instruction->guard, true);
   if (instruction->guard_negate) guard = LLVMBuildNot(e->builder, guard, "");
@@ -643,6 +644,10 @@ static void emit_instruction(struct emitter *e, const struct ptx_instruction *in
     LLVMBuildCondBr(e->builder, guard_scalar(e, instruction), inside, after);
     LLVMPositionBuilderAtEnd(e->builder, inside);
   }
+  if (instruction->guard != PTX_NONE && !around) { /* once: the first of two results may be the guard itself */
+    e->guarded_lanes = effective_mask(e, instruction);
+    e->guarded = instruction;
+  }
   switch (instruction->op) {
     case PTX_LD:
       emit_load(e, instruction);
@@ -673,6 +678,7 @@ static void emit_instruction(struct emitter *e, const struct ptx_instruction *in
       emit_arithmetic(e, instruction);
       break;
   }
+  e->guarded = NULL;
   if (around) {
     LLVMBuildBr(e->builder, after);
     LLVMPositionBuilderAtEnd(e->builder, after);

@@ -38,7 +38,9 @@ struct emitter {
   Value *mask_slot;  /* [block_count]: lanes that wait at the block */
   Value entry_lanes; /* NULL: all 32 */
   Value params, shared, local, segment, frame, shared_bytes, stop;
-  Value mask;               /* lanes that run the current block; NULL: all */
+  Value mask;                            /* lanes that run the current block; NULL: all */
+  const struct ptx_instruction *guarded; /* being emitted, with a guard that varies, for these lanes: */
+  Value guarded_lanes;
   uint32_t block;           /* current */
   uint32_t *order;          /* [instruction_count]: the instructions of each block in the order of emission */
   uint32_t *batch_at;       /* [block_count]: the instruction before which early checks are made, or PTX_NONE */
