@@ -147,6 +147,15 @@ TEST_F(CubDeviceTest, RadixSortsAreStableSort) {
   }
 }
 
+TEST_F(CubDeviceTest, MergeSortIsStableSort) {
+  for (int size : kCounts) {
+    SCOPED_TRACE(count = size);
+    const Ints x = random(0, 5000);
+    const Ints places = order(count, [&](int a, int b) { return x[a] / 10 < x[b] / 10; });
+    EXPECT_EQ(cub_device::merge_sorted_by_tens(x), std::make_pair(at(x, places), places));
+  }
+}
+
 TEST_F(CubDeviceTest, SelectionsAreCopyIfUniqueAndPartition) {
   for (int size : kCounts) {
     SCOPED_TRACE(count = size);
