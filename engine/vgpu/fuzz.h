@@ -32,10 +32,10 @@ struct fuzz_report fuzz_report(void);
 /* A 64-bit hash of two words that passes for random: the finalizer of SplitMix64. */
 uint64_t fuzz_mix(uint64_t a, uint64_t b);
 
-/* Another value that the instruction may give for these operands (bits of f32) on the GPU that `seed` stands for;
+/* Another value that the instruction may give for these operands (bits of registers) on the GPU that `seed` stands for;
  * `result` itself where the manual fixes the value or states no bound: infinities, NaN, zeros, sin and cos outside
  * [-100 pi, 100 pi]. Instructions: ex2, lg2, sin, cos, tanh, rcp, rsqrt, sqrt with .approx, and div with .approx or
- * .full, all of type f32. */
+ * .full, all of type f32; ex2 and tanh of half and bfloat16 and their pairs. */
 uint32_t fuzz_approximate(const struct ptx_instruction *instruction, uint64_t seed, uint32_t a, uint32_t b,
                           uint32_t result);
 /* Whether the instruction is one of those. */

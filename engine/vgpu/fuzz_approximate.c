@@ -6,11 +6,14 @@
  *   sin, cos  absolute 2^-20.5 in [-2 pi, 2 pi], 2^-14.7 in [-100 pi, 100 pi]
  *   tanh  2^-11 relative                              rsqrt   2^-22.9 relative
  *   div   2 ulp (.approx: for a divisor in [2^-126, 2^126]; above, it may give 0)
+ * and "Half Precision Floating Point Instructions":
+ *   ex2   2^-9.9 relative for f16, 2^-7 for bf16      tanh    2^-10.987 absolute for f16, 2^-8 for bf16
  * The exact value comes from the host's double functions, whose own error of about 2^-52 is taken off the bound. */
 #include <math.h>
 #include <string.h>
 
 #include "engine/vgpu/fuzz.h"
+#include "engine/vgpu/half.h"
 
 uint64_t fuzz_mix(uint64_t a, uint64_t b) {
   uint64_t x = a + 0x9e3779b97f4a7c15u * (b + 1);
@@ -40,7 +43,12 @@ static double ulp_at(double x) {
   return ldexp(1.0, exponent - 24 > -149 ? exponent - 24 : -149);
 }
 
+static bool is_half(unsigned type) {
+  return type == PTX_F16 || type == PTX_F16X2 || type == PTX_BF16 || type == PTX_BF16X2;
+}
+
 bool fuzz_is_approximate(const struct ptx_instruction *instruction) {
+  if (is_half(instruction->type)) return instruction->op == PTX_EX2 || instruction->op == PTX_TANH;
   if (instruction->type != PTX_F32) return false;
   switch (instruction->op) {
     case PTX_EX2:
@@ -103,8 +111,37 @@ static double exact_value(const struct ptx_instruction *instruction, double a, d
   return exact;
 }
 
+/* ex2 and tanh of one element of 16 bits. */
+static uint32_t approximate_half(const struct ptx_instruction *instruction, uint64_t seed, uint32_t a,
+                                 uint32_t result) {
+  const bool brain = instruction->type == PTX_BF16 || instruction->type == PTX_BF16X2;
+  const struct narrow_format format = brain ? format_bf16 : format_f16;
+  const double x = (double)(brain ? float_of_bfloat(a) : float_of_half(a));
+  const double given = (double)(brain ? float_of_bfloat(result) : float_of_half(result));
+  if (!isfinite(x) || !isfinite(given) || x == 0 || given == 0) return result;
+  const bool exponential = instruction->op == PTX_EX2;
+  const double exact = exponential ? exp2(x) : tanh(x);
+  const double bound = exponential ? exact * (brain ? 0x1p-7 : exp2(-9.9)) : brain ? 0x1p-8 : exp2(-10.987);
+  const uint64_t random = fuzz_mix(seed ^ (uint64_t)instruction->op << 32 ^ (uint64_t)brain << 48, a);
+  const double unit = (double)(random >> 11) * 0x1p-53, wanted = exact + (2 * unit - 1) * bound;
+  uint32_t moved = 0;
+  double value = INFINITY;
+  for (int attempt = 0; attempt < 2 && fabs(value - exact) > bound; attempt++) { /* second: toward the exact value */
+    const int rounding = attempt == 0 ? PTX_RN : wanted > exact ? PTX_RM : PTX_RP;
+    moved = narrow_of_double(wanted, format, rounding);
+    value = (double)(brain ? float_of_bfloat(moved) : float_of_half(moved));
+  }
+  if (fabs(value - exact) > bound || (!exponential && fabs(value) > 1)) return result;
+  return moved;
+}
+
 uint32_t fuzz_approximate(const struct ptx_instruction *instruction, uint64_t seed, uint32_t a, uint32_t b,
                           uint32_t result) {
+  if (is_half(instruction->type)) {
+    const bool pair = instruction->type == PTX_F16X2 || instruction->type == PTX_BF16X2;
+    const uint32_t low = approximate_half(instruction, seed, a & 0xffff, result & 0xffff);
+    return pair ? approximate_half(instruction, seed, a >> 16, result >> 16) << 16 | low : low;
+  }
   const bool flush = instruction->flags & PTX_FTZ, two = instruction->op == PTX_DIV;
   const double x = value_of(a, flush), y = two ? value_of(b, flush) : 1, given = value_of(result, false);
   if (!isfinite(x) || !isfinite(y) || !isfinite(given) || given == 0 || x == 0) return result;

@@ -10,6 +10,7 @@
 
 extern "C" {
 #include "engine/vgpu/fuzz.h"
+#include "engine/vgpu/half.h"
 }
 
 namespace {
@@ -140,6 +141,36 @@ TEST(FuzzApproximate, ADivisionByAHugeNumberMayGiveZero) {
   }
   EXPECT_GT(zeros, 20);
   EXPECT_LT(zeros, 80);
+}
+
+/* All 65,536 numbers of both formats, ex2 and tanh. */
+TEST(FuzzApproximate, HalvesStayInsideTheirBounds) {
+  for (bool brain : {false, true}) {
+    for (ptx_op op : {PTX_EX2, PTX_TANH}) {
+      ptx_instruction instruction = {}, pair = {};
+      instruction.op = pair.op = static_cast<uint16_t>(op);
+      instruction.type = brain ? PTX_BF16 : PTX_F16;
+      pair.type = brain ? PTX_BF16X2 : PTX_F16X2;
+      ASSERT_TRUE(fuzz_is_approximate(&instruction) && fuzz_is_approximate(&pair));
+      const auto number = [brain](uint32_t word) {
+        return static_cast<double>(brain ? float_of_bfloat(word) : float_of_half(word));
+      };
+      unsigned moved = 0;
+      for (uint32_t a = 0; a < 0x10000; a++) {
+        const double x = number(a), exact = op == PTX_EX2 ? std::exp2(x) : std::tanh(x);
+        const uint32_t result = brain ? bfloat_of_double(exact) : half_of_double(exact);
+        const uint32_t other = fuzz_approximate(&instruction, 5, a, 0, result);
+        ASSERT_EQ(fuzz_approximate(&pair, 5, a << 16 | 0x3c00, 0, result << 16 | 0x7fff) >> 16, other);
+        moved += other != result;
+        if (other == result) continue;
+        const double bound = op == PTX_EX2 ? exact * (brain ? 0x1p-7 : std::exp2(-9.9))
+                             : brain       ? 0x1p-8
+                                           : std::exp2(-10.987);
+        ASSERT_LE(std::fabs(number(other) - exact), bound) << "op " << op << " of " << x;
+      }
+      EXPECT_GT(moved, 3000u) << "op " << op << (brain ? " bf16" : " f16");
+    }
+  }
 }
 
 TEST(FuzzApproximate, RoundedInstructionsAreLeftAlone) {
