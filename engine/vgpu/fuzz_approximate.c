@@ -35,6 +35,13 @@ static uint32_t bits_of(float x) {
   return bits;
 }
 
+/* Numbers of one instruction, of one kind of it, on the GPU of a seed. */
+static uint64_t random_of(const struct ptx_instruction *instruction, uint64_t seed, bool other_kind,
+                          uint64_t operands) {
+  const uint64_t kind = (uint64_t)instruction->op * 2 + (other_kind ? 1 : 0);
+  return fuzz_mix(fuzz_mix(seed, kind), operands);
+}
+
 /* The distance of neighbouring floats at x, at a power of two that of the smaller ones; below the normal range that of
  * the subnormals. */
 static double ulp_at(double x) {
@@ -122,7 +129,7 @@ static uint32_t approximate_half(const struct ptx_instruction *instruction, uint
   const bool exponential = instruction->op == PTX_EX2;
   const double exact = exponential ? exp2(x) : tanh(x);
   const double bound = exponential ? exact * (brain ? 0x1p-7 : exp2(-9.9)) : brain ? 0x1p-8 : exp2(-10.987);
-  const uint64_t random = fuzz_mix(seed ^ (uint64_t)instruction->op << 32 ^ (uint64_t)brain << 48, a);
+  const uint64_t random = random_of(instruction, seed, brain, a);
   const double unit = (double)(random >> 11) * 0x1p-53, wanted = exact + (2 * unit - 1) * bound;
   uint32_t moved = 0;
   double value = INFINITY;
@@ -145,8 +152,7 @@ uint32_t fuzz_approximate(const struct ptx_instruction *instruction, uint64_t se
   const bool flush = instruction->flags & PTX_FTZ, two = instruction->op == PTX_DIV;
   const double x = value_of(a, flush), y = two ? value_of(b, flush) : 1, given = value_of(result, false);
   if (!isfinite(x) || !isfinite(y) || !isfinite(given) || given == 0 || x == 0) return result;
-  const uint64_t random =
-      fuzz_mix(seed ^ (uint64_t)instruction->op << 32 ^ (uint64_t)flush << 48, (uint64_t)a << 32 | (two ? b : 0));
+  const uint64_t random = random_of(instruction, seed, flush, (uint64_t)a << 32 | (two ? b : 0));
   if (two && instruction->rounding == PTX_APPROX && fabs(y) > 0x1p126)
     return random & 1 ? result : bits_of((float)copysign(0.0, x / y));
   double bound;

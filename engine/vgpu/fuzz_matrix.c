@@ -80,7 +80,7 @@ void fuzz_mma(const struct ptx_instruction *mma, uint64_t seed, const void *cons
   const bool renumbers = !(matrix->m == 8 && matrix->a == PTX_F16); /* that form has places of its own */
   const bool c_last = (random >> 24 & 1) && matrix->c == PTX_F32 && matrix->d == PTX_F32;
   const bool truncates = random >> 25 & 1, rounds_operands = (random >> 26 & 1) && matrix->a == PTX_TF32;
-  struct registers copies, sum;
+  struct registers copies = {0}, sum = {0};
   const void *inputs[MATRIX_REGISTERS];
   void *outputs[MATRIX_REGISTERS];
   for (unsigned r = 0; r < a + b + c; r++) {

@@ -91,8 +91,8 @@ struct warp {
   int shuffle_from[LANES];
   const struct ptx_instruction *at;         /* the instruction that is executed */
   u64 sink[8] __attribute__((aligned(64))); /* what lanes access that the observer has taken out */
-  u32 paused_at; /* step of its basic block at which the last turn ended */
-  u32 budget;    /* steps that are left of the turn; 0: no limit */
+  u32 paused_at;                            /* step of its basic block at which the last turn ended */
+  u32 budget;                               /* steps that are left of the turn; 0: no limit */
 #endif
 };
 
