@@ -14,11 +14,14 @@ enum {
   INTEGERS = INT16 | INT32 | INT64,
   SIGNED = BIT(PTX_S16) | BIT(PTX_S32) | BIT(PTX_S64),
   BITS = BIT(PTX_B16) | BIT(PTX_B32) | BIT(PTX_B64),
+  HALVES = BIT(PTX_F16) | BIT(PTX_F16X2),
+  BRAINS = BIT(PTX_BF16) | BIT(PTX_BF16X2),
   F32 = BIT(PTX_F32),
   F64 = BIT(PTX_F64)
 };
 enum {
   NONE = BIT(PTX_NO_ROUNDING),
+  NEAREST = BIT(PTX_RN),
   IEEE = BIT(PTX_RN) | BIT(PTX_RZ) | BIT(PTX_RM) | BIT(PTX_RP),
   APPROX = BIT(PTX_APPROX),
   FULL = BIT(PTX_FULL)
@@ -51,17 +54,23 @@ static const struct form forms[] = {
     {"add", PTX_ADD, "t:tt", BIT(PTX_S32), NONE, PTX_SAT, PTX_SAT, 0},
     {"add", PTX_ADD, "t:tt", F32, NONE | IEEE, PTX_FTZ | PTX_SAT, 0, 0},
     {"add", PTX_ADD, "t:tt", F64, NONE | IEEE, 0, 0, 0},
+    {"add", PTX_ADD, "t:tt", HALVES, NONE | NEAREST, PTX_FTZ | PTX_SAT, 0, 0},
+    {"add", PTX_ADD, "t:tt", BRAINS, NONE | NEAREST, 0, 0, 0},
     {"addc", PTX_ADD, "t:tt", INT32 | INT64 | BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, PTX_CARRY_IN},
     {"sub", PTX_SUB, "t:tt", INTEGERS, NONE, 0, 0, 0},
     {"sub", PTX_SUB, "t:tt", BIT(PTX_S32), NONE, PTX_SAT, PTX_SAT, 0},
     {"sub", PTX_SUB, "t:tt", F32, NONE | IEEE, PTX_FTZ | PTX_SAT, 0, 0},
     {"sub", PTX_SUB, "t:tt", F64, NONE | IEEE, 0, 0, 0},
+    {"sub", PTX_SUB, "t:tt", HALVES, NONE | NEAREST, PTX_FTZ | PTX_SAT, 0, 0},
+    {"sub", PTX_SUB, "t:tt", BRAINS, NONE | NEAREST, 0, 0, 0},
     {"subc", PTX_SUB, "t:tt", INT32 | INT64 | BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, PTX_CARRY_IN},
     {"mul.lo", PTX_MUL, "t:tt", INTEGERS, NONE, 0, 0, 0},
     {"mul.hi", PTX_MUL_HI, "t:tt", INTEGERS, NONE, 0, 0, 0},
     {"mul.wide", PTX_MUL_WIDE, "w:tt", INT16 | INT32, NONE, 0, 0, 0},
     {"mul", PTX_MUL, "t:tt", F32, NONE | IEEE, PTX_FTZ | PTX_SAT, 0, 0},
     {"mul", PTX_MUL, "t:tt", F64, NONE | IEEE, 0, 0, 0},
+    {"mul", PTX_MUL, "t:tt", HALVES, NONE | NEAREST, PTX_FTZ | PTX_SAT, 0, 0},
+    {"mul", PTX_MUL, "t:tt", BRAINS, NONE | NEAREST, 0, 0, 0},
     {"mad.lo", PTX_MAD, "t:ttt", INTEGERS, NONE, 0, 0, 0},
     {"mad.hi", PTX_MAD_HI, "t:ttt", INTEGERS, NONE, 0, 0, 0},
     {"mad.hi", PTX_MAD_HI, "t:ttt", BIT(PTX_S32), NONE, PTX_SAT, PTX_SAT, 0},
@@ -72,6 +81,9 @@ static const struct form forms[] = {
     {"mad", PTX_FMA, "t:ttt", F64, IEEE, 0, 0, 0},
     {"fma", PTX_FMA, "t:ttt", F32, IEEE, PTX_FTZ | PTX_SAT, 0, 0},
     {"fma", PTX_FMA, "t:ttt", F64, IEEE, 0, 0, 0},
+    {"fma", PTX_FMA, "t:ttt", HALVES, NEAREST, PTX_FTZ | PTX_SAT, 0, 0},
+    {"fma", PTX_FMA, "t:ttt", HALVES, NEAREST, PTX_FTZ | PTX_RELU, PTX_RELU, 0},
+    {"fma", PTX_FMA, "t:ttt", BRAINS, NEAREST, PTX_RELU, 0, 0},
     {"mul24.lo", PTX_MUL24, "t:tt", INT32, NONE, 0, 0, 0},
     {"mul24.hi", PTX_MUL24_HI, "t:tt", INT32, NONE, 0, 0, 0},
     {"mad24.lo", PTX_MAD24, "t:ttt", INT32, NONE, 0, 0, 0},
@@ -82,13 +94,21 @@ static const struct form forms[] = {
     {"div", PTX_DIV, "t:tt", F64, IEEE, 0, 0, 0},
     {"rem", PTX_REM, "t:tt", INTEGERS, NONE, 0, 0, 0},
     {"abs", PTX_ABS, "t:t", SIGNED | F64, NONE, 0, 0, 0},
-    {"abs", PTX_ABS, "t:t", F32, NONE, PTX_FTZ, 0, 0},
+    {"abs", PTX_ABS, "t:t", F32 | HALVES, NONE, PTX_FTZ, 0, 0},
+    {"abs", PTX_ABS, "t:t", BRAINS, NONE, 0, 0, 0},
     {"neg", PTX_NEG, "t:t", SIGNED | F64, NONE, 0, 0, 0},
-    {"neg", PTX_NEG, "t:t", F32, NONE, PTX_FTZ, 0, 0},
+    {"neg", PTX_NEG, "t:t", F32 | HALVES, NONE, PTX_FTZ, 0, 0},
+    {"neg", PTX_NEG, "t:t", BRAINS, NONE, 0, 0, 0},
     {"min", PTX_MIN, "t:tt", INTEGERS | F64, NONE, 0, 0, 0},
-    {"min", PTX_MIN, "t:tt", F32, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
+    {"min.xorsign.abs", PTX_MIN, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, PTX_XORSIGN},
+    {"min.xorsign.abs", PTX_MIN, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, PTX_XORSIGN},
+    {"min", PTX_MIN, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
+    {"min", PTX_MIN, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, 0},
     {"max", PTX_MAX, "t:tt", INTEGERS | F64, NONE, 0, 0, 0},
-    {"max", PTX_MAX, "t:tt", F32, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
+    {"max.xorsign.abs", PTX_MAX, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, PTX_XORSIGN},
+    {"max.xorsign.abs", PTX_MAX, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, PTX_XORSIGN},
+    {"max", PTX_MAX, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
+    {"max", PTX_MAX, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, 0},
     {"copysign", PTX_COPYSIGN, "t:tt", F32 | F64, NONE, 0, 0, 0},
     {"testp", PTX_TESTP, "p:t", F32 | F64, NONE, 0, 0, 0},
     /* roots, reciprocals, transcendental functions */
@@ -103,7 +123,9 @@ static const struct form forms[] = {
     {"cos", PTX_COS, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"lg2", PTX_LG2, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
     {"ex2", PTX_EX2, "t:t", F32, APPROX, PTX_FTZ, 0, 0},
-    {"tanh", PTX_TANH, "t:t", F32, APPROX, 0, 0, 0},
+    {"ex2", PTX_EX2, "t:t", HALVES, APPROX, PTX_FTZ, 0, 0},
+    {"ex2", PTX_EX2, "t:t", BRAINS, APPROX, PTX_FTZ, PTX_FTZ, 0},
+    {"tanh", PTX_TANH, "t:t", F32 | HALVES | BRAINS, APPROX, 0, 0, 0},
     /* bits */
     {"popc", PTX_POPC, "u:t", BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, 0},
     {"clz", PTX_CLZ, "u:t", BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, 0},
@@ -129,12 +151,13 @@ static const struct form forms[] = {
     /* comparison and choice */
     {"set", PTX_SET, "t:ss", 0, NONE, PTX_FTZ, 0, 0},
     {"setp", PTX_SETP, "p:tt", BITS | INTEGERS | F64, NONE, 0, 0, 0},
-    {"setp", PTX_SETP, "p:tt", F32, NONE, PTX_FTZ, 0, 0},
+    {"setp", PTX_SETP, "p:tt", F32 | HALVES, NONE, PTX_FTZ, 0, 0},
+    {"setp", PTX_SETP, "p:tt", BRAINS, NONE, 0, 0, 0},
     {"selp", PTX_SELP, "t:ttp", BITS | INTEGERS | F32 | F64, NONE, 0, 0, 0},
     {"slct", PTX_SLCT, "t:tts", 0, NONE, PTX_FTZ, 0, 0},
     /* movement */
     {"mov", PTX_MOV, "", BITS | INTEGERS | F32 | F64 | BIT(PTX_PRED), NONE, 0, 0, 0},
-    {"cvt", PTX_CVT, "t:s", 0, 0xffffffff, PTX_FTZ | PTX_SAT | PTX_RELU, 0, 0},
+    {"cvt", PTX_CVT, "t:s", 0, 0xffffffff, PTX_FTZ | PTX_SAT | PTX_RELU | PTX_SATFINITE, 0, 0},
     {"cvta", PTX_CVTA, "t:t", BIT(PTX_U32) | BIT(PTX_U64), NONE, 0, 0, 0},
     {"isspacep", PTX_ISSPACEP, "p:v", 0, NONE, 0, 0, 0},
     {"ld", PTX_LD, "", 0, NONE, 0, 0, 0},
@@ -509,12 +532,14 @@ static const struct keyword comparisons[] = {{"eq", PTX_EQ},   {"ne", PTX_NE},  
                                              {"num", PTX_NUM}, {"nan", PTX_NAN}, {NULL, 0}};
 
 static bool is_float(enum ptx_type type) { return type == PTX_F32 || type == PTX_F64; }
+static bool is_half(enum ptx_type type) { return BIT(type) & (HALVES | BRAINS); }
+static bool is_pair(enum ptx_type type) { return type == PTX_F16X2 || type == PTX_BF16X2; }
 static bool is_signed(enum ptx_type type) { return type >= PTX_S8 && type <= PTX_S64; }
 static bool is_integer(enum ptx_type type) { return type >= PTX_U8 && type <= PTX_S64; }
 
 static void check_comparison(struct parser *parser, const struct mnemonic *mnemonic, enum ptx_type type, int mode) {
   bool fits;
-  if (is_float(type))
+  if (is_float(type) || is_half(type))
     fits = mode <= PTX_GE || mode >= PTX_EQU;
   else if (is_signed(type))
     fits = mode <= PTX_GE;
@@ -558,6 +583,7 @@ static void parse_setp(struct parser *parser, struct mnemonic *mnemonic, struct 
     check_operand(parser, mnemonic, &instruction->dst[1], PTX_PRED, false, true);
     instruction->dst_count = 2;
   }
+  if (is_pair(instruction->type) && instruction->dst_count != 2) mnemonic_refuse(parser, mnemonic);
   for (int i = 0; i < 2; i++) {
     token_expect(parser, ',');
     instruction->src[i] = parse_operand(parser, instruction->type);
@@ -621,36 +647,58 @@ static void parse_cvt_types(struct parser *parser, struct mnemonic *mnemonic, st
   bool integral = instruction->rounding >= PTX_RNI && instruction->rounding <= PTX_RPI;
   bool ieee = instruction->rounding >= PTX_RN && instruction->rounding <= PTX_RP;
   bool none = instruction->rounding == PTX_NO_ROUNDING;
-  bool fits;
-  if (is_integer(to) && is_integer(from)) {
+  bool flushes = flags & PTX_FTZ, fits;
+  if (to == PTX_TF32) {
+    bool nearest = instruction->rounding == PTX_RNA,
+         rounds = instruction->rounding == PTX_RN || instruction->rounding == PTX_RZ;
+    fits = from == PTX_F32 && !(flags & (PTX_FTZ | PTX_SAT)) && (nearest ? !(flags & PTX_RELU) : rounds);
+  } else if (flags & PTX_SATFINITE) {
+    fits = false;
+  } else if (is_integer(to) && is_integer(from)) {
     fits = none && !(flags & (PTX_FTZ | PTX_RELU));
   } else if (is_integer(to) && from_float) {
-    fits = integral && !(flags & PTX_RELU) && (!(flags & PTX_FTZ) || from == PTX_F32) && from != PTX_BF16;
+    fits = integral && !(flags & PTX_RELU) && (!flushes || from == PTX_F32 || from == PTX_F16);
   } else if (to_float && is_integer(from)) {
-    fits = ieee && !(flags & (PTX_FTZ | PTX_RELU)) && to != PTX_BF16 && (!(flags & PTX_SAT) || to == PTX_F32);
+    fits = ieee && !(flags & (PTX_FTZ | PTX_RELU)) && (!(flags & PTX_SAT) || to == PTX_F32 || to == PTX_F16);
   } else if (to_float && from_float) {
-    unsigned wide = ptx_type_bytes(to), narrow = ptx_type_bytes(from);
-    if (to == from && !to_half) {
-      fits = integral || none;
-    } else if (to_half) {
-      fits = from == PTX_F32 && (instruction->rounding == PTX_RN || instruction->rounding == PTX_RZ);
-      fits = fits && !(flags & (PTX_FTZ | PTX_SAT));
-    } else if (from_half) {
-      fits = to == PTX_F32 && none && !(flags & (PTX_FTZ | PTX_SAT));
-    } else if (wide < narrow) {
-      fits = ieee;
-    } else {
-      fits = none;
-    }
-    fits = fits && (!(flags & PTX_RELU) || to_half);
-    fits = fits && (!(flags & PTX_FTZ) || to == PTX_F32 || from == PTX_F32);
-    fits = fits && (!(flags & PTX_SAT) || to == PTX_F32);
+    /* Narrower, or halves of the other kind: rounded. */
+    bool narrower = to != from && (to_half ? true : ptx_type_bytes(to) < ptx_type_bytes(from));
+    fits = to == from ? integral || none : narrower ? ieee : none;
+    if (flags & PTX_RELU)
+      fits = fits && to_half && from == PTX_F32 && (instruction->rounding == PTX_RN || instruction->rounding == PTX_RZ);
+    fits = fits && (!flushes || to == PTX_F32 || from == PTX_F32);
+    fits = fits && (!(flags & PTX_SAT) || (to != PTX_BF16 && from != PTX_BF16));
   } else {
     fits = false;
   }
   if (!fits)
     parser_fail(parser, mnemonic->line, "conversion '%s' is not implemented (or lacks a rounding mode)",
                 mnemonic->whole);
+}
+
+/* Conversions between pairs: f16x2, bf16x2 and pairs of 8 bits. False: it is none. `pattern`: its operands. */
+static bool parse_cvt_pair(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
+  enum ptx_type to = instruction->type, from = instruction->source_type;
+  uint16_t flags = instruction->flags;
+  bool to_bytes = to == PTX_E4M3X2 || to == PTX_E5M2X2, from_bytes = from == PTX_E4M3X2 || from == PTX_E5M2X2;
+  bool nearest = instruction->rounding == PTX_RN;
+  const char *pattern = "t:s";
+  bool fits;
+  if (is_pair(to) && from == PTX_F32) {
+    fits = (nearest || instruction->rounding == PTX_RZ) && !(flags & ~PTX_RELU);
+    pattern = "t:ss";
+  } else if (to_bytes) {
+    fits = nearest && (flags & PTX_SATFINITE) && !(flags & ~(PTX_RELU | PTX_SATFINITE));
+    fits = fits && (from == PTX_F32 || from == PTX_F16X2);
+    if (from == PTX_F32) pattern = "t:ss";
+  } else if (from_bytes) {
+    fits = to == PTX_F16X2 && nearest && !(flags & ~PTX_RELU);
+  } else {
+    return false;
+  }
+  if (!fits) mnemonic_refuse(parser, mnemonic);
+  parse_pattern(parser, mnemonic, instruction, pattern);
+  return true;
 }
 
 const struct keyword state_spaces[] = {
@@ -1045,13 +1093,9 @@ static const struct form *match_form(struct parser *parser, struct mnemonic *mne
                                              {"rp", PTX_RP},         {"rni", PTX_RNI},   {"rzi", PTX_RZI},
                                              {"rmi", PTX_RMI},       {"rpi", PTX_RPI},   {"rna", PTX_RNA},
                                              {"approx", PTX_APPROX}, {"full", PTX_FULL}, {NULL, 0}};
-  static const struct keyword flag_names[] = {{"ftz", PTX_FTZ},
-                                              {"sat", PTX_SAT},
-                                              {"NaN", PTX_NAN_RESULT},
-                                              {"shiftamt", PTX_SHIFT_AMOUNT},
-                                              {"clamp", PTX_CLAMP},
-                                              {"relu", PTX_RELU},
-                                              {NULL, 0}};
+  static const struct keyword flag_names[] = {
+      {"ftz", PTX_FTZ},     {"sat", PTX_SAT},   {"NaN", PTX_NAN_RESULT},      {"shiftamt", PTX_SHIFT_AMOUNT},
+      {"clamp", PTX_CLAMP}, {"relu", PTX_RELU}, {"satfinite", PTX_SATFINITE}, {NULL, 0}};
   bool known = false;
   for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
     const struct form *form = &forms[i];
@@ -1136,6 +1180,57 @@ void parser_append_part(struct parser *parser, const struct ptx_instruction *who
   body_append(parser, STATEMENT_INSTRUCTION)->instruction = part;
 }
 
+static enum ptx_type element_of_pair(unsigned type) {
+  switch (type) {
+    case PTX_F16X2:
+      return PTX_F16;
+    case PTX_BF16X2:
+      return PTX_BF16;
+    case PTX_E4M3X2:
+      return PTX_E4M3;
+    case PTX_E5M2X2:
+      return PTX_E5M2;
+    default:
+      return (enum ptx_type)type;
+  }
+}
+
+/* A conversion of or to a pair as two conversions of its elements, which are taken apart and put together with moves;
+ * of two sources the first is the high element. */
+static void expand_cvt_pair(struct parser *parser, const struct ptx_instruction *whole, bool to_bytes,
+                            bool from_bytes) {
+  struct ptx_operand from[2], to[2];
+  const struct ptx_instruction convert = {.op = PTX_CVT,
+                                          .type = (uint8_t)element_of_pair(whole->type),
+                                          .source_type = (uint8_t)element_of_pair(whole->source_type),
+                                          .rounding = whole->rounding,
+                                          .flags = whole->flags};
+  if (whole->src_count == 2) {
+    from[0] = whole->src[1];
+    from[1] = whole->src[0];
+  } else {
+    struct ptx_operand shifted[2] = {whole->src[0], operand_number(from_bytes ? 8 : 16)};
+    struct ptx_operand wide = parser_new_register(parser, from_bytes ? PTX_B16 : PTX_B32);
+    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_SHR, .type = from_bytes ? PTX_B16 : PTX_B32},
+                       wide, 2, shifted);
+    const struct ptx_operand halves[2] = {whole->src[0], wide};
+    for (int i = 0; i < 2; i++) {
+      from[i] = halves[i];
+      if (from_bytes) continue; /* the conversion reads the low byte */
+      from[i] = parser_new_register(parser, PTX_B16);
+      parser_append_part(parser, whole,
+                         (struct ptx_instruction){.op = PTX_CVT, .type = PTX_U16, .source_type = PTX_U32}, from[i], 1,
+                         &halves[i]);
+    }
+  }
+  for (int i = 0; i < 2; i++) {
+    to[i] = parser_new_register(parser, PTX_B16);
+    parser_append_part(parser, whole, convert, to[i], 1, &from[i]);
+  }
+  parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = to_bytes ? PTX_B16 : PTX_B32},
+                     whole->dst[0], 2, to);
+}
+
 /* Executors need not know these: each is written with instructions that they have. False: it is none of them. */
 static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
   const struct ptx_operand *src = whole->src, dst = whole->dst_count ? whole->dst[0] : (struct ptx_operand){0};
@@ -1164,17 +1259,13 @@ static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
     parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_BFI, .type = PTX_B32}, dst, 4, field);
     return true;
   }
-  if (whole->op == PTX_CVT &&
-      (whole->type == PTX_F16X2 || whole->type == PTX_BF16X2)) { /* the first source is the high half */
-    struct ptx_operand halves[2] = {parser_new_register(parser, PTX_F16), parser_new_register(parser, PTX_F16)};
-    struct ptx_instruction convert = {.op = PTX_CVT,
-                                      .type = whole->type == PTX_F16X2 ? PTX_F16 : PTX_BF16,
-                                      .source_type = PTX_F32,
-                                      .rounding = whole->rounding,
-                                      .flags = whole->flags};
-    for (int i = 0; i < 2; i++) parser_append_part(parser, whole, convert, halves[i], 1, &src[1 - i]);
-    parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, dst, 2, halves);
-    return true;
+  if (whole->op == PTX_CVT) {
+    bool to_bytes = whole->type == PTX_E4M3X2 || whole->type == PTX_E5M2X2;
+    bool from_bytes = whole->source_type == PTX_E4M3X2 || whole->source_type == PTX_E5M2X2;
+    if (to_bytes || from_bytes || is_pair((enum ptx_type)whole->type)) {
+      expand_cvt_pair(parser, whole, to_bytes, from_bytes);
+      return true;
+    }
   }
   return false;
 }
@@ -1214,8 +1305,12 @@ void parse_instruction(struct parser *parser) {
       uint32_t to = BIT(instruction.type), from = BIT(instruction.source_type);
       take_comparison(parser, &mnemonic, &instruction, instruction.source_type);
       mnemonic_check_rest(parser, &mnemonic);
-      if (!(to & (INT32 | F32)) || !(from & (BITS | INTEGERS | F32 | F64))) mnemonic_refuse(parser, &mnemonic);
-      if ((instruction.flags & PTX_FTZ) && instruction.source_type != PTX_F32) mnemonic_refuse(parser, &mnemonic);
+      bool numbers = (to & (INT32 | F32)) && (from & (BITS | INTEGERS | F32 | F64));
+      bool to_half = (to & (BIT(PTX_F16) | BIT(PTX_BF16))) && (from & (BITS | INTEGERS | F32 | F64));
+      bool halves = (from & (BIT(PTX_F16) | BIT(PTX_BF16))) && (to & (INT16 | INT32 | from));
+      bool pairs = to == from && is_pair(instruction.type);
+      if (!numbers && !to_half && !halves && !pairs) mnemonic_refuse(parser, &mnemonic);
+      if ((instruction.flags & PTX_FTZ) && !(from & (F32 | HALVES))) mnemonic_refuse(parser, &mnemonic);
       parse_set(parser, &mnemonic, &instruction);
       break;
     }
@@ -1230,12 +1325,7 @@ void parse_instruction(struct parser *parser) {
     }
     case PTX_CVT:
       mnemonic_check_rest(parser, &mnemonic);
-      if ((instruction.type == PTX_F16X2 || instruction.type == PTX_BF16X2) && instruction.source_type == PTX_F32) {
-        bool rounds = instruction.rounding == PTX_RN || instruction.rounding == PTX_RZ;
-        if (!rounds || (instruction.flags & ~PTX_RELU)) mnemonic_refuse(parser, &mnemonic);
-        parse_pattern(parser, &mnemonic, &instruction, "t:ss");
-        break;
-      }
+      if (parse_cvt_pair(parser, &mnemonic, &instruction)) break;
       parse_cvt_types(parser, &mnemonic, &instruction);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;

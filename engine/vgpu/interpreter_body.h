@@ -630,9 +630,13 @@ static void arithmetic_f32(W *warp, const S *step) {
     case PTX_MIN:
     case PTX_MAX: {
       bool least = source->op == PTX_MIN, keep_nan = source->flags & PTX_NAN_RESULT;
+      const u32 sign_bit = source->flags & PTX_XORSIGN ? 0x80000000 : 0; /* else operands keep their own */
       LANE_LOOP {
-        float a = pa[l], b = pb[l], r = least ? minimum(a, b) : maximum(a, b);
-        d[l] = keep_nan && (a != a || b != b) ? float_of(CANONICAL_NAN) : r;
+        float a = float_of(bits_of(pa[l]) & ~sign_bit), b = float_of(bits_of(pb[l]) & ~sign_bit);
+        const u32 sign = (bits_of(pa[l]) ^ bits_of(pb[l])) & sign_bit;
+        float r = least ? minimum(a, b) : maximum(a, b);
+        r = keep_nan && (a != a || b != b) ? float_of(CANONICAL_NAN) : r;
+        d[l] = r != r ? r : float_of(bits_of(r) | sign);
       }
       break;
     }
@@ -710,6 +714,14 @@ SPECIAL(special_div, SET(div)(d, a, REGISTER(f32, step->b), flush))
 static void special_rcp64(W *warp, const S *step) { SET(rcp64)(REGISTER(f64, step->d), REGISTER(f64, step->a)); }
 static void special_rsqrt64(W *warp, const S *step) { SET(rsqrt64)(REGISTER(f64, step->d), REGISTER(f64, step->a)); }
 
+#include "engine/vgpu/half_body.h"
+
+static void arithmetic_half(W *warp, const S *step) {
+  const unsigned count = step->source->src_count;
+  half_operate(step->source, REGISTER(u32, step->d), REGISTER(u32, step->a), count > 1 ? REGISTER(u32, step->b) : NULL,
+               count > 2 ? REGISTER(u32, step->c) : NULL);
+}
+
 /* ---- comparison ---- */
 
 #define COMPARE(name, A, C, condition)              \
@@ -771,11 +783,18 @@ static vgpu_compare *select_compare(unsigned type, unsigned mode) {
       [PTX_B32] = ORDERED_TABLE(u32), [PTX_U32] = ORDERED_TABLE(u32), [PTX_S32] = ORDERED_TABLE(s32),
       [PTX_B64] = ORDERED_TABLE(u64), [PTX_U64] = ORDERED_TABLE(u64), [PTX_S64] = ORDERED_TABLE(s64),
       [PTX_F32] = FLOAT_TABLE(f32),   [PTX_F64] = FLOAT_TABLE(f64)};
-  return table[type][mode];
+  return table[type_is_half(type) ? PTX_F32 : type][mode];
 }
 
-static u32 compare(W *warp, const S *step, unsigned type) {
+/* `shift`: 16 for the upper halves of pairs. */
+static u32 compare(W *warp, const S *step, unsigned type, unsigned shift) {
   const void *a = REGISTER(u32, step->a), *b = REGISTER(u32, step->b);
+  if (type_is_half(type)) {
+    f32 wide_a[LANES] __attribute__((aligned(64))), wide_b[LANES] __attribute__((aligned(64)));
+    half_read(wide_a, a, type, shift, step->source->flags & PTX_FTZ);
+    half_read(wide_b, b, type, shift, step->source->flags & PTX_FTZ);
+    return step->compare(wide_a, wide_b);
+  }
   if ((step->source->flags & PTX_FTZ) && type == PTX_F32) {
     f32 flushed_a[LANES] __attribute__((aligned(64))), flushed_b[LANES] __attribute__((aligned(64)));
     const f32 *pa = a, *pb = b;
@@ -798,18 +817,30 @@ static void setp_simple(W *warp, const S *step) {
 
 static void setp(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
-  u32 holds = compare(warp, step, source->type), other = 0;
+  u32 holds = compare(warp, step, source->type, 0), other = 0;
+  /* Of pairs the second predicate tells of the upper halves, else of the opposite. */
+  u32 second = half_is_pair(source->type) ? compare(warp, step, source->type, 16) : ~holds;
   if (source->combine) other = PREDICATE(step->c) ^ (step->negate_c ? UINT32_MAX : 0);
   write_predicate(warp, step->d, combine(source->combine, holds, other));
-  if (source->dst_count > 1) write_predicate(warp, step->list[0], combine(source->combine, ~holds, other));
+  if (source->dst_count > 1) write_predicate(warp, step->list[0], combine(source->combine, second, other));
 }
 
 static void set(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
-  u32 holds = compare(warp, step, source->source_type);
-  if (source->combine) holds = combine(source->combine, holds, PREDICATE(step->c) ^ (step->negate_c ? UINT32_MAX : 0));
-  u32 one = source->type == PTX_F32 ? 0x3f800000 : UINT32_MAX, *d = REGISTER(u32, step->d);
-  LANE_LOOP d[l] = holds >> l & 1 ? one : 0;
+  const unsigned type = source->type;
+  const u32 one = type == PTX_F32                          ? 0x3f800000
+                  : type == PTX_F16 || type == PTX_F16X2   ? 0x3c00
+                  : type == PTX_BF16 || type == PTX_BF16X2 ? 0x3f80
+                  : ptx_type_bytes(type) == 2              ? 0xffff
+                                                           : UINT32_MAX;
+  u32 result[LANES] = {0}, *d = REGISTER(u32, step->d);
+  for (unsigned shift = 0; shift < (half_is_pair(type) ? 32 : 16); shift += 16) {
+    u32 holds = compare(warp, step, source->source_type, shift);
+    if (source->combine)
+      holds = combine(source->combine, holds, PREDICATE(step->c) ^ (step->negate_c ? UINT32_MAX : 0));
+    LANE_LOOP result[l] |= (holds >> l & 1 ? one : 0) << shift;
+  }
+  LANE_LOOP d[l] = result[l];
 }
 
 static void testp(W *warp, const S *step) {
@@ -902,47 +933,10 @@ UNARY(cvt_rmi_s32_f32, s32, f32, f32, to_s32(__builtin_floorf(a)))
 UNARY(cvt_rpi_s32_f32, s32, f32, f32, to_s32(__builtin_ceilf(a)))
 
 static bool type_is_float(unsigned type) {
-  return type == PTX_F16 || type == PTX_BF16 || type == PTX_F32 || type == PTX_F64;
+  return type == PTX_F16 || type == PTX_BF16 || type == PTX_F32 || type == PTX_F64 || type == PTX_TF32 ||
+         type == PTX_E4M3 || type == PTX_E5M2;
 }
 static bool type_is_signed(unsigned type) { return type >= PTX_S8 && type <= PTX_S64; }
-
-static inline double half_to_double(u16 half) {
-  u32 sign = half >> 15, exponent = half >> 10 & 31, fraction = half & 1023;
-  double value;
-  if (exponent == 31)
-    value = fraction ? __builtin_nan("") : __builtin_inf();
-  else if (exponent == 0)
-    value = fraction * 0x1p-24;
-  else
-    value = (1024 + fraction) * double_of((u64)(exponent + 1023 - 25) << 52);
-  return sign ? -value : value;
-}
-
-/* To a float of `fraction` explicit bits and the given least normal exponent, nearest even or toward zero; x is finite.
- */
-static double to_narrow(double x, int fraction, int least, double largest, int rounding) {
-  double magnitude = fabs(x);
-  if (magnitude == 0) return x;
-  int exponent;
-  frexp(magnitude, &exponent);
-  exponent = exponent - 1 < least ? least : exponent - 1;
-  double unit = ldexp(1.0, exponent - fraction), scaled = magnitude / unit; /* exact: a power of two */
-  double rounded = rounding == PTX_RZ ? trunc(scaled) : rint(scaled);
-  rounded *= unit;
-  if (rounded > largest) rounded = rounding == PTX_RZ ? largest : __builtin_inf();
-  return copysign(rounded, x);
-}
-
-static u16 half_bits(double x) {
-  if (x != x) return 0x7fff;
-  u16 sign = signbit(x) ? 0x8000 : 0;
-  double magnitude = fabs(x);
-  if (magnitude > 65504.0) return sign | 0x7c00;
-  if (magnitude < 0x1p-14) return sign | (u16)(magnitude * 0x1p24);
-  int exponent;
-  double fraction = frexp(magnitude, &exponent);
-  return (u16)(sign | (u32)(exponent + 14) << 10 | ((u32)(fraction * 2048.0) - 1024));
-}
 
 /* Any pair of types that the front end lets pass, one lane at a time. */
 static void cvt_general(W *warp, const S *step) {
@@ -960,7 +954,9 @@ static void cvt_general(W *warp, const S *step) {
       if (from == PTX_F64) x = double_of(bits);
       if (from == PTX_F32) x = (double)(flush ? flushed(float_of((u32)bits)) : float_of((u32)bits));
       if (from == PTX_BF16) x = (double)float_of((u32)bits << 16);
-      if (from == PTX_F16) x = half_to_double((u16)bits);
+      if (from == PTX_F16) x = (double)float_of_half((u16)bits);
+      if (from == PTX_E4M3) x = (double)float_of_e4m3((u8)bits);
+      if (from == PTX_E5M2) x = (double)float_of_e5m2((u8)bits);
     } else {
       unsigned spare = 64 - 8 * from_bytes;
       natural = bits << spare >> spare;
@@ -1017,29 +1013,33 @@ static void cvt_general(W *warp, const S *step) {
           warp->block->code->function->register_class[source->dst[0].index] == PTX_CLASS_16)
         result &= 0xffff;
     } else {
-      bool narrow = to == PTX_F16 || to == PTX_BF16;
       int rounding = source->rounding;
-      if (!type_is_float(from)) { /* the directed roundings are exact through the machine's own conversion */
-        unsigned before = set_rounding(rounding);
-        volatile s64 as_signed = integer;
-        volatile u64 as_unsigned = natural;
+      if (!type_is_float(from)) {
         bool is_signed = type_is_signed(from);
-        if (to == PTX_F32) {
-          volatile float y = is_signed ? (float)as_signed : (float)as_unsigned;
-          restore_rounding(before);
-          x = (double)y;
-        } else if (to == PTX_F64) {
-          volatile double y = is_signed ? (double)as_signed : (double)as_unsigned;
-          restore_rounding(before);
-          x = y;
-        } else {
-          restore_rounding(before);
-          /* f16 ends at 65504: values beyond 2^53 overflow however they are rounded. */
-          x = is_signed ? (double)integer : (double)natural;
+        if (to == PTX_F32 || to == PTX_F64) { /* rounded by the machine's own conversion */
+          unsigned before = set_rounding(rounding);
+          volatile s64 as_signed = integer;
+          volatile u64 as_unsigned = natural;
+          if (to == PTX_F32) {
+            volatile float y = is_signed ? (float)as_signed : (float)as_unsigned;
+            restore_rounding(before);
+            x = (double)y;
+          } else {
+            volatile double y = is_signed ? (double)as_signed : (double)as_unsigned;
+            restore_rounding(before);
+            x = y;
+          }
+        } else { /* rounded below; the last bit stands for those that a double has no room for */
+          bool negative = is_signed && integer < 0;
+          u64 magnitude = negative ? 0 - (u64)integer : natural;
+          x = magnitude >> 53 ? (double)(magnitude >> 11 | ((magnitude & 2047) != 0)) * 2048.0 : (double)magnitude;
+          x = negative ? -x : x;
         }
       }
-      if (rounding >= PTX_RNI && rounding <= PTX_RPI)
+      if (rounding >= PTX_RNI && rounding <= PTX_RPI) {
         x = rounding == PTX_RNI ? rint(x) : rounding == PTX_RMI ? floor(x) : rounding == PTX_RPI ? ceil(x) : trunc(x);
+        rounding = PTX_RN;
+      }
       if ((source->flags & PTX_RELU) && !(x > 0)) x = x != x ? x : 0;
       if (to == PTX_F64) {
         result = bits_of_double(x);
@@ -1058,30 +1058,19 @@ static void cvt_general(W *warp, const S *step) {
         if (saturate) y = y > 0.0f ? (y < 1.0f ? y : 1.0f) : 0.0f;
         result = bits_of(y);
         if (y != y) result = CANONICAL_NAN;
-      } else if (x != x) {
-        result = source->flags & PTX_RELU ? 0 : 0x7fff;
-        if ((source->flags & PTX_RELU)) result = 0x7fff;
-      } else if (to == PTX_F16) {
-        double limit = 65504.0;
-        bool infinite = isinf(x);
-        if (rounding == PTX_RM || rounding == PTX_RP) { /* from integers: exact below 2^11, else stepped in double */
-          bool up = rounding == PTX_RP;
-          double y = to_narrow(x, 10, -14, limit, PTX_RZ);
-          if (y != x && (x > 0) == up) {
-            int exponent;
-            frexp(fabs(y), &exponent);
-            y += copysign(ldexp(1.0, exponent - 11), x);
-          }
-          x = y;
-        } else if (!infinite) {
-          x = to_narrow(x, 10, -14, limit, rounding);
-        }
-        result = half_bits(x);
       } else {
-        double y = isinf(x) ? x : to_narrow(x, 7, -126, 0x1.fep127, rounding);
-        result = bits_of((float)y) >> 16;
+        struct narrow_format format = to == PTX_F16    ? format_f16
+                                      : to == PTX_BF16 ? format_bf16
+                                      : to == PTX_TF32 ? format_tf32
+                                      : to == PTX_E4M3 ? format_e4m3
+                                                       : format_e5m2;
+        if (saturate) x = x > 0 ? (x < 1 ? x : 1) : 0;
+        result = narrow_of_double(x, format, rounding);
+        u32 sign = format.nan + 1;
+        if ((source->flags & PTX_SATFINITE) && x == x && (result & format.nan) > format.largest)
+          result = (result & sign) | format.largest;
+        if (to == PTX_TF32) result = x != x ? CANONICAL_NAN : result << 13;
       }
-      if (narrow) result &= 0xffff;
     }
     if (wide_result)
       REGISTER(u64, step->d)[l] = result;
@@ -2155,7 +2144,7 @@ static vgpu_handler *select_cvt(const struct decoder *decoder, const struct ptx_
   const struct ptx_operand *d = &source->dst[0], *a = &source->src[0];
   uint8_t to_class = d->kind == PTX_OPERAND_REGISTER ? decoder->code->function->register_class[d->index] : 0xff;
   /* The quick forms are for registers of exactly the types' widths. */
-  if (source->flags & PTX_FTZ) return cvt_general;
+  if (source->flags & PTX_FTZ || to == PTX_TF32) return cvt_general;
   if (to_class != (to_width == 8 ? PTX_CLASS_64 : to_width == 4 ? PTX_CLASS_32 : PTX_CLASS_16)) return cvt_general;
   if (width_of_register(decoder, a, from_width == 8 ? 8 : 4) != (from_width == 8 ? 8u : 4u)) return cvt_general;
   if (source->flags & PTX_SAT) return to == PTX_F32 && from == PTX_F32 && !source->rounding ? sat_f32 : cvt_general;
@@ -2221,6 +2210,8 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
   unsigned type = source->type, bytes = ptx_type_bytes(type), flags = source->flags;
   bool is_float = type_is_float(type), sign = type_is_signed(type);
   bool nearest = source->rounding == PTX_NO_ROUNDING || source->rounding == PTX_RN;
+  if (type_is_half(type) && source->op != PTX_CVT && source->op != PTX_SET && source->op != PTX_MOV)
+    return arithmetic_half;
   switch (source->op) {
     case PTX_ADD:
       if (is_float) return select_float(source, add_f32, add_f64);
@@ -2438,7 +2429,8 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         }
         step->list = new_list(decoder, 1);
         step->list[0] = source->dst_count > 1 ? operand_code(decoder, &dst[1], 4) : 0;
-        bool simple = !source->combine && source->dst_count == 1 && !(source->flags & PTX_FTZ);
+        bool simple =
+            !source->combine && source->dst_count == 1 && !(source->flags & PTX_FTZ) && !type_is_half(compared);
         step->inner = step->inner_masked = simple ? setp_simple : setp;
         break;
       }

@@ -315,8 +315,8 @@ static const struct {
     [PTX_F64] = {"f64", 8, PTX_CLASS_64},
     [PTX_U16X2] = {"u16x2", 4, PTX_CLASS_32},
     [PTX_S16X2] = {"s16x2", 4, PTX_CLASS_32},
-    [PTX_E4M3] = {"e4m3", 0, PTX_CLASS_16},
-    [PTX_E5M2] = {"e5m2", 0, PTX_CLASS_16},
+    [PTX_E4M3] = {"e4m3", 1, PTX_CLASS_16},
+    [PTX_E5M2] = {"e5m2", 1, PTX_CLASS_16},
     [PTX_E4M3X2] = {"e4m3x2", 2, PTX_CLASS_16},
     [PTX_E5M2X2] = {"e5m2x2", 2, PTX_CLASS_16},
     [PTX_S4] = {"s4", 0, PTX_CLASS_16},
@@ -340,8 +340,6 @@ bool parse_type(const char *text, size_t length, enum ptx_type *type) {
 
 enum ptx_register_class type_class(struct parser *parser, enum ptx_type type) {
   if (type == PTX_B128) parser_fail(parser, parser->token.line, "128-bit registers are not implemented");
-  if (type != PTX_PRED && !types[type].bytes)
-    parser_fail(parser, parser->token.line, "registers of type .%s are not allowed", types[type].name);
   return types[type].class;
 }
 

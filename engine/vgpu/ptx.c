@@ -33,6 +33,7 @@ static enum ptx_type parse_type_directive(struct parser *parser) {
   if (token->kind != TOKEN_DIRECTIVE || !parse_type(token->text + 1, token->length - 1, &type))
     parser_fail(parser, token->line, "type expected, found '%.*s'", token->length > 60 ? 60 : (int)token->length,
                 token->text);
+  if (type >= PTX_E4M3) parser_fail(parser, token->line, "a variable cannot have the type .%s", ptx_type_name(type));
   lexer_next(parser);
   return type;
 }
