@@ -4,6 +4,7 @@
 #define VGPU_EXECUTOR_H
 
 #include "engine/vgpu/ir.h"
+#include "engine/vgpu/print.h"
 
 struct vgpu_observer;
 
@@ -24,6 +25,7 @@ struct vgpu_launch {
   uint64_t deadline;  /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
   const struct vgpu_observer *observer; /* observe.h; of vgpu_observed only */
   void *observation;                    /* the observer's own */
+  struct vgpu_output *output;           /* what the kernel prints; NULL: straight to the standard output */
 };
 
 /* Why a launch ended early. The text names kernel, PTX line, block, thread and address. */
@@ -33,6 +35,7 @@ struct vgpu_fault {
     VGPU_FAULT_NONE,
     VGPU_FAULT_ADDRESS,
     VGPU_FAULT_TRAP,
+    VGPU_FAULT_ASSERT,
     VGPU_FAULT_BARRIER,
     VGPU_FAULT_STOPPED,
     VGPU_FAULT_OTHER

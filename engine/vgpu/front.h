@@ -56,6 +56,7 @@ struct entity {
   struct ptx_operand *bound; /* formal parameter: the actual argument of the call being inlined */
   /* function */
   struct body *body;
+  uint64_t address; /* what a pointer to it holds; 0: none was taken */
   /* branch targets */
   const char **targets;
   uint32_t target_count;
@@ -114,6 +115,8 @@ struct parser {
   uint32_t body_count, body_capacity;
   struct body *body;                          /* being parsed */
   uint32_t register_count, instruction_count; /* declared in, and lowered of, the whole module */
+  struct entity **taken;                      /* functions with an address, in its order */
+  uint32_t taken_count, taken_capacity;
 };
 
 _Noreturn void parser_fail(struct parser *parser, unsigned line, const char *format, ...)
@@ -140,6 +143,9 @@ uint32_t parser_entity_number(struct parser *parser, struct entity *entity);
 uint64_t parse_number(struct parser *parser, enum ptx_type type);
 bool parse_type(const char *text, size_t length, enum ptx_type *type); /* "u32" */
 enum ptx_register_class type_class(struct parser *parser, enum ptx_type type);
+
+/* The address of a function: a number that names it, no place in memory. */
+uint64_t parser_function_address(struct parser *parser, struct entity *function);
 
 /* instruction.c: one instruction, from its guard to the semicolon, appended to parser->body. */
 void parse_instruction(struct parser *parser);

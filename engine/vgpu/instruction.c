@@ -137,6 +137,8 @@ static const struct form forms[] = {
     {"bmsk.wrap", PTX_BMSK, "t:uu", BIT(PTX_B32), NONE, 0, 0, 0},
     {"fns", PTX_FNS, "t:uuu", BIT(PTX_B32), NONE, 0, 0, 0},
     {"dp4a", PTX_DP4A, "u:uuu", 0, NONE, 0, 0, 0},
+    {"dp2a", PTX_DP2A, "u:uuu", 0, NONE, 0, 0, 0},
+    {"vabsdiff4", PTX_VABSDIFF4, "u:uuu", 0, NONE, 0, 0, 0},
     {"and", PTX_AND, "t:tt", BITS | BIT(PTX_PRED), NONE, 0, 0, 0},
     {"or", PTX_OR, "t:tt", BITS | BIT(PTX_PRED), NONE, 0, 0, 0},
     {"xor", PTX_XOR, "t:tt", BITS | BIT(PTX_PRED), NONE, 0, 0, 0},
@@ -183,6 +185,7 @@ static const struct form forms[] = {
     {"stmatrix", PTX_STMATRIX, "", 0, NONE, 0, 0, 0},
     {"movmatrix", PTX_MOVMATRIX, "", 0, NONE, 0, 0, 0},
     {"cp", PTX_CP_ASYNC, "", 0, NONE, 0, 0, 0},
+    {"mbarrier", PTX_MBARRIER, "", 0, NONE, 0, 0, 0},
     {"nanosleep", PTX_NANOSLEEP, "", BIT(PTX_U32), NONE, 0, 0, 0},
     /* control */
     {"bra", PTX_BRA, "", 0, NONE, 0, 0, 0},
@@ -190,6 +193,7 @@ static const struct form forms[] = {
     {"ret", PTX_RET, "", 0, NONE, 0, 0, 0},
     {"exit", PTX_EXIT, "", 0, NONE, 0, 0, 0},
     {"trap", PTX_TRAP, "", 0, NONE, 0, 0, 0},
+    {"brkpt", PTX_TRAP, "", 0, NONE, 0, 0, 0},
     {"call", PTX_OP_COUNT, "", 0, NONE, 0, 0, 0},
 };
 
@@ -376,6 +380,11 @@ struct ptx_operand parse_operand(struct parser *parser, enum ptx_type type) {
   if (!entity) {
     if (name[0] == '%') parser_fail(parser, token.line, "'%s' is neither declared nor a known special register", name);
     parser_fail(parser, token.line, "'%s' is not declared", name);
+  }
+  if (entity->kind == ENTITY_FUNCTION && ptx_type_bytes(type) == 8) {
+    operand.kind = PTX_OPERAND_IMMEDIATE;
+    operand.value = parser_function_address(parser, entity);
+    return operand;
   }
   if (entity->kind != ENTITY_VARIABLE) parser_fail(parser, token.line, "'%s' cannot be an operand here", name);
   operand.kind = PTX_OPERAND_SYMBOL;
@@ -833,6 +842,8 @@ static const struct keyword atomic_operations[] = {{"add", PTX_ATOM_ADD},
                                                    {"cas", PTX_ATOM_CAS},
                                                    {NULL, 0}};
 
+static const struct keyword vectors[] = {{"v2", 2}, {"v4", 4}, {"v8", 8}, {NULL, 0}};
+
 static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   static const uint32_t types[] = {[PTX_ATOM_ADD] = INT32 | BIT(PTX_U64) | BIT(PTX_S64) | F32 | F64,
                                    [PTX_ATOM_MIN] = INT32 | INT64,
@@ -854,21 +865,35 @@ static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struc
   if (operation < 0 || !mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
   instruction->mode = (uint8_t)operation;
   enum ptx_type type = instruction->type;
-  if (!(types[operation] & BIT(type))) mnemonic_refuse(parser, mnemonic);
+  bool half = BIT(type) & (HALVES | BRAINS);
+  if (half ? operation != PTX_ATOM_ADD || !mnemonic_take(mnemonic, "noftz") : !(types[operation] & BIT(type)))
+    mnemonic_refuse(parser, mnemonic);
+  unsigned vector = (unsigned)mnemonic_take_keyword(mnemonic, vectors, 1);
+  if (vector > 1 && (operation != PTX_ATOM_ADD || instruction->space == PTX_SHARED || !(half || type == PTX_F32) ||
+                     vector * ptx_type_bytes(type) > 16))
+    mnemonic_refuse(parser, mnemonic);
   if (!atom && (operation == PTX_ATOM_EXCH || operation == PTX_ATOM_CAS)) mnemonic_refuse(parser, mnemonic);
   if (instruction->space == PTX_LOCAL || instruction->space == PTX_CONST || instruction->space == PTX_PARAM)
     mnemonic_refuse(parser, mnemonic);
   mnemonic_check_rest(parser, mnemonic);
-  instruction->vector = 1;
-  instruction->dst = parser_operands(parser, 1);
-  instruction->src = parser_operands(parser, 3);
+  instruction->vector = (uint8_t)vector;
+  instruction->dst = parser_operands(parser, 8);
+  instruction->src = parser_operands(parser, 9);
+  bool braced;
   if (atom) {
-    instruction->dst_count = 1;
-    instruction->dst[0] = parse_operand(parser, type);
-    check_operand(parser, mnemonic, &instruction->dst[0], type, false, true);
+    instruction->dst_count = (uint8_t)vector;
+    if (parse_vector(parser, type, instruction->dst, 8, &braced) != vector) mnemonic_refuse(parser, mnemonic);
+    for (unsigned i = 0; i < vector; i++) check_operand(parser, mnemonic, &instruction->dst[i], type, false, true);
     token_expect(parser, ',');
   }
   parse_address(parser, mnemonic, instruction);
+  if (vector > 1) {
+    token_expect(parser, ',');
+    if (parse_vector(parser, type, instruction->src + 1, 8, &braced) != vector) mnemonic_refuse(parser, mnemonic);
+    for (unsigned i = 1; i <= vector; i++) check_operand(parser, mnemonic, &instruction->src[i], type, false, false);
+    instruction->src_count = (uint8_t)(1 + vector);
+    return;
+  }
   instruction->src_count = operation == PTX_ATOM_CAS ? 3 : 2;
   for (int i = 1; i < instruction->src_count; i++) {
     token_expect(parser, ',');
@@ -1068,6 +1093,7 @@ static unsigned parse_arguments(struct parser *parser, struct ptx_operand **oper
   return count;
 }
 
+/* The function's name; NULL for a call through a register, whose number is then in `offset`. */
 static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
   mnemonic_take(mnemonic, "uni");
   mnemonic_check_rest(parser, mnemonic);
@@ -1076,11 +1102,18 @@ static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, 
     token_expect(parser, ',');
   }
   uint32_t index;
+  const char *name = NULL;
   if (parser->token.kind == TOKEN_WORD &&
-      find_register(parser->scope, parser->token.text, parser->token.length, &index))
-    parser_fail(parser, mnemonic->line, "a call through a register is not implemented");
-  const char *name = parse_name(parser);
+      find_register(parser->scope, parser->token.text, parser->token.length, &index)) {
+    if (parser->body->register_class[index] != PTX_CLASS_64)
+      parser_fail(parser, mnemonic->line, "a call goes through a register that is not 64 bits wide");
+    lexer_next(parser);
+    instruction->offset = index;
+  } else {
+    name = parse_name(parser);
+  }
   if (token_accept(parser, ',')) instruction->src_count = (uint8_t)parse_arguments(parser, &instruction->src);
+  if (!name && token_accept(parser, ',')) parse_name(parser); /* the prototype */
   return name;
 }
 
@@ -1259,6 +1292,18 @@ static bool expand(struct parser *parser, const struct ptx_instruction *whole) {
     parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_BFI, .type = PTX_B32}, dst, 4, field);
     return true;
   }
+  if ((whole->op == PTX_ATOM || whole->op == PTX_RED) &&
+      whole->vector > 1) { /* the elements are atomic, not the whole */
+    for (unsigned i = 0; i < whole->vector; i++) {
+      struct ptx_instruction element = *whole;
+      element.vector = 1;
+      element.offset += i * ptx_type_bytes(whole->type);
+      const struct ptx_operand operands[2] = {whole->src[0], whole->src[1 + i]};
+      parser_append_part(parser, whole, element, whole->dst[i], 2, operands);
+      if (whole->op == PTX_RED) parser->body->statements[parser->body->statement_count - 1].instruction.dst_count = 0;
+    }
+    return true;
+  }
   if (whole->op == PTX_CVT) {
     bool to_bytes = whole->type == PTX_E4M3X2 || whole->type == PTX_E5M2X2;
     bool from_bytes = whole->source_type == PTX_E4M3X2 || whole->source_type == PTX_E5M2X2;
@@ -1377,8 +1422,27 @@ void parse_instruction(struct parser *parser) {
       mnemonic_check_rest(parser, &mnemonic);
       parse_pattern(parser, &mnemonic, &instruction, form->operands);
       break;
+    case PTX_TRAP:
+      mnemonic_check_rest(parser, &mnemonic);
+      if (strcmp(mnemonic.piece[0], "brkpt") == 0) instruction.mode = PTX_TRAP_BREAKPOINT;
+      break;
+    case PTX_VABSDIFF4: {
+      uint8_t types[3] = {0};
+      for (int i = 0; i < 3; i++)
+        if (!mnemonic_take_type(&mnemonic, &types[i]) || types[i] != PTX_U32) mnemonic_refuse(parser, &mnemonic);
+      instruction.type = PTX_U32;
+      if (mnemonic_take(&mnemonic, "add")) instruction.mode = 1;
+      mnemonic_check_rest(parser, &mnemonic);
+      parse_pattern(parser, &mnemonic, &instruction, form->operands);
+      break;
+    }
+    case PTX_DP2A:
     case PTX_DP4A: {
       uint8_t a = 0, b = 0;
+      if (form->op == PTX_DP2A) {
+        instruction.mode = mnemonic_take(&mnemonic, "hi");
+        if (!instruction.mode && !mnemonic_take(&mnemonic, "lo")) mnemonic_refuse(parser, &mnemonic);
+      }
       if (!mnemonic_take_type(&mnemonic, &a) || !mnemonic_take_type(&mnemonic, &b) || !(BIT(a) & INT32) ||
           !(BIT(b) & INT32))
         mnemonic_refuse(parser, &mnemonic);
@@ -1451,6 +1515,9 @@ void parse_instruction(struct parser *parser) {
       break;
     case PTX_MOVMATRIX:
       parse_movmatrix(parser, &mnemonic, &instruction);
+      break;
+    case PTX_MBARRIER:
+      parse_mbarrier(parser, &mnemonic, &instruction);
       break;
     case PTX_CP_ASYNC:
       parse_cp_async(parser, &mnemonic, &instruction);

@@ -61,7 +61,7 @@ struct ptx_operand operand_number(uint64_t value);
 void parser_append_part(struct parser *parser, const struct ptx_instruction *whole, struct ptx_instruction part,
                         struct ptx_operand dst, unsigned count, const struct ptx_operand *src);
 
-/* ---- instruction_matrix.c ---- */
+/* ---- instruction_matrix.c, instruction_async.c ---- */
 
 void parse_mma(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction);
 void parse_ldmatrix(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction);
@@ -70,6 +70,7 @@ void parse_movmatrix(struct parser *parser, struct mnemonic *mnemonic, struct pt
  * executors have. */
 void parse_wmma(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction);
 void expand_wmma(struct parser *parser, const struct ptx_instruction *whole);
+void parse_mbarrier(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction);
 void parse_cp_async(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction);
 
 #endif

@@ -1,4 +1,4 @@
-/* The parsers of matrix instructions and asynchronous copies. mma, ldmatrix and movmatrix reach the executors as they
+/* The parsers of matrix instructions. mma, ldmatrix and movmatrix reach the executors as they
  * are. A wmma fragment's layout is left open by PTX: it is here that of mma's operands (matrix.h), tile after tile, so
  * that wmma.mma becomes one or more mma, and wmma.load and wmma.store become ordinary accesses at addresses that follow
  * from the lane. */
@@ -537,66 +537,4 @@ void expand_wmma(struct parser *parser, const struct ptx_instruction *whole) {
     expand_wmma_mma(parser, whole);
   else
     expand_wmma_access(parser, whole);
-}
-
-/* ---- cp.async ---- */
-
-void parse_cp_async(struct parser *parser, struct mnemonic *mnemonic, struct ptx_instruction *instruction) {
-  if (!mnemonic_take(mnemonic, "async")) mnemonic_refuse(parser, mnemonic);
-  if (mnemonic_take(mnemonic, "commit_group")) {
-    mnemonic_check_rest(parser, mnemonic);
-    instruction->op = PTX_CP_ASYNC_COMMIT;
-    return;
-  }
-  bool all = mnemonic_take(mnemonic, "wait_all");
-  if (all || mnemonic_take(mnemonic, "wait_group")) {
-    mnemonic_check_rest(parser, mnemonic);
-    instruction->op = PTX_CP_ASYNC_WAIT;
-    instruction->src = parser_operands(parser, 1);
-    instruction->src_count = 1;
-    instruction->mode = all;
-    instruction->src[0] = all ? operand_number(0) : parse_operand(parser, PTX_U32);
-    if (instruction->src[0].kind != PTX_OPERAND_IMMEDIATE) mnemonic_refuse(parser, mnemonic);
-    return;
-  }
-  bool past_l1 = mnemonic_take(mnemonic, "cg");
-  if (!past_l1 && !mnemonic_take(mnemonic, "ca")) mnemonic_refuse(parser, mnemonic);
-  if (!mnemonic_take(mnemonic, "shared") && !mnemonic_take(mnemonic, "shared::cta")) mnemonic_refuse(parser, mnemonic);
-  if (!mnemonic_take(mnemonic, "global")) mnemonic_refuse(parser, mnemonic);
-  static const struct keyword prefetches[] = {{"L2::64B", 1}, {"L2::128B", 1}, {"L2::256B", 1}, {NULL, 0}};
-  mnemonic_take_keyword(mnemonic, prefetches, 0);
-  mnemonic_check_rest(parser, mnemonic);
-  /* Two addresses: the source's goes into a register of its own if it has an offset. */
-  struct ptx_instruction source = {.op = PTX_LD, .space = PTX_GLOBAL};
-  source.src = parser_operands(parser, 1);
-  instruction->space = PTX_SHARED;
-  instruction->src = parser_operands(parser, 3);
-  parse_address(parser, mnemonic, instruction);
-  token_expect(parser, ',');
-  parse_address(parser, mnemonic, &source);
-  token_expect(parser, ',');
-  struct ptx_operand size = parse_operand(parser, PTX_U32);
-  bool fits =
-      size.kind == PTX_OPERAND_IMMEDIATE && (size.value == 16 || (!past_l1 && (size.value == 4 || size.value == 8)));
-  if (!fits) parser_fail(parser, mnemonic->line, "'%s' copies a number of bytes that it cannot", mnemonic->whole);
-  instruction->type = PTX_B8;
-  instruction->vector = (uint8_t)size.value;
-  instruction->src_count = 2;
-  instruction->src[1] = source.src[0];
-  if (token_accept(parser, ',')) {
-    instruction->src[2] = parse_operand(parser, PTX_U32);
-    check_operand(parser, mnemonic, &instruction->src[2], PTX_U32, false, false);
-    move_special(parser, &instruction->src[2], PTX_U32, mnemonic->line);
-    instruction->src_count = 3;
-  }
-  if (source.offset || source.src[0].kind == PTX_OPERAND_SYMBOL) {
-    struct ptx_operand sum[2] = {source.src[0], operand_number((uint64_t)source.offset)};
-    struct ptx_instruction whole = {.guard = PTX_NONE, .line = mnemonic->line};
-    if (sum[0].kind == PTX_OPERAND_SYMBOL) {
-      sum[0].value = (uint64_t)source.offset;
-      instruction->src[1] = compute(parser, &whole, PTX_MOV, PTX_B64, PTX_B64, 1, sum);
-    } else {
-      instruction->src[1] = compute(parser, &whole, PTX_ADD, PTX_U64, PTX_B64, 2, sum);
-    }
-  }
 }

@@ -26,6 +26,7 @@
 #include <fenv.h>
 #endif
 
+#include "engine/vgpu/heap.h"
 #include "engine/vgpu/interpreter.h"
 #include "engine/vgpu/memory.h"
 #if defined(OBSERVED)
@@ -84,6 +85,7 @@ struct warp {
   u64 *waiting; /* the blocks with waiting lanes, one bit each */
   u32 index;    /* number of the warp in the block */
   enum warp_state state;
+  bool gives_way;                /* it waits for another warp's store: its turn ends with the block */
   u32 barrier_id, barrier_count; /* WARP_WAITING; count 0: all threads */
   const struct step *barrier_step;
 #if defined(OBSERVED)
@@ -533,6 +535,38 @@ static void dp4a(W *warp, const S *step) {
       sum += (u32)(x * y);
     }
     d[l] = sum;
+  }
+}
+
+static void dp2a(W *warp, const S *step) {
+  u32 *d = REGISTER(u32, step->d);
+  const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);
+  bool sign_a = step->source->type == PTX_S32, sign_b = step->source->source_type == PTX_S32;
+  unsigned from = step->source->mode ? 16 : 0; /* .hi: the upper two bytes of b */
+  for (int l = 0; l < LANES; l++) {
+    u32 sum = pc[l];
+    for (unsigned i = 0; i < 2; i++) {
+      s32 x = sign_a ? (s16)(pa[l] >> 16 * i) : (s32)(u16)(pa[l] >> 16 * i);
+      s32 y = sign_b ? (s8)(pb[l] >> (from + 8 * i)) : (s32)(u8)(pb[l] >> (from + 8 * i));
+      sum += (u32)(x * y);
+    }
+    d[l] = sum;
+  }
+}
+
+static void vabsdiff4(W *warp, const S *step) {
+  u32 *d = REGISTER(u32, step->d);
+  const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);
+  const bool add = step->source->mode;
+  for (int l = 0; l < LANES; l++) {
+    u32 bytes = 0, sum = pc[l];
+    for (int i = 0; i < 32; i += 8) {
+      s32 difference = (s32)(pa[l] >> i & 255) - (s32)(pb[l] >> i & 255);
+      u32 size = (u32)(difference < 0 ? -difference : difference);
+      bytes |= size << i;
+      sum += size;
+    }
+    d[l] = add ? sum : bytes;
   }
 }
 
@@ -1646,9 +1680,18 @@ STORE(store_16_64, u16, u64)
 STORE(store_32_64, u32, u64)
 STORE(store_64_64, u64, u64)
 
+/* atom.add of halves, in one half of the words. */
+static inline u32 half_sum(u32 old, u32 b, unsigned type) {
+  const bool brain = half_is_brain(type);
+  const float x = brain ? float_of_bfloat(old) : float_of_half(old), y = brain ? float_of_bfloat(b) : float_of_half(b);
+  return half_round((double)(x + y), type);
+}
+
 static u32 atomic_new_32(const struct ptx_instruction *source, u32 old, u32 b, u32 c) {
   switch (source->mode) {
     case PTX_ATOM_ADD:
+      if (half_is_pair(source->type))
+        return half_sum(old & 0xffff, b & 0xffff, source->type) | half_sum(old >> 16, b >> 16, source->type) << 16;
       return source->type == PTX_F32 ? bits_of(float_of(old) + float_of(b)) : old + b;
     case PTX_ATOM_MIN:
       return source->type == PTX_S32 ? ((s32)old < (s32)b ? old : b) : (old < b ? old : b);
@@ -1727,12 +1770,108 @@ static void atomic(W *warp, const S *step) {
         continue;
       if (result) REGISTER(u32, step->d)[l] = old;
     } else {
-      u16 *place = (u16 *)(uintptr_t)access.pointer[l], expected = (u16)REGISTER(u32, step->b)[l];
-      u16 wanted = (u16)REGISTER(u32, step->c)[l];
-      __atomic_compare_exchange_n(place, &expected, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-      if (result) REGISTER(u32, step->d)[l] = expected;
+      u16 *place = (u16 *)(uintptr_t)access.pointer[l], b = (u16)REGISTER(u32, step->b)[l];
+      const bool swap = source->mode == PTX_ATOM_CAS; /* else the sum of halves */
+      u16 c = swap ? (u16)REGISTER(u32, step->c)[l] : 0, old = __atomic_load_n(place, __ATOMIC_RELAXED);
+      while (!__atomic_compare_exchange_n(place, &old,
+                                          swap ? (old == b ? c : old) : (u16)half_sum(old, b, source->type), false,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        continue;
+      if (result) REGISTER(u32, step->d)[l] = old;
     }
   }
+}
+
+/* ---- calls of the device runtime ---- */
+
+struct lane_view {
+  W *warp;
+  int lane;
+};
+
+/* Bytes from a generic address on that the lane may read. */
+static size_t lane_readable(const void *context, u64 address) {
+  const struct lane_view *view = context;
+  const struct block_state *block = view->warp->block;
+  const u64 shared = (u64)(uintptr_t)block->shared, local = space_base(view->warp, PTX_LOCAL, view->lane);
+  if (address - shared < block->shared_bytes) return shared + block->shared_bytes - address;
+  if (address - local < block->local_bytes) return local + block->local_bytes - address;
+  u64 low, high;
+  return vgpu_memory_contains(address, 1, &low, &high) ? high - address : 0;
+}
+
+static void print(W *warp, const S *step) {
+  const struct vgpu_launch *launch = warp->block->launch;
+  const unsigned *ctaid = warp->block->ctaid;
+  const u64 block = ctaid[0] + (u64)launch->grid[0] * (ctaid[1] + (u64)launch->grid[1] * ctaid[2]);
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    struct lane_view view = {warp, lowest(rest)};
+    const struct vgpu_reader reader = {lane_readable, &view};
+    size_t bytes;
+    u64 bad;
+    int count;
+    char *text = vgpu_format(REGISTER(u64, step->a)[view.lane], REGISTER(u64, step->b)[view.lane], &reader, &bytes,
+                             &count, &bad);
+    if (!text) {
+      fault(warp, step->source, view.lane, VGPU_FAULT_ADDRESS, "printf reads at 0x%llx", (unsigned long long)bad);
+      return;
+    }
+    vgpu_output_add(launch->output, block, text, bytes);
+    free(text);
+    REGISTER(u32, step->d)[view.lane] = (u32)count;
+  }
+}
+
+static void allocate(W *warp, const S *step) {
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    REGISTER(u64, step->d)[l] = vgpu_heap_allocate(REGISTER(u64, step->a)[l]);
+  }
+}
+
+static void deallocate(W *warp, const S *step) {
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    const u64 address = REGISTER(u64, step->a)[l];
+    if (vgpu_heap_free(address)) continue;
+    fault(warp, step->source, l, VGPU_FAULT_OTHER, "free of 0x%llx, which malloc did not give or which is free",
+          (unsigned long long)address);
+    return;
+  }
+}
+
+/* The end of a kernel by trap, brkpt, a failed assertion or a call to nowhere. */
+static void trap(W *warp, const S *step, u32 lanes) {
+  switch (step->source->mode) {
+    case PTX_TRAP_BREAKPOINT:
+      fault(warp, step->source, lowest(lanes), VGPU_FAULT_TRAP, "brkpt, and there is no debugger");
+      return;
+    case PTX_TRAP_CALL:
+      fault(warp, step->source, lowest(lanes), VGPU_FAULT_OTHER,
+            "a call through a pointer that names no function of this kind");
+      return;
+    case PTX_TRAP_ASSERT:
+      break;
+    default:
+      fault(warp, step->source, lowest(lanes), VGPU_FAULT_TRAP, "trap");
+      return;
+  }
+  const unsigned *ctaid = warp->block->ctaid;
+  char message[160] = "";
+  for (u32 rest = lanes; rest; rest &= rest - 1) {
+    struct lane_view view = {warp, lowest(rest)};
+    const struct vgpu_reader reader = {lane_readable, &view};
+    char file[300], function[300];
+    vgpu_read_text(message, sizeof message, REGISTER(u64, step->a)[view.lane], &reader);
+    vgpu_read_text(file, sizeof file, REGISTER(u64, step->b)[view.lane], &reader);
+    vgpu_read_text(function, sizeof function, REGISTER(u64, step->list[0])[view.lane], &reader);
+    unsigned thread[3];
+    thread_of(warp->block, warp->index, view.lane, thread);
+    fprintf(stderr, "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file,
+            REGISTER(u32, step->c)[view.lane], function, ctaid[0], ctaid[1], ctaid[2], thread[0], thread[1], thread[2],
+            message);
+  }
+  fault(warp, step->source, lowest(lanes), VGPU_FAULT_ASSERT, "assertion '%s' failed", message);
 }
 
 /* ---- matrices and asynchronous copies ---- */
@@ -1847,6 +1986,77 @@ static void copy_async(W *warp, const S *step) {
     int l = lowest(rest);
     memcpy((void *)(uintptr_t)access.pointer[l], buffer[l], bytes);
   }
+}
+
+/* ---- barriers in memory ---- */
+
+/* The 64 bits of a barrier, which programs do not look into: the parity of the current phase, how many arrivals each
+ * phase expects, and how many are still to come. */
+enum { MBARRIER_COUNT_BITS = 20 };
+#define MBARRIER_MOST (((u64)1 << MBARRIER_COUNT_BITS) - 1)
+static inline u64 mbarrier_state(u64 parity, u64 expected, u64 pending) {
+  return parity << 63 | expected << MBARRIER_COUNT_BITS | pending;
+}
+
+/* The state after `count` arrivals; false: there are not so many to come. */
+static bool mbarrier_arrive(u64 *state, u64 count, bool drop) {
+  u64 parity = *state >> 63, expected = *state >> MBARRIER_COUNT_BITS & MBARRIER_MOST, pending = *state & MBARRIER_MOST;
+  if (count > pending || !pending || (drop && count > expected)) return false;
+  if (drop) expected -= count;
+  pending -= count;
+  if (!pending) {
+    parity ^= 1;
+    pending = expected;
+  }
+  *state = mbarrier_state(parity, expected, pending);
+  return true;
+}
+
+static void mbarrier(W *warp, const S *step) {
+  const struct ptx_instruction *source = step->source;
+  const u32 *count = source->src_count > 1 ? REGISTER(u32, step->b) : NULL;
+  u32 holds = 0;
+  if (source->mode == PTX_MBARRIER_PENDING) {
+    for (u32 rest = warp->mask; rest; rest &= rest - 1)
+      REGISTER(u32, step->d)[lowest(rest)] = (u32)(REGISTER(u64, step->a)[lowest(rest)] & MBARRIER_MOST);
+    return;
+  }
+  struct access access;
+  step->locate(warp, step, 8, &access);
+  if (access.pattern == PATTERN_NONE) return;
+  spread_access(&access, 8);
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    u64 *place = (u64 *)(uintptr_t)access.pointer[l], state = *place;
+    switch (source->mode) {
+      case PTX_MBARRIER_INIT:
+        if (!count[l] || count[l] > MBARRIER_MOST) {
+          fault(warp, source, l, VGPU_FAULT_BARRIER, "mbarrier.init with a count of %u", count[l]);
+          return;
+        }
+        *place = mbarrier_state(0, count[l], count[l]);
+        break;
+      case PTX_MBARRIER_INVAL:
+        *place = 0;
+        break;
+      case PTX_MBARRIER_TEST:
+        holds |= (u32)(state >> 63 != REGISTER(u64, step->b)[l] >> 63) << l;
+        break;
+      case PTX_MBARRIER_TEST_PARITY:
+        holds |= (u32)(state >> 63 != (count[l] & 1)) << l;
+        break;
+      default:
+        if (!mbarrier_arrive(place, count ? count[l] : 1, source->mode == PTX_MBARRIER_ARRIVE_DROP)) {
+          fault(warp, source, l, VGPU_FAULT_BARRIER, "mbarrier.arrive where no (or fewer) arrivals are expected");
+          return;
+        }
+        if (source->dst_count) REGISTER(u64, step->d)[l] = state;
+        break;
+    }
+  }
+  if (source->mode != PTX_MBARRIER_TEST && source->mode != PTX_MBARRIER_TEST_PARITY) return;
+  write_predicate(warp, step->d, holds);
+  if (holds != warp->mask) warp->gives_way = true; /* others must come to arrive */
 }
 
 static void fence(W *warp, const S *step) {
@@ -2298,6 +2508,10 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
       return fns;
     case PTX_DP4A:
       return dp4a;
+    case PTX_DP2A:
+      return dp2a;
+    case PTX_VABSDIFF4:
+      return vabsdiff4;
     case PTX_AND:
       return bytes == 8 ? and_64 : and_32;
     case PTX_OR:
@@ -2508,6 +2722,24 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
         step->locate = select_locate(source->space, step->negate_a);
         step->inner = step->inner_masked = copy_async;
         break;
+      case PTX_MBARRIER:
+        step->negate_a = width_of_register(decoder, &src[0], 8) == 4;
+        step->a = operand_code(decoder, &src[0], 8);
+        if (source->src_count > 1) step->b = operand_code(decoder, &src[1], source->mode == PTX_MBARRIER_TEST ? 8 : 4);
+        step->cache = decoder->code->memory_steps++;
+        step->locate = select_locate(source->space, step->negate_a);
+        step->inner = step->inner_masked = mbarrier;
+        break;
+      case PTX_PRINTF:
+        step->a = operand_code(decoder, &src[0], 8);
+        step->b = operand_code(decoder, &src[1], 8);
+        step->inner = step->inner_masked = print;
+        break;
+      case PTX_MALLOC:
+      case PTX_FREE:
+        step->a = operand_code(decoder, &src[0], 8);
+        step->inner = step->inner_masked = source->op == PTX_MALLOC ? allocate : deallocate;
+        break;
       case PTX_CP_ASYNC_COMMIT:
       case PTX_CP_ASYNC_WAIT:
       case PTX_PREFETCH:
@@ -2664,6 +2896,12 @@ static void *SET(prepare)(const struct ptx_function *function, char *reason, siz
           break;
         case PTX_TRAP:
           decoded->ending = END_TRAP;
+          if (source->mode == PTX_TRAP_ASSERT)
+            decoded->last = (struct step){.a = operand_code(&decoder, &source->src[0], 8),
+                                          .b = operand_code(&decoder, &source->src[1], 8),
+                                          .c = operand_code(&decoder, &source->src[2], 4),
+                                          .list = new_list(&decoder, 1)};
+          if (source->mode == PTX_TRAP_ASSERT) decoded->last.list[0] = operand_code(&decoder, &source->src[3], 8);
           break;
         case PTX_BRX:
           decoded->ending = END_TABLE;
@@ -2779,8 +3017,9 @@ static inline bool run_steps(W *warp, const struct step *step, const struct step
 /* Runs until the warp ends, waits, faults, or has run `turn` basic blocks: then it is still ready. */
 static void run_warp(W *warp, u32 turn) {
   const struct interpreter_code *code = warp->block->code;
+  warp->gives_way = false;
   for (;;) {
-    if (turn-- == 0) {
+    if (turn-- == 0 || warp->gives_way) {
       const struct decoded_block *here = &code->blocks[warp->current];
       stopped(warp, here->count ? code->steps + here->first : &here->last);
       return;
@@ -2837,7 +3076,7 @@ static void run_warp(W *warp, u32 turn) {
       case END_TRAP: {
         u32 trapped = mask & (PREDICATE(block->guard) ^ block->guard_flip);
         if (trapped) {
-          fault(warp, block->last.source, lowest(trapped), VGPU_FAULT_TRAP, "trap");
+          trap(warp, &block->last, trapped);
           return;
         }
         if (!proceed(warp, block->next)) return;
@@ -3029,6 +3268,7 @@ static bool run_round(struct block_state *block) {
     for (unsigned turn = 0; warp->state == WARP_READY && turn < turns && !block->faulted; turn++) {
       moved = true;
       run_warp(warp, turn_of(block));
+      if (warp->gives_way) break;
       if (went_on(warp)) turn--;
     }
   }

@@ -48,11 +48,12 @@ static void locate_observed(W *warp, const S *step, unsigned bytes, struct acces
   const struct vgpu_observer *observer = observer_of(warp);
   const struct ptx_instruction *source = step->source;
   const unsigned op = source->op;
-  struct vgpu_access seen = {.source = warp->at,
-                             .reads = op != PTX_ST && op != PTX_STMATRIX,
-                             .writes = op == PTX_ST || op == PTX_STMATRIX || op == PTX_ATOM || op == PTX_RED,
-                             .lanes = warp->mask,
-                             .bytes = bytes};
+  struct vgpu_access seen = {
+      .source = warp->at,
+      .reads = op != PTX_ST && op != PTX_STMATRIX,
+      .writes = op == PTX_ST || op == PTX_STMATRIX || op == PTX_ATOM || op == PTX_RED || op == PTX_MBARRIER,
+      .lanes = warp->mask,
+      .bytes = bytes};
   const u64 offset = (u64)step->offset;
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     const int l = lowest(rest);

@@ -64,7 +64,7 @@ enum ptx_type {
   X(MAD, "mad") X(MAD_HI, "mad.hi") X(MAD_WIDE, "mad.wide") X(FMA, "fma") X(MUL24, "mul24.lo") X(MUL24_HI, "mul24.hi") \
   X(MAD24, "mad24.lo") X(MAD24_HI, "mad24.hi") X(SAD, "sad") X(DIV, "div") X(REM, "rem") X(ABS, "abs") X(NEG, "neg") \
   X(MIN, "min") X(MAX, "max") X(POPC, "popc") X(CLZ, "clz") X(BFIND, "bfind") X(BREV, "brev") X(BFE, "bfe") \
-  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a") \
+  X(BFI, "bfi") X(FNS, "fns") X(BMSK, "bmsk") X(SZEXT, "szext") X(DP4A, "dp4a") X(DP2A, "dp2a") X(VABSDIFF4, "vabsdiff4") \
   X(RCP, "rcp") X(SQRT, "sqrt") X(RSQRT, "rsqrt") X(SIN, "sin") X(COS, "cos") X(LG2, "lg2") X(EX2, "ex2") \
   X(TANH, "tanh") X(COPYSIGN, "copysign") X(TESTP, "testp") \
   X(SET, "set") X(SETP, "setp") X(SELP, "selp") X(SLCT, "slct") \
@@ -77,7 +77,7 @@ enum ptx_type {
   X(CP_ASYNC, "cp.async") X(CP_ASYNC_COMMIT, "cp.async.commit_group") X(CP_ASYNC_WAIT, "cp.async.wait_group") \
   X(LDMATRIX, "ldmatrix") X(STMATRIX, "stmatrix") X(MOVMATRIX, "movmatrix") X(MMA, "mma") \
   X(BRA, "bra") X(BRX, "brx.idx") X(RET, "ret") X(EXIT, "exit") X(TRAP, "trap") X(NANOSLEEP, "nanosleep") \
-  X(PRINTF, "vprintf")
+  X(PRINTF, "vprintf") X(MBARRIER, "mbarrier") X(MALLOC, "malloc") X(FREE, "free")
 /* clang-format on */
 
 enum ptx_op {
@@ -148,6 +148,16 @@ enum ptx_permute {
   PTX_PRMT_ECR,
   PTX_PRMT_RC16
 }; /* prmt */
+enum ptx_mbarrier {
+  PTX_MBARRIER_INIT,
+  PTX_MBARRIER_INVAL,
+  PTX_MBARRIER_ARRIVE,
+  PTX_MBARRIER_ARRIVE_DROP,
+  PTX_MBARRIER_TEST,
+  PTX_MBARRIER_TEST_PARITY,
+  PTX_MBARRIER_PENDING
+};                                                                                     /* mbarrier */
+enum ptx_trap { PTX_TRAP_PLAIN, PTX_TRAP_BREAKPOINT, PTX_TRAP_ASSERT, PTX_TRAP_CALL }; /* trap */
 enum ptx_testp {
   PTX_TEST_FINITE,
   PTX_TEST_INFINITE,
@@ -269,16 +279,19 @@ struct ptx_instruction {
  * src[2]). red: the same without dst.            mov: dst_count > 1 unpacks src[0] (low bits first), src_count > 1
  * packs. setp: dst[0] = p, dst[1] = q or absent; src[2] = the combining predicate.   lop3: lut.   shfl: dst[1] =
  * predicate, if any. shfl: src = value, lane, clamp, membermask.   vote: src = predicate, membermask.   match: src =
- * value, membermask. bar: src = id, (count), red: + predicate; ids and counts may be registers.   brx: src[0] = index.
- *  mma: dst = registers of D; src = matrix.a_count registers of A, then matrix.b_count of B, then matrix.c_count of C.
- * type = matrix.d. All 32 lanes of the warp take part, a fault if not. wmma.mma comes as one or several mma.
- *  wmma.load, wmma.store: ordinary ld and st at addresses computed from %laneid, after a bar.warp.
- *  ldmatrix: dst = `vector` (1, 2, 4) registers of two b16 each, src[0] = address in .shared; mode 1: .trans. Lane l
+ * value, membermask. dp2a: mode 1: .hi. vabsdiff4: mode 1: .add. trap: mode PTX_TRAP_ASSERT: src = generic addresses of
+ * message, file; line; address of the function's name. mbarrier: src[0] = address, src[1] = count, state or parity
+ * (pending: src[0] = state); dst[0] = state, predicate or count, if any. vprintf: dst[0], src = generic addresses of
+ * the format and of the arguments. bar: src = id, (count), red: + predicate; ids and counts may be registers.   brx:
+ * src[0] = index. mma: dst = registers of D; src = matrix.a_count registers of A, then matrix.b_count of B, then
+ * matrix.c_count of C. type = matrix.d. All 32 lanes of the warp take part, a fault if not. wmma.mma comes as one or
+ * several mma. wmma.load, wmma.store: ordinary ld and st at addresses computed from %laneid, after a bar.warp.
+ * ldmatrix: dst = `vector` (1, 2, 4) registers of two b16 each, src[0] = address in .shared; mode 1: .trans. Lane l
  * gives the address of row l % 8 of matrix l / 8.   stmatrix: src = address, then `vector` registers.   movmatrix:
- * dst[0], src[0]: the transposed matrix.
- *  cp.async: copies `vector` (4, 8, 16) bytes per lane to .shared at src[0] + offset from .global at src[1]; src[2], if
- * any: how many of the bytes are read, the others are written as zero. cp.async.wait_group: src[0] = how many groups
- * may still be under way (an immediate); wait_all comes as commit_group and wait_group 0.
+ * dst[0], src[0]: the transposed matrix. cp.async: copies `vector` (4, 8, 16) bytes per lane to .shared at src[0] +
+ * offset from .global at src[1]; src[2], if any: how many of the bytes are read, the others are written as zero.
+ * cp.async.wait_group: src[0] = how many groups may still be under way (an immediate); wait_all comes as commit_group
+ * and wait_group 0.
  */
 
 struct ptx_block {
@@ -313,7 +326,7 @@ struct ptx_function { /* a kernel */
   uint32_t shared_align;
   uint32_t local_bytes;                         /* per thread */
   uint32_t max_threads[3], required_threads[3]; /* .maxntid, .reqntid; 0: not given */
-  bool has_barrier;                             /* contains `bar` */
+  bool has_barrier;                             /* contains `bar` or `mbarrier`: its warps take turns */
   uint32_t line;
 };
 

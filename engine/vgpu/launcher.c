@@ -283,6 +283,7 @@ struct job {
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
   struct resident *residents; /* one per block; cooperative launches only */
+  struct vgpu_output output;
   pthread_mutex_t mutex;
   unsigned long long faulty; /* the lowest block that failed, so that the report does not depend on the threads */
   struct vgpu_fault fault;
@@ -491,11 +492,13 @@ CUresult launcher_check(const struct operation *operation) {
 static CUresult fault_code(const struct vgpu_fault *fault) {
   if (fault->kind == VGPU_FAULT_ADDRESS) return CUDA_ERROR_ILLEGAL_ADDRESS;
   if (fault->kind == VGPU_FAULT_TRAP) return CUDA_ERROR_ILLEGAL_INSTRUCTION;
+  if (fault->kind == VGPU_FAULT_ASSERT) return CUDA_ERROR_ASSERT;
   if (fault->kind == VGPU_FAULT_STOPPED) return CUDA_ERROR_LAUNCH_TIMEOUT;
   return CUDA_ERROR_LAUNCH_FAILED;
 }
 
 static CUresult conclude(CUcontext context, const struct job *job) {
+  vgpu_output_finish(job->launch.output);
   if (job->faulty == ~0ULL) return CUDA_SUCCESS;
   if (job->fault.kind == VGPU_FAULT_STOPPED) __atomic_store_n(&cancelled, 0, __ATOMIC_SEQ_CST);
   snprintf(context->fault, sizeof context->fault, "%s", job->fault.text);
@@ -545,8 +548,10 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
                                .cooperative = operation->kernel.cooperative,
                                .stop = &cancelled,
                                .observer = vgpu_mode_observer()},
+                    .output = {.mutex = PTHREAD_MUTEX_INITIALIZER},
                     .mutex = PTHREAD_MUTEX_INITIALIZER,
                     .faulty = ~0ULL};
+  job.launch.output = &job.output;
   memcpy(job.launch.grid, operation->kernel.grid, sizeof job.launch.grid);
   memcpy(job.launch.block, operation->kernel.block, sizeof job.launch.block);
 

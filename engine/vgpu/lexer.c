@@ -285,6 +285,14 @@ uint32_t parser_entity_number(struct parser *parser, struct entity *entity) {
   return parser->entity_count++;
 }
 
+uint64_t parser_function_address(struct parser *parser, struct entity *function) {
+  if (function->address) return function->address;
+  parser->taken =
+      parser_grow(parser, parser->taken, parser->taken_count, &parser->taken_capacity, sizeof *parser->taken);
+  parser->taken[parser->taken_count++] = function;
+  return function->address = 16 * (uint64_t)parser->taken_count;
+}
+
 /* ---- numbers and types ---- */
 
 static const struct {

@@ -176,32 +176,86 @@ static void append_move(struct builder *builder, uint32_t to, struct ptx_operand
 static void inline_body(struct builder *builder, struct body *body, uint32_t return_label, uint32_t register_base,
                         int depth);
 
-static void inline_call(struct builder *builder, const struct statement *statement, const struct instance *instance,
-                        int depth) {
+static struct item *append_operation(struct builder *builder, enum ptx_op op, enum ptx_type type, unsigned line,
+                                     unsigned dst_count, const struct ptx_operand *dst, unsigned src_count,
+                                     const struct ptx_operand *src) {
+  struct item *item = append(builder);
+  struct ptx_instruction *made = &item->instruction;
+  made->op = (uint16_t)op;
+  made->type = (uint8_t)type;
+  made->line = line;
+  made->dst_count = (uint8_t)dst_count;
+  made->src_count = (uint8_t)src_count;
+  made->dst = parser_alloc(builder->parser, (dst_count + 1) * sizeof *made->dst);
+  made->src = parser_alloc(builder->parser, (src_count + 1) * sizeof *made->src);
+  if (dst_count) memcpy(made->dst, dst, dst_count * sizeof *dst);
+  if (src_count) memcpy(made->src, src, src_count * sizeof *src);
+  return item;
+}
+
+static struct ptx_operand new_register(struct builder *builder, enum ptx_register_class class) {
+  return (struct ptx_operand){.kind = PTX_OPERAND_REGISTER,
+                              .index = parser_add_register(builder->parser, builder->registers, class, 1)};
+}
+
+/* The functions that CUDA's device runtime provides. Their arguments come in .param variables. */
+static bool call_runtime(struct builder *builder, const struct statement *statement, const struct instance *instance,
+                         const char *name) {
+  static const struct {
+    const char *name;
+    uint16_t op;
+    uint8_t arguments, results;
+    uint8_t bytes[5]; /* of the arguments */
+  } known[] = {{"vprintf", PTX_PRINTF, 2, 1, {8, 8}},
+               {"__assertfail", PTX_TRAP, 5, 0, {8, 8, 4, 8, 8}},
+               {"malloc", PTX_MALLOC, 1, 1, {8}},
+               {"free", PTX_FREE, 1, 0, {8}}};
+  const struct ptx_instruction *call = &statement->instruction;
+  size_t which = 0;
+  while (which < sizeof known / sizeof *known && strcmp(known[which].name, name) != 0) which++;
+  if (which == sizeof known / sizeof *known) return false;
+  const unsigned line = call->line;
+  if (call->src_count != known[which].arguments || call->dst_count != known[which].results)
+    parser_fail(builder->parser, line, "the call of '%s' has the wrong number of arguments or results", name);
+  struct ptx_operand values[5], result = {0};
+  for (unsigned i = 0; i < call->src_count; i++) {
+    const bool wide = known[which].bytes[i] == 8;
+    struct ptx_operand from = clone_operand(builder, instance, &call->src[i], line);
+    if (from.kind != PTX_OPERAND_SYMBOL || from.space != PTX_PARAM)
+      parser_fail(builder->parser, line, "an argument of the call of '%s' does not fit its parameter", name);
+    values[i] = new_register(builder, wide ? PTX_CLASS_64 : PTX_CLASS_32);
+    struct item *load = append_operation(builder, PTX_LD, wide ? PTX_B64 : PTX_B32, line, 1, &values[i], 1, &from);
+    load->instruction.space = PTX_PARAM;
+    load->instruction.vector = 1;
+  }
+  const bool wide = known[which].op == PTX_MALLOC;
+  if (call->dst_count) result = new_register(builder, wide ? PTX_CLASS_64 : PTX_CLASS_32);
+  const bool assertion = known[which].op == PTX_TRAP;
+  struct item *item = append_operation(builder, (enum ptx_op)known[which].op, wide ? PTX_B64 : PTX_B32, line,
+                                       call->dst_count, &result, assertion ? 4 : call->src_count, values);
+  if (assertion) item->instruction.mode = PTX_TRAP_ASSERT;
+  item->instruction.file = call->file;
+  item->instruction.source_line = call->source_line;
+  if (!call->dst_count) return true;
+  struct ptx_operand to[2] = {clone_operand(builder, instance, &call->dst[0], line), result};
+  if (to[0].kind != PTX_OPERAND_SYMBOL || to[0].space != PTX_PARAM)
+    parser_fail(builder->parser, line, "the result of the call of '%s' does not fit", name);
+  struct item *store = append_operation(builder, PTX_ST, wide ? PTX_B64 : PTX_B32, line, 0, NULL, 2, to);
+  store->instruction.space = PTX_PARAM;
+  store->instruction.vector = 1;
+  return true;
+}
+
+static void inline_known(struct builder *builder, const struct statement *statement, const struct instance *instance,
+                         int depth, struct entity *function) {
   struct parser *parser = builder->parser;
   const struct ptx_instruction *call = &statement->instruction;
-  unsigned line = call->line;
-  struct entity *function = scope_find(statement->scope, statement->name, strlen(statement->name));
-  if (!function || function->kind != ENTITY_FUNCTION)
-    parser_fail(parser, line, "function '%s' is not declared", statement->name);
-  uint32_t after = builder->label_count++;
-  if (call->guard != PTX_NONE) {
-    struct item *branch = append(builder);
-    branch->instruction.op = PTX_BRA;
-    branch->instruction.guard = call->guard + instance->register_base;
-    branch->instruction.guard_negate = !call->guard_negate;
-    branch->instruction.line = line;
-    branch->label = after;
-  }
+  const unsigned line = call->line;
   struct body *callee = function->body;
-  if (!callee->defined && strcmp(function->name, "__assertfail") == 0) {
-    struct item *trap = append(builder);
-    trap->instruction.op = PTX_TRAP;
-    trap->instruction.line = line;
-    append_label(builder, after);
-    return;
+  if (!callee->defined) {
+    if (call_runtime(builder, statement, instance, function->name)) return;
+    parser_fail(parser, line, "function '%s' is not defined in this module", function->name);
   }
-  if (!callee->defined) parser_fail(parser, line, "function '%s' is not defined in this module", function->name);
   if (callee->is_entry) parser_fail(parser, line, "kernel '%s' is called as a function", function->name);
   if (callee->being_inlined) parser_fail(parser, line, "function '%s' is recursive", function->name);
   if (depth > 100) parser_fail(parser, line, "calls are nested too deeply");
@@ -242,6 +296,72 @@ static void inline_call(struct builder *builder, const struct statement *stateme
       struct ptx_operand from = {.kind = PTX_OPERAND_REGISTER, .index = register_base + callee->results[i]->index};
       append_move(builder, callee->results[i]->bound->index, from, line);
     }
+  }
+}
+
+/* Whether a call through a register could reach the function: its parameters have the sizes of the arguments. */
+static bool call_fits(struct builder *builder, const struct ptx_instruction *call, const struct instance *instance,
+                      const struct body *callee) {
+  if (!callee || !callee->defined || callee->is_entry || callee->being_inlined) return false;
+  if (callee->parameter_count != call->src_count || callee->result_count != call->dst_count) return false;
+  for (int side = 0; side < 2; side++) {
+    struct entity *const *formals = side ? callee->results : callee->parameters;
+    const struct ptx_operand *arguments = side ? call->dst : call->src;
+    for (uint32_t i = 0; i < (side ? callee->result_count : callee->parameter_count); i++) {
+      if (arguments[i].kind != PTX_OPERAND_SYMBOL || formals[i]->kind != ENTITY_VARIABLE) return false;
+      struct ptx_operand argument = clone_operand(builder, instance, &arguments[i], call->line);
+      if (builder->parser->entities[argument.index]->size != formals[i]->size) return false;
+    }
+  }
+  return true;
+}
+
+/* A call through a register is a choice among the functions whose address was taken. */
+static void inline_indirect(struct builder *builder, const struct statement *statement, const struct instance *instance,
+                            int depth) {
+  struct parser *parser = builder->parser;
+  const struct ptx_instruction *call = &statement->instruction;
+  const uint32_t done = builder->label_count++;
+  const struct ptx_operand pointer = {.kind = PTX_OPERAND_REGISTER,
+                                      .index = (uint32_t)call->offset + instance->register_base};
+  for (uint32_t i = 0; i < parser->taken_count; i++) {
+    struct entity *function = parser->taken[i];
+    if (!call_fits(builder, call, instance, function->body)) continue;
+    const uint32_t next = builder->label_count++;
+    const struct ptx_operand other = new_register(builder, PTX_CLASS_PRED);
+    const struct ptx_operand compared[2] = {pointer, {.kind = PTX_OPERAND_IMMEDIATE, .value = function->address}};
+    append_operation(builder, PTX_SETP, PTX_B64, call->line, 1, &other, 2, compared)->instruction.mode = PTX_NE;
+    struct item *skip = append_operation(builder, PTX_BRA, PTX_NO_TYPE, call->line, 0, NULL, 0, NULL);
+    skip->instruction.guard = other.index;
+    skip->label = next;
+    inline_known(builder, statement, instance, depth, function);
+    append_operation(builder, PTX_BRA, PTX_NO_TYPE, call->line, 0, NULL, 0, NULL)->label = done;
+    append_label(builder, next);
+  }
+  append_operation(builder, PTX_TRAP, PTX_NO_TYPE, call->line, 0, NULL, 0, NULL)->instruction.mode = PTX_TRAP_CALL;
+  append_label(builder, done);
+}
+
+static void inline_call(struct builder *builder, const struct statement *statement, const struct instance *instance,
+                        int depth) {
+  struct parser *parser = builder->parser;
+  const struct ptx_instruction *call = &statement->instruction;
+  uint32_t after = builder->label_count++;
+  if (call->guard != PTX_NONE) {
+    struct item *branch = append(builder);
+    branch->instruction.op = PTX_BRA;
+    branch->instruction.guard = call->guard + instance->register_base;
+    branch->instruction.guard_negate = !call->guard_negate;
+    branch->instruction.line = call->line;
+    branch->label = after;
+  }
+  if (statement->name) {
+    struct entity *function = scope_find(statement->scope, statement->name, strlen(statement->name));
+    if (!function || function->kind != ENTITY_FUNCTION)
+      parser_fail(parser, call->line, "function '%s' is not declared", statement->name);
+    inline_known(builder, statement, instance, depth, function);
+  } else {
+    inline_indirect(builder, statement, instance, depth);
   }
   append_label(builder, after);
 }
@@ -744,8 +864,10 @@ static void cut_blocks(struct builder *builder) {
     if (block->next != PTX_NONE) block->next = graph.position[block->next];
     if (block->loop_head != PTX_NONE) block->loop_head = graph.position[block->loop_head];
     for (uint32_t k = 0; k < block->target_count; k++) block->targets[k] = graph.position[block->targets[k]];
-    for (uint32_t i = 0; i < block->count; i++)
-      if (function->instructions[block->first + i].op == PTX_BAR) function->has_barrier = true;
+    for (uint32_t i = 0; i < block->count; i++) {
+      const uint16_t op = function->instructions[block->first + i].op;
+      if (op == PTX_BAR || op == PTX_MBARRIER) function->has_barrier = true;
+    }
   }
 }
 

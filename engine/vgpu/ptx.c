@@ -111,6 +111,19 @@ static void add_initialiser(struct parser *parser, struct ptx_initialiser initia
   parser->module->initialisers = added;
 }
 
+static void put_value(struct parser *parser, uint64_t bits, unsigned each, uint64_t at, unsigned char **bytes,
+                      uint64_t *capacity) {
+  if (!*bytes || at + each > *capacity) { /* addresses before it may have moved `at` far on */
+    uint64_t wanted = *capacity ? *capacity * 2 : 64;
+    while (wanted < at + each) wanted *= 2;
+    unsigned char *grown = parser_alloc(parser, wanted);
+    if (*bytes) memcpy(grown, *bytes, *capacity);
+    *bytes = grown;
+    *capacity = wanted;
+  }
+  memcpy(*bytes + at, &bits, each);
+}
+
 /* A list of values, nested braces flattened, into the variable's bytes. */
 static uint64_t parse_values(struct parser *parser, const struct declaration *declaration, uint64_t offset, uint64_t at,
                              uint64_t limit, unsigned char **bytes, uint64_t *capacity, int depth) {
@@ -132,6 +145,12 @@ static uint64_t parse_values(struct parser *parser, const struct declaration *de
       }
       struct token name = parser->token;
       struct entity *entity = name.kind == TOKEN_WORD ? scope_find(parser->scope, name.text, name.length) : NULL;
+      if (entity && entity->kind == ENTITY_FUNCTION && each == 8 && !generic) {
+        lexer_next(parser);
+        put_value(parser, parser_function_address(parser, entity), each, at, bytes, capacity);
+        at += each;
+        continue;
+      }
       if (!entity || entity->kind != ENTITY_VARIABLE || (entity->space != PTX_GLOBAL && entity->space != PTX_CONST))
         parser_fail(parser, name.line, "an initialiser names '%.*s', which is not a variable declared before it",
                     name.length > 60 ? 60 : (int)name.length, name.text);
@@ -143,15 +162,7 @@ static uint64_t parse_values(struct parser *parser, const struct declaration *de
           parser, (struct ptx_initialiser){.offset = offset + at, .bytes = each, .target = entity, .addend = addend});
     } else {
       uint64_t bits = parse_number(parser, declaration->type);
-      if (!*bytes || at + each > *capacity) { /* addresses before it may have moved `at` far on */
-        uint64_t wanted = *capacity ? *capacity * 2 : 64;
-        while (wanted < at + each) wanted *= 2;
-        unsigned char *grown = parser_alloc(parser, wanted);
-        if (*bytes) memcpy(grown, *bytes, *capacity);
-        *bytes = grown;
-        *capacity = wanted;
-      }
-      memcpy(*bytes + at, &bits, each);
+      put_value(parser, bits, each, at, bytes, capacity);
     }
     at += each;
   } while (token_accept(parser, ','));
@@ -313,6 +324,14 @@ static void parse_targets(struct parser *parser, struct token name) {
   token_expect(parser, ';');
 }
 
+static void skip_statement(struct parser *parser) {
+  while (!token_is(parser, ';')) {
+    if (parser->token.kind == TOKEN_END) parser_fail(parser, parser->token.line, "';' expected");
+    lexer_next(parser);
+  }
+  lexer_next(parser);
+}
+
 static bool peek_colon(const struct parser *parser) {
   const char *at = parser->at;
   while (at < parser->end && (*at == ' ' || *at == '\t')) at++;
@@ -330,7 +349,7 @@ static void parse_block(struct parser *parser, int depth) {
       if (token_equals(parser, ".branchtargets")) {
         parse_targets(parser, token);
       } else if (token_equals(parser, ".callprototype") || token_equals(parser, ".calltargets")) {
-        parser_fail(parser, parser->token.line, "calls through a register are not implemented");
+        skip_statement(parser); /* the callee's parameters say the same */
       } else {
         struct entity *entity = scope_add(parser, parser->scope, token.text, token.length, ENTITY_LABEL);
         entity->index = parser->body->label_count++;
