@@ -9,6 +9,7 @@
 
 enum {
   INT16 = BIT(PTX_U16) | BIT(PTX_S16),
+  INT16X2 = BIT(PTX_U16X2) | BIT(PTX_S16X2),
   INT32 = BIT(PTX_U32) | BIT(PTX_S32),
   INT64 = BIT(PTX_U64) | BIT(PTX_S64),
   INTEGERS = INT16 | INT32 | INT64,
@@ -56,6 +57,7 @@ static const struct form forms[] = {
     {"add", PTX_ADD, "t:tt", F64, NONE | IEEE, 0, 0, 0},
     {"add", PTX_ADD, "t:tt", HALVES, NONE | NEAREST, PTX_FTZ | PTX_SAT, 0, 0},
     {"add", PTX_ADD, "t:tt", BRAINS, NONE | NEAREST, 0, 0, 0},
+    {"add", PTX_ADD, "t:tt", INT16X2, NONE, 0, 0, 0},
     {"addc", PTX_ADD, "t:tt", INT32 | INT64 | BIT(PTX_B32) | BIT(PTX_B64), NONE, 0, 0, PTX_CARRY_IN},
     {"sub", PTX_SUB, "t:tt", INTEGERS, NONE, 0, 0, 0},
     {"sub", PTX_SUB, "t:tt", BIT(PTX_S32), NONE, PTX_SAT, PTX_SAT, 0},
@@ -99,12 +101,14 @@ static const struct form forms[] = {
     {"neg", PTX_NEG, "t:t", SIGNED | F64, NONE, 0, 0, 0},
     {"neg", PTX_NEG, "t:t", F32 | HALVES, NONE, PTX_FTZ, 0, 0},
     {"neg", PTX_NEG, "t:t", BRAINS, NONE, 0, 0, 0},
-    {"min", PTX_MIN, "t:tt", INTEGERS | F64, NONE, 0, 0, 0},
+    {"min", PTX_MIN, "t:tt", INTEGERS | INT16X2 | F64, NONE, 0, 0, 0},
+    {"min", PTX_MIN, "t:tt", BIT(PTX_S32) | BIT(PTX_S16X2), NONE, PTX_RELU, PTX_RELU, 0},
     {"min.xorsign.abs", PTX_MIN, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, PTX_XORSIGN},
     {"min.xorsign.abs", PTX_MIN, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, PTX_XORSIGN},
     {"min", PTX_MIN, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
     {"min", PTX_MIN, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, 0},
-    {"max", PTX_MAX, "t:tt", INTEGERS | F64, NONE, 0, 0, 0},
+    {"max", PTX_MAX, "t:tt", INTEGERS | INT16X2 | F64, NONE, 0, 0, 0},
+    {"max", PTX_MAX, "t:tt", BIT(PTX_S32) | BIT(PTX_S16X2), NONE, PTX_RELU, PTX_RELU, 0},
     {"max.xorsign.abs", PTX_MAX, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, PTX_XORSIGN},
     {"max.xorsign.abs", PTX_MAX, "t:tt", BRAINS, NONE, PTX_NAN_RESULT, 0, PTX_XORSIGN},
     {"max", PTX_MAX, "t:tt", F32 | HALVES, NONE, PTX_FTZ | PTX_NAN_RESULT, 0, 0},
@@ -1353,7 +1357,7 @@ void parse_instruction(struct parser *parser) {
       bool numbers = (to & (INT32 | F32)) && (from & (BITS | INTEGERS | F32 | F64));
       bool to_half = (to & (BIT(PTX_F16) | BIT(PTX_BF16))) && (from & (BITS | INTEGERS | F32 | F64));
       bool halves = (from & (BIT(PTX_F16) | BIT(PTX_BF16))) && (to & (INT16 | INT32 | from));
-      bool pairs = to == from && is_pair(instruction.type);
+      bool pairs = is_pair(instruction.source_type) && (to & (from | BIT(PTX_U32) | BIT(PTX_S32)));
       if (!numbers && !to_half && !halves && !pairs) mnemonic_refuse(parser, &mnemonic);
       if ((instruction.flags & PTX_FTZ) && !(from & (F32 | HALVES))) mnemonic_refuse(parser, &mnemonic);
       parse_set(parser, &mnemonic, &instruction);

@@ -20,6 +20,19 @@ void vgpu_mma(const struct ptx_instruction *mma, const void *const *sources, voi
   choose()->mma(mma, sources, results);
 }
 
+bool vgpu_evaluate(const struct ptx_function *function, const struct ptx_instruction *instruction, uint64_t result[32],
+                   const uint64_t (*arguments)[32]) {
+  return choose()->evaluate(function, instruction, result, arguments);
+}
+
+const struct vgpu_helpers vgpu_helpers = {.evaluate = vgpu_evaluate,
+                                          .mma = vgpu_mma,
+                                          .format = vgpu_format,
+                                          .output_add = vgpu_output_add,
+                                          .read_text = vgpu_read_text,
+                                          .heap_allocate = vgpu_heap_allocate,
+                                          .heap_free = vgpu_heap_free};
+
 static void *prepare(const struct ptx_function *function, char *reason, size_t reason_bytes) {
   return choose()->prepare(function, reason, reason_bytes);
 }

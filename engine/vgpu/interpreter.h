@@ -4,7 +4,7 @@
 #define VGPU_INTERPRETER_H
 
 #include "engine/vgpu/executor.h"
-#include "engine/vgpu/matrix.h"
+#include "engine/vgpu/helpers.h"
 
 enum { LANES = 32, SLOT_32 = LANES * 4, SLOT_64 = LANES * 8 };
 
@@ -63,6 +63,7 @@ struct interpreter_set {
   int (*run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                   unsigned slot, bool begin, struct vgpu_fault *fault);
   vgpu_mma_function *mma;
+  vgpu_evaluate_function *evaluate;
 };
 extern const struct interpreter_set interpreter_baseline;
 extern const struct interpreter_set interpreter_observed; /* for any CPU; calls launch->observer */

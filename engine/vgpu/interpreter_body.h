@@ -538,6 +538,25 @@ static void dp4a(W *warp, const S *step) {
   }
 }
 
+/* add, min and max of pairs of 16-bit integers; min and max with .relu: not below 0. */
+static void arithmetic_16x2(W *warp, const S *step) {
+  u32 *d = REGISTER(u32, step->d);
+  const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b);
+  const unsigned op = step->source->op;
+  const bool sign = step->source->type == PTX_S16X2, clip = step->source->flags & PTX_RELU;
+  for (int l = 0; l < LANES; l++) {
+    u32 result = 0;
+    for (int i = 0; i < 32; i += 16) {
+      s32 a = sign ? (s16)(pa[l] >> i) : (s32)(u16)(pa[l] >> i), b = sign ? (s16)(pb[l] >> i) : (s32)(u16)(pb[l] >> i);
+      s32 r = op == PTX_ADD ? a + b : (a < b) == (op == PTX_MIN) ? a : b;
+      result |= (u32)(u16)(clip && r < 0 ? 0 : r) << i;
+    }
+    d[l] = result;
+  }
+}
+BINARY(min_relu_s32, s32, s32, s32, (a < b ? a : b) > 0 ? (a < b ? a : b) : 0)
+BINARY(max_relu_s32, s32, s32, s32, (a > b ? a : b) > 0 ? (a > b ? a : b) : 0)
+
 static void dp2a(W *warp, const S *step) {
   u32 *d = REGISTER(u32, step->d);
   const u32 *pa = REGISTER(u32, step->a), *pb = REGISTER(u32, step->b), *pc = REGISTER(u32, step->c);
@@ -862,13 +881,14 @@ static void setp(W *warp, const S *step) {
 static void set(W *warp, const S *step) {
   const struct ptx_instruction *source = step->source;
   const unsigned type = source->type;
+  const bool pair = half_is_pair(source->source_type);
   const u32 one = type == PTX_F32                          ? 0x3f800000
                   : type == PTX_F16 || type == PTX_F16X2   ? 0x3c00
                   : type == PTX_BF16 || type == PTX_BF16X2 ? 0x3f80
-                  : ptx_type_bytes(type) == 2              ? 0xffff
+                  : ptx_type_bytes(type) == 2 || pair      ? 0xffff
                                                            : UINT32_MAX;
   u32 result[LANES] = {0}, *d = REGISTER(u32, step->d);
-  for (unsigned shift = 0; shift < (half_is_pair(type) ? 32 : 16); shift += 16) {
+  for (unsigned shift = 0; shift < (pair ? 32 : 16); shift += 16) {
     u32 holds = compare(warp, step, source->source_type, shift);
     if (source->combine)
       holds = combine(source->combine, holds, PREDICATE(step->c) ^ (step->negate_c ? UINT32_MAX : 0));
@@ -1955,6 +1975,13 @@ static void copy_async(W *warp, const S *step) {
   struct access access;
   unsigned char buffer[LANES][16] = {{0}};
   const u32 *size = step->source->src_count > 2 ? REGISTER(u32, step->c) : NULL;
+  for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+    int l = lowest(rest);
+    const u64 address = REGISTER(u64, step->b)[l];
+    if (!(address & (bytes - 1)) || (size && !size[l])) continue;
+    address_fault(warp, &from, l, address, bytes);
+    return;
+  }
   for (unsigned piece = bytes; piece; piece /= 2) { /* what each lane reads, in powers of two */
     u32 lanes = 0;
     for (u32 rest = warp->mask; rest; rest &= rest - 1) {
@@ -2422,6 +2449,8 @@ static vgpu_handler *select_arithmetic(const struct decoder *decoder, const stru
   bool nearest = source->rounding == PTX_NO_ROUNDING || source->rounding == PTX_RN;
   if (type_is_half(type) && source->op != PTX_CVT && source->op != PTX_SET && source->op != PTX_MOV)
     return arithmetic_half;
+  if (type == PTX_S16X2 || type == PTX_U16X2) return arithmetic_16x2;
+  if (type == PTX_S32 && (flags & PTX_RELU)) return source->op == PTX_MIN ? min_relu_s32 : max_relu_s32;
   switch (source->op) {
     case PTX_ADD:
       if (is_float) return select_float(source, add_f32, add_f64);
@@ -2593,6 +2622,36 @@ static vgpu_handler *select_store(const struct ptx_instruction *source, uint32_t
       return wide ? store_32_64 : store_32_32;
     default:
       return store_64_64;
+  }
+}
+
+/* Bytes of the lanes in which the operands of plain arithmetic are read. */
+static void operand_widths(const struct ptx_instruction *source, uint32_t widths[4]) {
+  const unsigned bytes = ptx_type_bytes(source->type);
+  widths[0] = widths[1] = widths[2] = bytes == 8 ? 8 : 4;
+  widths[3] = 4;
+  switch (source->op) {
+    case PTX_SHL:
+    case PTX_SHR:
+      widths[1] = 4;
+      break;
+    case PTX_BFE:
+      widths[1] = widths[2] = 4;
+      break;
+    case PTX_BFI:
+      widths[2] = widths[3] = 4;
+      break;
+    case PTX_MAD_WIDE:
+      widths[2] = bytes == 4 ? 8 : 4;
+      break;
+    case PTX_SLCT:
+      widths[2] = 4;
+      break;
+    case PTX_CVT:
+      widths[0] = ptx_type_bytes(source->source_type) == 8 ? 8 : 4;
+      break;
+    default:
+      break;
   }
 }
 
@@ -2801,30 +2860,8 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
       default: {
         step->inner = select_arithmetic(decoder, source);
         if (!step->inner) return false;
-        uint32_t widths[4] = {width, width, width, 4};
-        switch (source->op) {
-          case PTX_SHL:
-          case PTX_SHR:
-            widths[1] = 4;
-            break;
-          case PTX_BFE:
-            widths[1] = widths[2] = 4;
-            break;
-          case PTX_BFI:
-            widths[2] = widths[3] = 4;
-            break;
-          case PTX_MAD_WIDE:
-            widths[2] = bytes == 4 ? 8 : 4;
-            break;
-          case PTX_SLCT:
-            widths[2] = 4;
-            break;
-          case PTX_CVT:
-            widths[0] = ptx_type_bytes(source->source_type) == 8 ? 8 : 4;
-            break;
-          default:
-            break;
-        }
+        uint32_t widths[4];
+        operand_widths(source, widths);
         if (source->src_count > 0) step->a = operand_code(decoder, &src[0], widths[0]);
         if (source->src_count > 1) step->b = operand_code(decoder, &src[1], widths[1]);
         if (source->src_count > 2)
@@ -2854,6 +2891,32 @@ static bool decode(struct decoder *decoder, const struct ptx_instruction *source
     step->guard_flip = source->guard_negate ? UINT32_MAX : 0;
     step->run = step->masked = guarded;
   }
+  return true;
+}
+
+static bool SET(evaluate)(const struct ptx_function *function, const struct ptx_instruction *source,
+                          uint64_t result[LANES], const uint64_t (*arguments)[LANES]) {
+  struct interpreter_code code = {.function = function};
+  const struct decoder decoder = {.code = &code};
+  struct block_state block = {.code = &code};
+  u64 slots[5][LANES] __attribute__((aligned(64)));
+  W warp = {.base = {(uintptr_t)slots, 0}, .block = &block, .mask = UINT32_MAX, .alive = UINT32_MAX, .full = true};
+  uint32_t extra = 4 * SLOT_64, widths[4];
+  S step = {.source = source, .a = SLOT_64, .b = 2 * SLOT_64, .c = 3 * SLOT_64, .list = &extra};
+  vgpu_handler *run = source->dst_count == 1 ? select_arithmetic(&decoder, source) : NULL;
+  if (!run) return false;
+  operand_widths(source, widths);
+  for (unsigned i = 0; i < source->src_count && i < 4; i++) {
+    if (widths[i] == 8)
+      memcpy(slots[1 + i], arguments[i], SLOT_64);
+    else
+      for (int l = 0; l < LANES; l++) ((u32 *)slots[1 + i])[l] = (u32)arguments[i][l];
+  }
+  const bool wide = ptx_type_bytes(source->type) == 8;
+  step.negate_a = widths[0] == 8;
+  step.negate_b = wide;
+  run(&warp, &step);
+  for (int l = 0; l < LANES; l++) result[l] = wide ? slots[0][l] : ((u32 *)slots[0])[l];
   return true;
 }
 
@@ -3338,4 +3401,5 @@ static int SET(run_turn)(const struct vgpu_launch *launch, struct vgpu_scratch *
   return block->faulted ? -1 : moved;
 }
 
-const struct interpreter_set SET(interpreter) = {SET_NAME, SET(prepare), SET(run_block), SET(run_turn), SET(mma)};
+const struct interpreter_set SET(interpreter) = {SET_NAME,      SET(prepare), SET(run_block),
+                                                 SET(run_turn), SET(mma),     SET(evaluate)};

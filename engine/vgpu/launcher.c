@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine/vgpu/cache_folder.h"
+#include "engine/vgpu/helpers.h"
 #include "engine/vgpu/memory.h"
 #include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
@@ -91,7 +92,8 @@ static void wait_for_translations(void);
 static void open_translator(void) {
   static const struct vgpu_translator_host host = {.version = VGPU_TRANSLATOR_VERSION,
                                                    .memory_contains = vgpu_memory_contains,
-                                                   .scratch_reserve = vgpu_scratch_reserve};
+                                                   .scratch_reserve = vgpu_scratch_reserve,
+                                                   .helpers = &vgpu_helpers};
   void *library = open_plugin();
   if (library == NULL) {
     snprintf(translator_problem, sizeof translator_problem, "libnoprop_translate.so cannot be opened: %s", dlerror());

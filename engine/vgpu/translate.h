@@ -9,11 +9,14 @@
 /* Counts changes of this header: a plug-in of another version is not used. */
 enum { VGPU_TRANSLATOR_VERSION = 1 };
 
+struct vgpu_helpers;
+
 /* What the plug-in needs of the library, whose functions are hidden. Filled by the launcher, must stay alive. */
 struct vgpu_translator_host {
   unsigned version; /* VGPU_TRANSLATOR_VERSION */
   bool (*memory_contains)(uint64_t address, size_t bytes, uint64_t *low, uint64_t *high);
   void *(*scratch_reserve)(struct vgpu_scratch *scratch, size_t bytes);
+  const struct vgpu_helpers *helpers; /* helpers.h */
 };
 
 struct vgpu_translator {

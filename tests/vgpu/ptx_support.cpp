@@ -11,6 +11,7 @@
 
 extern "C" {
 #include "engine/vgpu/interpreter.h"
+#include "engine/vgpu/helpers.h"
 #include "engine/vgpu/memory.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/vgpu.h"
@@ -70,7 +71,8 @@ static void add_translator(std::vector<Executor> *list) {
   void *library = dlopen(NOPROP_BINARY_DIR "/libnoprop_translate.so", RTLD_NOW | RTLD_LOCAL);
   if (!library) return;
   auto get = reinterpret_cast<vgpu_translator_function>(dlsym(library, VGPU_TRANSLATOR_SYMBOL));
-  static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve};
+  static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve,
+                                            &vgpu_helpers};
   char text[240] = "";
   const vgpu_translator *translator = get ? get(&host, text, sizeof text) : nullptr;
   if (!translator) return;

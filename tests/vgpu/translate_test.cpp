@@ -16,6 +16,7 @@
 extern "C" {
 #include "engine/embedded.h"
 #include "engine/jit.h"
+#include "engine/vgpu/helpers.h"
 #include "engine/vgpu/memory.h"
 #include "engine/vgpu/translate.h"
 }
@@ -294,7 +295,8 @@ class TranslateCache : public testing::Test {
     parent_ = name;
     void *library = dlopen(NOPROP_BINARY_DIR "/libnoprop_translate.so", RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(library, nullptr) << dlerror();
-    static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve};
+    static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve,
+                                            &vgpu_helpers};
     char reason[240] = "";
     auto get = reinterpret_cast<vgpu_translator_function>(dlsym(library, VGPU_TRANSLATOR_SYMBOL));
     translator_ = get(&host, reason, sizeof reason);

@@ -554,6 +554,8 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
     case PTX_MATCH:
     case PTX_ELECT:
     case PTX_FNS:
+    case PTX_PRINTF:
+    case PTX_MALLOC:
     case PTX_LDMATRIX:
     case PTX_MOVMATRIX:
     case PTX_MMA:
@@ -572,7 +574,7 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
     const bool agrees = uniform || (instruction->op == PTX_SETP && compares_uniformly(analysis, instruction, s));
     return agrees ? uniform_shape(0) : varying;
   }
-  if ((instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT | PTX_SAT)) || instruction->src_count > 4 ||
+  if ((instruction->flags & (PTX_CARRY_IN | PTX_CARRY_OUT | PTX_SAT | PTX_RELU)) || instruction->src_count > 4 ||
       (instruction->op == PTX_MOV && instruction->src_count != 1) || !type_is_integer(instruction->type)) {
     return uniform ? uniform_shape(0) : varying;
   }
@@ -997,6 +999,7 @@ static void find_roots(struct analysis *analysis) {
           case PTX_LD:
           case PTX_ATOM:
           case PTX_SHFL:
+          case PTX_MALLOC:
             source = true;
             break;
           case PTX_MOV:

@@ -61,12 +61,11 @@ struct shape result_shape(struct analysis *analysis, const struct ptx_instructio
 /* The plug-in cannot call the library's functions: its own ptx_type_bytes(). */
 static inline unsigned type_bytes(uint8_t type) {
   static const uint8_t bytes[PTX_TYPES] = {
-      [PTX_B8] = 1,  [PTX_B16] = 2, [PTX_B32] = 4,   [PTX_B64] = 8,  [PTX_B128] = 16,  [PTX_U8] = 1,
-      [PTX_U16] = 2, [PTX_U32] = 4, [PTX_U64] = 8,   [PTX_S8] = 1,   [PTX_S16] = 2,    [PTX_S32] = 4,
-      [PTX_S64] = 8, [PTX_F16] = 2, [PTX_F16X2] = 4, [PTX_BF16] = 2, [PTX_BF16X2] = 4, [PTX_TF32] = 4,
-      [PTX_F32] = 4, [PTX_F64] = 8, [PTX_U16X2] = 4, [PTX_S16X2] = 4,
-      [PTX_E4M3] = 1,
-      [PTX_E5M2] = 1,      [PTX_E4M3X2] = 2, [PTX_E5M2X2] = 2};
+      [PTX_B8] = 1,     [PTX_B16] = 2,   [PTX_B32] = 4,   [PTX_B64] = 8,   [PTX_B128] = 16,  [PTX_U8] = 1,
+      [PTX_U16] = 2,    [PTX_U32] = 4,   [PTX_U64] = 8,   [PTX_S8] = 1,    [PTX_S16] = 2,    [PTX_S32] = 4,
+      [PTX_S64] = 8,    [PTX_F16] = 2,   [PTX_F16X2] = 4, [PTX_BF16] = 2,  [PTX_BF16X2] = 4, [PTX_TF32] = 4,
+      [PTX_F32] = 4,    [PTX_F64] = 8,   [PTX_U16X2] = 4, [PTX_S16X2] = 4, [PTX_E4M3] = 1,   [PTX_E5M2] = 1,
+      [PTX_E4M3X2] = 2, [PTX_E5M2X2] = 2};
   return bytes[type];
 }
 

@@ -213,6 +213,18 @@ void call_operate(struct emitter *e, const struct ptx_instruction *instruction, 
   call_about(e, REQUEST_OPERATE, instruction, mask);
 }
 
+void store_argument(struct emitter *e, unsigned number, Value lanes) {
+  Value wide = LLVMBuildZExt(e->builder, as_bits(e, lanes), shaped(e->i64, true), "");
+  LLVMBuildStore(e->builder, wide,
+                 warp_address(e, shaped(e->i64, true), offsetof(struct warp, argument) + number * WARP_LANES * 8));
+}
+
+Value load_result(struct emitter *e, unsigned number) {
+  return LLVMBuildLoad2(e->builder, shaped(e->i64, true),
+                        warp_address(e, shaped(e->i64, true), offsetof(struct warp, result) + number * WARP_LANES * 8),
+                        "");
+}
+
 /* ---- registers and operands ---- */
 
 static Type register_type(struct emitter *e, uint32_t index) {
@@ -671,6 +683,16 @@ static void emit_instruction(struct emitter *e, const struct ptx_instruction *in
     case PTX_BAR_WARP:
       emit_exchange(e, instruction);
       break;
+    case PTX_PRINTF:
+    case PTX_MALLOC:
+    case PTX_FREE:
+    case PTX_CP_ASYNC:
+    case PTX_STMATRIX:
+    case PTX_MBARRIER:
+      emit_call(e, instruction);
+      break;
+    case PTX_CP_ASYNC_COMMIT: /* the copies are made at once */
+    case PTX_CP_ASYNC_WAIT:
     case PTX_PREFETCH:
     case PTX_NANOSLEEP:
       break;
@@ -689,6 +711,8 @@ static void emit_trap(struct emitter *e, const struct ptx_instruction *instructi
   Label trap = new_label(e, "trap"), go_on = new_label(e, "");
   new_branch(e, mask ? any_lane(e, mask) : LLVMConstInt(e->i1, 1, 0), trap, go_on, true);
   LLVMPositionBuilderAtEnd(e->builder, trap);
+  for (unsigned i = 0; i < instruction->src_count && i < 4; i++)
+    store_argument(e, i, read_operand(e, &instruction->src[i], i == 2 ? PTX_U32 : PTX_U64, true));
   call_operate(e, instruction, mask);
   LLVMBuildBr(e->builder, e->fault);
   LLVMPositionBuilderAtEnd(e->builder, go_on);

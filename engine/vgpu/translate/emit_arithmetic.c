@@ -110,6 +110,46 @@ static Value directed(struct emitter *e, uint8_t rounding, Value a, Value x, Val
   return select_value(e, exact_zero, minus_zero, down);
 }
 
+static bool is_half(uint8_t type) {
+  return type == PTX_F16 || type == PTX_F16X2 || type == PTX_BF16 || type == PTX_BF16X2;
+}
+
+/* What machine code has no pattern for here: left to the interpreter's handlers. */
+static bool is_rare(const struct ptx_instruction *instruction) {
+  const uint8_t type = instruction->type, from = instruction->source_type;
+  switch (instruction->op) {
+    case PTX_ADD:
+    case PTX_SUB:
+    case PTX_MUL:
+    case PTX_FMA:
+    case PTX_ABS:
+    case PTX_NEG:
+    case PTX_EX2:
+    case PTX_TANH:
+      return is_half(type) || type == PTX_S16X2 || type == PTX_U16X2;
+    case PTX_MIN:
+    case PTX_MAX:
+      return is_half(type) || type == PTX_S16X2 || type == PTX_U16X2 || (instruction->flags & (PTX_RELU | PTX_XORSIGN));
+    case PTX_DP2A:
+    case PTX_VABSDIFF4:
+    case PTX_FNS:
+      return true;
+    case PTX_CVT: {
+      if (type == PTX_TF32 || type == PTX_E4M3 || type == PTX_E5M2 || from == PTX_E4M3 || from == PTX_E5M2) return true;
+      if (type == PTX_F16 && from == PTX_F64) return true;
+      if (type == PTX_BF16 || from == PTX_BF16) {
+        if (type == PTX_F32) return instruction->flags != 0;
+        return from != PTX_F32 || instruction->flags ||
+               (instruction->rounding != PTX_RN && instruction->rounding != PTX_RZ);
+      }
+      if (type == PTX_F16) return instruction->flags || instruction->rounding != PTX_RN;
+      return from == PTX_F16 && type == PTX_F16;
+    }
+    default:
+      return false;
+  }
+}
+
 /* What is too rare to spell out: a helper does it, lane by lane. */
 static Value compute_rare(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   LLVMBuilderRef b = e->builder;
@@ -520,10 +560,39 @@ static void carry_chain(struct emitter *e, const struct ptx_instruction *instruc
 
 /* ---- comparisons ---- */
 
-static Value compare(struct emitter *e, const struct ptx_instruction *instruction, uint8_t type, bool wide) {
+/* A half, or one of a pair (`shift`: 0 or 16), in single precision. */
+static Value widened_half(struct emitter *e, const struct ptx_instruction *instruction, unsigned operand, uint8_t type,
+                          unsigned shift, bool wide) {
   LLVMBuilderRef b = e->builder;
-  Value x = read_operand(e, &instruction->src[0], type, wide), y = read_operand(e, &instruction->src[1], type, wide);
-  if (is_float(type)) {
+  const bool brain = type == PTX_BF16 || type == PTX_BF16X2;
+  Value bits = resize_int(e, as_bits(e, read_operand(e, &instruction->src[operand], type, wide)), 32, false);
+  const Type all = type_of(bits);
+  if (brain) {
+    bits = LLVMBuildAnd(b, bits, constant(all, shift ? 0xffff0000u : 0xffff), "");
+    return as_float(e, shift ? bits : LLVMBuildShl(b, bits, constant(all, 16), ""));
+  }
+  bits = resize_int(e, LLVMBuildLShr(b, bits, constant(all, shift), ""), 16, false);
+  if (instruction->flags & PTX_FTZ) {
+    Value exponent = LLVMBuildAnd(b, bits, constant(type_of(bits), 0x7c00), "");
+    Value zero = LLVMBuildAnd(b, bits, constant(type_of(bits), 0x8000), "");
+    bits = select_value(e, LLVMBuildICmp(b, LLVMIntEQ, exponent, zero_of(bits), ""), zero, bits);
+  }
+  return LLVMBuildFPExt(b, as_float(e, bits), shaped(e->f32, wide), "");
+}
+
+/* `shift`: 16 for the upper halves of pairs. */
+static Value compare(struct emitter *e, const struct ptx_instruction *instruction, uint8_t type, unsigned shift,
+                     bool wide) {
+  LLVMBuilderRef b = e->builder;
+  Value x, y;
+  if (is_half(type)) {
+    x = widened_half(e, instruction, 0, type, shift, wide);
+    y = widened_half(e, instruction, 1, type, shift, wide);
+  } else {
+    x = read_operand(e, &instruction->src[0], type, wide);
+    y = read_operand(e, &instruction->src[1], type, wide);
+  }
+  if (is_float(type) || is_half(type)) {
     static const LLVMRealPredicate predicates[] = {
         [PTX_EQ] = LLVMRealOEQ,  [PTX_NE] = LLVMRealONE,  [PTX_LT] = LLVMRealOLT,  [PTX_LE] = LLVMRealOLE,
         [PTX_GT] = LLVMRealOGT,  [PTX_GE] = LLVMRealOGE,  [PTX_EQU] = LLVMRealUEQ, [PTX_NEU] = LLVMRealUNE,
@@ -579,10 +648,13 @@ static Value combine(struct emitter *e, const struct ptx_instruction *instructio
 
 static void emit_setp(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   const struct shape uniform = {.kind = SHAPE_AFFINE};
-  Value outcome = compare(e, instruction, instruction->type, wide);
-  Value first = combine(e, instruction, outcome, wide);
-  Value second =
-      instruction->dst_count > 1 ? combine(e, instruction, LLVMBuildNot(e->builder, outcome, ""), wide) : NULL;
+  const bool pair = instruction->type == PTX_F16X2 || instruction->type == PTX_BF16X2;
+  Value outcome = compare(e, instruction, instruction->type, 0, wide);
+  Value first = combine(e, instruction, outcome, wide), second = NULL;
+  if (instruction->dst_count > 1) { /* of pairs: what holds for the upper halves */
+    second = pair ? compare(e, instruction, instruction->type, 16, wide) : LLVMBuildNot(e->builder, outcome, "");
+    second = combine(e, instruction, second, wide);
+  }
   write_register(e, instruction, &instruction->dst[0], first, uniform, false);
   if (second) write_register(e, instruction, &instruction->dst[1], second, uniform, false);
 }
@@ -807,6 +879,7 @@ static Value in_space(struct emitter *e, const struct ptx_instruction *instructi
 static Value compute(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   LLVMBuilderRef b = e->builder;
   const uint8_t type = instruction->type;
+  if (is_rare(instruction)) return compute_rare(e, instruction, wide);
   switch (instruction->op) {
     case PTX_ADD:
     case PTX_SUB:
@@ -838,8 +911,6 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
       return as_float(e, LLVMBuildOr(b, LLVMBuildAnd(b, x, constant(type_of(x), sign), ""),
                                      LLVMBuildAnd(b, y, constant(type_of(y), sign - 1), ""), ""));
     }
-    case PTX_FNS:
-      return compute_rare(e, instruction, wide);
     case PTX_RCP:
     case PTX_SQRT:
     case PTX_RSQRT:
@@ -853,7 +924,18 @@ static Value compute(struct emitter *e, const struct ptx_instruction *instructio
     case PTX_TESTP:
       return test_property(e, instruction, wide);
     case PTX_SET: {
-      Value outcome = combine(e, instruction, compare(e, instruction, instruction->source_type, wide), wide);
+      Value outcome = combine(e, instruction, compare(e, instruction, instruction->source_type, 0, wide), wide);
+      if (is_half(type) || is_half(instruction->source_type)) {
+        const bool brain = type == PTX_BF16 || type == PTX_BF16X2;
+        const bool pair = instruction->source_type == PTX_F16X2 || instruction->source_type == PTX_BF16X2;
+        const unsigned bits = 8 * type_bytes(type);
+        const uint64_t one = !is_half(type) ? (pair ? 0xffff : UINT64_MAX) : brain ? 0x3f80 : 0x3c00;
+        const Type all = int_type(e, bits, wide);
+        Value r = select_value(e, outcome, constant(all, one), LLVMConstNull(all));
+        if (!pair) return r;
+        outcome = combine(e, instruction, compare(e, instruction, instruction->source_type, 16, wide), wide);
+        return LLVMBuildOr(b, r, select_value(e, outcome, constant(all, one << 16), LLVMConstNull(all)), "");
+      }
       if (is_float(type))
         return select_value(e, outcome, constant_float(shaped(e->f32, wide), 1.0), LLVMConstNull(shaped(e->f32, wide)));
       return LLVMBuildSExt(b, outcome, int_type(e, 8 * type_bytes(type), wide), "");

@@ -5,17 +5,6 @@ static Type type_of(Value value) { return LLVMTypeOf(value); }
 
 static Type lanes64(struct emitter *e) { return shaped(e->i64, true); }
 
-static void store_argument(struct emitter *e, unsigned number, Value lanes) {
-  Value wide = LLVMBuildZExt(e->builder, as_bits(e, lanes), lanes64(e), "");
-  LLVMBuildStore(e->builder, wide,
-                 warp_address(e, lanes64(e), offsetof(struct warp, argument) + number * WARP_LANES * 8));
-}
-
-static Value load_result(struct emitter *e, unsigned number) {
-  return LLVMBuildLoad2(e->builder, lanes64(e),
-                        warp_address(e, lanes64(e), offsetof(struct warp, result) + number * WARP_LANES * 8), "");
-}
-
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
 /* The lane that each lane reads, and whether it is in range, for constant lane and clamp operands. */

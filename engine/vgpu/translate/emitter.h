@@ -107,6 +107,9 @@ void check_status(struct emitter *e, Value status);
 void call_helper(struct emitter *e, enum request request, Value mask);
 /* REQUEST_OPERATE */
 void call_operate(struct emitter *e, const struct ptx_instruction *instruction, Value mask);
+/* The helper's operands and results, in 64 bits per lane. */
+void store_argument(struct emitter *e, unsigned number, Value lanes);
+Value load_result(struct emitter *e, unsigned number);
 /* Live lanes of the warp that wait at other blocks, as i32; NULL: there can be none. */
 Value lanes_elsewhere(struct emitter *e);
 /* A fault unless `together` (i1). */
@@ -120,6 +123,7 @@ void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instructio
 /* approximate functions (emit_special.c); false: no such */
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
 Value flush_subnormal(struct emitter *e, Value x);
+void emit_call(struct emitter *e, const struct ptx_instruction *instruction); /* emit_call.c */
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
 void plan_checks(struct emitter *e); /* order, batch_at, groups */

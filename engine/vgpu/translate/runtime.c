@@ -6,8 +6,12 @@
 #include <immintrin.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "engine/vgpu/half.h"
+#include "engine/vgpu/helpers.h"
 
 /* ---- faults ---- */
 
@@ -37,9 +41,9 @@ static int32_t address_fault(struct warp *warp, uint32_t instruction, unsigned l
   char what[160];
   if (source->space == PTX_SHARED || source->space == PTX_LOCAL) address = (uint32_t)address;
   snprintf(what, sizeof what, "%s %s of %llu bytes at %s0x%llx", address % bytes ? "misaligned" : "invalid",
-           source->op == PTX_LD   ? "read"
-           : source->op == PTX_ST ? "write"
-                                  : "atomic operation",
+           source->op == PTX_LD || source->op == PTX_LDMATRIX ? "read"
+           : source->op == PTX_ATOM || source->op == PTX_RED  ? "atomic operation"
+                                                              : "write",
            (unsigned long long)bytes, spaces[source->space], (unsigned long long)address);
   return fault(warp, instruction, lane, VGPU_FAULT_ADDRESS, what);
 }
@@ -114,8 +118,19 @@ static double double_of(uint64_t bits) {
   return x;
 }
 
+static uint32_t half_sum(uint32_t old, uint32_t a, uint8_t type) {
+  const bool brain = type == PTX_BF16 || type == PTX_BF16X2;
+  return brain ? bfloat_of_double((double)(float_of_bfloat(old) + float_of_bfloat(a)))
+               : half_of_double((double)(float_of_half(old) + float_of_half(a)));
+}
+
 static uint64_t combined(const struct ptx_instruction *instruction, uint64_t old, uint64_t a, uint64_t b) {
   const uint8_t type = instruction->type;
+  if (type == PTX_F16 || type == PTX_BF16) return half_sum((uint32_t)old, (uint32_t)a, type);
+  if (type == PTX_F16X2 || type == PTX_BF16X2) {
+    const uint32_t low = half_sum((uint32_t)old & 0xffff, (uint32_t)a & 0xffff, type);
+    return low | half_sum((uint32_t)(old >> 16), (uint32_t)(a >> 16), type) << 16;
+  }
   if (type == PTX_F32) {
     const float sum = float_of((uint32_t)old) + float_of((uint32_t)a);
     uint32_t bits;
@@ -181,6 +196,141 @@ static int32_t atomic_operation(struct warp *warp, uint32_t number, uint32_t lan
     warp->result[0][lane] = bytes == 2   ? update16(place, instruction, a, b)
                             : bytes == 4 ? update32(place, instruction, a, b)
                                          : update64(place, instruction, a, b);
+  }
+  return 0;
+}
+
+/* ---- calls of the device runtime ---- */
+
+/* Bytes from a generic address on that may be read. */
+static size_t readable(const void *context, uint64_t address) {
+  uint64_t low, high;
+  return allowed(context, PTX_GENERIC, address, 1, &low, &high) ? high - address : 0;
+}
+
+static int32_t print(struct warp *warp, uint32_t number, uint32_t lanes) {
+  const struct vgpu_helpers *helpers = warp->code->host->helpers;
+  const struct vgpu_reader reader = {readable, warp};
+  const uint64_t block =
+      warp->ctaid[0] + (uint64_t)warp->grid[0] * (warp->ctaid[1] + (uint64_t)warp->grid[1] * warp->ctaid[2]);
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    size_t bytes;
+    int count;
+    uint64_t bad;
+    char *text = helpers->format(warp->argument[0][lane], warp->argument[1][lane], &reader, &bytes, &count, &bad);
+    if (!text) {
+      char what[80];
+      snprintf(what, sizeof what, "printf reads at 0x%llx", (unsigned long long)bad);
+      return fault(warp, number, lane, VGPU_FAULT_ADDRESS, what);
+    }
+    helpers->output_add(warp->launch->output, block, text, bytes);
+    free(text);
+    warp->result[0][lane] = (uint32_t)count;
+  }
+  return 0;
+}
+
+static int32_t allocate(struct warp *warp, uint32_t number, uint32_t lanes) {
+  const struct vgpu_helpers *helpers = warp->code->host->helpers;
+  const bool give = warp->launch->function->instructions[number].op == PTX_FREE;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    const uint64_t argument = warp->argument[0][lane];
+    if (!give) {
+      warp->result[0][lane] = helpers->heap_allocate(argument);
+    } else if (!helpers->heap_free(argument)) {
+      char what[100];
+      snprintf(what, sizeof what, "free of 0x%llx, which malloc did not give or which is free",
+               (unsigned long long)argument);
+      return fault(warp, number, lane, VGPU_FAULT_OTHER, what);
+    }
+  }
+  return 0;
+}
+
+static int32_t trap(struct warp *warp, uint32_t number, uint32_t lanes) {
+  const unsigned first = lanes ? (unsigned)__builtin_ctz(lanes) : 0, *extent = warp->launch->block;
+  switch (warp->launch->function->instructions[number].mode) {
+    case PTX_TRAP_BREAKPOINT:
+      return fault(warp, number, first, VGPU_FAULT_TRAP, "brkpt, and there is no debugger");
+    case PTX_TRAP_CALL:
+      return fault(warp, number, first, VGPU_FAULT_OTHER,
+                   "a call through a pointer that names no function of this kind");
+    case PTX_TRAP_ASSERT:
+      break;
+    default:
+      return fault(warp, number, first, VGPU_FAULT_TRAP, "trap");
+  }
+  const struct vgpu_reader reader = {readable, warp};
+  char text[3][300] = {"", "", ""}, what[400];
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    static const unsigned from[3] = {0, 1, 3};
+    for (int i = 0; i < 3; i++)
+      warp->code->host->helpers->read_text(text[i], i ? sizeof text[i] : 160, warp->argument[from[i]][lane], &reader);
+    const unsigned thread = warp->number * WARP_LANES + lane;
+    fprintf(stderr, "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", text[1],
+            (uint32_t)warp->argument[2][lane], text[2], warp->ctaid[0], warp->ctaid[1], warp->ctaid[2],
+            thread % extent[0], thread / extent[0] % extent[1], thread / extent[0] / extent[1], text[0]);
+  }
+  snprintf(what, sizeof what, "assertion '%s' failed", text[0]);
+  return fault(warp, number, first, VGPU_FAULT_ASSERT, what);
+}
+
+/* ---- copies and matrices ---- */
+
+static int32_t shared_or_generic(struct warp *warp, uint32_t number, unsigned lane, uint64_t address, unsigned bytes,
+                                 unsigned char **place) {
+  const uint8_t space = warp->launch->function->instructions[number].space;
+  uint64_t low, high;
+  if (address % bytes || !allowed(warp, space, address, bytes, &low, &high))
+    return address_fault(warp, number, lane, address, bytes);
+  *place = space == PTX_SHARED ? warp->shared + address : (unsigned char *)(uintptr_t)address;
+  return 0;
+}
+
+static int32_t copy_async(struct warp *warp, uint32_t number, uint32_t lanes) {
+  const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
+  const unsigned bytes = instruction->vector;
+  unsigned char buffer[WARP_LANES][16] = {{0}}, *place = NULL;
+  uint64_t low = 1, high = 0;
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) { /* all reads before all writes, as in the interpreter */
+    if (!(lanes >> lane & 1)) continue;
+    const uint64_t from = warp->argument[1][lane];
+    const uint64_t wanted = instruction->src_count > 2 ? (uint32_t)warp->argument[2][lane] : bytes;
+    const uint64_t size = wanted < bytes ? wanted : bytes;
+    if (!size) continue;
+    if (from % bytes || (!inside(from, size, low, high) && !allowed(warp, PTX_GLOBAL, from, size, &low, &high))) {
+      char what[100];
+      snprintf(what, sizeof what, "%s read of %llu bytes at 0x%llx", from % bytes ? "misaligned" : "invalid",
+               (unsigned long long)size, (unsigned long long)from);
+      return fault(warp, number, lane, VGPU_FAULT_ADDRESS, what);
+    }
+    memcpy(buffer[lane], (const void *)(uintptr_t)from, size);
+  }
+  for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+    if (!(lanes >> lane & 1)) continue;
+    if (shared_or_generic(warp, number, lane, warp->argument[0][lane], bytes, &place)) return RUN_FAULT;
+    memcpy(place, buffer[lane], bytes);
+  }
+  return 0;
+}
+
+static int32_t matrix_store(struct warp *warp, uint32_t number) {
+  const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
+  unsigned char *rows[WARP_LANES];
+  for (unsigned r = 0; r < 8u * instruction->vector; r++)
+    if (shared_or_generic(warp, number, r, warp->argument[0][r], 16, &rows[r])) return RUN_FAULT;
+  for (unsigned q = 0; q < instruction->vector; q++) {
+    for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+      const uint32_t word = (uint32_t)(warp->argument[1 + q / 2][lane] >> 32 * (q % 2));
+      for (unsigned i = 0; i < 2; i++) {
+        const uint16_t element = (uint16_t)(word >> 16 * i);
+        const unsigned g = lane / 4, t = 2 * (lane % 4) + i;
+        memcpy(rows[8 * q + (instruction->mode ? t : g)] + 2 * (instruction->mode ? g : t), &element, sizeof element);
+      }
+    }
   }
   return 0;
 }
@@ -363,6 +513,18 @@ static void arithmetic(struct warp *warp, const struct ptx_instruction *instruct
   _mm_setcsr(control);
 }
 
+/* Whether arithmetic() has it: f32 and f64 with directed rounding, and conversions to them. */
+static bool is_own(const struct ptx_instruction *instruction) {
+  if (instruction->op == PTX_CVT) {
+    const uint8_t from = instruction->source_type;
+    return (instruction->type == PTX_F32 || instruction->type == PTX_F64) &&
+           (from == PTX_F64 || (from >= PTX_U8 && from <= PTX_S64));
+  }
+  if (instruction->op == PTX_FNS) return true;
+  if (instruction->op == PTX_MIN || instruction->op == PTX_MAX) return false;
+  return instruction->type == PTX_F32 || instruction->type == PTX_F64;
+}
+
 static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
   switch (instruction->op) {
@@ -389,12 +551,25 @@ static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
       }
       return 0;
     case PTX_TRAP:
-      return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_TRAP, "trap");
+      return trap(warp, number, lanes);
+    case PTX_PRINTF:
+      return print(warp, number, lanes);
+    case PTX_MALLOC:
+    case PTX_FREE:
+      return allocate(warp, number, lanes);
+    case PTX_CP_ASYNC:
+      return copy_async(warp, number, lanes);
+    case PTX_STMATRIX:
+      return matrix_store(warp, number);
     case PTX_BRX:
       return fault(warp, number, lanes ? (unsigned)__builtin_ctz(lanes) : 0, VGPU_FAULT_OTHER,
                    "brx.idx has an index beyond its targets");
     default:
-      arithmetic(warp, instruction);
+      if (is_own(instruction))
+        arithmetic(warp, instruction);
+      else if (!warp->code->host->helpers->evaluate(warp->launch->function, instruction, warp->result[0],
+                                                    (const uint64_t(*)[WARP_LANES])warp->argument))
+        return fault(warp, number, 0, VGPU_FAULT_OTHER, "the interpreter does not have this instruction");
       return 0;
   }
 }
