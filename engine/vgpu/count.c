@@ -88,7 +88,8 @@ static const noprop_gpu *named_gpu(void) {
 
 void count_module(const struct ptx_module *module, const char *text) {
   const noprop_gpu *gpu = named_gpu();
-  const int capability = gpu != NULL ? gpu->capability : vgpu_capability();
+  int capability = gpu != NULL ? gpu->capability : vgpu_capability();
+  if (capability < (int)module->target) capability = (int)module->target; /* the least that ptxas takes */
   registers_compile(text, capability, note_registers, (void *)(uintptr_t)module);
 }
 

@@ -179,16 +179,10 @@ void count_instruction(noprop_kernel_counts *counts, const struct ptx_instructio
     case PTX_BAR:
       counts->barrier_instructions++;
       break;
-    case PTX_MEMBAR:
-    case PTX_NANOSLEEP:
-    case PTX_PREFETCH:
-    case PTX_PRINTF:
-    case PTX_CP_ASYNC_COMMIT:
-    case PTX_CP_ASYNC_WAIT:
-      counts->other_instructions++;
-      break;
-    default: /* arithmetic; and, or, xor, not of predicates are moves */
-      if (instruction->type == PTX_PRED)
+    default: /* the list of opcodes begins with arithmetic; and, or, xor, not of predicates are moves */
+      if (instruction->op > PTX_ISSPACEP)
+        counts->other_instructions++;
+      else if (instruction->type == PTX_PRED)
         counts->move_instructions++;
       else
         count_arithmetic(counts, instruction, executing);

@@ -24,6 +24,7 @@
 #define L40S_SHEET "NVIDIA L40S, data sheet"
 #define L40S_BRIEF "NVIDIA L40S GPU Accelerator, product brief"
 #define H100_PAPER "NVIDIA H100 Tensor Core GPU Architecture, white paper, table 3"
+#define H100_PCIE_BRIEF "NVIDIA H100 PCIe GPU, product brief"
 #define H100_SHEET "NVIDIA H100 Tensor Core GPU, data sheet (dense: half of the figure with sparsity)"
 #define H200_SHEET "NVIDIA H200 Tensor Core GPU, data sheet (dense: half of the figure with sparsity)"
 #define FROM_PEAK "from the data sheet's fp32 peak: 67e12 / (2 x 132 x 128)"
@@ -197,14 +198,14 @@ static const noprop_gpu GPUS[] = {
      .title = "NVIDIA H100 PCIe 80 GB",
      HOPPER_90,
      .multiprocessors = {114, H100_PAPER},
-     .clock = {1755e6, H100_PAPER},
-     .peak_fp32 = {51.2e12, H100_PAPER},
+     .clock = {1755e6, H100_PCIE_BRIEF},
+     .peak_fp32 = {51e12, H100_SHEET},
      .tensor_f16 = {756.5e12, H100_SHEET},
      .tensor_bf16 = {756.5e12, H100_SHEET},
      .tensor_tf32 = {378e12, H100_SHEET},
      .l2_bytes = {50.0 * 1024 * 1024, H100_PAPER},
      .l2_bandwidth = {4472.3 * 1755e6, LUO},
-     .dram_bandwidth = {2039e9, H100_PAPER}},
+     .dram_bandwidth = {2039e9, H100_PCIE_BRIEF}},
     {.name = "h100-sxm",
      .title = "NVIDIA H100 SXM5 80 GB",
      HOPPER_90,

@@ -17,6 +17,11 @@ int counts_begin(struct cli *cli) {
   cli->device = "virtual";
   setenv("NOPROP_VGPU_MODE", "count", 1);
   setenv("NOPROP_VGPU_GPU", gpu != NULL ? gpu->name : "", 1);
+  if (gpu != NULL && gpu->capability > 86) { /* kernels as they are compiled for it; those of the library are for 8.6 */
+    char capability[16];
+    snprintf(capability, sizeof capability, "%d", gpu->capability);
+    setenv("NOPROP_VGPU_CAPABILITY", capability, 1);
+  }
   return EXIT_DONE;
 }
 
@@ -201,6 +206,9 @@ static void bound_rows(struct table *table, const struct counted *counted) {
   table_cell(table, "occupancy, theory");
   for (int i = 0; i < counted->count; i++) table_cell(table, "%.0f %%", 100 * counted->bounds[i].occupancy);
   table_cell(table, "%s", "");
+  table_cell(table, "blocks per SM");
+  for (int i = 0; i < counted->count; i++) table_cell(table, "%d", counted->bounds[i].resident_blocks);
+  table_cell(table, "%s", "");
 #define BOUND_ROW(name, meaning)                                                         \
   table_cell(table, meaning);                                                            \
   for (int i = 0; i < counted->count; i++) microseconds(table, counted->bounds[i].name); \
@@ -236,14 +244,17 @@ static void print_tables(const struct subject *subject, const struct counted *co
   count_rows(table, counted);
   table_print(table);
   const bool compiled = counted->count > 0 && counted->kernels[0].registers_are_compiled;
-  printf("\nRegisters: %s.\n", compiled ? "as ptxas reports" : "alive at once in the PTX; ptxas was not found");
+  printf("\nRegisters: %s.\n", compiled ? "as ptxas reports" : "alive at once in the PTX, as there is no ptxas");
   if (gpu != NULL) {
     printf("\nLower bounds in microseconds for %s: a bound, never a measurement\n\n", gpu->title);
     table = table_create(counted->count + 2);
     heading(table, counted, "bound");
     bound_rows(table, counted);
     table_print(table);
-    printf("\nLargest: %s.%s\n", counted->total_bounds.largest_name,
+    putchar('\n');
+    for (int i = 0; i < counted->count; i++)
+      printf("Occupancy of %s: limited by %s.\n", counted->kernels[i].kernel, counted->bounds[i].occupied_by);
+    printf("Largest bound: %s.%s\n", counted->total_bounds.largest_name,
            gpu->l2_bandwidth.value > 0 ? "" : " The L2's bandwidth of this GPU is not published.");
   }
   putchar('\n');
