@@ -29,6 +29,13 @@ TEST_F(AsynchronousCopiesTest, TilesArriveInTurn) {
   for (size_t i = 0; i < x.size(); ++i) turned.push_back(x[i / 128 * 128 + 127 - i % 128] * static_cast<int>(i / 128));
   EXPECT_EQ(asynchronous_copies::tiles_by_groups(x), turned);
   EXPECT_EQ(asynchronous_copies::tiles_by_pipeline(x), turned);
+  EXPECT_EQ(asynchronous_copies::tiles_by_barrier(x), turned);
+  EXPECT_EQ(asynchronous_copies::tiles_by_block_pipeline(x), turned);
+  EXPECT_EQ(asynchronous_copies::tiles_by_producer_and_consumers(x), turned);
+}
+
+TEST_F(AsynchronousCopiesTest, BarriersSeparateWritingFromReading) {
+  EXPECT_EQ(asynchronous_copies::turns_of_a_barrier(50), std::vector<int>(128, 50 * 51 / 2));
 }
 
 TEST_F(AsynchronousCopiesTest, BytesThatAreNotReadAreZero) {
