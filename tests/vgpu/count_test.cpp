@@ -167,6 +167,18 @@ TEST_F(CountTest, ABlockThatDoesNotFillItsWarpHasFewerLanes) {
   EXPECT_EQ(c.active_lanes, 40u * 7);
 }
 
+TEST_F(CountTest, HalvesCountTheirElements) {
+  const noprop_kernel_counts c = count(
+      "fma.rn.f16x2 %r3, %r4, %r5, %r6; add.rn.f16 %h0, %h1, %h2; mul.rn.bf16x2 %r7, %r4, %r5; max.f16x2 %r8, %r4, "
+      "%r5;\n"
+      "fma.rn.bf16 %h3, %h0, %h1, %h2; ex2.approx.f16x2 %r9, %r4; cvt.rn.f16x2.f32 %r10, %f0, %f1;\n");
+  EXPECT_EQ(c.fp16_instructions, 5u);
+  EXPECT_EQ(c.fp16_flop, 32u * (4 + 1 + 2 + 0 + 2));
+  EXPECT_EQ(c.special_functions, 32u);
+  EXPECT_EQ(c.conversions, 64u); /* a pair of numbers is two conversions to the front end */
+  EXPECT_EQ(c.fp32_instructions + c.integer_instructions, 1u); /* the preamble's mad */
+}
+
 /* ---- divergence ---- */
 
 TEST_F(CountTest, LoopsOfDifferentLengthDiverge) {
@@ -336,6 +348,16 @@ TEST_F(CountTest, SharedAccessesPassThroughTheBanks) {
     EXPECT_EQ(c.global_load_requests + c.global_store_requests, 0u) << access.what;
     EXPECT_EQ(c.static_shared, 4352u);
   }
+}
+
+TEST_F(CountTest, AtomicsOnSharedMemoryPassThroughTheBanks) {
+  const noprop_kernel_counts c =
+      count(kAtZero + "shl.b32 %r3, %r0, 3; red.shared.add.u32 [%r3], 1; atom.shared.add.u32 %r4, [buffer], 1;\n", {},
+            ".shared .align 16 .b8 buffer[256];\n");
+  EXPECT_EQ(c.atomic_instructions, 2u);
+  EXPECT_EQ(c.shared_requests, 2u);
+  EXPECT_EQ(c.shared_wavefronts, 2u + 1);
+  EXPECT_EQ(c.global_atomic_requests, 0u);
 }
 
 TEST_F(CountTest, BarriersCountTheirArrivals) {

@@ -83,11 +83,12 @@ class FuzzTest : public ::testing::Test {
 
   enum { COUNT = 16384 };
 
+  CUfunction function_ = nullptr;
+  CUdeviceptr memory_ = 0;
+
  private:
   CUcontext context_ = nullptr;
   CUmodule module_ = nullptr;
-  CUfunction function_ = nullptr;
-  CUdeviceptr memory_ = 0;
 };
 
 /* ---- order ---- */
@@ -194,6 +195,17 @@ TEST_F(FuzzTest, ASeedRepeatsExactly) {
   EXPECT_EQ(report.launches, 1u);
   EXPECT_GT(report.turns, 32u); /* warps were interrupted */
   EXPECT_EQ(report.shuffled_accesses, 2u * 1024);
+}
+
+TEST_F(FuzzTest, FaultsEndTheLaunch) {
+  load("setp.eq.u32 %p0, %r2, 200; @!%p0 bra DONE; mov.u64 %l2, 64; st.global.u32 [%l2], %r2;\nDONE:\n");
+  vgpu_set_mode(VGPU_MODE_FUZZ);
+  fuzz_set(1, FUZZ_ALL);
+  void *parameters[] = {&memory_};
+  CU(cuLaunchKernel)(function_, 8, 1, 1, 64, 1, 1, 0, nullptr, parameters, nullptr);
+  EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_NE(std::string(vgpu_last_message()).find("block (3, 0, 0), thread (8, 0, 0)"), std::string::npos)
+      << vgpu_last_message();
 }
 
 /* ---- approximations ---- */
