@@ -9,6 +9,7 @@
 #include "engine/jit.h"
 #include "engine/sha256.h"
 #include "engine/status.h"
+#include "engine/vgpu/vgpu.h"
 
 /* The oldest architecture that the kernels are built for. */
 enum { OLDEST_CAPABILITY = 75 };
@@ -194,6 +195,7 @@ noprop_status noprop_device_get_counters(const noprop_device *device, noprop_dev
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_device_get_counters: an argument is NULL");
   }
   *counters = device->counters;
+  counters->interim_launches = device->driver->is_virtual ? vgpu_interim_launches() : 0;
   return NOPROP_OK;
 }
 

@@ -21,12 +21,13 @@ struct vgpu_launch {
   bool cooperative;
   bool in_turns;      /* run_turn is used for another reason: each turn is one of one warp */
   uint64_t workspace; /* value of %envreg1 (high word) and %envreg2: the memory of the grid barrier, or 0 */
-  const int *stop;    /* read atomically; not 0: the launch is to end with a fault as soon as possible */
-  uint64_t deadline;  /* likewise when CLOCK_MONOTONIC has passed these nanoseconds; 0: never */
+  const int *stop; /* enum vgpu_stop, read atomically; not 0: the launch is to end with a fault as soon as possible */
   const struct vgpu_observer *observer; /* observe.h; of vgpu_observed only */
   void *observation;                    /* the observer's own */
   struct vgpu_output *output;           /* what the kernel prints; NULL: straight to the standard output */
 };
+
+enum vgpu_stop { VGPU_STOP_NO, VGPU_STOP_REQUESTED, VGPU_STOP_LATE };
 
 /* Why a launch ended early. The text names kernel, PTX line, block, thread and address. */
 struct vgpu_fault {
@@ -71,7 +72,12 @@ struct vgpu_executor {
 extern const struct vgpu_executor vgpu_interpreter;
 /* The interpreter that calls launch->observer. */
 extern const struct vgpu_executor vgpu_observed;
-/* Which instruction set the interpreter uses on this CPU: "AVX-512", "AVX2", "baseline". */
+
+/* Vector instructions that the executors use: what the CPU has, but no more than NOPROP_VGPU_INSTRUCTIONS names.
+ * UNKNOWN if that is not a name. */
+enum vgpu_instructions { VGPU_INSTRUCTIONS_UNKNOWN, VGPU_BASELINE, VGPU_AVX2, VGPU_AVX512 };
+enum vgpu_instructions vgpu_instructions(void);
+/* "AVX-512", "AVX2", "baseline" */
 const char *vgpu_interpreter_instruction_set(void);
 
 #endif

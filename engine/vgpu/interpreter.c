@@ -1,28 +1,58 @@
 /* The interpreter's choice of instruction set, its scratch memory, and the placement of registers. */
 #include "engine/vgpu/interpreter.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct interpreter_set *choose(void) {
+static enum vgpu_instructions of_cpu(void) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-    return &interpreter_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &interpreter_avx2;
+    return VGPU_AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return VGPU_AVX2;
+#endif
+  return VGPU_BASELINE;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static enum vgpu_instructions chosen;
+
+static void choose(void) {
+  static const struct {
+    const char *name;
+    enum vgpu_instructions most;
+  } settings[] = {{"avx512", VGPU_AVX512}, {"avx2", VGPU_AVX2}, {"baseline", VGPU_BASELINE}};
+  const char *setting = getenv("NOPROP_VGPU_INSTRUCTIONS");
+  const enum vgpu_instructions cpu = of_cpu();
+  chosen = setting && setting[0] ? VGPU_INSTRUCTIONS_UNKNOWN : cpu;
+  for (size_t i = 0; setting && i < sizeof settings / sizeof *settings; i++) {
+    if (strcmp(setting, settings[i].name) == 0) chosen = settings[i].most < cpu ? settings[i].most : cpu;
+  }
+}
+
+enum vgpu_instructions vgpu_instructions(void) {
+  pthread_once(&once, choose);
+  return chosen;
+}
+
+static const struct interpreter_set *instruction_set(void) {
+#if defined(__x86_64__)
+  if (vgpu_instructions() == VGPU_AVX512) return &interpreter_avx512;
+  if (vgpu_instructions() == VGPU_AVX2) return &interpreter_avx2;
 #endif
   return &interpreter_baseline;
 }
 
-const char *vgpu_interpreter_instruction_set(void) { return choose()->name; }
+const char *vgpu_interpreter_instruction_set(void) { return instruction_set()->name; }
 
 void vgpu_mma(const struct ptx_instruction *mma, const void *const *sources, void *const *results) {
-  choose()->mma(mma, sources, results);
+  instruction_set()->mma(mma, sources, results);
 }
 
 bool vgpu_evaluate(const struct ptx_function *function, const struct ptx_instruction *instruction, uint64_t result[32],
                    const uint64_t (*arguments)[32]) {
-  return choose()->evaluate(function, instruction, result, arguments);
+  return instruction_set()->evaluate(function, instruction, result, arguments);
 }
 
 const struct vgpu_helpers vgpu_helpers = {.evaluate = vgpu_evaluate,
@@ -34,7 +64,7 @@ const struct vgpu_helpers vgpu_helpers = {.evaluate = vgpu_evaluate,
                                           .heap_free = vgpu_heap_free};
 
 static void *prepare(const struct ptx_function *function, char *reason, size_t reason_bytes) {
-  return choose()->prepare(function, reason, reason_bytes);
+  return instruction_set()->prepare(function, reason, reason_bytes);
 }
 
 static void *prepare_observed(const struct ptx_function *function, char *reason, size_t reason_bytes) {

@@ -3060,10 +3060,11 @@ enum { TURN = 1 << 16, COOPERATIVE_TURN = 1 << 9, LONG_WAIT = 16 /* turns */ };
 /* A launch that is to end early. */
 static bool stopped(W *warp, const struct step *where) {
   const struct vgpu_launch *launch = warp->block->launch;
-  if (launch->stop && __atomic_load_n(launch->stop, __ATOMIC_RELAXED))
-    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "stopped on request");
-  else if (launch->deadline && nanoseconds() > launch->deadline)
-    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED, "the time limit of launches is over");
+  const int stop = launch->stop ? __atomic_load_n(launch->stop, __ATOMIC_RELAXED) : VGPU_STOP_NO;
+  if (stop != VGPU_STOP_NO) {
+    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED,
+          stop == VGPU_STOP_LATE ? "the time limit of launches is over" : "stopped on request");
+  }
   return warp->block->faulted;
 }
 
@@ -3334,6 +3335,8 @@ static bool run_round(struct block_state *block) {
       if (warp->gives_way) break;
       if (went_on(warp)) turn--;
     }
+    /* A loop around a barrier has short turns only. */
+    if (warp->state == WARP_WAITING && !block->faulted) stopped(warp, warp->barrier_step);
   }
 released:
   if (!block->faulted && release(block->resident, block->resident_count, block->arrivals)) moved = true;

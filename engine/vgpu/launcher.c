@@ -20,6 +20,7 @@
 #include "engine/vgpu/regions.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/vgpu.h"
+#include "engine/vgpu/watchdog.h"
 #include "engine/vgpu/workers.h"
 
 /* Nanoseconds: above what a test's few small launches take, far below what translation saves in a training run. */
@@ -90,10 +91,11 @@ static void *open_plugin(void) {
 static void wait_for_translations(void);
 
 static void open_translator(void) {
-  static const struct vgpu_translator_host host = {.version = VGPU_TRANSLATOR_VERSION,
-                                                   .memory_contains = vgpu_memory_contains,
-                                                   .scratch_reserve = vgpu_scratch_reserve,
-                                                   .helpers = &vgpu_helpers};
+  static struct vgpu_translator_host host = {.version = VGPU_TRANSLATOR_VERSION,
+                                             .memory_contains = vgpu_memory_contains,
+                                             .scratch_reserve = vgpu_scratch_reserve,
+                                             .helpers = &vgpu_helpers};
+  host.instructions = vgpu_instructions();
   void *library = open_plugin();
   if (library == NULL) {
     snprintf(translator_problem, sizeof translator_problem, "libnoprop_translate.so cannot be opened: %s", dlerror());
@@ -134,9 +136,9 @@ const char *vgpu_description(void) {
 
 /* ---- ending what does not end ---- */
 
-static int cancelled; /* atomic, by the compiler's functions, as the executors' header is C++, too */
+static int stop; /* enum vgpu_stop; atomic, by the compiler's functions, as the executors' header is C++, too */
 
-void vgpu_cancel(void) { __atomic_store_n(&cancelled, 1, __ATOMIC_SEQ_CST); }
+void vgpu_cancel(void) { __atomic_store_n(&stop, VGPU_STOP_REQUESTED, __ATOMIC_SEQ_CST); }
 
 static pthread_once_t limit_once = PTHREAD_ONCE_INIT;
 static uint64_t limit_nanoseconds; /* 0: none */
@@ -240,6 +242,9 @@ CUresult launcher_prepare(CUfunction function) {
   if (executor_choice() == EXECUTOR_UNKNOWN) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_EXECUTOR must be auto, interpret or translate");
   }
+  if (vgpu_instructions() == VGPU_INSTRUCTIONS_UNKNOWN) {
+    return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_INSTRUCTIONS must be avx512, avx2 or baseline");
+  }
   if (executor_choice() == EXECUTOR_TRANSLATE) {
     if (find_translator() == NULL) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s", translator_problem);
     return CUDA_SUCCESS;
@@ -313,12 +318,12 @@ static uint64_t now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Between blocks; the interpreter looks within a block, too. */
+/* Between blocks; the executors look within a block, too. */
 static bool is_stopped(const struct job *job, struct vgpu_fault *fault) {
-  const bool requested = __atomic_load_n(&cancelled, __ATOMIC_RELAXED) != 0;
-  if (!requested && (job->launch.deadline == 0 || now() < job->launch.deadline)) return false;
+  const int value = __atomic_load_n(&stop, __ATOMIC_RELAXED);
+  if (value == VGPU_STOP_NO) return false;
   snprintf(fault->text, sizeof fault->text, "kernel %s: %s", job->launch.function->name,
-           requested ? "stopped on request" : "the time limit of launches is over");
+           value == VGPU_STOP_LATE ? "the time limit of launches is over" : "stopped on request");
   fault->kind = VGPU_FAULT_STOPPED;
   return true;
 }
@@ -502,7 +507,7 @@ static CUresult fault_code(const struct vgpu_fault *fault) {
 static CUresult conclude(CUcontext context, const struct job *job) {
   vgpu_output_finish(job->launch.output);
   if (job->faulty == ~0ULL) return CUDA_SUCCESS;
-  if (job->fault.kind == VGPU_FAULT_STOPPED) __atomic_store_n(&cancelled, 0, __ATOMIC_SEQ_CST);
+  if (job->fault.kind == VGPU_FAULT_STOPPED) __atomic_store_n(&stop, VGPU_STOP_NO, __ATOMIC_SEQ_CST);
   snprintf(context->fault, sizeof context->fault, "%s", job->fault.text);
   CUresult result = fault_code(&job->fault);
   atomic_store(&context->sticky, (int)result);
@@ -517,7 +522,7 @@ static void run_serially(unsigned long long count, struct job *job) {
 }
 
 /* A launch in a mode other than run. */
-static CUresult run_observed(CUcontext context, CUfunction function, struct job *job) {
+static CUresult run_observed(CUfunction function, struct job *job) {
   const struct vgpu_observer *observer = job->launch.observer;
   const unsigned long long count = block_count(job);
   CUresult result = observe(function);
@@ -535,7 +540,47 @@ static CUresult run_observed(CUcontext context, CUfunction function, struct job 
     workers_run(count, run_block, job);
   }
   if (observer->end_launch != NULL) observer->end_launch(&job->launch, job->faulty != ~0ULL ? &job->fault : NULL);
-  return result != CUDA_SUCCESS ? result : conclude(context, job);
+  return result;
+}
+
+static atomic_ullong interim_launches;
+
+unsigned long long vgpu_interim_launches(void) { return atomic_load(&interim_launches); }
+
+/* By the executor that is to be used for it now. */
+static CUresult run_blocks(CUfunction function, struct job *job) {
+  struct variant *variant = find_variant(function, job->launch.block);
+  if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
+  const int state = atomic_load(&variant->state);
+  const bool translated = state == TRANSLATION_READY;
+  if (!translated && executor_choice() != EXECUTOR_TRANSLATE) {
+    CUresult result = interpret(function);
+    if (result != CUDA_SUCCESS) return result;
+  }
+  if (!translated && function->code->interpreted == NULL) {
+    return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "kernel %s: %s", function->ptx->name, variant->reason);
+  }
+  job->run_block = translated ? translator->run_block : vgpu_interpreter.run_block;
+  job->launch.code = translated ? variant->code : function->code->interpreted;
+
+  const uint64_t begin = translated ? 0 : now();
+  const unsigned *grid = job->launch.grid;
+  workers_run((unsigned long long)grid[0] * grid[1] * grid[2], run_block, job);
+  if (executor_choice() != EXECUTOR_AUTO || translated || state == TRANSLATION_REFUSED) return CUDA_SUCCESS;
+  atomic_fetch_add(&interim_launches, 1);
+  variant->interpreted += now() - begin;
+  if (variant->interpreted > TRANSLATE_AFTER && state == TRANSLATION_NONE) begin_translation(variant);
+  return CUDA_SUCCESS;
+}
+
+static CUresult run_job(CUfunction function, struct job *job) {
+  if (job->launch.observer != NULL) return run_observed(function, job);
+  if (!job->launch.cooperative) return run_blocks(function, job);
+  CUresult result = interpret(function);
+  if (result != CUDA_SUCCESS) return result;
+  job->launch.code = function->code->interpreted;
+  return run_cooperative(job, workers_count());
 }
 
 CUresult launcher_run(CUcontext context, const struct operation *operation) {
@@ -548,7 +593,7 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
                                .multiprocessors = workers_count(),
                                .grid_id = atomic_fetch_add(&grids, 1) + 1,
                                .cooperative = operation->kernel.cooperative,
-                               .stop = &cancelled,
+                               .stop = &stop,
                                .observer = vgpu_mode_observer()},
                     .output = {.mutex = PTHREAD_MUTEX_INITIALIZER},
                     .mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -558,37 +603,14 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
   memcpy(job.launch.block, operation->kernel.block, sizeof job.launch.block);
 
   const uint64_t limit = time_limit();
-  if (limit != 0) job.launch.deadline = now() + limit;
-  if (job.launch.observer != NULL) return run_observed(context, function, &job);
-  if (operation->kernel.cooperative) {
-    CUresult result = interpret(function);
-    if (result != CUDA_SUCCESS) return result;
-    job.launch.code = function->code->interpreted;
-    result = run_cooperative(&job, workers_count());
-    return result != CUDA_SUCCESS ? result : conclude(context, &job);
+  if (limit != 0 && watchdog_begin(&stop, VGPU_STOP_LATE, limit) != 0) {
+    return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "there can be no thread that watches the time limit of launches");
   }
-  struct variant *variant = find_variant(function, operation->kernel.block);
-  if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
-  if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
-  const bool translated = atomic_load(&variant->state) == TRANSLATION_READY;
-  if (!translated && executor_choice() != EXECUTOR_TRANSLATE) {
-    CUresult result = interpret(function);
-    if (result != CUDA_SUCCESS) return result;
-  }
-  if (!translated && function->code->interpreted == NULL) {
-    return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "kernel %s: %s", function->ptx->name, variant->reason);
-  }
-  job.run_block = translated ? translator->run_block : vgpu_interpreter.run_block;
-  job.launch.code = translated ? variant->code : function->code->interpreted;
-
-  const uint64_t begin = translated ? 0 : now();
-  const unsigned *grid = job.launch.grid;
-  workers_run((unsigned long long)grid[0] * grid[1] * grid[2], run_block, &job);
-  if (!translated && executor_choice() == EXECUTOR_AUTO) {
-    variant->interpreted += now() - begin;
-    if (variant->interpreted > TRANSLATE_AFTER && atomic_load(&variant->state) == TRANSLATION_NONE) {
-      begin_translation(variant);
-    }
-  }
-  return conclude(context, &job);
+  CUresult result = run_job(function, &job);
+  if (limit != 0) watchdog_end();
+  if (result == CUDA_SUCCESS) result = conclude(context, &job);
+  /* Too late for this launch, no business of the next one. */
+  int late = VGPU_STOP_LATE;
+  if (limit != 0) __atomic_compare_exchange_n(&stop, &late, VGPU_STOP_NO, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  return result;
 }

@@ -7,13 +7,14 @@
 #include "engine/vgpu/executor.h"
 
 /* Counts changes of this header: a plug-in of another version is not used. */
-enum { VGPU_TRANSLATOR_VERSION = 1 };
+enum { VGPU_TRANSLATOR_VERSION = 2 };
 
 struct vgpu_helpers;
 
 /* What the plug-in needs of the library, whose functions are hidden. Filled by the launcher, must stay alive. */
 struct vgpu_translator_host {
-  unsigned version; /* VGPU_TRANSLATOR_VERSION */
+  unsigned version;                    /* VGPU_TRANSLATOR_VERSION */
+  enum vgpu_instructions instructions; /* at most these */
   bool (*memory_contains)(uint64_t address, size_t bytes, uint64_t *low, uint64_t *high);
   void *(*scratch_reserve)(struct vgpu_scratch *scratch, size_t bytes);
   const struct vgpu_helpers *helpers; /* helpers.h */
@@ -35,7 +36,7 @@ struct vgpu_translator {
 };
 
 /* The plug-in's only exported symbol: the translator, or NULL and a reason (versions differ, CPU not supported by
- * LLVM). Every call returns the same object. */
+ * LLVM, or with too few instructions allowed). Calls that allow the same instructions return the same object. */
 #define VGPU_TRANSLATOR_SYMBOL "vgpu_translator"
 typedef const struct vgpu_translator *(*vgpu_translator_function)(const struct vgpu_translator_host *host, char *reason,
                                                                   size_t reason_bytes);

@@ -125,14 +125,21 @@ noprop_status bench_work(noprop_device *device, struct subject *subject) {
   return status == NOPROP_OK ? noprop_device_synchronize(device) : status;
 }
 
-/* Compiles, and finds how much work fills a round. */
+/* Compiles, finds how much work fills a round, and goes on until a round shows the settled state: on the virtual GPU a
+ * kernel is interpreted until its machine code is there. */
 static noprop_status warm_up(noprop_device *device, struct subject *subject) {
+  noprop_device_counters before, after;
   noprop_status status = bench_work(device, subject);
   for (;;) {
     double start = now_seconds();
+    noprop_device_get_counters(device, &before);
     if (status == NOPROP_OK) status = bench_work(device, subject);
-    if (status != NOPROP_OK || now_seconds() - start >= ROUND_SECONDS) return status;
-    subject->work *= 2;
+    noprop_device_get_counters(device, &after);
+    if (status != NOPROP_OK) return status;
+    if (now_seconds() - start < ROUND_SECONDS)
+      subject->work *= 2;
+    else if (after.interim_launches == before.interim_launches)
+      return status;
   }
 }
 
@@ -144,6 +151,7 @@ static noprop_status measure(noprop_device *device, struct subject *subject) {
   double seconds = now_seconds() - start;
   noprop_device_get_counters(device, &after);
   subject->launches = (double)(after.launches - before.launches) / (double)subject->work;
+  subject->interim += (long)(after.interim_launches - before.interim_launches);
   if (subject->count < TIMES_MOST) subject->times[subject->count++] = seconds * 1e3 / (double)subject->work;
   return status;
 }
@@ -209,6 +217,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   json_number(&json, "flops", subject->flops);
   json_number(&json, "gflops", gflops);
   json_number(&json, "launches", subject->launches);
+  json_integer(&json, "interim_launches", subject->interim);
   json_end(&json);
 }
 

@@ -25,6 +25,7 @@ struct subject {
   int count;
   double flops;    /* of one step or solve */
   double launches; /* of one step or solve */
+  long interim;    /* launches in the timings that were interpreted while machine code was on its way */
   long parameters;
 };
 

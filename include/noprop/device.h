@@ -27,6 +27,9 @@ typedef struct {
 typedef struct {
   unsigned long long launches;         /* kernel launches, those inside graphs counted one by one */
   unsigned long long graph_launches;   /* graph launches */
+  /* Of this process on the virtual GPU: launches that were interpreted while machine code for the kernel was not there
+   * yet but may come. While it grows, kernels are slower than they will be. 0 on a GPU. */
+  unsigned long long interim_launches;
   unsigned long long allocations;      /* physical device memory allocations */
   unsigned long long copies_to_host;   /* device-to-host copies */
   unsigned long long copies_to_device; /* host-to-device copies */

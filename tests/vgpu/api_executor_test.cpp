@@ -8,6 +8,10 @@
 
 #include "tests/vgpu/api_support.h"
 
+extern "C" {
+#include "engine/vgpu/executor.h"
+}
+
 class ApiExecutorTest : public ApiTest {
  protected:
   enum { many = 1 << 20 };
@@ -82,6 +86,54 @@ TEST_F(ApiChildTest, DISABLED_HasThreeThreads) {
   EXPECT_CUDA(CU(cuDeviceGetAttribute)(&value, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0));
   EXPECT_EQ(value, 3);
   EXPECT_EQ(std::string(vgpu_description()).rfind("3 CPU threads, ", 0), 0u) << vgpu_description();
+}
+
+TEST_F(ApiChildTest, DISABLED_UsesAvx2) {
+  EXPECT_NE(std::string(vgpu_description()).find("AVX2"), std::string::npos) << vgpu_description();
+  ASSERT_CUDA(launch(3));
+  EXPECT_EQ(number(count - 1), 5u);
+}
+
+/* A kernel that never ends is ended, by whichever executor; launches that end in time are left alone. */
+TEST_F(ApiChildTest, DISABLED_EndlessKernelsMeetTheLimit) {
+  const char *endless = R"(.version 8.0
+.target sm_75
+.address_size 64
+.visible .entry endless() {
+  .reg .b32 %r;
+LOOP:
+  add.u32 %r, %r, 1;
+  bra LOOP;
+})";
+  for (int i = 0; i < 100; ++i) ASSERT_CUDA(launch(3));
+  CUmodule endless_module;
+  CUfunction kernel;
+  ASSERT_CUDA(CU(cuModuleLoadData)(&endless_module, endless));
+  ASSERT_CUDA(CU(cuModuleGetFunction)(&kernel, endless_module, "endless"));
+  CUresult result = CU(cuLaunchKernel)(kernel, 5, 1, 1, 64, 1, 1, 0, nullptr, nullptr, nullptr);
+  if (result == CUDA_SUCCESS) result = CU(cuCtxSynchronize)();
+  EXPECT_EQ(result, CUDA_ERROR_LAUNCH_TIMEOUT);
+  EXPECT_NE(std::string(vgpu_last_message()).find("time limit"), std::string::npos) << vgpu_last_message();
+}
+
+TEST(ApiSettings, ATimeLimitEndsKernelsOfEveryExecutor) {
+  const std::string test = "ApiChildTest.DISABLED_EndlessKernelsMeetTheLimit", limit = "NOPROP_VGPU_LIMIT_SECONDS=0.3 ";
+  EXPECT_TRUE(passes_with(limit + "NOPROP_VGPU_EXECUTOR=interpret", test));
+  if (!std::filesystem::exists(NOPROP_BINARY_DIR "/libnoprop_translate.so")) GTEST_SKIP() << "no translator";
+  EXPECT_TRUE(passes_with(limit + "NOPROP_VGPU_EXECUTOR=translate", test));
+}
+
+TEST(ApiSettings, TheInstructionsCanBeChosen) {
+  EXPECT_TRUE(passes_with("NOPROP_VGPU_INSTRUCTIONS=baseline", "ApiChildTest.DISABLED_KernelsRun"));
+  EXPECT_FALSE(passes_with("NOPROP_VGPU_INSTRUCTIONS=neon", "ApiChildTest.DISABLED_KernelsRun"))
+      << "there is none such";
+  EXPECT_FALSE(passes_with("NOPROP_VGPU_INSTRUCTIONS=baseline", "ApiChildTest.DISABLED_UsesAvx2"));
+  if (std::string(vgpu_interpreter_instruction_set()) == "baseline") GTEST_SKIP() << "this processor has no AVX2";
+  for (const char *executor : {"interpret", "translate", "auto"}) {
+    EXPECT_TRUE(passes_with(std::string("NOPROP_VGPU_INSTRUCTIONS=avx2 NOPROP_VGPU_EXECUTOR=") + executor,
+                            "ApiChildTest.DISABLED_UsesAvx2"))
+        << executor;
+  }
 }
 
 TEST(ApiSettings, EveryExecutorRunsKernels) {

@@ -50,6 +50,8 @@ struct Executor {
 /* The interpreter that shows every step to `observer`. */
 Executor observed(const vgpu_observer *observer);
 const std::vector<Executor> &executors();
+/* Also the translator for less than this CPU has, which most tests leave out to save time. */
+const std::vector<Executor> &all_executors();
 
 /* A parsed and placed module. `error` is empty if that worked. */
 class Module {

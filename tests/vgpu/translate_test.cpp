@@ -69,7 +69,7 @@ void same_bytes(const std::string &body, Shape shape, int n, int m) {
   ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
   const std::vector<uint32_t> expected = run(executors().front(), module, shape, n, m);
   EXPECT_NE(expected, std::vector<uint32_t>(words)) << "the kernel does nothing";
-  for (const Executor &executor : executors()) {
+  for (const Executor &executor : ptx::all_executors()) {
     const std::vector<uint32_t> got = run(executor, module, shape, n, m);
     int shown = 0;
     for (int i = 0; i < words && shown < 3; i++) {
@@ -295,8 +295,8 @@ class TranslateCache : public testing::Test {
     parent_ = name;
     void *library = dlopen(NOPROP_BINARY_DIR "/libnoprop_translate.so", RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(library, nullptr) << dlerror();
-    static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, vgpu_memory_contains, vgpu_scratch_reserve,
-                                            &vgpu_helpers};
+    static const vgpu_translator_host host = {VGPU_TRANSLATOR_VERSION, VGPU_AVX512, vgpu_memory_contains,
+                                              vgpu_scratch_reserve, &vgpu_helpers};
     char reason[240] = "";
     auto get = reinterpret_cast<vgpu_translator_function>(dlsym(library, VGPU_TRANSLATOR_SYMBOL));
     translator_ = get(&host, reason, sizeof reason);

@@ -472,50 +472,13 @@ static void dispatch(struct emitter *e, const uint32_t *also, unsigned also_coun
   }
 }
 
-/* Whether the register is counted up or down by a constant in the current block, and nowhere else changed there. */
-static bool is_counter(const struct emitter *e, const struct ptx_operand *operand) {
-  if (operand->kind != PTX_OPERAND_REGISTER) return false;
-  const struct ptx_block *block = &e->function->blocks[e->block];
-  unsigned steps = 0;
-  for (uint32_t i = block->first; i < block->first + block->count; i++) {
-    const struct ptx_instruction *at = &e->function->instructions[i];
-    for (unsigned d = 0; d < at->dst_count; d++) {
-      if (at->dst[d].kind != PTX_OPERAND_REGISTER || at->dst[d].index != operand->index) continue;
-      if (at->op != PTX_ADD || at->guard != PTX_NONE || at->src[0].kind != PTX_OPERAND_REGISTER ||
-          at->src[0].index != operand->index || at->src[1].kind != PTX_OPERAND_IMMEDIATE || at->src[1].value == 0) {
-        return false;
-      }
-      steps++;
-    }
-  }
-  return steps == 1;
-}
-
-/* Whether the current block ends by comparing a counter: its loop ends without being told to. */
-static bool is_counted_loop(const struct emitter *e) {
-  const struct ptx_block *block = &e->function->blocks[e->block];
-  const struct ptx_instruction *last = block_terminator(e->function, e->block);
-  if (!last || last->op != PTX_BRA || last->guard == PTX_NONE) return false;
-  for (uint32_t i = block->first + block->count; i-- > block->first;) {
-    const struct ptx_instruction *at = &e->function->instructions[i];
-    if (at->dst_count == 0 || at->dst[0].kind != PTX_OPERAND_REGISTER || at->dst[0].index != last->guard) continue;
-    return at->op == PTX_SETP && at->guard == PTX_NONE && at->dst_count == 1 && at->combine == PTX_COMBINE_NONE &&
-           at->type != PTX_F32 && at->type != PTX_F64 && is_counter(e, &at->src[0]) &&
-           at->src[1].kind == PTX_OPERAND_IMMEDIATE;
-  }
-  return false;
-}
-
 /* On the way back to a loop's head: somebody may want the launch to end, and the loop may have no end. */
 static void poll_stop(struct emitter *e) {
-  if (is_counted_loop(e)) return;
   Value stop = LLVMBuildLoad2(e->builder, e->i32, e->stop, "");
   LLVMSetVolatile(stop, 1);
-  Label stopped = new_label(e, "stopped"), go_on = new_label(e, "");
-  new_branch(e, LLVMBuildICmp(e->builder, LLVMIntNE, stop, constant(e->i32, 0), ""), stopped, go_on, true);
-  LLVMPositionBuilderAtEnd(e->builder, stopped);
-  call_helper(e, REQUEST_STOP, NULL);
-  LLVMBuildBr(e->builder, go_on);
+  mark_scope(e, stop, SCOPE_WARP);
+  Label go_on = new_label(e, "");
+  new_branch(e, LLVMBuildICmp(e->builder, LLVMIntNE, stop, constant(e->i32, 0), ""), e->stopped, go_on, true);
   LLVMPositionBuilderAtEnd(e->builder, go_on);
 }
 
@@ -948,6 +911,7 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->stop = warp_field(e, LLVMPointerType(e->i32, 0), offsetof(struct warp, stop), true);
   e->shared_bytes = warp_field(e, e->i64, offsetof(struct warp, shared_bytes), true);
   if (!analysis->full_warps) e->entry_lanes = bits_mask(e, warp_field(e, e->i32, offsetof(struct warp, lanes), true));
+  e->stopped = new_label(e, "stopped");
   e->fault = new_label(e, "fault");
   e->ended = new_label(e, "ended");
   for (uint32_t b = 0; b < blocks; b++) e->body[b] = new_label(e, "block");
@@ -960,6 +924,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   send_lanes(e, 0, e->entry_lanes);
   LLVMBuildBr(e->builder, e->body[0]);
   for (uint32_t b = 0; b < blocks && !e->failed; b++) emit_block(e, b, dispatcher);
+  LLVMPositionBuilderAtEnd(e->builder, e->stopped);
+  LLVMBuildRet(e->builder, constant(e->i32, (uint64_t)RUN_STOPPED));
   LLVMPositionBuilderAtEnd(e->builder, e->fault);
   LLVMBuildRet(e->builder, constant(e->i32, (uint64_t)RUN_FAULT));
   LLVMPositionBuilderAtEnd(e->builder, e->ended);

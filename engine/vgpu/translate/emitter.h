@@ -32,7 +32,7 @@ struct emitter {
   LLVMBuilderRef builder;
   Type i1, i8, i16, i32, i64, f16, f32, f64, bytes; /* bytes: pointer to i8 */
   Value run, warp;
-  Label entry, fault, ended;
+  Label entry, stopped, fault, ended;
   Label *body;       /* [block_count] */
   Value *slot;       /* [register_count]: where a register lives until LLVM promotes it */
   Value *mask_slot;  /* [block_count]: lanes that wait at the block */

@@ -2,8 +2,6 @@
 #include "engine/vgpu/translate/machine.h"
 
 #include <llvm-c/Analysis.h>
-#include <llvm-c/LLJIT.h>
-#include <llvm-c/Orc.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -40,50 +38,58 @@ static char *copy_text(const char *text) {
   return copy ? strcpy(copy, text) : NULL;
 }
 
-const struct machine *machine_open(char *reason, size_t reason_bytes) {
-  static struct machine machine; /* filled once: the caller sees to that */
+const struct machine *machine_open(enum vgpu_instructions most, char *reason, size_t reason_bytes) {
 #if !defined(__x86_64__)
   snprintf(reason, reason_bytes, "the translator knows x86-64 processors only");
   return NULL;
 #else
+  struct machine *machine = calloc(1, sizeof *machine); /* stays for the life of the process */
+  if (!machine) {
+    snprintf(reason, reason_bytes, "there is not enough memory for the translator");
+    return NULL;
+  }
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
   LLVMInitializeX86AsmParser(); /* calls of helpers are inline assembly */
-  machine.triple = LLVMGetDefaultTargetTriple();
+  machine->triple = LLVMGetDefaultTargetTriple();
   char *message = NULL;
-  if (LLVMGetTargetFromTriple(machine.triple, &machine.target, &message)) {
-    snprintf(reason, reason_bytes, "LLVM has no code generator for %s", machine.triple);
+  if (LLVMGetTargetFromTriple(machine->triple, &machine->target, &message)) {
+    snprintf(reason, reason_bytes, "LLVM has no code generator for %s", machine->triple);
     LLVMDisposeMessage(message);
     return NULL;
   }
   char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
-  const bool avx512 = has_feature(features, "avx512f") && has_feature(features, "avx512bw") &&
+  const bool avx512 = most >= VGPU_AVX512 && has_feature(features, "avx512f") && has_feature(features, "avx512bw") &&
                       has_feature(features, "avx512dq") && has_feature(features, "avx512vl");
-  if (!has_feature(features, "avx2") || !has_feature(features, "fma") || !has_feature(features, "f16c")) {
-    snprintf(reason, reason_bytes, "the translator needs a processor with AVX2, FMA and F16C");
-    LLVMDisposeMessage(cpu);
-    LLVMDisposeMessage(features);
-    return NULL;
-  }
-  /* A processor newer than LLVM: schedule as for the first of its kind. */
-  machine.cpu = copy_text(strcmp(cpu, "generic") ? cpu : avx512 ? "skylake-avx512" : "haswell");
-  machine.features = copy_text(features);
-  machine.target_features.avx512 = avx512;
-  machine.target_features.fast_gather = avx512;
-  const unsigned major = LLVM_VERSION_MAJOR;
-  snprintf(machine.description, sizeof machine.description, "LLVM %u, %s", major, avx512 ? "AVX-512" : "AVX2");
-  const size_t room = strlen(machine.cpu ? machine.cpu : "") + strlen(features) + 64;
-  machine.identity = malloc(room);
+  const bool avx2 = most >= VGPU_AVX2 && has_feature(features, "avx2") && has_feature(features, "fma") &&
+                    has_feature(features, "f16c");
+  const bool narrower = !avx512 && has_feature(features, "avx512f");
+  /* A processor newer than LLVM: schedule as for the first of its kind. So, too, if less than it has is asked for. */
+  machine->cpu = copy_text(narrower ? "haswell" : strcmp(cpu, "generic") ? cpu : avx512 ? "skylake-avx512" : "haswell");
+  machine->features = copy_text(narrower ? "" : features);
   LLVMDisposeMessage(cpu);
   LLVMDisposeMessage(features);
-  if (!machine.cpu || !machine.features || !machine.identity) {
+  if (!avx2) {
+    snprintf(reason, reason_bytes, "the translator needs a processor with AVX2, FMA and F16C, and leave to use them");
+    return NULL;
+  }
+  machine->target_features.avx512 = avx512;
+  machine->target_features.fast_gather = avx512;
+  const unsigned major = LLVM_VERSION_MAJOR;
+  snprintf(machine->description, sizeof machine->description, "LLVM %u, %s", major, avx512 ? "AVX-512" : "AVX2");
+  if (machine->cpu && machine->features) {
+    const size_t room = strlen(machine->cpu) + strlen(machine->features) + 64;
+    machine->identity = malloc(room);
+    if (machine->identity)
+      snprintf(machine->identity, room, "LLVM %s %s %s", LLVM_VERSION_STRING, machine->cpu, machine->features);
+  }
+  if (!machine->identity) {
     snprintf(reason, reason_bytes, "there is not enough memory for the translator");
     return NULL;
   }
-  snprintf(machine.identity, room, "LLVM %u %s %s", major, machine.cpu, machine.features);
-  return &machine;
+  return machine;
 #endif
 }
 
@@ -137,56 +143,4 @@ done:
   LLVMDisposePassBuilderOptions(options);
   LLVMDisposeTargetMachine(target);
   return object;
-}
-
-struct loaded {
-  LLVMOrcLLJITRef jit;
-};
-
-struct loaded *machine_load(const struct machine *machine, const unsigned char *object, size_t bytes, char *reason,
-                            size_t reason_bytes) {
-  (void)machine;
-  struct loaded *loaded = calloc(1, sizeof *loaded);
-  if (!loaded) {
-    snprintf(reason, reason_bytes, "there is not enough memory for machine code");
-    return NULL;
-  }
-  LLVMErrorRef error = LLVMOrcCreateLLJIT(&loaded->jit, NULL);
-  if (error) {
-    take_error(error, "cannot load code", reason, reason_bytes);
-    free(loaded);
-    return NULL;
-  }
-  LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(loaded->jit);
-  LLVMOrcDefinitionGeneratorRef process = NULL; /* memcpy and such */
-  error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL,
-                                                               NULL);
-  if (!error) {
-    LLVMOrcJITDylibAddGenerator(library, process);
-    LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)object, bytes, "kernel");
-    error = LLVMOrcLLJITAddObjectFile(loaded->jit, library, buffer);
-  }
-  if (error) {
-    take_error(error, "cannot load code", reason, reason_bytes);
-    loaded_free(loaded);
-    return NULL;
-  }
-  return loaded;
-}
-
-void *loaded_symbol(struct loaded *loaded, const char *name) {
-  LLVMOrcExecutorAddress address = 0;
-  LLVMErrorRef error = LLVMOrcLLJITLookup(loaded->jit, &address, name);
-  if (error) {
-    LLVMConsumeError(error);
-    return NULL;
-  }
-  return (void *)(uintptr_t)address;
-}
-
-void loaded_free(struct loaded *loaded) {
-  if (!loaded) return;
-  LLVMErrorRef error = LLVMOrcDisposeLLJIT(loaded->jit);
-  if (error) LLVMConsumeError(error);
-  free(loaded);
 }

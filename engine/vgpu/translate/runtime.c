@@ -608,6 +608,14 @@ enum { MAX_WARPS = 32 };
 
 static size_t round_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
+static void stop_fault(struct warp *warp) {
+  const bool late = __atomic_load_n(warp->stop, __ATOMIC_RELAXED) == VGPU_STOP_LATE;
+  warp->fault->kind = VGPU_FAULT_STOPPED;
+  snprintf(warp->fault->text, sizeof warp->fault->text, "kernel %.60s, block (%u, %u, %u), warp %u: %s",
+           warp->launch->function->name, warp->ctaid[0], warp->ctaid[1], warp->ctaid[2], warp->number,
+           late ? "the time limit of launches is over" : "stopped on request");
+}
+
 /* Rounds between barriers: every warp that has not ended runs to its next one. */
 static int run_warps(struct warp *warp, unsigned char *memory, size_t frame_bytes, size_t local_bytes) {
   const struct translated *code = warp->code;
@@ -624,6 +632,7 @@ static int run_warps(struct warp *warp, unsigned char *memory, size_t frame_byte
       warp->local = warp->frame + frame_bytes;
       if (resume[w] == 0) memset(warp->local, 0, local_bytes);
       const int32_t status = code->run(warp);
+      if (status == RUN_STOPPED) stop_fault(warp);
       if (status < 0) return -1;
       resume[w] = (uint32_t)status;
       if (status == RUN_ENDED) {

@@ -5,6 +5,7 @@
 
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/translate/analysis.h"
+#include "engine/vgpu/translate/loader.h"
 
 /* Memory that accesses through one pointer may touch: [low, low + length). Empty until a check has found it; a window
  * shorter than its root's longest access stays empty, so that length - span never wraps. */
@@ -19,7 +20,7 @@ typedef void (*translated_entry)(void);
 
 /* What generated code asks for. CHECK: request_site, request_base. CHECK_LANES: request_site, argument[0]. The others:
  * request_instruction, argument[], result[]. NOT_TOGETHER: request_base holds the lanes that are elsewhere. */
-enum request { REQUEST_CHECK, REQUEST_CHECK_LANES, REQUEST_OPERATE, REQUEST_NOT_TOGETHER, REQUEST_STOP };
+enum request { REQUEST_CHECK, REQUEST_CHECK_LANES, REQUEST_OPERATE, REQUEST_NOT_TOGETHER };
 
 struct warp {
   const unsigned char *params;
@@ -47,8 +48,9 @@ struct warp {
   struct window windows[];
 };
 
-/* What the generated function returns: RUN_ENDED, RUN_FAULT, or the number of the barrier it waits at (from 1). */
-enum { RUN_ENDED = 0, RUN_FAULT = -1 };
+/* What the generated function returns: RUN_ENDED, RUN_FAULT, RUN_STOPPED (*stop was not 0), or the number of the
+ * barrier it waits at (from 1). */
+enum { RUN_ENDED = 0, RUN_FAULT = -1, RUN_STOPPED = -2 };
 typedef int32_t (*warp_function)(struct warp *warp);
 
 /* An access site, as 64-bit numbers in the generated code: SITE_ fields, then per access {offset, bytes, instruction},
@@ -64,8 +66,6 @@ enum { INFO_FRAME_BYTES, INFO_ROOTS, INFO_BARRIERS, INFO_SPANS };
 int32_t translated_serve(struct warp *warp);
 translated_entry translated_call(bool avx512);
 
-struct loaded;
-
 /* What translate() returns. */
 struct translated {
   const struct ptx_function *function;
@@ -74,7 +74,7 @@ struct translated {
   const int64_t *info;
   unsigned block[3], threads, warps;
   translated_entry call;
-  struct loaded *library;
+  struct loaded loaded;
 };
 int translated_run_block(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                          unsigned slot, struct vgpu_fault *fault);
