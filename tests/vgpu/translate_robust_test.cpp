@@ -163,6 +163,7 @@ TEST_P(ExecutorStop, EndsSoonAfterTheFlagIsSet) {
     launch.params = params;
     launch.param_bytes = 8;
     launch.stop = &stop;
+    launch.observer = executor->observer;
     vgpu_scratch scratch = {};
     vgpu_fault fault = {};
     using clock = std::chrono::steady_clock;
