@@ -24,16 +24,26 @@ static uint32_t lanes_in(const struct vgpu_access *access, unsigned space) {
   return lanes;
 }
 
+static void count_lanes(const struct vgpu_access *seen, unsigned space, uint32_t lanes) {
+  const enum count_access kind = !seen->writes ? COUNT_LOAD : seen->reads ? COUNT_ATOMIC : COUNT_STORE;
+  if (!lanes) return;
+  if (space == PTX_GLOBAL) count_global(kind, seen->address, lanes, seen->bytes);
+  if (space == PTX_SHARED) count_shared(seen->address, lanes, seen->bytes);
+  if (space == PTX_LOCAL) count_local(lanes, seen->bytes);
+}
+
 /* The lanes of a generic access may be in different windows. Constants have a cache of their own. */
 static uint32_t access(struct vgpu_observed_warp *warp, const struct vgpu_access *seen) {
+  static const unsigned spaces[] = {PTX_GLOBAL, PTX_SHARED, PTX_LOCAL};
   (void)warp;
   if (seen->source->space == PTX_CONST || seen->source->space == PTX_PARAM) return seen->lanes;
-  const uint32_t global = lanes_in(seen, PTX_GLOBAL), shared = lanes_in(seen, PTX_SHARED),
-                 local = lanes_in(seen, PTX_LOCAL);
-  const enum count_access kind = !seen->writes ? COUNT_LOAD : seen->reads ? COUNT_ATOMIC : COUNT_STORE;
-  if (global) count_global(kind, seen->address, global, seen->bytes);
-  if (shared) count_shared(seen->address, shared, seen->bytes);
-  if (local) count_local(local, seen->bytes);
+  const unsigned first = seen->lanes ? seen->space[__builtin_ctz(seen->lanes)] : PTX_GENERIC;
+  if (seen->source->space == first) {
+    count_lanes(seen, first, seen->lanes);
+    return seen->lanes;
+  }
+  for (unsigned i = 0; i < sizeof spaces / sizeof spaces[0]; i++)
+    count_lanes(seen, spaces[i], lanes_in(seen, spaces[i]));
   return seen->lanes;
 }
 
