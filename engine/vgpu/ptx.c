@@ -54,8 +54,9 @@ struct declaration {
   unsigned vector, align;
 };
 
-/* ".align 4 .b8", before the name. */
-static void parse_declaration_type(struct parser *parser, struct declaration *declaration) {
+/* ".align 4 .b8", before the name. Of a variable in global memory it may say that the host sees it, too: here the host
+ * sees all of it. */
+static void parse_declaration_type(struct parser *parser, enum ptx_space space, struct declaration *declaration) {
   declaration->align = 0;
   declaration->vector = 1;
   for (;;) {
@@ -68,6 +69,13 @@ static void parse_declaration_type(struct parser *parser, struct declaration *de
     } else if (token_equals(parser, ".v4")) {
       lexer_next(parser);
       declaration->vector = 4;
+    } else if (space == PTX_GLOBAL && token_equals(parser, ".attribute")) {
+      lexer_next(parser);
+      token_expect(parser, '(');
+      if (!token_equals(parser, ".managed"))
+        parser_fail(parser, parser->token.line, "an attribute of a variable is not .managed");
+      lexer_next(parser);
+      token_expect(parser, ')');
     } else {
       break;
     }
@@ -195,7 +203,7 @@ static struct entity *declare_variable(struct parser *parser, struct scope *scop
 /* ".global ..." and the like at module level, the space directive already read. */
 static void parse_module_variable(struct parser *parser, enum ptx_space space, bool external, bool visible) {
   struct declaration declaration;
-  parse_declaration_type(parser, &declaration);
+  parse_declaration_type(parser, space, &declaration);
   do {
     parse_declaration_name(parser, &declaration);
     uint64_t given = declaration.elements;
@@ -277,7 +285,7 @@ static void parse_registers(struct parser *parser) {
 static void parse_body_variable(struct parser *parser, enum ptx_space space) {
   lexer_next(parser);
   struct declaration declaration;
-  parse_declaration_type(parser, &declaration);
+  parse_declaration_type(parser, space, &declaration);
   do {
     parse_declaration_name(parser, &declaration);
     if (!declaration.elements) parser_fail(parser, declaration.name.line, "an array in a function has no size");
@@ -410,7 +418,7 @@ static void parse_formals(struct parser *parser, struct body *body, struct entit
       if (!token_equals(parser, ".param")) parser_fail(parser, parser->token.line, "'.param' expected");
       lexer_next(parser);
       struct declaration declaration;
-      parse_declaration_type(parser, &declaration);
+      parse_declaration_type(parser, PTX_PARAM, &declaration);
       parse_declaration_name(parser, &declaration);
       if (!declaration.elements)
         parser_fail(parser, declaration.name.line, "a parameter without size is not implemented");

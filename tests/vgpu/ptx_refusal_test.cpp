@@ -137,6 +137,9 @@ TEST(PtxRefusal, ModuleLevelFormsThatAreNotImplemented) {
   EXPECT_NE(refusal(head + ".visible .entry k() .reqnctapercluster 2 { ret; }\n").find("reqnctapercluster"),
             std::string::npos);
   EXPECT_NE(refusal(head + ".global .u32 x[2] = {1, 2, 3};\n").find("too many values"), std::string::npos);
+  EXPECT_EQ(refusal(head + ".global .attribute(.managed) .align 8 .u64 x;\n"), "");
+  EXPECT_NE(refusal(head + ".global .attribute(.unified(1, 2)) .u32 x;\n").find("not .managed"), std::string::npos);
+  EXPECT_NE(refusal(head + ".const .attribute(.managed) .u32 x;\n").find("attribute"), std::string::npos);
   EXPECT_NE(refusal(head + ".extern .func g();\n.visible .entry k() { call g; ret; }\n").find("not defined"),
             std::string::npos);
   EXPECT_NE(refusal(head + ".func f() { call f; ret; }\n.visible .entry k() { call f; ret; }\n").find("recursive"),
