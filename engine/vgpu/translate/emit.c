@@ -654,6 +654,11 @@ static void emit_instruction(struct emitter *e, const struct ptx_instruction *in
     case PTX_MBARRIER:
       emit_call(e, instruction);
       break;
+    case PTX_MMA:
+    case PTX_LDMATRIX:
+    case PTX_MOVMATRIX:
+      emit_matrix(e, instruction);
+      break;
     case PTX_CP_ASYNC_COMMIT: /* the copies are made at once */
     case PTX_CP_ASYNC_WAIT:
     case PTX_PREFETCH:

@@ -4,7 +4,7 @@
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
 /* An address operand plus the instruction's offset, in 64 bits; one in a register of 32 bits wraps around. */
-static Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset) {
+Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset) {
   LLVMBuilderRef b = e->builder;
   const bool narrow =
       operand->kind == PTX_OPERAND_REGISTER && e->function->register_class[operand->index] == PTX_CLASS_32;

@@ -124,6 +124,9 @@ void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instructio
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
 Value flush_subnormal(struct emitter *e, Value x);
 void emit_call(struct emitter *e, const struct ptx_instruction *instruction); /* emit_call.c */
+void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction); /* emit_matrix.c */
+/* An address operand plus an offset, in 64 bits; one in a register of 32 bits wraps around. */
+Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
 void plan_checks(struct emitter *e); /* order, batch_at, groups */

@@ -335,6 +335,33 @@ static int32_t matrix_store(struct warp *warp, uint32_t number) {
   return 0;
 }
 
+static int32_t matrix_load(struct warp *warp, uint32_t number) {
+  const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
+  unsigned char *rows[WARP_LANES];
+  for (unsigned r = 0; r < 8u * instruction->vector; r++)
+    if (shared_or_generic(warp, number, r, warp->argument[0][r], 16, &rows[r])) return RUN_FAULT;
+  for (unsigned q = 0; q < instruction->vector; q++) {
+    for (unsigned lane = 0; lane < WARP_LANES; lane++) {
+      const unsigned g = lane / 4, t = 2 * (lane % 4);
+      uint16_t element[2];
+      for (unsigned i = 0; i < 2; i++) {
+        memcpy(&element[i], rows[8 * q + (instruction->mode ? t + i : g)] + 2 * (instruction->mode ? g : t + i),
+               sizeof element[i]);
+      }
+      const uint64_t word = element[0] | (uint64_t)element[1] << 16;
+      warp->result[q / 2][lane] = q % 2 ? warp->result[q / 2][lane] | word << 32 : word;
+    }
+  }
+  return 0;
+}
+
+static void matrix_multiply(struct warp *warp, const struct ptx_instruction *instruction) {
+  const void *sources[MATRIX_REGISTERS];
+  void *results[MATRIX_REGISTERS];
+  for (unsigned i = 0; i < MATRIX_REGISTERS; i++) sources[i] = results[i] = warp->matrix[i];
+  warp->code->host->helpers->mma(instruction, sources, results);
+}
+
 /* ---- other helpers ---- */
 
 static void shuffle(struct warp *warp, const struct ptx_instruction *instruction) {
@@ -559,6 +586,11 @@ static int32_t operate(struct warp *warp, uint32_t number, uint32_t lanes) {
       return allocate(warp, number, lanes);
     case PTX_CP_ASYNC:
       return copy_async(warp, number, lanes);
+    case PTX_LDMATRIX:
+      return matrix_load(warp, number);
+    case PTX_MMA:
+      matrix_multiply(warp, instruction);
+      return 0;
     case PTX_STMATRIX:
       return matrix_store(warp, number);
     case PTX_BRX:

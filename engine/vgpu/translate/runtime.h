@@ -3,6 +3,7 @@
 #ifndef VGPU_TRANSLATE_RUNTIME_H
 #define VGPU_TRANSLATE_RUNTIME_H
 
+#include "engine/vgpu/matrix.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/translate/analysis.h"
 #include "engine/vgpu/translate/loader.h"
@@ -44,6 +45,7 @@ struct warp {
   struct vgpu_fault *fault;
   const struct translated *code;
   _Alignas(64) uint64_t argument[4][WARP_LANES], result[2][WARP_LANES];
+  _Alignas(64) uint32_t matrix[MATRIX_REGISTERS][WARP_LANES]; /* sources of mma, then its results */
   _Alignas(64) unsigned char spare[1024]; /* where lanes that must not load or store point instead */
   struct window windows[];
 };

@@ -1,0 +1,181 @@
+/* Matrix instructions in machine code give the interpreter's bits: every form, on random numbers and on special ones,
+ * alone and in chains on the same accumulators. */
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "tests/vgpu/ptx_support.h"
+
+namespace {
+
+using ptx::Executor;
+using ptx::Memory;
+using ptx::Module;
+
+struct Form {
+  const char *name; /* after "mma.sync.aligned." */
+  int a, b, c;      /* registers; D has as many as C */
+  bool doubles = false;
+  int d = 0; /* if not as many as C */
+};
+
+constexpr Form forms[] = {
+    {"m16n8k4.row.col.f32.tf32.tf32.f32", 2, 1, 4},
+    {"m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4},
+    {"m16n8k8.row.col.f32.bf16.bf16.f32", 2, 1, 4},
+    {"m16n8k16.row.col.f32.bf16.bf16.f32", 4, 2, 4},
+    {"m16n8k8.row.col.f32.f16.f16.f32", 2, 1, 4},
+    {"m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4},
+    {"m16n8k8.row.col.f16.f16.f16.f16", 2, 1, 2},
+    {"m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2},
+    {"m8n8k4.row.col.f64.f64.f64.f64", 1, 1, 2, true},
+    {"m8n8k4.row.col.f32.f16.f16.f32", 2, 2, 8},
+    {"m8n8k16.row.col.s32.s8.s8.s32", 1, 1, 2},
+    {"m16n8k16.row.col.s32.u8.s8.s32", 2, 1, 4},
+    {"m16n8k32.row.col.satfinite.s32.s8.u8.s32", 4, 2, 4},
+    {"m16n8k64.row.col.s32.s4.s4.s32", 4, 2, 4},
+};
+
+std::string list(const char *prefix, int first, int count) {
+  std::string text = "{";
+  for (int i = 0; i < count; i++) text += (i ? ", %" : "%") + std::string(prefix) + std::to_string(first + i);
+  return text + "}";
+}
+
+/* Loads A, B and C of each lane, multiplies `times` on the same accumulators, each time with A's registers turned by
+ * one, and stores D. */
+std::string program(const Form &form, int times) {
+  const char *prefix = form.doubles ? "d" : "r", *type = form.doubles ? "f64" : "b32";
+  const int bytes = form.doubles ? 8 : 4, count = form.a + form.b + form.c;
+  std::string text =
+      ".version 8.7\n.target sm_86\n.address_size 64\n.visible .entry k(.param .u64 p0, .param .u64 p1) {\n"
+      ".reg .b32 %r<64>; .reg .f64 %d<64>; .reg .b64 %l<4>; .reg .b32 %t;\n"
+      "ld.param.u64 %l0, [p0];\nld.param.u64 %l1, [p1];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %l2, %t, " +
+      std::to_string(bytes) + ";\nadd.u64 %l0, %l0, %l2;\nadd.u64 %l1, %l1, %l2;\n";
+  for (int i = 0; i < count; i++) {
+    text += std::string("ld.global.") + type + " %" + prefix + std::to_string(i) + ", [%l0+" +
+            std::to_string(i * 32 * bytes) + "];\n";
+  }
+  const std::string c = list(prefix, form.a + form.b, form.c);
+  for (int n = 0; n < times; n++) {
+    std::string a = "{";
+    for (int i = 0; i < form.a; i++) a += (i ? ", %" : "%") + std::string(prefix) + std::to_string((i + n) % form.a);
+    text += std::string("mma.sync.aligned.") + form.name + " " + c + ", " + a + "}, " +
+            list(prefix, form.a, form.b) + ", " + c + ";\n";
+  }
+  for (int i = 0; i < form.c; i++) {
+    text += std::string("st.global.") + type + " [%l1+" + std::to_string(i * 32 * bytes) + "], %" + prefix +
+            std::to_string(form.a + form.b + i) + ";\n";
+  }
+  return text + "ret;\n}\n";
+}
+
+class TranslateMatrix : public testing::TestWithParam<Form> {};
+
+TEST_P(TranslateMatrix, SameBitsAsTheInterpreter) {
+  const Form &form = GetParam();
+  const bool integers = std::strstr(form.name, "s32") != nullptr;
+  const size_t words = 32u * static_cast<size_t>(form.a + form.b + form.c) * (form.doubles ? 2 : 1);
+  const size_t out_bytes = 32u * static_cast<size_t>(form.c) * (form.doubles ? 8 : 4);
+  std::mt19937 random(11);
+  for (int times : {1, 3}) {
+    Module module(program(form, times));
+    ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+    for (int round = 0; round < 4; round++) {
+      Memory in(words * 4), out(out_bytes);
+      for (size_t i = 0; i < words; i++) {
+        uint32_t word = static_cast<uint32_t>(random());
+        /* Rounds 0 and 1: numbers near one, also as halves. 2: any bits, with NaN, infinities, subnormals. 3: few
+         * of those. */
+        if (!integers && (round < 2 || (round == 3 && random() % 16))) {
+          word = (word & 0x83ff83ffu) | (form.doubles ? (i % 2 ? 0x3fe00000u : 0) : 0x3c003c00u);
+        }
+        in.as<uint32_t>()[i] = word;
+      }
+      std::vector<uint8_t> expected;
+      for (const Executor &executor : ptx::all_executors()) {
+        std::memset(out.as<void>(), 0, out_bytes);
+        std::string reason;
+        const unsigned block[3] = {32, 1, 1};
+        void *code = executor.prepare(module.function("k"), block, &reason);
+        ASSERT_NE(code, nullptr) << executor.name << ": " << reason;
+        executor.discard(code);
+        ASSERT_EQ(ptx::launch(executor, module.function("k"), {}, {in.address(), out.address()}), "") << executor.name;
+        if (form.doubles) { /* any NaN of f64 is as good as another */
+          for (size_t i = 0; i < out_bytes / 8; i++)
+            if (out.as<double>()[i] != out.as<double>()[i]) out.as<uint64_t>()[i] = 0x7fffffffffffffffu;
+        }
+        const std::vector<uint8_t> got(out.as<uint8_t>(), out.as<uint8_t>() + out_bytes);
+        if (expected.empty()) expected = got;
+        EXPECT_EQ(got, expected) << executor.name << ", " << times << " times, round " << round;
+        EXPECT_NE(got, std::vector<uint8_t>(out_bytes)) << "nothing was computed";
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, TranslateMatrix, testing::ValuesIn(forms),
+                         [](const testing::TestParamInfo<Form> &info) {
+                           std::string name = info.param.name;
+                           for (char &c : name)
+                             if (c == '.') c = '_';
+                           return name;
+                         });
+
+TEST(TranslateMatrixMoves, LdmatrixAndMovmatrix) {
+  const std::string text = R"(.version 8.0
+.target sm_86
+.address_size 64
+.visible .entry k(.param .u64 p0, .param .u64 p1) {
+  .reg .b32 %r<32>; .reg .b64 %l<4>;
+  .shared .align 16 .b8 tile[2048];
+  ld.param.u64 %l0, [p0];
+  ld.param.u64 %l1, [p1];
+  mov.u32 %r0, %tid.x;
+  mul.wide.u32 %l2, %r0, 4;
+  add.u64 %l0, %l0, %l2;
+  add.u64 %l1, %l1, %l2;
+  mov.u32 %r1, tile;
+  shl.b32 %r2, %r0, 2;
+  add.u32 %r3, %r1, %r2;
+  ld.global.b32 %r4, [%l0];      st.shared.b32 [%r3], %r4;
+  ld.global.b32 %r4, [%l0+128];  st.shared.b32 [%r3+128], %r4;
+  ld.global.b32 %r4, [%l0+256];  st.shared.b32 [%r3+256], %r4;
+  ld.global.b32 %r4, [%l0+384];  st.shared.b32 [%r3+384], %r4;
+  bar.sync 0;
+  xor.b32 %r5, %r0, 5;
+  mad.lo.u32 %r6, %r5, 16, %r1;
+  ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r10, %r11, %r12, %r13}, [%r6];
+  ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r14, %r15}, [%r6];
+  ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r16}, [%r6];
+  movmatrix.sync.aligned.m8n8.trans.b16 %r17, %r10;
+  st.global.b32 [%l1], %r10;
+  st.global.b32 [%l1+128], %r11;
+  st.global.b32 [%l1+256], %r12;
+  st.global.b32 [%l1+384], %r13;
+  st.global.b32 [%l1+512], %r14;
+  st.global.b32 [%l1+640], %r15;
+  st.global.b32 [%l1+768], %r16;
+  st.global.b32 [%l1+896], %r17;
+  ret;
+})";
+  Module module(text);
+  ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  Memory in(512), out(1024);
+  std::mt19937 random(3);
+  for (int i = 0; i < 128; i++) in.as<uint32_t>()[i] = static_cast<uint32_t>(random());
+  std::vector<uint32_t> expected;
+  for (const Executor &executor : ptx::all_executors()) {
+    std::memset(out.as<void>(), 0, 1024);
+    ASSERT_EQ(ptx::launch(executor, module.function("k"), {}, {in.address(), out.address()}), "") << executor.name;
+    const std::vector<uint32_t> got(out.as<uint32_t>(), out.as<uint32_t>() + 256);
+    if (expected.empty()) expected = got;
+    EXPECT_EQ(got, expected) << executor.name;
+    for (int lane = 0; lane < 32; lane++) { /* by the manual: row lane / 4, from the address of lane `row` */
+      EXPECT_EQ(got[static_cast<size_t>(lane)], in.as<uint32_t>()[((lane / 4) ^ 5) * 4 + lane % 4]) << executor.name;
+    }
+  }
+}
+
+}  // namespace
