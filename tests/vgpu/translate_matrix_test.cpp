@@ -17,7 +17,6 @@ struct Form {
   const char *name; /* after "mma.sync.aligned." */
   int a, b, c;      /* registers; D has as many as C */
   bool doubles = false;
-  int d = 0; /* if not as many as C */
 };
 
 constexpr Form forms[] = {
@@ -52,7 +51,10 @@ std::string program(const Form &form, int times) {
       ".version 8.7\n.target sm_86\n.address_size 64\n.visible .entry k(.param .u64 p0, .param .u64 p1) {\n"
       ".reg .b32 %r<64>; .reg .f64 %d<64>; .reg .b64 %l<4>; .reg .b32 %t;\n"
       "ld.param.u64 %l0, [p0];\nld.param.u64 %l1, [p1];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %l2, %t, " +
-      std::to_string(bytes) + ";\nadd.u64 %l0, %l0, %l2;\nadd.u64 %l1, %l1, %l2;\n";
+      std::to_string(bytes) +
+      ";\nadd.u64 %l0, %l0, %l2;\nadd.u64 %l1, %l1, %l2;\nmov.u32 %t, %ctaid.x;\nmad.wide.u32 %l0, %t, " +
+      std::to_string(32 * bytes * count) + ", %l0;\nmad.wide.u32 %l1, %t, " + std::to_string(32 * bytes * form.c) +
+      ", %l1;\n";
   for (int i = 0; i < count; i++) {
     text += std::string("ld.global.") + type + " %" + prefix + std::to_string(i) + ", [%l0+" +
             std::to_string(i * 32 * bytes) + "];\n";
@@ -61,8 +63,8 @@ std::string program(const Form &form, int times) {
   for (int n = 0; n < times; n++) {
     std::string a = "{";
     for (int i = 0; i < form.a; i++) a += (i ? ", %" : "%") + std::string(prefix) + std::to_string((i + n) % form.a);
-    text += std::string("mma.sync.aligned.") + form.name + " " + c + ", " + a + "}, " +
-            list(prefix, form.a, form.b) + ", " + c + ";\n";
+    text += std::string("mma.sync.aligned.") + form.name + " " + c + ", " + a + "}, " + list(prefix, form.a, form.b) +
+            ", " + c + ";\n";
   }
   for (int i = 0; i < form.c; i++) {
     text += std::string("st.global.") + type + " [%l1+" + std::to_string(i * 32 * bytes) + "], %" + prefix +
@@ -76,41 +78,37 @@ class TranslateMatrix : public testing::TestWithParam<Form> {};
 TEST_P(TranslateMatrix, SameBitsAsTheInterpreter) {
   const Form &form = GetParam();
   const bool integers = std::strstr(form.name, "s32") != nullptr;
+  constexpr size_t rounds = 4; /* a block each */
   const size_t words = 32u * static_cast<size_t>(form.a + form.b + form.c) * (form.doubles ? 2 : 1);
-  const size_t out_bytes = 32u * static_cast<size_t>(form.c) * (form.doubles ? 8 : 4);
+  const size_t out_bytes = rounds * 32u * static_cast<size_t>(form.c) * (form.doubles ? 8 : 4);
+  Memory in(rounds * words * 4), out(out_bytes);
   std::mt19937 random(11);
+  for (size_t i = 0; i < rounds * words; i++) {
+    uint32_t word = static_cast<uint32_t>(random());
+    /* Rounds 0 and 1: numbers near one, also as halves. 2: any bits, with NaN, infinities, subnormals. 3: some such. */
+    const size_t round = i / words;
+    if (!integers && (round < 2 || (round == 3 && random() % 16))) {
+      word = (word & 0x83ff83ffu) | (form.doubles ? (i % 2 ? 0x3fe00000u : 0) : 0x3c003c00u);
+    }
+    in.as<uint32_t>()[i] = word;
+  }
   for (int times : {1, 3}) {
     Module module(program(form, times));
     ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
-    for (int round = 0; round < 4; round++) {
-      Memory in(words * 4), out(out_bytes);
-      for (size_t i = 0; i < words; i++) {
-        uint32_t word = static_cast<uint32_t>(random());
-        /* Rounds 0 and 1: numbers near one, also as halves. 2: any bits, with NaN, infinities, subnormals. 3: few
-         * of those. */
-        if (!integers && (round < 2 || (round == 3 && random() % 16))) {
-          word = (word & 0x83ff83ffu) | (form.doubles ? (i % 2 ? 0x3fe00000u : 0) : 0x3c003c00u);
-        }
-        in.as<uint32_t>()[i] = word;
+    ptx::Shape shape;
+    shape.grid[0] = rounds;
+    std::vector<uint8_t> expected;
+    for (const Executor &executor : ptx::all_executors()) {
+      std::memset(out.as<void>(), 0, out_bytes);
+      ASSERT_EQ(ptx::launch(executor, module.function("k"), shape, {in.address(), out.address()}), "") << executor.name;
+      if (form.doubles) { /* any NaN of f64 is as good as another */
+        for (size_t i = 0; i < out_bytes / 8; i++)
+          if (out.as<double>()[i] != out.as<double>()[i]) out.as<uint64_t>()[i] = 0x7fffffffffffffffu;
       }
-      std::vector<uint8_t> expected;
-      for (const Executor &executor : ptx::all_executors()) {
-        std::memset(out.as<void>(), 0, out_bytes);
-        std::string reason;
-        const unsigned block[3] = {32, 1, 1};
-        void *code = executor.prepare(module.function("k"), block, &reason);
-        ASSERT_NE(code, nullptr) << executor.name << ": " << reason;
-        executor.discard(code);
-        ASSERT_EQ(ptx::launch(executor, module.function("k"), {}, {in.address(), out.address()}), "") << executor.name;
-        if (form.doubles) { /* any NaN of f64 is as good as another */
-          for (size_t i = 0; i < out_bytes / 8; i++)
-            if (out.as<double>()[i] != out.as<double>()[i]) out.as<uint64_t>()[i] = 0x7fffffffffffffffu;
-        }
-        const std::vector<uint8_t> got(out.as<uint8_t>(), out.as<uint8_t>() + out_bytes);
-        if (expected.empty()) expected = got;
-        EXPECT_EQ(got, expected) << executor.name << ", " << times << " times, round " << round;
-        EXPECT_NE(got, std::vector<uint8_t>(out_bytes)) << "nothing was computed";
-      }
+      const std::vector<uint8_t> got(out.as<uint8_t>(), out.as<uint8_t>() + out_bytes);
+      if (expected.empty()) expected = got;
+      EXPECT_EQ(got, expected) << executor.name << ", " << times << " times";
+      EXPECT_NE(got, std::vector<uint8_t>(out_bytes)) << "nothing was computed";
     }
   }
 }

@@ -1,11 +1,11 @@
 /* Matrix instructions: see matrix.h for the order of operations and for where elements lie.
  *
  * mma of floating-point elements is done on the fragments as they are, so that accumulators need no conversion: with
- * lane = 4 g + t, an accumulator's 32 lanes are rows g and columns 2 t or 2 t + 1. For each k, A's element of row g lies
- * in one lane of each group of four and is repeated over that group; B's elements of one k for the columns 2 t come from
- * four lanes of the warp and are repeated over the groups. Both are one shuffle for a vector register; then every
- * accumulator takes one fused multiply-add. Vectors are of the CPU's width here, not of 32 lanes, because B's repeated
- * elements are the same for all parts. */
+ * lane = 4 g + t, an accumulator's 32 lanes are rows g and columns 2 t or 2 t + 1. For each k, A's element of row g
+ * lies in one lane of each group of four and is repeated over that group; B's elements of one k for the columns 2 t
+ * come from four lanes of the warp and are repeated over the groups. Both are one shuffle for a vector register; then
+ * every accumulator takes one fused multiply-add. Vectors are of the CPU's width here, not of 32 lanes, because B's
+ * repeated elements are the same for all parts. */
 #include <string.h>
 
 #include "engine/vgpu/translate/emitter.h"
@@ -28,7 +28,8 @@ struct matrix_emitter {
 static Value shuffle(struct emitter *e, Value x, Value y, const unsigned *lanes, unsigned count) {
   Value indices[2 * WARP_LANES];
   for (unsigned i = 0; i < count; i++) indices[i] = LLVMConstInt(e->i32, lanes[i], 0);
-  return LLVMBuildShuffleVector(e->builder, x, y ? y : LLVMGetUndef(LLVMTypeOf(x)), LLVMConstVector(indices, count), "");
+  return LLVMBuildShuffleVector(e->builder, x, y ? y : LLVMGetUndef(LLVMTypeOf(x)), LLVMConstVector(indices, count),
+                                "");
 }
 
 static struct pieces split(const struct matrix_emitter *m, Value lanes) {
@@ -223,9 +224,9 @@ static void multiply_elsewhere(struct emitter *e, const struct ptx_instruction *
   }
   call_operate(e, mma, NULL);
   for (unsigned i = 0; i < mma->dst_count; i++) {
-    Value x = LLVMBuildLoad2(
-        e->builder, lanes,
-        warp_address(e, lanes, offsetof(struct warp, matrix) + i * sizeof(uint32_t) * WARP_LANES), "");
+    Value x =
+        LLVMBuildLoad2(e->builder, lanes,
+                       warp_address(e, lanes, offsetof(struct warp, matrix) + i * sizeof(uint32_t) * WARP_LANES), "");
     write_register(e, mma, &mma->dst[i], x, uniform, false);
   }
 }

@@ -123,7 +123,7 @@ void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instructio
 /* approximate functions (emit_special.c); false: no such */
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
 Value flush_subnormal(struct emitter *e, Value x);
-void emit_call(struct emitter *e, const struct ptx_instruction *instruction); /* emit_call.c */
+void emit_call(struct emitter *e, const struct ptx_instruction *instruction);   /* emit_call.c */
 void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction); /* emit_matrix.c */
 /* An address operand plus an offset, in 64 bits; one in a register of 32 bits wraps around. */
 Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
