@@ -285,9 +285,9 @@ static CUresult named(CUcontext *context) {
   return result;
 }
 
-/* The second versions of cuCtxGetDevice and cuCtxSynchronize came with CUDA 13. Programs that look functions up by adding
- * _v2 themselves (numba 0.60) call them with the parameters of the first, so that `context` is whatever the register
- * holds: what is no context means the current one. */
+/* The second versions of cuCtxGetDevice and cuCtxSynchronize came with CUDA 13. Programs that look functions up by
+ * adding _v2 themselves (numba 0.60) call them with the parameters of the first, so that `context` is whatever the
+ * register holds: what is no context means the current one. */
 static CUresult perhaps_named(CUcontext *context) {
   if (!handle_is(*context, HANDLE_CONTEXT)) *context = NULL;
   return named(context);

@@ -11,7 +11,12 @@
 #include "engine/vgpu/vgpu.h"
 #include "engine/vgpu/workers.h"
 
-static atomic_bool initialised;
+static atomic_bool initialised, forked;
+
+/* A process that was forked has none of the threads. */
+static void note_fork(void) { atomic_store(&forked, atomic_load(&initialised)); }
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, note_fork); }
 
 /* What differs between the architectures that can be posed as; CUDA programming guide, "Technical specifications per
  * compute capability". */
@@ -133,6 +138,9 @@ int vgpu_attribute(CUdevice_attribute attribute) {
 /* For calls that need cuInit but no context. */
 CUresult vgpu_check_device(CUdevice device) {
   if (!atomic_load(&initialised)) return vgpu_fail(CUDA_ERROR_NOT_INITIALIZED, "cuInit has not been called");
+  if (atomic_load(&forked)) {
+    return vgpu_fail(CUDA_ERROR_NOT_INITIALIZED, "the process was forked after cuInit: the virtual GPU stayed behind");
+  }
   if (device != 0) return vgpu_fail(CUDA_ERROR_INVALID_DEVICE, "there is one virtual GPU, number 0, not %d", device);
   return CUDA_SUCCESS;
 }
@@ -142,6 +150,9 @@ CUresult vgpu_cuInit(unsigned flags) {
   if (vgpu_current_mode() == VGPU_MODES) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_MODE must be run, check, fuzz or count");
   }
+  if (atomic_load(&forked)) return vgpu_check_device(0);
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, watch_forks);
   atomic_store(&initialised, true);
   return CUDA_SUCCESS;
 }

@@ -1,7 +1,9 @@
 /* Driver API: error codes, their names and texts, and what the virtual GPU adds to them. */
 #define _GNU_SOURCE 1
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/vgpu/api.h"
@@ -131,11 +133,25 @@ static const struct {
 
 static _Thread_local char last_message[1024];
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool loud;
+
+static void read_loud(void) {
+  const char *setting = getenv("NOPROP_VGPU_MESSAGES");
+  loud = setting != NULL && atoi(setting) != 0;
+}
+
 CUresult vgpu_fail(CUresult result, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(last_message, sizeof last_message, format, arguments);
   va_end(arguments);
+  pthread_once(&once, read_loud);
+  if (loud && result != CUDA_ERROR_NOT_READY) {
+    const char *name;
+    vgpu_cuGetErrorName(result, &name);
+    fprintf(stderr, "virtual GPU: %s: %s\n", name, last_message);
+  }
   return result;
 }
 

@@ -157,6 +157,38 @@ CUresult vgpu_cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const cha
   return result;
 }
 
+/* What the options of the program bound registers to; 0: nothing. */
+static unsigned most_registers(CUlinkState state) {
+  for (unsigned i = 0; i < state->option_count; ++i) {
+    if (state->options[i] == CU_JIT_MAX_REGISTERS) return (unsigned)(uintptr_t)state->values[i];
+  }
+  return 0;
+}
+
+/* The same text in which each kernel has the bound, if the program gave one. */
+static char *bound_registers(CUlinkState state, char *text) {
+  const unsigned most = most_registers(state);
+  if (most == 0 || text == NULL) return text;
+  char *bounded = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&bounded, &size);
+  if (out == NULL) return text;
+  const char *at = text;
+  for (const char *entry; (entry = strstr(at, ".entry")) != NULL;) {
+    const char *body = strchr(entry, '{');
+    if (body == NULL) break;
+    fprintf(out, "%.*s\n.maxnreg %u\n{", (int)(body - at), at, most);
+    at = body + 1;
+  }
+  fputs(at, out);
+  if (fclose(out) != 0) {
+    free(bounded);
+    return text;
+  }
+  free(text);
+  return bounded;
+}
+
 CUresult vgpu_cuLinkComplete(CUlinkState state, void **image, size_t *bytes) {
   CUresult result = check(state);
   if (result != CUDA_SUCCESS) return result;
@@ -169,6 +201,7 @@ CUresult vgpu_cuLinkComplete(CUlinkState state, void **image, size_t *bytes) {
   } else if ((state->result = link_ptx(state->inputs, state->count, reason, sizeof reason)) == NULL) {
     result = vgpu_fail(CUDA_ERROR_INVALID_PTX, "linking: %s", reason);
   } else {
+    state->result = bound_registers(state, state->result);
     struct ptx_error error = {.line = 0};
     struct ptx_module *module = ptx_parse(state->result, strlen(state->result), &error);
     if (module == NULL) {

@@ -14,6 +14,7 @@
 #include "engine/vgpu/observe.h"
 #include "engine/vgpu/ptx.h"
 #include "engine/vgpu/regions.h"
+#include "engine/vgpu/registers.h"
 #include "engine/vgpu/stream_queue.h"
 #include "engine/vgpu/vgpu.h"
 
@@ -290,6 +291,20 @@ static int most_threads(const struct ptx_function *ptx) {
   return (int)most;
 }
 
+/* An estimate: there is no register file to fill, so nothing depends on it. */
+static int count_registers(const struct ptx_function *ptx) {
+  const unsigned alive = registers_alive(ptx), most = ptx->max_registers != 0 ? ptx->max_registers : 255;
+  return (int)(alive < most ? alive : most);
+}
+
+static uint64_t constant_bytes(const struct ptx_module *ptx) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < ptx->variable_count; ++i) {
+    if (ptx->variables[i].space == PTX_CONST) bytes += ptx->variables[i].size;
+  }
+  return bytes;
+}
+
 CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
   CUresult checked = check_function(function);
   if (checked != CUDA_SUCCESS) return checked;
@@ -304,6 +319,12 @@ CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUf
     case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
       *value = (int)function->ptx->local_bytes;
       break;
+    case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES:
+      *value = (int)constant_bytes(function->module->ptx);
+      break;
+    case CU_FUNC_ATTRIBUTE_NUM_REGS:
+      *value = count_registers(function->ptx);
+      break;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
     case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
       *value = (int)function->module->ptx->target;
@@ -312,10 +333,13 @@ CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUf
       *value = function->dynamic_shared_limit;
       break;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
-      *value = -1;
+      *value = function->carveout;
       break;
     default:
-      *value = 0; /* NUM_REGS among them: there is no register file to fill */
+      if (attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX) {
+        return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "%d is no attribute of a function", (int)attribute);
+      }
+      *value = 0; /* of clusters, of which there are none */
   }
   return CUDA_SUCCESS;
 }
@@ -324,7 +348,11 @@ CUresult vgpu_cuFuncSetAttribute(CUfunction function, CUfunction_attribute attri
   CUresult checked = check_function(function);
   if (checked != CUDA_SUCCESS) return checked;
   if (function == NULL) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "the function is NULL");
-  if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) return CUDA_SUCCESS; /* a hint */
+  if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) { /* a hint, in percent */
+    if (value < -1 || value > 100) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "%d percent", value);
+    function->carveout = value;
+    return CUDA_SUCCESS;
+  }
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "function attribute %d cannot be set", (int)attribute);
   }

@@ -91,7 +91,7 @@ struct body {
   uint32_t label_count;
   struct entity **parameters, **results;
   uint32_t parameter_count, result_count;
-  uint32_t max_threads[3], required_threads[3];
+  uint32_t max_threads[3], required_threads[3], max_registers;
   uint32_t carry; /* predicate register of the carry flag, or PTX_NONE */
   bool is_entry, defined, being_inlined;
   unsigned line;

@@ -326,6 +326,7 @@ struct ptx_function { /* a kernel */
   uint32_t shared_align;
   uint32_t local_bytes;                         /* per thread */
   uint32_t max_threads[3], required_threads[3]; /* .maxntid, .reqntid; 0: not given */
+  uint32_t max_registers;                       /* .maxnreg; 0: not given */
   bool has_barrier;                             /* contains `bar` or `mbarrier`: its warps take turns */
   uint32_t line;
 };

@@ -948,6 +948,7 @@ void lower_kernel(struct parser *parser, struct body *body, struct ptx_function 
   function->line = body->line;
   function->shared_align = 16;
   memcpy(function->max_threads, body->max_threads, sizeof body->max_threads);
+  function->max_registers = body->max_registers;
   memcpy(function->required_threads, body->required_threads, sizeof body->required_threads);
   function->parameter_count = body->parameter_count;
   function->parameters = parser_alloc(parser, (body->parameter_count + 1) * sizeof *function->parameters);

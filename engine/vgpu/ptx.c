@@ -460,8 +460,11 @@ static void parse_function(struct parser *parser, bool is_entry) {
       parse_extent(parser, body->max_threads);
     } else if (token_equals(parser, ".reqntid")) {
       parse_extent(parser, body->required_threads);
-    } else if (token_equals(parser, ".minnctapersm") || token_equals(parser, ".maxnreg") ||
-               token_equals(parser, ".maxnctapersm")) {
+    } else if (token_equals(parser, ".maxnreg")) {
+      lexer_next(parser);
+      const uint64_t registers = parse_size(parser);
+      body->max_registers = registers > 255 ? 255 : (uint32_t)registers;
+    } else if (token_equals(parser, ".minnctapersm") || token_equals(parser, ".maxnctapersm")) {
       lexer_next(parser);
       parse_size(parser);
     } else if (token_equals(parser, ".noreturn")) {

@@ -221,6 +221,13 @@ static void leave(void) {
   }
 }
 
+/* A process that was forked has the queues but not the threads, and a lock that may be held by one of them. */
+static void stay_behind(void) {
+  pthread_mutex_init(&all.lock, NULL);
+  atomic_store(&all.leaving, true);
+  all.running = 0;
+}
+
 bool queues_are_left(void) { return atomic_load_explicit(&all.leaving, memory_order_relaxed); }
 
 /* ---- for the rest ---- */
@@ -238,7 +245,10 @@ struct queue *queue_make(CUcontext context, enum queue_kind kind) {
   const bool first = !registered;
   registered = true;
   unlock();
-  if (first) atexit(leave);
+  if (first) {
+    atexit(leave);
+    pthread_atfork(NULL, NULL, stay_behind);
+  }
   return queue;
 }
 

@@ -11,7 +11,8 @@
  * has no machine code; default: what the CPU has), NOPROP_VGPU_CAPABILITY = 75..120 (default 86),
  * NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an error; default: none), NOPROP_VGPU_MODE = run |
  * check | fuzz | count (default run; the others observe or disturb each step of a kernel, much slower: observe.h; with
- * settings of their own, fuzz.h and count.h). */
+ * settings of their own, fuzz.h and count.h), NOPROP_VGPU_MESSAGES=1 (the reason of every failing call goes to standard
+ * error, for programs that cannot ask). */
 void *vgpu_symbol(const char *name);
 
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */

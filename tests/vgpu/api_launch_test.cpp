@@ -1,4 +1,8 @@
 /* Driver API of the virtual GPU: device, contexts, modules, launches and faults. */
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -245,4 +249,56 @@ TEST_F(ApiLaunchTest, ATrapNamesItsBlock) {
   EXPECT_EQ(CU(cuCtxSynchronize)(), CUDA_ERROR_ILLEGAL_INSTRUCTION);
   EXPECT_NE(std::string(vgpu_last_message()).find("3"), std::string::npos) << vgpu_last_message();
   ASSERT_CUDA(CU(cuDevicePrimaryCtxReset)(0));
+}
+
+TEST_F(ApiLaunchTest, AForkedProcessHasNoGpu) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    CUdeviceptr memory;
+    const bool refused = CU(cuMemAlloc)(&memory, 4) == CUDA_ERROR_NOT_INITIALIZED &&
+                         CU(cuInit)(0) == CUDA_ERROR_NOT_INITIALIZED && launch(1) == CUDA_ERROR_NOT_INITIALIZED;
+    std::_Exit(refused ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_CUDA(launch(1));
+  EXPECT_EQ(number(0), 3u);
+}
+
+TEST_F(ApiLaunchTest, FunctionsTellWhatTheyUse) {
+  int value = -1;
+  CUfunction bounded;
+  ASSERT_CUDA(CU(cuModuleGetFunction)(&bounded, module, "bounded"));
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, bounded));
+  EXPECT_EQ(value, 64);
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, bounded));
+  EXPECT_EQ(value, 1024);
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES, step));
+  EXPECT_EQ(value, 16) << "the module's table";
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_NUM_REGS, step));
+  EXPECT_GT(value, 0);
+  EXPECT_LT(value, 20);
+  EXPECT_CUDA(CU(cuFuncSetAttribute)(step, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 50));
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, step));
+  EXPECT_EQ(value, 50);
+  EXPECT_EQ(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_MAX, step), CUDA_ERROR_INVALID_VALUE);
+  /* A bound on registers, as a linker's option. */
+  CUjit_option options[] = {CU_JIT_MAX_REGISTERS};
+  void *values[] = {reinterpret_cast<void *>(4)};
+  CUlinkState state;
+  void *image;
+  size_t size;
+  CUmodule linked;
+  CUfunction bound_step;
+  ASSERT_CUDA(CU(cuLinkCreate)(1, options, values, &state));
+  ASSERT_CUDA(CU(cuLinkAddData)(state, CU_JIT_INPUT_PTX, const_cast<char *>(api_module()),
+                                std::strlen(api_module()) + 1, "step", 0, nullptr, nullptr));
+  ASSERT_CUDA(CU(cuLinkComplete)(state, &image, &size));
+  ASSERT_CUDA(CU(cuModuleLoadData)(&linked, image));
+  ASSERT_CUDA(CU(cuLinkDestroy)(state));
+  ASSERT_CUDA(CU(cuModuleGetFunction)(&bound_step, linked, "step"));
+  EXPECT_CUDA(CU(cuFuncGetAttribute)(&value, CU_FUNC_ATTRIBUTE_NUM_REGS, bound_step));
+  EXPECT_EQ(value, 4);
 }
