@@ -20,6 +20,9 @@
 
 static CUmodule modules; /* all that are loaded, under vgpu_lock() */
 
+/* What the kernel's own arrays take of shared memory; red zones between them do not count. */
+static uint32_t static_shared(const struct ptx_function *ptx) { return ptx->shared_bytes - ptx->shared_padding; }
+
 /* ---- loading ---- */
 
 static void destroy(CUmodule module) {
@@ -66,7 +69,7 @@ static CUresult load(CUmodule *result, CUcontext context, const void *image, siz
   }
   module->context = context;
   struct ptx_error error = {.line = 0};
-  module->ptx = ptx_parse(text, strlen(text), &error);
+  module->ptx = ptx_parse_spaced(text, strlen(text), observe_red_zone(), &error);
   if (module->ptx != NULL && vgpu_current_mode() == VGPU_MODE_COUNT) count_module(module->ptx, text);
   free(unpacked);
   if (module->ptx == NULL) {
@@ -97,7 +100,7 @@ static CUresult load(CUmodule *result, CUcontext context, const void *image, siz
     CUfunction function = &module->functions[i];
     function->module = module;
     function->ptx = &module->ptx->functions[i];
-    int shared = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK) - (int)function->ptx->shared_bytes;
+    int shared = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK) - (int)static_shared(function->ptx);
     function->dynamic_shared_limit = shared > 0 ? shared : 0;
     function->carveout = -1;
     status = launcher_prepare(function);
@@ -314,7 +317,7 @@ CUresult vgpu_cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUf
       *value = most_threads(function->ptx);
       break;
     case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
-      *value = (int)function->ptx->shared_bytes;
+      *value = (int)static_shared(function->ptx);
       break;
     case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
       *value = (int)function->ptx->local_bytes;
@@ -356,7 +359,7 @@ CUresult vgpu_cuFuncSetAttribute(CUfunction function, CUfunction_attribute attri
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "function attribute %d cannot be set", (int)attribute);
   }
-  int most = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN) - (int)function->ptx->shared_bytes;
+  int most = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN) - (int)static_shared(function->ptx);
   if (value < 0 || value > most) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE,
                      "kernel %s: %d bytes of dynamic shared memory; the device allows %d more", function->ptx->name,
@@ -554,7 +557,7 @@ CUresult vgpu_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, 
   int most = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR);
   const int by_threads = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR) / (32 * warps);
   if (by_threads < most) most = by_threads;
-  const size_t shared = shared_bytes + function->ptx->shared_bytes +
+  const size_t shared = shared_bytes + static_shared(function->ptx) +
                         (size_t)vgpu_attribute(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
   const size_t available = (size_t)vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
   if (shared > 0 && available / shared < (size_t)most) most = (int)(available / shared);
@@ -610,7 +613,7 @@ CUresult vgpu_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction 
   const long most = vgpu_attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   long each = whole / blocks / 128 * 128 - reserved; /* given out in units of 128 bytes */
   if (each > most) each = most;
-  each -= (long)function->ptx->shared_bytes;
+  each -= (long)static_shared(function->ptx);
   *bytes = each > 0 ? (size_t)each : 0;
   return CUDA_SUCCESS;
 }

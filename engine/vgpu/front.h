@@ -106,7 +106,8 @@ struct parser {
   const char *at, *end;
   unsigned line;
   struct token token; /* the next one */
-  unsigned file, source_line;
+  unsigned file, source_line, call_file, call_line;
+  unsigned red_zone;
   uint32_t file_capacity;
   struct scope *scope;
   struct entity **entities; /* those that operands refer to by number */

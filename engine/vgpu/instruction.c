@@ -428,6 +428,8 @@ struct statement *body_append(struct parser *parser, enum statement_kind kind) {
   statement->instruction.line = parser->token.line;
   statement->instruction.file = parser->file;
   statement->instruction.source_line = parser->source_line;
+  statement->instruction.call_file = parser->call_file;
+  statement->instruction.call_line = parser->call_line;
   return statement;
 }
 
@@ -719,7 +721,7 @@ const struct keyword state_spaces[] = {
     {"local", PTX_LOCAL},        {"const", PTX_CONST},       {"param", PTX_PARAM},
     {"param::entry", PTX_PARAM}, {"param::func", PTX_PARAM}, {NULL, 0}};
 
-/* Modifiers that only guide caches, and scopes: one host memory makes .cta, .gpu and .sys the same. */
+/* Modifiers that only guide caches. */
 void mnemonic_take_hints(struct mnemonic *mnemonic) {
   static const struct keyword hints[] = {{"nc", 1},
                                          {"ca", 1},
@@ -744,9 +746,12 @@ void mnemonic_take_hints(struct mnemonic *mnemonic) {
   while (mnemonic_take_keyword(mnemonic, hints, 0)) continue;
 }
 
+/* One host memory makes them all the same; they are kept for the mode that checks order (check.c). */
+enum { SCOPE_CLUSTER = PTX_SCOPE_SYS + 1 };
 static int take_scope(struct mnemonic *mnemonic) {
-  static const struct keyword scopes[] = {{"cta", 1}, {"gpu", 2}, {"sys", 3}, {"cluster", 4}, {NULL, 0}};
-  return mnemonic_take_keyword(mnemonic, scopes, 0);
+  static const struct keyword scopes[] = {
+      {"cta", PTX_SCOPE_CTA}, {"gpu", PTX_SCOPE_GPU}, {"sys", PTX_SCOPE_SYS}, {"cluster", SCOPE_CLUSTER}, {NULL, 0}};
+  return mnemonic_take_keyword(mnemonic, scopes, PTX_NO_SCOPE);
 }
 
 static const struct keyword orders[] = {{"weak", PTX_WEAK},
@@ -795,7 +800,8 @@ static void parse_access(struct parser *parser, struct mnemonic *mnemonic, struc
   instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
   instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_WEAK);
   int scope = take_scope(mnemonic);
-  if (scope == 4 || instruction->order == PTX_ACQ_REL) mnemonic_refuse(parser, mnemonic);
+  if (scope == SCOPE_CLUSTER || instruction->order == PTX_ACQ_REL) mnemonic_refuse(parser, mnemonic);
+  instruction->scope = (uint8_t)(instruction->order == PTX_VOLATILE ? PTX_SCOPE_SYS : scope);
   if (instruction->order == (load ? PTX_RELEASE : PTX_ACQUIRE)) mnemonic_refuse(parser, mnemonic);
   if (instruction->order != PTX_WEAK) instruction->flags |= PTX_STRONG;
   instruction->vector = (uint8_t)mnemonic_take_keyword(mnemonic, vectors, 1);
@@ -863,7 +869,9 @@ static void parse_atomic(struct parser *parser, struct mnemonic *mnemonic, struc
   instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
   instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_RELAXED);
   instruction->flags |= PTX_STRONG;
-  if (take_scope(mnemonic) == 4) mnemonic_refuse(parser, mnemonic);
+  int scope = take_scope(mnemonic);
+  if (scope == SCOPE_CLUSTER) mnemonic_refuse(parser, mnemonic);
+  instruction->scope = (uint8_t)scope;
   if (instruction->order == PTX_WEAK || instruction->order == PTX_VOLATILE) mnemonic_refuse(parser, mnemonic);
   int operation = mnemonic_take_keyword(mnemonic, atomic_operations, -1);
   if (operation < 0 || !mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
@@ -1072,7 +1080,8 @@ static void parse_fence(struct parser *parser, struct mnemonic *mnemonic, struct
     instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, modes, PTX_ACQ_REL);
   }
   int scope = take_scope(mnemonic);
-  if (!scope || scope == 4) mnemonic_refuse(parser, mnemonic);
+  if (!scope || scope == SCOPE_CLUSTER) mnemonic_refuse(parser, mnemonic);
+  instruction->scope = (uint8_t)scope;
   mnemonic_check_rest(parser, mnemonic);
 }
 
@@ -1208,6 +1217,8 @@ void parser_append_part(struct parser *parser, const struct ptx_instruction *who
   part.line = whole->line;
   part.file = whole->file;
   part.source_line = whole->source_line;
+  part.call_file = whole->call_file;
+  part.call_line = whole->call_line;
   part.dst_count = 1;
   part.src_count = (uint8_t)count;
   part.dst = parser_operands(parser, 1);
@@ -1335,6 +1346,7 @@ void parse_instruction(struct parser *parser) {
   uint32_t guard;
   bool negate;
   unsigned file = parser->file, source_line = parser->source_line;
+  unsigned call_file = parser->call_file, call_line = parser->call_line;
   parse_guard(parser, &guard, &negate);
   if (parser->token.kind != TOKEN_WORD) parser_fail(parser, parser->token.line, "instruction expected");
   struct mnemonic mnemonic;
@@ -1566,6 +1578,8 @@ void parse_instruction(struct parser *parser) {
   instruction.line = mnemonic.line;
   instruction.file = file;
   instruction.source_line = source_line;
+  instruction.call_file = call_file;
+  instruction.call_line = call_line;
   token_expect(parser, ';');
   if (expand(parser, &instruction)) return;
   struct statement *statement = body_append(parser, form->op == PTX_OP_COUNT ? STATEMENT_CALL : STATEMENT_INSTRUCTION);

@@ -375,6 +375,8 @@ static void append_many(struct parser *parser, const struct ptx_instruction *who
   part.line = whole->line;
   part.file = whole->file;
   part.source_line = whole->source_line;
+  part.call_file = whole->call_file;
+  part.call_line = whole->call_line;
   part.dst_count = (uint8_t)dst_count;
   part.src_count = (uint8_t)src_count;
   part.dst = parser_operands(parser, dst_count);

@@ -43,6 +43,23 @@ static bool place_access(W *warp, const S *step, int lane, const struct vgpu_acc
   }
 }
 
+/* The bytes that each active lane stores. */
+static void collect_data(W *warp, const S *step, unsigned bytes, unsigned char data[LANES][32]) {
+  const struct ptx_instruction *source = step->source;
+  const u8 *class = warp->block->code->function->register_class;
+  const unsigned element = bytes / source->vector;
+  for (unsigned e = 0; e < source->vector; e++) {
+    const struct ptx_operand *operand = &source->src[1 + e];
+    const char *lanes = (const char *)(warp->base[step->list[e] & 1] + step->list[e]);
+    const bool varies = operand->kind == PTX_OPERAND_REGISTER;
+    const unsigned width = varies ? (class[operand->index] == PTX_CLASS_64 ? 8 : 4) : 0;
+    for (u32 rest = warp->mask; rest; rest &= rest - 1) {
+      const int l = lowest(rest);
+      memcpy(data[l] + e * element, lanes + (unsigned)l * width, element);
+    }
+  }
+}
+
 /* What it finds has always one address per lane. */
 static void locate_observed(W *warp, const S *step, unsigned bytes, struct access *access) {
   const struct vgpu_observer *observer = observer_of(warp);
@@ -55,6 +72,11 @@ static void locate_observed(W *warp, const S *step, unsigned bytes, struct acces
       .lanes = warp->mask,
       .bytes = bytes};
   const u64 offset = (u64)step->offset;
+  unsigned char data[LANES][32];
+  if (warp->at->op == PTX_ST && observer->access) {
+    collect_data(warp, step, bytes, data);
+    seen.data = (const unsigned char(*)[32])data;
+  }
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     const int l = lowest(rest);
     /* A register of 32 bits: the address wraps around. */

@@ -196,6 +196,7 @@ struct ptx_matrix {
   bool a_column, b_row;              /* m8n8k4 of f16 only; all others have rows of A and columns of B */
 };
 
+enum ptx_scope { PTX_NO_SCOPE, PTX_SCOPE_CTA, PTX_SCOPE_GPU, PTX_SCOPE_SYS }; /* none given: gpu; volatile: sys */
 enum ptx_order { PTX_WEAK, PTX_VOLATILE, PTX_RELAXED, PTX_ACQUIRE, PTX_RELEASE, PTX_ACQ_REL, PTX_SEQ_CST };
 
 enum ptx_special {
@@ -263,6 +264,7 @@ struct ptx_instruction {
   uint8_t source_type; /* cvt, set, slct: of the source; mul.wide and mad.wide have only `type` (of the factors) */
   uint8_t space;       /* ld, st, atom, red, cvta, isspacep, prefetch */
   uint8_t rounding, mode, combine, order;
+  uint8_t scope;  /* enum ptx_scope: ld, st, atom, red, membar */
   uint8_t vector; /* ld, st: 1, 2, 4, 8 elements */
   uint8_t lut;    /* lop3 */
   uint8_t dst_count, src_count;
@@ -270,9 +272,10 @@ struct ptx_instruction {
   uint32_t guard; /* predicate register, or PTX_NONE */
   struct ptx_operand *dst, *src;
   int64_t offset; /* ld, st, atom, red, prefetch, ldmatrix, stmatrix, cp.async: added to src[0], the address */
-  struct ptx_matrix matrix;   /* mma */
-  uint32_t line;              /* of the PTX text, from 1 */
-  uint32_t file, source_line; /* .loc in force: index into module->files, line; 0: none */
+  struct ptx_matrix matrix;      /* mma */
+  uint32_t line;                 /* of the PTX text, from 1 */
+  uint32_t file, source_line;    /* .loc in force: index into module->files, line; 0: none */
+  uint32_t call_file, call_line; /* where the function that this line belongs to was inlined; 0: nowhere */
 };
 /* Operands by opcode, where the PTX manual's order is not enough:
  *  ld: dst[0..vector), src[0] = base.   st: src[0] = base, src[1..vector].   atom: dst[0], src[0] = base, src[1], (cas:
@@ -313,6 +316,12 @@ struct ptx_parameter { /* of a kernel */
 
 struct ptx_module;
 
+struct ptx_array { /* a variable in shared or local memory */
+  const char *name;
+  uint8_t space;
+  uint64_t offset, size; /* in the window */
+};
+
 struct ptx_function { /* a kernel */
   const char *name;
   const struct ptx_module *module;
@@ -324,6 +333,10 @@ struct ptx_function { /* a kernel */
   uint32_t parameter_count, parameter_bytes;
   uint32_t shared_bytes; /* static shared memory; dynamic shared memory starts here (already aligned to shared_align) */
   uint32_t shared_align;
+  uint32_t shared_padding;  /* bytes of shared_bytes that are red zones: ptx_parse_spaced() */
+  bool has_dynamic_shared;  /* declares an external shared array */
+  struct ptx_array *arrays; /* those with a size, shared and local */
+  uint32_t array_count;
   uint32_t local_bytes;                         /* per thread */
   uint32_t max_threads[3], required_threads[3]; /* .maxntid, .reqntid; 0: not given */
   uint32_t max_registers;                       /* .maxnreg; 0: not given */

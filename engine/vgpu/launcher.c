@@ -238,13 +238,13 @@ static CUresult observe(CUfunction function) { return prepare(function, &vgpu_ob
 CUresult launcher_prepare(CUfunction function) {
   function->code = calloc(1, sizeof *function->code);
   if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
-  if (vgpu_mode_observer() != NULL) return observe(function);
   if (executor_choice() == EXECUTOR_UNKNOWN) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_EXECUTOR must be auto, interpret or translate");
   }
   if (vgpu_instructions() == VGPU_INSTRUCTIONS_UNKNOWN) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_INSTRUCTIONS must be avx512, avx2 or baseline");
   }
+  if (vgpu_mode_observer() != NULL) return observe(function);
   if (executor_choice() == EXECUTOR_TRANSLATE) {
     if (find_translator() == NULL) return vgpu_fail(CUDA_ERROR_NOT_SUPPORTED, "%s", translator_problem);
     return CUDA_SUCCESS;

@@ -47,6 +47,7 @@ struct builder {
   uint32_t stamp, edge_count;
   uint64_t shared_bytes, local_bytes, slot_bytes;
   bool has_dynamic_shared;
+  uint32_t array_capacity;
 };
 
 static uint64_t align_up(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
@@ -75,6 +76,15 @@ static void append_label(struct builder *builder, uint32_t label) {
  * memory ends, which is known only at the end: they are marked with the offset DYNAMIC. */
 #define DYNAMIC ((uint64_t)1 << 62)
 
+static void note_array(struct builder *builder, const struct entity *entity) {
+  struct ptx_function *function = builder->function;
+  function->arrays = parser_grow(builder->parser, function->arrays, function->array_count, &builder->array_capacity,
+                                 sizeof *function->arrays);
+  function->arrays[function->array_count++] = (struct ptx_array){
+      .name = entity->name, .space = (uint8_t)entity->space, .offset = entity->offset, .size = entity->size};
+  if (entity->space == PTX_SHARED) function->shared_padding += builder->parser->red_zone;
+}
+
 static void place(struct builder *builder, struct entity *entity, unsigned line) {
   if (entity->space == PTX_GLOBAL || entity->space == PTX_CONST) {
     if (entity->external)
@@ -93,10 +103,12 @@ static void place(struct builder *builder, struct entity *entity, unsigned line)
       return;
     }
     entity->offset = align_up(builder->shared_bytes, entity->align);
-    builder->shared_bytes = entity->offset + entity->size;
+    builder->shared_bytes = entity->offset + entity->size + builder->parser->red_zone;
+    note_array(builder, entity);
   } else if (entity->space == PTX_LOCAL) {
     entity->offset = align_up(builder->local_bytes, entity->align);
-    builder->local_bytes = entity->offset + entity->size;
+    builder->local_bytes = entity->offset + entity->size + builder->parser->red_zone;
+    note_array(builder, entity);
   } else {
     entity->slot = builder->slot_count;
     builder->slots = parser_grow(builder->parser, builder->slots, builder->slot_count, &builder->slot_capacity,
@@ -936,6 +948,7 @@ static void keep_kernel(struct builder *builder) {
       place += count;
     }
   }
+  function->arrays = keep(parser, function->arrays, function->array_count * sizeof *function->arrays);
   function->blocks = keep(parser, function->blocks, function->block_count * sizeof *function->blocks);
   for (uint32_t b = 0; b < function->block_count; b++) {
     struct ptx_block *block = &function->blocks[b];
@@ -979,6 +992,7 @@ void lower_kernel(struct parser *parser, struct body *body, struct ptx_function 
   find_accesses(&builder);
   uint64_t dynamic_offset = align_up(builder.shared_bytes, function->shared_align);
   resolve_symbols(&builder, dynamic_offset);
+  function->has_dynamic_shared = builder.has_dynamic_shared;
   function->shared_bytes = (uint32_t)(builder.has_dynamic_shared ? dynamic_offset : builder.shared_bytes);
   function->local_bytes = (uint32_t)align_up(builder.local_bytes, 16);
   cut_blocks(&builder);

@@ -181,6 +181,20 @@ void regions_refund(size_t bytes) {
   pthread_rwlock_unlock(&space.lock);
 }
 
+/* ---- what the mode's observer is told, without the lock ---- */
+
+static void tell_allocated(const struct region *region) {
+  const struct vgpu_observer *observer = vgpu_mode_observer();
+  if (observer != NULL && observer->allocated != NULL) {
+    observer->allocated(region->low, region->high, region->kind, region->context);
+  }
+}
+
+static void tell_freed(const struct region *region) {
+  const struct vgpu_observer *observer = vgpu_mode_observer();
+  if (observer != NULL && observer->freed != NULL) observer->freed(region->low, region->high, region->kind);
+}
+
 /* ---- allocations ---- */
 
 void *regions_allocate(enum region_kind kind, size_t bytes, CUcontext context) {
@@ -202,15 +216,12 @@ void *regions_allocate(enum region_kind kind, size_t bytes, CUcontext context) {
 done:
   if (at == 0 && charged) space.in_use -= size;
   pthread_rwlock_unlock(&space.lock);
-  const struct vgpu_observer *observer = vgpu_mode_observer();
-  if (at != 0 && observer != NULL && observer->allocated != NULL) observer->allocated(at, at + bytes, kind);
+  if (at != 0) tell_allocated(&(struct region){.low = at, .high = at + bytes, .kind = kind, .context = context});
   return (void *)at;
 }
 
 static void free_region(size_t index) {
   struct region region = space.regions.items[index];
-  const struct vgpu_observer *observer = vgpu_mode_observer();
-  if (observer != NULL && observer->freed != NULL) observer->freed(region.low, region.high, region.kind);
   if (region.kind != REGION_HOST) space.in_use -= round_up(region.high - region.low, PAGE);
   leave_place(region.low);
   table_remove(&space.regions, index);
@@ -220,8 +231,13 @@ bool regions_free(enum region_kind kind, uint64_t address) {
   pthread_rwlock_wrlock(&space.lock);
   size_t index = table_find_start(&space.regions, address);
   bool found = index < space.regions.count && space.regions.items[index].kind == kind;
-  if (found) free_region(index);
+  struct region region = {0};
+  if (found) {
+    region = space.regions.items[index];
+    free_region(index);
+  }
   pthread_rwlock_unlock(&space.lock);
+  if (found) tell_freed(&region);
   return found;
 }
 
@@ -263,6 +279,7 @@ bool regions_add(enum region_kind kind, uint64_t low, size_t bytes, CUcontext co
   bool added =
       table_insert(&space.regions, (struct region){.low = low, .high = low + bytes, .kind = kind, .context = context});
   pthread_rwlock_unlock(&space.lock);
+  if (added) tell_allocated(&(struct region){.low = low, .high = low + bytes, .kind = kind, .context = context});
   return added;
 }
 
@@ -270,8 +287,13 @@ bool regions_remove(enum region_kind kind, uint64_t low) {
   pthread_rwlock_wrlock(&space.lock);
   size_t index = table_find_start(&space.regions, low);
   bool found = index < space.regions.count && space.regions.items[index].kind == kind;
-  if (found) table_remove(&space.regions, index);
+  struct region region = {0};
+  if (found) {
+    region = space.regions.items[index];
+    table_remove(&space.regions, index);
+  }
   pthread_rwlock_unlock(&space.lock);
+  if (found) tell_freed(&region);
   return found;
 }
 

@@ -41,6 +41,11 @@ const struct vgpu_observer *vgpu_mode_observer(void) {
   return which < VGPU_MODES ? observers[which] : NULL;
 }
 
+unsigned observe_red_zone(void) {
+  const struct vgpu_observer *observer = vgpu_mode_observer();
+  return observer != NULL ? observer->red_zone : 0;
+}
+
 void observe_copy(const struct operation *operation) {
   const struct vgpu_observer *observer = vgpu_mode_observer();
   if (observer == NULL || observer->copied == NULL) return;

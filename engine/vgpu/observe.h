@@ -56,6 +56,7 @@ struct vgpu_access {
   unsigned bytes;     /* per lane: all elements of a vector */
   uint8_t space[32];  /* by lane: GLOBAL (any memory of the device), SHARED, LOCAL or PARAM; generic addresses resolved.
                          GENERIC: an address in no window and no allocation */
+  const unsigned char (*data)[32]; /* st: what each lane stores; NULL for others */
   uint64_t address[32]; /* GLOBAL: the device address; others: the offset in the window, of the thread for LOCAL */
 };
 
@@ -67,7 +68,8 @@ struct vgpu_turn {
 
 struct vgpu_observer {
   const char *name;
-  bool serial; /* one block at a time, in order (cooperative launches: one turn at a time) */
+  unsigned red_zone; /* unused bytes after each variable of a module */
+  bool serial;       /* one block at a time, in order (cooperative launches: one turn at a time) */
 
   /* The result is launch->observation for all that follows. `fault`: why the launch ended early, or NULL. */
   void *(*begin_launch)(const struct vgpu_launch *launch);
@@ -117,8 +119,9 @@ struct vgpu_observer {
   /* shfl: the lane that each active lane reads. */
   void (*shuffle)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, const int *from);
 
-  /* The program's side. `kind`: enum region_kind. Ranges of an allocation, of a copy or fill into it. */
-  void (*allocated)(uint64_t low, uint64_t high, int kind);
+  /* The program's side. `kind`: enum region_kind. Memory comes and goes; a fill or a copy has been carried out (either
+   * side of it may be memory that the device does not know). */
+  void (*allocated)(uint64_t low, uint64_t high, int kind, const void *context);
   void (*freed)(uint64_t low, uint64_t high, int kind);
   void (*bad_free)(uint64_t address);
   void (*written)(uint64_t low, uint64_t high);
@@ -134,6 +137,9 @@ const struct vgpu_observer *vgpu_mode_observer(void);
 extern const struct vgpu_observer vgpu_check, vgpu_fuzz, vgpu_count;
 
 /* ---- for the driver API: nothing in mode run ---- */
+
+/* Unused bytes after each variable of a module that is loaded now (ptx_parse_spaced). */
+unsigned observe_red_zone(void);
 
 struct operation;
 /* A copy or a fill that has been carried out. */

@@ -240,7 +240,7 @@ static void parse_module_variable(struct parser *parser, enum ptx_space space, b
     } else if (unsized) {
       parser_fail(parser, line, "array '%s' has neither size nor initial values", entity->name);
     }
-    module->segment_bytes = entity->offset + entity->size;
+    module->segment_bytes = entity->offset + entity->size + parser->red_zone;
     if (module->segment_bytes > SIZE_LIMIT) parser_fail(parser, line, "the module's variables are too large");
     uint32_t capacity_now = 16; /* powers of two: grow exactly when the count reaches one */
     while (capacity_now < module->variable_count) capacity_now *= 2;
@@ -301,13 +301,20 @@ static void skip_line_rest(struct parser *parser, unsigned line) {
   while (parser->token.kind != TOKEN_END && parser->token.line == line) lexer_next(parser);
 }
 
-/* ".loc file line column [, function_name ..., inlined_at ...]": the rest of its line is of no use here. */
+/* ".loc file line column [, function_name label [+ offset], inlined_at file line column]" */
 static void parse_loc(struct parser *parser) {
   unsigned line = parser->token.line;
   lexer_next(parser);
   parser->file = (unsigned)parse_size(parser);
   parser->source_line = (unsigned)parse_size(parser);
-  skip_line_rest(parser, line);
+  parser->call_file = parser->call_line = 0;
+  while (parser->token.kind != TOKEN_END && parser->token.line == line) {
+    const bool call = token_equals(parser, "inlined_at");
+    lexer_next(parser);
+    if (!call) continue;
+    parser->call_file = (unsigned)parse_size(parser);
+    parser->call_line = (unsigned)parse_size(parser);
+  }
 }
 
 static void parse_pragma(struct parser *parser) {
@@ -492,7 +499,7 @@ static void parse_function(struct parser *parser, bool is_entry) {
   struct scope *outer = parser->scope;
   parser->scope = body->scope;
   parser->body = body;
-  parser->file = parser->source_line = 0;
+  parser->file = parser->source_line = parser->call_file = parser->call_line = 0;
   parse_block(parser, 0);
   parser->scope = outer;
   parser->body = NULL;
@@ -628,6 +635,10 @@ static void lower_all(struct parser *parser) {
 }
 
 struct ptx_module *ptx_parse(const char *text, size_t length, struct ptx_error *error) {
+  return ptx_parse_spaced(text, length, 0, error);
+}
+
+struct ptx_module *ptx_parse_spaced(const char *text, size_t length, unsigned red_zone, struct ptx_error *error) {
   *error = (struct ptx_error){.reason = "out of memory"};
   struct ptx_arena *arena = arena_create();
   struct ptx_module *module = arena ? arena_alloc(arena, sizeof *module) : NULL;
@@ -637,8 +648,13 @@ struct ptx_module *ptx_parse(const char *text, size_t length, struct ptx_error *
     return NULL;
   }
   module->arena = arena;
-  *parser =
-      (struct parser){.arena = arena, .module = module, .error = error, .at = text, .end = text + length, .line = 1};
+  *parser = (struct parser){.arena = arena,
+                            .module = module,
+                            .error = error,
+                            .at = text,
+                            .end = text + length,
+                            .line = 1,
+                            .red_zone = red_zone};
   if (setjmp(parser->escape)) {
     arena_destroy(parser->lowering);
     arena_destroy(arena);

@@ -12,6 +12,10 @@ struct ptx_error {
 /* Parses, checks and lowers the whole module. NULL and *error on failure. The text need not outlive the call. */
 struct ptx_module *ptx_parse(const char *text, size_t length, struct ptx_error *error);
 
+/* The same with `red_zone` unused bytes (a power of two) after each variable in global, shared and local memory, so
+ * that whoever looks at addresses can tell an access past the end of one from an access to the next. */
+struct ptx_module *ptx_parse_spaced(const char *text, size_t length, unsigned red_zone, struct ptx_error *error);
+
 /* Gives the module's variables their place (segment_bytes bytes aligned to 256, owned by the caller, alive as long as
  * the module) and writes their initial values there. Before any kernel of the module is prepared. */
 void ptx_place(struct ptx_module *module, void *segment);

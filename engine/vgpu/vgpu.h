@@ -27,6 +27,10 @@ unsigned long long vgpu_interim_launches(void);
  * call. */
 const char *vgpu_last_message(void);
 
+/* How often mode `check` has found something wrong in a kernel or in the use of memory (check.h); each kind and line is
+ * reported once, on standard error or in the file that NOPROP_VGPU_REPORT names. */
+unsigned long long vgpu_findings(void);
+
 /* Ends the kernels that run now, or the next one if none does, as a fault would: their contexts are of no use after
  * that. For handlers of signals (Ctrl-C): may be called in one. It takes milliseconds: loops look for it. */
 void vgpu_cancel(void);
