@@ -157,6 +157,8 @@ class Check : public ::testing::Test {
     CU(cuDevicePrimaryCtxRelease)(0);
     CU(cuCtxSetCurrent)(nullptr);
   }
+  /* Also where other tests of this program hold it. */
+  void end_context() { EXPECT_CUDA(CU(cuDevicePrimaryCtxReset)(0)); }
   CUdeviceptr allocate(size_t elements, bool written) {
     CUdeviceptr pointer = 0;
     EXPECT_CUDA(CU(cuMemAlloc)(&pointer, 4 * elements));
@@ -192,9 +194,8 @@ class Check : public ::testing::Test {
       EXPECT_CUDA(CU(cuModuleUnload)(module));
     } else { /* the context is of no use any more, and what is left in it is no leak */
       vgpu_set_mode(VGPU_MODE_RUN);
-      stop();
+      end_context();
       vgpu_set_mode(VGPU_MODE_CHECK);
-      start();
     }
     return result;
   }
@@ -287,13 +288,12 @@ TEST_F(Check, LeaksAreFoundWhenTheContextEnds) {
   const CUdeviceptr kept = allocate(25, true), freed = allocate(10, true);
   EXPECT_CUDA(CU(cuMemFree)(freed));
   EXPECT_EQ(vgpu_findings(), 0u) << describe();
-  stop();
+  end_context();
   ASSERT_NE(check_finding_at(0), nullptr);
   EXPECT_EQ(check_finding_at(0)->kind, CHECK_LEAK);
   EXPECT_EQ(check_finding_at(0)->address, kept);
   EXPECT_NE(std::string(check_finding_at(0)->what).find("100 bytes of device memory"), std::string::npos);
   EXPECT_EQ(check_finding_at(1), nullptr) << describe();
-  start();
 }
 
 /* What the host copies is as initialised as what it was copied from. */
@@ -327,8 +327,7 @@ TEST_F(Check, ReportsNameKernelPlaceAndBothParties) {
   std::filesystem::remove(file);
   setenv("NOPROP_VGPU_REPORT", file.c_str(), 1);
   run(one, "_fault");
-  stop();
-  start();
+  end_context();
   std::ifstream stream(file);
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
   const std::set<unsigned> lines = marked(one.file, one.name);
