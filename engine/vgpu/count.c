@@ -76,7 +76,7 @@ static void note_registers(void *context, const char *kernel, unsigned registers
   entry->module = module;
   entry->registers = registers;
   pthread_mutex_lock(&known_lock);
-  entry->next = known; /* the newest is found first: a module may have the address of one that is gone */
+  entry->next = known;
   known = entry;
   pthread_mutex_unlock(&known_lock);
 }
@@ -86,10 +86,26 @@ static const noprop_gpu *named_gpu(void) {
   return name != NULL && name[0] != '\0' ? vgpu_gpu_find(name) : NULL;
 }
 
+/* A module may have the address of one that is gone. */
+static void forget_registers(const struct ptx_module *module) {
+  pthread_mutex_lock(&known_lock);
+  for (struct known_registers **place = &known; *place != NULL;) {
+    struct known_registers *entry = *place;
+    if (entry->module != module) {
+      place = &entry->next;
+      continue;
+    }
+    *place = entry->next;
+    free(entry);
+  }
+  pthread_mutex_unlock(&known_lock);
+}
+
 void count_module(const struct ptx_module *module, const char *text) {
   const noprop_gpu *gpu = named_gpu();
   int capability = gpu != NULL ? gpu->capability : vgpu_capability();
   if (capability < (int)module->target) capability = (int)module->target; /* the least that ptxas takes */
+  forget_registers(module);
   registers_compile(text, capability, note_registers, (void *)(uintptr_t)module);
 }
 

@@ -103,7 +103,7 @@ typedef struct {
  * counts are those of the process, of launches that have ended. The virtual GPU's libcuda.so.1 exports both functions,
  * too, as noprop_vgpu_counts and noprop_vgpu_counts_reset, for programs that use it without this library. */
 NOPROP_API int noprop_counts(noprop_kernel_counts *counts, int capacity);
-/* Starts anew, with an empty L2. */
+/* Starts anew, with an empty L2. No launch may be under way. */
 NOPROP_API void noprop_counts_reset(void);
 
 /* ---- GPUs by their published figures ---- */
