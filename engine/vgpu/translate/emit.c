@@ -902,6 +902,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   for (uint32_t r = 0; r < registers; r++) {
     if (analysis->shape[r].kind == SHAPE_AFFINE && analysis->shape[r].constant) continue;
     e->slot[r] = LLVMBuildAlloca(e->builder, register_type(e, r), "");
+    /* What may be read before it is written is 0, as in the interpreter, and not whatever suits LLVM. */
+    if (bit_test(analysis->live_in, r)) LLVMBuildStore(e->builder, LLVMConstNull(register_type(e, r)), e->slot[r]);
   }
   for (uint32_t b = 0; b < blocks; b++) {
     if (!has_mask(e, b)) continue;

@@ -2,6 +2,8 @@
  *
  * LLVM leaves undefined what PTX defines (shifts beyond the width, conversions out of range, division by zero), so
  * these are spelt out. No fast-math: every floating-point operation rounds as PTX says. */
+#include <math.h>
+
 #include "engine/vgpu/translate/emitter.h"
 
 static bool is_signed(uint8_t type) { return type >= PTX_S8 && type <= PTX_S64; }
@@ -709,6 +711,25 @@ static Value clamp_integer(struct emitter *e, Value x, bool from_signed, unsigne
   return x;
 }
 
+/* The nearest integer of 32 or 64 bits to an integral x, 0 for NaN. Written out, as LLVM 14 does its own saturating
+ * conversions lane by lane. */
+static Value integer_from_float(struct emitter *e, Value x, unsigned bits, bool sign) {
+  LLVMBuilderRef b = e->builder;
+  const unsigned exponent = sign ? bits - 1 : bits, precision = element_bits(x) == 64 ? 53 : 24;
+  const Type type = int_type(e, bits, is_wide(x)), floats = type_of(x);
+  /* The largest number of x's type that is below 2^exponent and fits. */
+  const double most = ldexp(1.0, (int)exponent),
+               largest = most - (exponent > precision ? most / ldexp(1.0, (int)precision) : 1.0);
+  Value least = constant_float(floats, sign ? -most : 0.0), greatest = constant_float(floats, largest);
+  Value inside = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, x, least, ""), x, least);
+  inside = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, inside, greatest, ""), inside, greatest);
+  Value r = sign ? LLVMBuildFPToSI(b, inside, type, "") : LLVMBuildFPToUI(b, inside, type, "");
+  Value above = LLVMBuildFCmp(b, LLVMRealOGE, x, constant_float(floats, most), "");
+  const uint64_t all = exponent == 64 ? UINT64_MAX : ((uint64_t)1 << exponent) - 1;
+  r = select_value(e, above, constant(type, all), r);
+  return select_value(e, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), LLVMConstNull(type), r);
+}
+
 static Value bf16_from_f32(struct emitter *e, const struct ptx_instruction *instruction, Value x) {
   LLVMBuilderRef b = e->builder;
   Value bits = as_bits(e, x);
@@ -741,12 +762,7 @@ static Value convert(struct emitter *e, const struct ptx_instruction *instructio
     x = round_integral(e, instruction->rounding, x);
     /* Out of range: the nearest bound. NaN: 0, but the top bit alone from f64 and to 64 bits. */
     const unsigned work = to_bits < 32 ? 32 : to_bits;
-    const Type type = int_type(e, work, wide);
-    const char *name = is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
-    Type types[2] = {type, type_of(x)};
-    const unsigned id = LLVMLookupIntrinsicID(name, 15);
-    Value function = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
-    Value r = LLVMBuildCall2(b, LLVMIntrinsicGetType(e->context, id, types, 2), function, &x, 1, "");
+    Value r = integer_from_float(e, x, work, is_signed(to));
     if (work != to_bits) r = resize_int(e, clamp_integer(e, r, is_signed(to), to_bits, is_signed(to)), to_bits, false);
     if (from == PTX_F64 || to_bits == 64) {
       Value none = constant(type_of(r), (uint64_t)1 << (to_bits - 1));

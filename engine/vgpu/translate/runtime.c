@@ -168,9 +168,17 @@ static uint64_t combined(const struct ptx_instruction *instruction, uint64_t old
   }
 }
 
+/* By far the most frequent, and one operation of the CPU. */
+static bool is_integer_sum(const struct ptx_instruction *instruction) {
+  return instruction->mode == PTX_ATOM_ADD &&
+         (instruction->type == PTX_U32 || instruction->type == PTX_S32 || instruction->type == PTX_U64);
+}
+
 #define ATOMIC_UPDATE(name, type)                                                                                      \
   static uint64_t name(void *place, const struct ptx_instruction *instruction, uint64_t a, uint64_t b) {               \
-    type *target = place, old = __atomic_load_n(target, __ATOMIC_SEQ_CST);                                             \
+    type *target = place;                                                                                              \
+    if (is_integer_sum(instruction)) return __atomic_fetch_add(target, (type)a, __ATOMIC_SEQ_CST);                     \
+    type old = __atomic_load_n(target, __ATOMIC_SEQ_CST);                                                              \
     while (!__atomic_compare_exchange_n(target, &old, (type)combined(instruction, old, a, b), false, __ATOMIC_SEQ_CST, \
                                         __ATOMIC_SEQ_CST)) {                                                           \
     }                                                                                                                  \
