@@ -55,11 +55,12 @@ std::vector<BenchKernel> bench_kernels() {
   add("fma", "fma.rn.f32, 16 chains", program("", repeated(16, "fma.rn.f32 %f#, %f#, %f32, %f33;")), 16, 64);
   add("fma shared", "fma.rn.f32 of a value from shared memory and 8 from global memory, as a dense layer has it",
       program("mov.u32 %r72, tile;\nshl.b32 %r71, %lane, 2;\nadd.u32 %r70, %r72, %r71;\n",
-              "and.b32 %r80, %turn, 7;\nmad.lo.u32 %r81, %r80, 128, %r70;\nmad.wide.u32 %l10, %r80, 1024, %l0;\n" +
+              "and.b32 %r80, %turn, 7;\nmad.lo.u32 %r81, %r80, 128, %r70;\nmad.wide.u32 %l10, %r80, 1024, "
+              "%l0;\nadd.u64 %l11, %l10, 16;\n" +
                   repeated(4,
                            "ld.shared.f32 %f40, [%r81+@];\n"
                            "ld.global.v4.f32 {%f41, %f42, %f43, %f44}, [%l10+@];\n"
-                           "ld.global.v4.f32 {%f45, %f46, %f47, %f48}, [%l10+16+@];\n"
+                           "ld.global.v4.f32 {%f45, %f46, %f47, %f48}, [%l11+@];\n"
                            "fma.rn.f32 %f0, %f40, %f41, %f0;\nfma.rn.f32 %f1, %f40, %f42, %f1;\n"
                            "fma.rn.f32 %f2, %f40, %f43, %f2;\nfma.rn.f32 %f3, %f40, %f44, %f3;\n"
                            "fma.rn.f32 %f4, %f40, %f45, %f4;\nfma.rn.f32 %f5, %f40, %f46, %f5;\n"
@@ -80,10 +81,9 @@ std::vector<BenchKernel> bench_kernels() {
                            "rsqrt.approx.ftz.f32 %f#, %f#;\nrcp.approx.ftz.f32 %f#, %f#;")),
       16, 0);
   add("shared", "ld.shared and st.shared of neighbouring words, a new address each turn",
-      program(
-          "mov.u32 %r72, tile;\nshl.b32 %r71, %lane, 2;\nadd.u32 %r70, %r72, %r71;\n",
-          "and.b32 %r80, %turn, 7;\nmad.lo.u32 %r81, %r80, 128, %r70;\n" +
-              repeated(8, "ld.shared.u32 %r82, [%r81+@];\nadd.u32 %r#, %r#, %r82;\nst.shared.u32 [%r81+2048+@], %r#;")),
+      program("mov.u32 %r72, tile;\nshl.b32 %r71, %lane, 2;\nadd.u32 %r70, %r72, %r71;\n",
+              "and.b32 %r80, %turn, 7;\nmad.lo.u32 %r81, %r80, 128, %r70;\nadd.u32 %r83, %r81, 2048;\n" +
+                  repeated(8, "ld.shared.u32 %r82, [%r81+@];\nadd.u32 %r#, %r#, %r82;\nst.shared.u32 [%r83+@], %r#;")),
       16, 0);
   add("global coalesced", "ld.global of neighbouring words, a new address each time",
       program("", repeated(8,
