@@ -136,9 +136,17 @@ struct operation {
 /* ---- shared helpers ---- */
 
 /* Stores the sentence behind vgpu_last_message() and returns `result`. "" if the code says all there is to say. */
-CUresult vgpu_fail(CUresult result, const char *format, ...) __attribute__((format(printf, 2, 3)));
-CUresult vgpu_no_memory(void);
-CUresult vgpu_null(void); /* a result pointer or something needed is NULL */
+#define vgpu_fail(result, ...) (vgpu_explain(result, __VA_ARGS__), (result)) /* callers see that it is no success */
+void vgpu_explain(CUresult result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static inline CUresult vgpu_no_memory(void) {
+  return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "the host has no memory left");
+}
+
+/* A result pointer or something needed is NULL. */
+static inline CUresult vgpu_null(void) {
+  return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL that must not be");
+}
 
 /* The calling thread's current context. An error if there is none or if a fault made it unusable. */
 CUresult vgpu_current(CUcontext *context);

@@ -229,7 +229,8 @@ CUresult vgpu_cuCtxAttach(CUcontext *context, unsigned flags) {
 CUresult vgpu_cuCtxDetach(CUcontext context) {
   CUresult result = check(context);
   if (result != CUDA_SUCCESS) return result;
-  if (context != top()) return vgpu_fail(CUDA_ERROR_INVALID_CONTEXT, "only the current context can be detached");
+  if (context == NULL || context != top())
+    return vgpu_fail(CUDA_ERROR_INVALID_CONTEXT, "only the current context can be detached");
   if (context->references > 1) {
     --context->references;
     return CUDA_SUCCESS;
@@ -281,7 +282,7 @@ static CUresult named(CUcontext *context) {
   if (result != CUDA_SUCCESS) return result;
   if (*context != NULL) return check(*context);
   result = vgpu_current(&current);
-  *context = current;
+  if (result == CUDA_SUCCESS) *context = current;
   return result;
 }
 

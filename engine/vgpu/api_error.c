@@ -141,7 +141,7 @@ static void read_loud(void) {
   loud = setting != NULL && atoi(setting) != 0;
 }
 
-CUresult vgpu_fail(CUresult result, const char *format, ...) {
+void vgpu_explain(CUresult result, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(last_message, sizeof last_message, format, arguments);
@@ -152,12 +152,7 @@ CUresult vgpu_fail(CUresult result, const char *format, ...) {
     vgpu_cuGetErrorName(result, &name);
     fprintf(stderr, "virtual GPU: %s: %s\n", name, last_message);
   }
-  return result;
 }
-
-CUresult vgpu_no_memory(void) { return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "the host has no memory left"); }
-
-CUresult vgpu_null(void) { return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "a pointer is NULL that must not be"); }
 
 const char *vgpu_last_message(void) { return last_message; }
 
