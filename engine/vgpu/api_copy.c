@@ -178,7 +178,7 @@ CUresult vgpu_copy_operation(struct operation *operation, const CUDA_MEMCPY3D *s
 
 static CUresult copy_shape(const CUDA_MEMCPY3D *shape, CUstream handle, bool waited) {
   CUstream stream;
-  struct operation operation;
+  struct operation operation = {.kind = OPERATION_NOTHING};
   CUresult result = vgpu_stream(handle, &stream);
   if (result == CUDA_SUCCESS && waited) result = vgpu_capture_forbids(stream);
   if (result == CUDA_SUCCESS && waited) result = vgpu_capture_allows();
@@ -276,7 +276,7 @@ CUresult vgpu_set_operation(struct operation *operation, CUdeviceptr to, size_t 
 static CUresult set(CUdeviceptr to, size_t pitch, unsigned value, unsigned element, size_t width, size_t height,
                     CUstream handle, bool waited) {
   CUstream stream;
-  struct operation operation;
+  struct operation operation = {.kind = OPERATION_NOTHING};
   CUresult result = vgpu_stream(handle, &stream);
   if (result == CUDA_SUCCESS && waited) result = vgpu_capture_forbids(stream);
   if (result == CUDA_SUCCESS) result = vgpu_set_operation(&operation, to, pitch, value, element, width, height);

@@ -296,6 +296,7 @@ bool moment_is_past(const struct moment *moment) {
 
 void moment_wait(const struct moment *moment) {
   if (moment->queue == NULL) return;
+  struct waiter self = {.moment = moment, .wake = PTHREAD_COND_INITIALIZER};
   lock();
   while (!is_past(moment) && !all.leaving) {
     struct queue *needed = find_needed(moment->queue);
@@ -304,7 +305,7 @@ void moment_wait(const struct moment *moment) {
       run_head(needed);
       continue;
     }
-    struct waiter self = {.next = all.waiters, .moment = moment, .wake = PTHREAD_COND_INITIALIZER};
+    self.next = all.waiters;
     all.waiters = &self;
     pthread_cond_wait(&self.wake, &all.lock);
     struct waiter **at = &all.waiters;
