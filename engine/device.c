@@ -201,6 +201,8 @@ noprop_status noprop_device_get_counters(const noprop_device *device, noprop_dev
 
 const char *noprop_device_reason(const noprop_device *device) { return device != NULL ? device->reason : ""; }
 
+void noprop_device_cancel(void) { vgpu_cancel(); }
+
 noprop_status noprop_device_synchronize(noprop_device *device) {
   if (device == NULL) return status_set(NOPROP_INVALID_ARGUMENT, "noprop_device_synchronize: the device is NULL");
   noprop_status status = device_enter(device);

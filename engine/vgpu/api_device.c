@@ -8,6 +8,7 @@
 #include "engine/vgpu/api.h"
 #include "engine/vgpu/observe.h"
 #include "engine/vgpu/regions.h"
+#include "engine/vgpu/settings.h"
 #include "engine/vgpu/vgpu.h"
 #include "engine/vgpu/workers.h"
 
@@ -147,6 +148,8 @@ CUresult vgpu_check_device(CUdevice device) {
 
 CUresult vgpu_cuInit(unsigned flags) {
   if (flags != 0) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "cuInit takes no flags");
+  char reason[200];
+  if (!settings_are_right(reason, sizeof reason)) return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "%s", reason);
   if (vgpu_current_mode() == VGPU_MODES) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_MODE must be run, check, fuzz or count");
   }

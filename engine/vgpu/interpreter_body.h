@@ -3054,16 +3054,18 @@ static inline bool proceed(W *warp, u32 to) {
 }
 
 /* Basic blocks that a warp runs before others get their turn. Those of a cooperative launch wait for each other, so the
- * turns are short; otherwise a turn's end is only where an endless kernel is stopped. */
-enum { TURN = 1 << 16, COOPERATIVE_TURN = 1 << 9, LONG_WAIT = 16 /* turns */ };
+ * turns are short; otherwise a turn's end is only where an endless kernel is stopped, within some tens of milliseconds
+ * even if all basic blocks are long. */
+enum { TURN = 1 << 12, COOPERATIVE_TURN = 1 << 9, LONG_WAIT = 256 /* turns */ };
 
-/* A launch that is to end early. */
-static bool stopped(W *warp, const struct step *where) {
+/* A launch that is to end early: a fault where the warp is. */
+static bool stopped(W *warp) {
   const struct vgpu_launch *launch = warp->block->launch;
+  const struct interpreter_code *code = warp->block->code;
   const int stop = launch->stop ? __atomic_load_n(launch->stop, __ATOMIC_RELAXED) : VGPU_STOP_NO;
   if (stop != VGPU_STOP_NO) {
-    fault(warp, where->source, lowest(warp->mask), VGPU_FAULT_STOPPED,
-          stop == VGPU_STOP_LATE ? "the time limit of launches is over" : "stopped on request");
+    fault(warp, &code->function->instructions[code->blocks[warp->current].source->first], lowest(warp->mask),
+          VGPU_FAULT_STOPPED, stop == VGPU_STOP_LATE ? "the time limit of launches is over" : "stopped on request");
   }
   return warp->block->faulted;
 }
@@ -3084,8 +3086,7 @@ static void run_warp(W *warp, u32 turn) {
   warp->gives_way = false;
   for (;;) {
     if (turn-- == 0 || warp->gives_way) {
-      const struct decoded_block *here = &code->blocks[warp->current];
-      stopped(warp, here->count ? code->steps + here->first : &here->last);
+      stopped(warp);
       return;
     }
     const struct decoded_block *block = &code->blocks[warp->current];
@@ -3335,11 +3336,15 @@ static bool run_round(struct block_state *block) {
       if (warp->gives_way) break;
       if (went_on(warp)) turn--;
     }
-    /* A loop around a barrier has short turns only. */
-    if (warp->state == WARP_WAITING && !block->faulted) stopped(warp, warp->barrier_step);
   }
 released:
   if (!block->faulted && release(block->resident, block->resident_count, block->arrivals)) moved = true;
+  /* A loop around a barrier has short turns only. */
+  for (unsigned w = 0; w < block->resident_count && moved && !block->faulted; w++) {
+    if (block->resident[w].state == WARP_DONE) continue;
+    stopped(&block->resident[w]);
+    break;
+  }
   return moved;
 }
 

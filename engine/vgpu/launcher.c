@@ -507,11 +507,15 @@ static CUresult fault_code(const struct vgpu_fault *fault) {
 static CUresult conclude(CUcontext context, const struct job *job) {
   vgpu_output_finish(job->launch.output);
   if (job->faulty == ~0ULL) return CUDA_SUCCESS;
-  if (job->fault.kind == VGPU_FAULT_STOPPED) __atomic_store_n(&stop, VGPU_STOP_NO, __ATOMIC_SEQ_CST);
-  snprintf(context->fault, sizeof context->fault, "%s", job->fault.text);
+  char limit[64] = "";
+  if (job->fault.kind == VGPU_FAULT_STOPPED &&
+      __atomic_exchange_n(&stop, VGPU_STOP_NO, __ATOMIC_SEQ_CST) == VGPU_STOP_LATE) {
+    snprintf(limit, sizeof limit, " (NOPROP_VGPU_LIMIT_SECONDS is %g)", (double)time_limit() * 1e-9);
+  }
+  snprintf(context->fault, sizeof context->fault, "%s%s", job->fault.text, limit);
   CUresult result = fault_code(&job->fault);
   atomic_store(&context->sticky, (int)result);
-  return vgpu_fail(result, "%s", job->fault.text);
+  return vgpu_fail(result, "%s", context->fault);
 }
 
 /* All blocks in order on this thread. */
@@ -551,7 +555,6 @@ unsigned long long vgpu_interim_launches(void) { return atomic_load(&interim_lau
 static CUresult run_blocks(CUfunction function, struct job *job) {
   struct variant *variant = find_variant(function, job->launch.block);
   if (variant == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
-  if (executor_choice() == EXECUTOR_TRANSLATE && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
   const int state = atomic_load(&variant->state);
   const bool translated = state == TRANSLATION_READY;
   if (!translated && executor_choice() != EXECUTOR_TRANSLATE) {
@@ -602,6 +605,10 @@ CUresult launcher_run(CUcontext context, const struct operation *operation) {
   memcpy(job.launch.grid, operation->kernel.grid, sizeof job.launch.grid);
   memcpy(job.launch.block, operation->kernel.block, sizeof job.launch.block);
 
+  if (executor_choice() == EXECUTOR_TRANSLATE && job.launch.observer == NULL && !job.launch.cooperative) {
+    struct variant *variant = find_variant(function, job.launch.block);
+    if (variant != NULL && atomic_load(&variant->state) == TRANSLATION_NONE) translate(variant);
+  }
   const uint64_t limit = time_limit();
   if (limit != 0 && watchdog_begin(&stop, VGPU_STOP_LATE, limit) != 0) {
     return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "there can be no thread that watches the time limit of launches");

@@ -9,10 +9,10 @@
  * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits),
  * NOPROP_VGPU_INSTRUCTIONS = avx512 | avx2 | baseline (the most that is used of the CPU's vector instructions; baseline
  * has no machine code; default: what the CPU has), NOPROP_VGPU_CAPABILITY = 75..120 (default 86),
- * NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an error; default: none), NOPROP_VGPU_MODE = run |
- * check | fuzz | count (default run; the others observe or disturb each step of a kernel, much slower: observe.h; with
- * settings of their own, fuzz.h and count.h), NOPROP_VGPU_MESSAGES=1 (the reason of every failing call goes to standard
- * error, for programs that cannot ask). */
+ * NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an error; default: none), NOPROP_VGPU_MODE = run
+ * | check | fuzz | count (default run; the others observe or disturb each step of a kernel, much slower: observe.h;
+ * with settings of their own, fuzz.h and count.h), NOPROP_VGPU_MESSAGES=1 (the reason of every failing call goes to
+ * standard error, for programs that cannot ask). A value that means nothing is an error of cuInit. */
 void *vgpu_symbol(const char *name);
 
 /* One line about the executor in use: "2 CPU threads, AVX-512, LLVM 14". */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 1024, SPIN_ROUNDS = 4000 }; /* 4000 pauses: some 40 to 100 microseconds */
+enum { SPIN_ROUNDS = 4000 }; /* 4000 pauses: some 40 to 100 microseconds */
 
 static struct {
   atomic_uint generation; /* odd while a job is open */
@@ -33,7 +33,7 @@ static struct {
 
   unsigned threads; /* with the caller */
   unsigned spin_rounds;
-  pthread_t helpers[MAX_WORKERS];
+  pthread_t helpers[WORKERS_MOST];
   pid_t owner; /* the process that has the helpers */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
@@ -96,7 +96,7 @@ static void count_threads(void) {
   long threads = processors;
   const char *setting = getenv("NOPROP_VGPU_THREADS");
   if (setting != NULL && atol(setting) > 0) threads = atol(setting);
-  pool.threads = threads > MAX_WORKERS ? MAX_WORKERS : (unsigned)threads;
+  pool.threads = threads > WORKERS_MOST ? WORKERS_MOST : (unsigned)threads;
   /* With more threads than processors, one that spins keeps one that works from running. */
   pool.spin_rounds = threads > processors ? 0 : SPIN_ROUNDS;
 }

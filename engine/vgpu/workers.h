@@ -2,6 +2,8 @@
 #ifndef VGPU_WORKERS_H
 #define VGPU_WORKERS_H
 
+enum { WORKERS_MOST = 1024 };
+
 /* Runs `body` for one index; `worker` is 0..workers_count()-1, and no two calls at the same time share one, so that it
  * can choose scratch memory. Returns 0 to stop handing out further indices (those already handed out still run). */
 typedef int (*workers_body)(void *context, unsigned long long index, unsigned worker);

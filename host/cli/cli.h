@@ -135,7 +135,8 @@ void metrics_table(struct table *table, const noprop_metrics *metrics);
  */
 int apply_settings(struct cli *cli, noprop_config *config, const char *section);
 
-/* Set by Ctrl-C and SIGTERM once catch_stop has been called; a second one ends the program at once. */
+/* Counts Ctrl-C and SIGTERM once catch_stop has been called. The first asks for a stop after the step that runs; the
+ * second ends the kernel that runs (on the virtual GPU), for one that takes too long; the third ends the program. */
 extern volatile sig_atomic_t stop_requested;
 void catch_stop(void);
 

@@ -8,7 +8,8 @@
 volatile sig_atomic_t stop_requested;
 
 static void on_stop(int signal_number) {
-  stop_requested = 1;
+  if (stop_requested++ == 0) return;
+  noprop_device_cancel();
   signal(signal_number, SIG_DFL);
 }
 
@@ -17,6 +18,8 @@ void catch_stop(void) {
   action.sa_handler = on_stop;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGINT);
+  sigaddset(&action.sa_mask, SIGTERM);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
 }

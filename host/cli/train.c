@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "host/cli/cli.h"
 
@@ -146,6 +147,15 @@ static int explain_failure(struct cli *cli, noprop_status status, const struct o
   if (status == NOPROP_STOPPED) {
     say(cli, "go on with: noprop train --resume --run %s", outcome->folder);
     return EXIT_FAILED;
+  }
+  if (stop_requested > 1) { /* the second signal ended a kernel: what it was working on is of no use */
+    char path[PATH_SIZE + 16];
+    snprintf(path, sizeof path, "%s/model.h5", outcome->folder);
+    if (access(path, F_OK) == 0)
+      say(cli, "no checkpoint of the interrupted step; go on from the last one with: noprop train --resume --run %s",
+          outcome->folder);
+    else
+      say(cli, "no checkpoint: none had been written yet");
   }
   return status == NOPROP_INVALID_CONFIG || status == NOPROP_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
 }
@@ -290,7 +300,7 @@ const struct command COMMAND_TRAIN = {
     ARGUMENTS,
     "The run folder holds config.yaml, model.h5, best.h5, history.csv, metrics.json, log.txt and pictures. Ctrl-C "
     "writes a\n"
-    "checkpoint and says how to go on. Resuming needs no CONFIG.yaml; only train.epochs and train.steps may then "
+    "checkpoint and says how to go on; a second one does not wait for the running step (virtual GPU). Resuming needs no CONFIG.yaml; only train.epochs and train.steps may then "
     "change.",
     "noprop train data/two_moons.yaml --data moons.h5\n"
     "noprop train data/two_moons.yaml --data moons.h5 variant=fm,df,ct\n"

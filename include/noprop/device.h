@@ -59,6 +59,11 @@ NOPROP_API noprop_status noprop_device_list(int index, noprop_device_properties 
 /* Waits for all work on the device. */
 NOPROP_API noprop_status noprop_device_synchronize(noprop_device *device);
 
+/* Ends the kernels that run now on the virtual GPU, or the next one if none does, wherever they are: the call that
+ * waits for them fails, and their device is of no use after that. For what takes too long; may be called in a handler of
+ * signals and from any thread. Kernels on a GPU run to their end. */
+NOPROP_API void noprop_device_cancel(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -59,7 +59,10 @@ Outcome noprop(const std::vector<std::string> &arguments, const Circumstances &c
   while (channels[0].fd >= 0 || channels[1].fd >= 0) {
     poll(channels, 2, signalled ? -1 : 2);
     if (!signalled && circumstances.signal_when()) {
-      kill(child, circumstances.signal);
+      for (int i = 0; i < circumstances.signals; i++) {
+        if (i > 0) usleep(100000);
+        kill(child, circumstances.signal);
+      }
       signalled = true;
     }
     for (int i = 0; i < 2; i++) {

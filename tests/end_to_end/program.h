@@ -18,7 +18,8 @@ struct Circumstances {
   std::string folder;                              // working folder; empty: this one's
   std::map<std::string, std::string> environment;  // added to this process's
   rlim_t largest_file = RLIM_INFINITY;             // as on a disk that is full
-  int signal = 0;                                  // sent once, as soon as `signal_when` is true
+  int signal = 0;                                  // sent as soon as `signal_when` is true
+  int signals = 1;                                 // so often, a tenth of a second apart
   std::function<bool()> signal_when;
 };
 

@@ -83,6 +83,31 @@ TEST(Resume, AfterCtrlCAndTerminationGivesTheBitsOfAnUnbrokenRun) {
   }
 }
 
+// One step of this training takes far longer than the test: rows, network and draws are large.
+TEST(Resume, ASecondCtrlCDoesNotWaitForTheStep) {
+  SmallWork work;
+  ASSERT_EQ(work.run({"--quiet", "data", "two-moons", "many.h5", "--rows", "60000"}).code, 0);
+  const std::vector<std::string> large = {"data.file=many.h5", "network.hidden=[256,256,256,256]", "train.batch=40000",
+                                          "loss.draws=8"};
+  Circumstances stopped;
+  stopped.signal = SIGINT;
+  stopped.signals = 2;
+  using clock = std::chrono::steady_clock;
+  clock::time_point seen = clock::time_point::max();
+  stopped.signal_when = [&] { /* a second after the log says that the first step begins */
+                              const std::string log = work.scratch / "large/log.txt";
+                              if (seen == clock::time_point::max() && exists(log) &&
+                                  read_file(log).find("steps in all") != std::string::npos)
+                                seen = clock::now();
+                              return seen != clock::time_point::max() && clock::now() - seen > std::chrono::seconds(1);
+  };
+  const Outcome outcome = work.train("large", large, stopped);
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_NE(outcome.err.find("stopped on request"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("no checkpoint: none had been written yet"), std::string::npos) << outcome.err;
+  EXPECT_LT(clock::now() - seen, std::chrono::seconds(15)) << "waited for the step";
+}
+
 TEST(Resume, CanMakeTheTrainingLonger) {
   SmallWork work;
   ASSERT_EQ(work.train("long", {"train.steps=70", "train.validate_every=100"}).code, 0);

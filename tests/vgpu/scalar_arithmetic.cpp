@@ -147,11 +147,11 @@ Handler integer_arithmetic(const Opcode &op, const std::string &type, Instructio
   if (name == "addc")
     return INTEGER(const UnsignedWide sum = static_cast<UnsignedWide>(static_cast<U>(A)) + static_cast<U>(B) + t.carry;
                    if (i.mode) t.carry = sum >> width<T> & 1; put(t, i.d, static_cast<U>(sum)););
-  if (name == "sub" && op.has("cc"))
-    return INTEGER(t.carry = static_cast<U>(A) < static_cast<U>(B); put(t, i.d, static_cast<U>(A - B)););
+  if (name == "sub" && op.has("cc")) /* The flag is that of a + ~b + 1: clear where it borrows. */
+    return INTEGER(t.carry = static_cast<U>(A) >= static_cast<U>(B); put(t, i.d, static_cast<U>(A - B)););
   if (name == "subc")
-    return INTEGER(const Wide difference = static_cast<Wide>(static_cast<U>(A)) - static_cast<U>(B) - t.carry;
-                   if (i.mode) t.carry = difference < 0; put(t, i.d, static_cast<U>(difference)););
+    return INTEGER(const Wide difference = static_cast<Wide>(static_cast<U>(A)) - static_cast<U>(B) - !t.carry;
+                   if (i.mode) t.carry = difference >= 0; put(t, i.d, static_cast<U>(difference)););
   if ((name == "add" || name == "sub") && op.has("sat")) {
     instruction->mode = name == "sub";
     return HANDLER(const int64_t a = get<int32_t>(t, i.a), b = get<int32_t>(t, i.b), sum = i.mode ? a - b : a + b;
