@@ -1,12 +1,16 @@
 /* Arithmetic and conversions of f16, bf16 and their pairs against a statement of its own: the exact result as a number
  * of 113 bits, rounded by a search among all 65,536 numbers of the format. */
-#include <algorithm>
-#include <array>
 #include <cmath>
 #include <random>
 
+#include "tests/vgpu/narrow_format.h"
 #include "tests/vgpu/ptx_support.h"
 
+using narrow::brain;
+using narrow::Format;
+using narrow::half;
+using narrow::Mode;
+using narrow::wide;
 using ptx::evaluate;
 using ptx::Executor;
 using ptx::Input;
@@ -16,76 +20,6 @@ namespace {
 using u16 = uint16_t;
 using u32 = uint32_t;
 using u64 = uint64_t;
-__extension__ using wide = __float128; /* holds sums of products of halves exactly enough: see round() */
-
-enum class Mode { nearest, zero, down, up };
-
-/* A format of 16 bits by its definition: 1 sign bit, `exponent` bits, the rest fraction. */
-struct Format {
-  const char *name, *pair;
-  int exponent;
-  u32 infinity;
-  std::vector<std::pair<wide, u16>> ordered; /* all finite numbers above or equal to zero */
-
-  Format(const char *format, const char *of_pair, int exponent_bits, u32 top)
-      : name(format), pair(of_pair), exponent(exponent_bits), infinity(top) {
-    for (u32 bits = 0; bits < infinity; bits++) ordered.emplace_back(value(static_cast<u16>(bits)), bits);
-  }
-  wide value(u16 bits) const {
-    const int fraction_bits = 15 - exponent, bias = (1 << (exponent - 1)) - 1;
-    const int e = bits >> fraction_bits & ((1 << exponent) - 1);
-    const int fraction = bits & ((1 << fraction_bits) - 1);
-    double x = e ? std::ldexp(1.0 + std::ldexp(fraction, -fraction_bits), e - bias)
-                 : std::ldexp(fraction, 1 - bias - fraction_bits);
-    return bits & 0x8000 ? -static_cast<wide>(x) : static_cast<wide>(x);
-  }
-  bool nan(u64 bits) const { return (bits & 0x7fff) > infinity; }
-  bool infinite(u64 bits) const { return (bits & 0x7fff) == infinity; }
-  double number(u64 bits) const { /* with infinities and NaN */
-    if (nan(bits)) return NAN;
-    if (infinite(bits)) return bits & 0x8000 ? -INFINITY : INFINITY;
-    return static_cast<double>(value(static_cast<u16>(bits)));
-  }
-  /* x is not zero. The neighbours are found by search; beyond the largest number they are it and the next power. */
-  u16 round(wide x, Mode mode) const {
-    const u16 sign = x < 0 ? 0x8000 : 0;
-    const wide magnitude = x < 0 ? -x : x;
-    auto above = std::lower_bound(ordered.begin(), ordered.end(), std::make_pair(magnitude, u16(0)));
-    if (above != ordered.end() && above->first == magnitude) return sign | above->second;
-    const auto &below = *(above - 1);
-    const wide next = above == ordered.end() ? 2 * ordered.back().first - (ordered.end() - 2)->first : above->first;
-    const u16 next_bits = above == ordered.end() ? static_cast<u16>(infinity) : above->second;
-    const bool beyond = above == ordered.end();
-    bool up;
-    switch (mode) {
-      case Mode::zero:
-        up = false;
-        break;
-      case Mode::down:
-        up = x < 0;
-        break;
-      case Mode::up:
-        up = x > 0;
-        break;
-      default: {
-        const wide low = magnitude - below.first, high = next - magnitude;
-        up = low > high || (low == high && (below.second & 1));
-        break;
-      }
-    }
-    if (beyond && mode == Mode::nearest && magnitude >= next) up = true;
-    return sign | (up ? next_bits : below.second);
-  }
-};
-
-const Format &half() {
-  static const Format format("f16", "f16x2", 5, 0x7c00);
-  return format;
-}
-const Format &brain() {
-  static const Format format("bf16", "bf16x2", 8, 0x7f80);
-  return format;
-}
 
 u64 join(u64 low, u64 high) { return (low & 0xffff) | (high & 0xffff) << 16; }
 
@@ -139,7 +73,7 @@ std::vector<Input> operands(const Format &format) {
       if (std::isfinite(product) && product != 0) {
         const u16 near = format.round(product, Mode::nearest);
         const u64 apart =
-            i % 4 == 2 ? random() % 3 : (format.exponent == 5 ? 10 : 7) * (random() % 4) << (15 - format.exponent) / 2;
+            i % 4 == 2 ? random() % 3 : (format.exponent == 5 ? 10 : 7) * (random() % 4) << format.fraction / 2;
         x.c = (near ^ 0x8000 * (random() & 1)) + apart;
         x.c &= 0xffff;
       }
