@@ -721,29 +721,19 @@ const struct keyword state_spaces[] = {
     {"local", PTX_LOCAL},        {"const", PTX_CONST},       {"param", PTX_PARAM},
     {"param::entry", PTX_PARAM}, {"param::func", PTX_PARAM}, {NULL, 0}};
 
-/* Modifiers that only guide caches. */
-void mnemonic_take_hints(struct mnemonic *mnemonic) {
-  static const struct keyword hints[] = {{"nc", 1},
-                                         {"ca", 1},
-                                         {"cg", 1},
-                                         {"cs", 1},
-                                         {"lu", 1},
-                                         {"cv", 1},
-                                         {"wb", 1},
-                                         {"wt", 1},
-                                         {"L1::evict_normal", 1},
-                                         {"L1::evict_unchanged", 1},
-                                         {"L1::evict_first", 1},
-                                         {"L1::evict_last", 1},
-                                         {"L1::no_allocate", 1},
-                                         {"L2::64B", 1},
-                                         {"L2::128B", 1},
-                                         {"L2::256B", 1},
-                                         {"L2::evict_first", 1},
-                                         {"L2::evict_last", 1},
-                                         {"L2::evict_normal", 1},
-                                         {NULL, 0}};
-  while (mnemonic_take_keyword(mnemonic, hints, 0)) continue;
+/* Modifiers that only guide caches, one of each kind. */
+void mnemonic_take_hints(struct mnemonic *mnemonic, bool load) {
+  static const struct keyword loads[] = {{"ca", 1}, {"cg", 1}, {"cs", 1}, {"lu", 1}, {"cv", 1}, {NULL, 0}};
+  static const struct keyword stores[] = {{"wb", 1}, {"cg", 1}, {"cs", 1}, {"wt", 1}, {NULL, 0}};
+  static const struct keyword first[] = {{"L1::evict_normal", 1}, {"L1::evict_unchanged", 1}, {"L1::evict_first", 1},
+                                         {"L1::evict_last", 1},   {"L1::no_allocate", 1},     {NULL, 0}};
+  static const struct keyword second[] = {
+      {"L2::evict_first", 1}, {"L2::evict_last", 1}, {"L2::evict_normal", 1}, {NULL, 0}};
+  static const struct keyword prefetches[] = {{"L2::64B", 1}, {"L2::128B", 1}, {"L2::256B", 1}, {NULL, 0}};
+  mnemonic_take_keyword(mnemonic, load ? loads : stores, 0);
+  mnemonic_take_keyword(mnemonic, first, 0);
+  mnemonic_take_keyword(mnemonic, second, 0);
+  if (load) mnemonic_take_keyword(mnemonic, prefetches, 0);
 }
 
 /* One host memory makes them all the same; they are kept for the mode that checks order (check.c). */
@@ -798,14 +788,19 @@ static void parse_access(struct parser *parser, struct mnemonic *mnemonic, struc
   static const struct keyword vectors[] = {{"v2", 2}, {"v4", 4}, {"v8", 8}, {NULL, 0}};
   bool load = instruction->op == PTX_LD;
   instruction->space = (uint8_t)mnemonic_take_keyword(mnemonic, state_spaces, PTX_GENERIC);
-  instruction->order = (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_WEAK);
+  const bool plain_only = strcmp(mnemonic->piece[0], "ldu") == 0;
+  if (plain_only && instruction->space != PTX_GLOBAL) mnemonic_refuse(parser, mnemonic);
+  instruction->order = plain_only ? PTX_WEAK : (uint8_t)mnemonic_take_keyword(mnemonic, orders, PTX_WEAK);
   int scope = take_scope(mnemonic);
-  if (scope == SCOPE_CLUSTER || instruction->order == PTX_ACQ_REL) mnemonic_refuse(parser, mnemonic);
+  const bool scoped = instruction->order >= PTX_RELAXED; /* weak and volatile have none */
+  if (scope == SCOPE_CLUSTER || instruction->order == PTX_ACQ_REL || scoped != (scope != PTX_NO_SCOPE))
+    mnemonic_refuse(parser, mnemonic);
   instruction->scope = (uint8_t)(instruction->order == PTX_VOLATILE ? PTX_SCOPE_SYS : scope);
   if (instruction->order == (load ? PTX_RELEASE : PTX_ACQUIRE)) mnemonic_refuse(parser, mnemonic);
   if (instruction->order != PTX_WEAK) instruction->flags |= PTX_STRONG;
   instruction->vector = (uint8_t)mnemonic_take_keyword(mnemonic, vectors, 1);
-  mnemonic_take_hints(mnemonic);
+  if (load && instruction->space == PTX_GLOBAL && !plain_only) mnemonic_take(mnemonic, "nc");
+  if (!plain_only) mnemonic_take_hints(mnemonic, load);
   if (!mnemonic_take_type(mnemonic, &instruction->type)) mnemonic_refuse(parser, mnemonic);
   enum ptx_type type = instruction->type;
   unsigned bytes = ptx_type_bytes(type);
@@ -1013,7 +1008,6 @@ static void parse_barrier(struct parser *parser, struct mnemonic *mnemonic, stru
   static const enum ptx_type types[] = {PTX_B32, PTX_B32, PTX_PRED};
   bool bar = strcmp(mnemonic->piece[0], "bar") == 0;
   bool aligned = mnemonic_take(mnemonic, "aligned");
-  mnemonic_take(mnemonic, "cta");
   if (bar && mnemonic_take(mnemonic, "warp")) {
     if (!mnemonic_take(mnemonic, "sync")) mnemonic_refuse(parser, mnemonic);
     mnemonic_check_rest(parser, mnemonic);
@@ -1023,6 +1017,7 @@ static void parse_barrier(struct parser *parser, struct mnemonic *mnemonic, stru
     parse_list(parser, mnemonic, instruction, 0, 1, types);
     return;
   }
+  mnemonic_take(mnemonic, "cta");
   if (bar || aligned) instruction->flags |= PTX_ALIGNED;
   bool reduce = mnemonic_take(mnemonic, "red");
   if (reduce) {
@@ -1125,8 +1120,12 @@ static const char *parse_call(struct parser *parser, struct mnemonic *mnemonic, 
   } else {
     name = parse_name(parser);
   }
-  if (token_accept(parser, ',')) instruction->src_count = (uint8_t)parse_arguments(parser, &instruction->src);
-  if (!name && token_accept(parser, ',')) parse_name(parser); /* the prototype */
+  bool more = token_accept(parser, ',');
+  if (more && (name || token_is(parser, '('))) {
+    instruction->src_count = (uint8_t)parse_arguments(parser, &instruction->src);
+    more = !name && token_accept(parser, ',');
+  }
+  if (more) parse_name(parser); /* the prototype */
   return name;
 }
 
@@ -1493,8 +1492,6 @@ void parse_instruction(struct parser *parser) {
       parse_mov(parser, &mnemonic, &instruction);
       break;
     case PTX_LD:
-      if (strcmp(mnemonic.piece[0], "ldu") == 0 && !mnemonic_take(&mnemonic, "global"))
-        mnemonic_refuse(parser, &mnemonic);
       parse_access(parser, &mnemonic, &instruction);
       break;
     case PTX_ST:

@@ -29,8 +29,8 @@ bool mnemonic_take(struct mnemonic *mnemonic, const char *modifier);
 bool mnemonic_take_type(struct mnemonic *mnemonic, uint8_t *type);
 /* The value of the first of the keywords that stands there. The list ends with a NULL name. */
 int mnemonic_take_keyword(struct mnemonic *mnemonic, const struct keyword *keywords, int otherwise);
-/* Modifiers that only guide caches. */
-void mnemonic_take_hints(struct mnemonic *mnemonic);
+/* Modifiers that only guide caches, one of each kind. */
+void mnemonic_take_hints(struct mnemonic *mnemonic, bool load);
 /* Fails if a modifier was not understood. */
 void mnemonic_check_rest(struct parser *parser, const struct mnemonic *mnemonic);
 _Noreturn void mnemonic_refuse(struct parser *parser, const struct mnemonic *mnemonic);
