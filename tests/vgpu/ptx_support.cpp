@@ -10,8 +10,8 @@
 #include <stdexcept>
 
 extern "C" {
-#include "engine/vgpu/interpreter.h"
 #include "engine/vgpu/helpers.h"
+#include "engine/vgpu/interpreter.h"
 #include "engine/vgpu/memory.h"
 #include "engine/vgpu/translate.h"
 #include "engine/vgpu/vgpu.h"
