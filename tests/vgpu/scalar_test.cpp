@@ -165,7 +165,7 @@ TEST(RandomPrograms, BaselineInterpreter) { compare(executors().front(), 800); }
 
 TEST(RandomPrograms, WiderInterpreters) {
   for (const Executor &executor : executors())
-    if (executor.name.rfind("interpreter", 0) == 0 && &executor != &executors().front()) compare(executor, 800);
+    if (executor.name.rfind("interpreter", 0) == 0 && &executor != &executors().front()) compare(executor, 300);
 }
 
 TEST(RandomPrograms, Translator) {
