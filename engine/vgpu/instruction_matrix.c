@@ -396,7 +396,7 @@ static void expand_wmma_mma(struct parser *parser, const struct ptx_instruction 
   const unsigned c_each = high / 4u / (x->c == PTX_F16 ? 2 : 1), d_each = high / 4u / (x->d == PTX_F16 ? 2 : 1);
   const unsigned tiles = rows / high * (columns / 8);
   /* Results go through registers of their own: one tile's may be another tile's operands. */
-  struct ptx_operand results[8];
+  struct ptx_operand results[8] = {{0}};
   for (unsigned tile = 0; tile < tiles; tile++) {
     const unsigned i = tile / (columns / 8), j = tile % (columns / 8);
     struct ptx_instruction part = {.op = PTX_MMA, .type = whole->type, .flags = whole->flags, .mode = whole->mode};

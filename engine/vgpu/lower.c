@@ -229,7 +229,7 @@ static bool call_runtime(struct builder *builder, const struct statement *statem
   const unsigned line = call->line;
   if (call->src_count != known[which].arguments || call->dst_count != known[which].results)
     parser_fail(builder->parser, line, "the call of '%s' has the wrong number of arguments or results", name);
-  struct ptx_operand values[5], result = {0};
+  struct ptx_operand values[5] = {{0}}, result = {0};
   for (unsigned i = 0; i < call->src_count; i++) {
     const bool wide = known[which].bytes[i] == 8;
     struct ptx_operand from = clone_operand(builder, instance, &call->src[i], line);
