@@ -484,8 +484,8 @@ static void expand_wmma_access(struct parser *parser, const struct ptx_instructi
                    (struct ptx_operand[]){minor, operand_number(bits / 8), base});
   else /* always along rows: whole words */
     base = compute(parser, whole, PTX_MAD_WIDE, PTX_U32, PTX_B64, 3,
-                   (struct ptx_operand[]){minor = compute(parser, whole, PTX_SHR, PTX_U32, PTX_B32, 2,
-                                                          (struct ptx_operand[]){t, operand_number(bits == 4 ? 3 : 5)}),
+                   (struct ptx_operand[]){compute(parser, whole, PTX_SHR, PTX_U32, PTX_B32, 2,
+                                                  (struct ptx_operand[]){t, operand_number(bits == 4 ? 3 : 5)}),
                                           operand_number(4), base});
   for (unsigned r = 0; r < distinct; r++) {
     struct place place;
@@ -499,15 +499,14 @@ static void expand_wmma_access(struct parser *parser, const struct ptx_instructi
       place.column = 4 * p * (within / halves);
     }
     const unsigned far = along ? place.row : place.column, near = along ? place.column : place.row;
-    struct ptx_operand from = base;
     const struct ptx_operand fragment = whole->dst[r];
     const unsigned pieces = p > 1 && !along ? p : 1; /* accesses per register */
     struct ptx_operand part[4];
     for (unsigned i = 0; i < pieces; i++) {
       const unsigned lines = far + (pieces > 1 ? i : 0);
-      from = lines == 0 ? base
-                        : compute(parser, whole, PTX_MAD_WIDE, PTX_U32, PTX_B64, 3,
-                                  (struct ptx_operand[]){operand_number(lines), stride_bytes, base});
+      struct ptx_operand from = lines == 0 ? base
+                                           : compute(parser, whole, PTX_MAD_WIDE, PTX_U32, PTX_B64, 3,
+                                                     (struct ptx_operand[]){operand_number(lines), stride_bytes, base});
       const int64_t offset = whole->offset + (int64_t)(near * bits / 8);
       if (pieces == 1) {
         append_access(parser, whole, load, bits == 64 ? PTX_B64 : PTX_B32, from, offset, fragment);
@@ -529,7 +528,7 @@ static void expand_wmma_access(struct parser *parser, const struct ptx_instructi
     if (load && pieces > 1)
       append_many(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, 1, &fragment, pieces, part);
   }
-  for (unsigned r = distinct; load && r < whole->dst_count; r++)
+  for (unsigned r = distinct; load && distinct && r < whole->dst_count; r++)
     parser_append_part(parser, whole, (struct ptx_instruction){.op = PTX_MOV, .type = PTX_B32}, whole->dst[r], 1,
                        &whole->dst[r % distinct]);
 }

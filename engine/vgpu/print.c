@@ -150,7 +150,7 @@ static size_t convert(struct text *out, const char *format, struct arguments *ar
       at++;
       precision = 0;
     }
-    int value = part;
+    int value;
     if (format[at] == '*') {
       value = (int)(uint32_t)take_argument(arguments, 4);
       at++;
