@@ -35,6 +35,10 @@ static struct watch *watches; /* of the blocks that run */
 static struct cell *spare;    /* cells of a block that has ended */
 static size_t spare_words;
 
+/* Arrays that kernels of this launch have marked; region i has number i + 1. */
+static struct { uint64_t low, high; } * regions; /* [VGPU_REGIONS] */
+static unsigned region_count;
+
 /* ---- findings ---- */
 
 /* An access by a lane. */
@@ -366,7 +370,30 @@ static bool check_param_lane(const struct attempt *attempt) {
   return false;
 }
 
+/* An access through a pointer to a marked array stays inside it. */
+static bool check_region(const struct attempt *attempt, unsigned number) {
+  const struct vgpu_observed_block *block = attempt->warp->block;
+  const uint64_t window = attempt->space == PTX_SHARED ? (uint64_t)(uintptr_t)block->shared : 0;
+  if (number == 0 || number > region_count || attempt->space == PTX_LOCAL || attempt->space == PTX_PARAM) return true;
+  const struct extent extent = {NULL, regions[number - 1].low - window, regions[number - 1].high - window, NULL};
+  if (holds(&extent, attempt->address, attempt->access->bytes)) return true;
+  report_outside(attempt, &extent, "a marked array");
+  return false;
+}
+
+static unsigned mark_region(struct vgpu_observed_warp *warp, uint64_t pointer, uint64_t bytes) {
+  (void)warp;
+  for (unsigned i = region_count; i-- > 0;)
+    if (regions[i].low == pointer && regions[i].high == pointer + bytes) return i + 1;
+  if (regions == NULL) regions = calloc(VGPU_REGIONS, sizeof *regions);
+  if (regions == NULL || region_count + 1 >= VGPU_REGIONS) return 0;
+  regions[region_count].low = pointer;
+  regions[region_count].high = pointer + bytes;
+  return ++region_count;
+}
+
 static bool check_lane(const struct attempt *attempt) {
+  if (!check_region(attempt, attempt->access->region[attempt->lane])) return false;
   if (attempt->address % attempt->access->bytes != 0) {
     struct check_finding finding = finding_of(CHECK_MISALIGNED, attempt);
     if (check_counted(&finding)) return false;
@@ -523,6 +550,7 @@ static void *begin_launch(const struct vgpu_launch *launch) {
   check_lock();
   launch_epoch = ++epoch;
   races_unknown = false;
+  region_count = 0;
   return NULL;
 }
 
@@ -568,7 +596,10 @@ static void end_block(struct vgpu_observed_block *block, bool faulted) {
   block->state = NULL;
 }
 
-__attribute__((destructor)) static void release_spare(void) { free(spare); }
+__attribute__((destructor)) static void release(void) {
+  free(spare);
+  free(regions);
+}
 
 const struct vgpu_observer vgpu_check = {.name = "check",
                                          .serial = true,
@@ -585,6 +616,7 @@ const struct vgpu_observer vgpu_check = {.name = "check",
                                          .barrier_complete = barrier_complete,
                                          .warp_sync = warp_sync,
                                          .shuffle = shuffle,
+                                         .region = mark_region,
                                          .allocated = check_allocated,
                                          .freed = check_freed,
                                          .bad_free = check_bad_free,

@@ -108,6 +108,7 @@ struct parser {
   struct token token; /* the next one */
   unsigned file, source_line, call_file, call_line;
   unsigned red_zone;
+  bool region; /* .pragma "noprop.region" came before */
   uint32_t file_capacity;
   struct scope *scope;
   struct entity **entities; /* those that operands refer to by number */

@@ -1577,6 +1577,12 @@ void parse_instruction(struct parser *parser) {
   instruction.source_line = source_line;
   instruction.call_file = call_file;
   instruction.call_line = call_line;
+  if (parser->region) {
+    if (instruction.op != PTX_MAD || ptx_type_bytes(instruction.type) != 8 || instruction.flags != 0)
+      parser_fail(parser, mnemonic.line, "the pragma noprop.region stands before '%s', not mad.lo.u64", mnemonic.whole);
+    instruction.flags |= PTX_REGION;
+    parser->region = false;
+  }
   token_expect(parser, ';');
   if (expand(parser, &instruction)) return;
   struct statement *statement = body_append(parser, form->op == PTX_OP_COUNT ? STATEMENT_CALL : STATEMENT_INSTRUCTION);

@@ -60,6 +60,18 @@ static void collect_data(W *warp, const S *step, unsigned bytes, unsigned char d
   }
 }
 
+/* Pointers carry the number of their region in the bits that no address uses, below a pattern that neither addresses
+ * nor small negative offsets have there. */
+enum { REGION_TAG = 0x4000, REGION_TAG_MASK = 0xe000 };
+
+static u64 untagged(const struct vgpu_observer *observer, u64 address, u16 *region) {
+  const u16 tag = (u16)(address >> 48);
+  *region = 0;
+  if (!observer->region || (tag & REGION_TAG_MASK) != REGION_TAG) return address;
+  *region = (u16)(tag & ~REGION_TAG_MASK);
+  return address & 0xffffffffffff;
+}
+
 /* What it finds has always one address per lane. */
 static void locate_observed(W *warp, const S *step, unsigned bytes, struct access *access) {
   const struct vgpu_observer *observer = observer_of(warp);
@@ -80,8 +92,8 @@ static void locate_observed(W *warp, const S *step, unsigned bytes, struct acces
   for (u32 rest = warp->mask; rest; rest &= rest - 1) {
     const int l = lowest(rest);
     /* A register of 32 bits: the address wraps around. */
-    seen.address[l] =
-        step->negate_a ? (u32)(REGISTER(u32, step->a)[l] + (u32)offset) : REGISTER(u64, step->a)[l] + offset;
+    seen.address[l] = step->negate_a ? (u32)(REGISTER(u32, step->a)[l] + (u32)offset)
+                                     : untagged(observer, REGISTER(u64, step->a)[l] + offset, &seen.region[l]);
     seen.space[l] = source->space == PTX_CONST ? PTX_GLOBAL : source->space;
     if (source->space == PTX_GENERIC) resolve(warp, step, l, &seen);
   }
@@ -98,6 +110,19 @@ static void locate_observed(W *warp, const S *step, unsigned bytes, struct acces
     address_fault(warp, step, l, seen.address[l], bytes);
     access->pattern = PATTERN_NONE;
     return;
+  }
+}
+
+/* Pointers to marked arrays get the observer's number. */
+static void mark_regions(W *warp, const S *step, u32 active, const u64 bytes[LANES]) {
+  const struct vgpu_observer *observer = observer_of(warp);
+  u64 *pointer = REGISTER(u64, step->d);
+  for (u32 rest = active; rest; rest &= rest - 1) {
+    const int l = lowest(rest);
+    u16 before;
+    pointer[l] = untagged(observer, pointer[l], &before);
+    const u64 number = observer->region(view_of(warp, active), pointer[l], bytes[l]);
+    if (number != 0) pointer[l] |= (REGION_TAG | number) << 48;
   }
 }
 
@@ -125,7 +150,11 @@ static bool run_steps(W *warp, const S *step, const S *end) {
       view->operands[1] = REGISTER(void, step->b);
       observer->instruction(view, step->source);
     }
+    const bool region = observer->region && (step->source->flags & PTX_REGION);
+    u64 bytes[LANES];
+    if (region) memcpy(bytes, REGISTER(u64, step->a), sizeof bytes); /* the result may take its place */
     (warp->full ? step->run : step->masked)(warp, step);
+    if (region) mark_regions(warp, step, active, bytes);
     if (observer->result) show_result(warp, step, active);
     if (warp->budget && --warp->budget == 0) {
       const struct interpreter_code *code = warp->block->code;

@@ -183,7 +183,8 @@ enum ptx_flag {
   PTX_STRONG = 1 << 9,       /* ld, st, atom, red, membar: ordered (volatile, relaxed, acquire, release); see .order */
   PTX_RELU = 1 << 10,        /* fma, cvt: negative results and NaN become 0 */
   PTX_SATFINITE = 1 << 11,
-  PTX_XORSIGN = 1 << 12 /* min, max: .xorsign.abs */
+  PTX_XORSIGN = 1 << 12, /* min, max: .xorsign.abs */
+  PTX_REGION = 1 << 13   /* mad.lo.u64 after .pragma "noprop.region": src[0] bytes, src[2] where they begin */
 };
 /* What an mma multiplies. Registers hold 32 bits of elements per lane, the first in the low bits; f64: one element of
  * 64 bits. How they lie in the lanes: matrix.h. */

@@ -56,6 +56,7 @@ struct vgpu_access {
   unsigned bytes;     /* per lane: all elements of a vector */
   uint8_t space[32];  /* by lane: GLOBAL (any memory of the device), SHARED, LOCAL or PARAM; generic addresses resolved.
                          GENERIC: an address in no window and no allocation */
+  uint16_t region[32]; /* of the pointer that the address comes from: what the observer's region() gave; else 0 */
   const unsigned char (*data)[32]; /* st: what each lane stores; NULL for others */
   uint64_t address[32]; /* GLOBAL: the device address; others: the offset in the window, of the thread for LOCAL */
 };
@@ -65,6 +66,8 @@ struct vgpu_access {
 struct vgpu_turn {
   unsigned warp, blocks, instructions;
 };
+
+enum { VGPU_REGIONS = 1 << 13 };
 
 struct vgpu_observer {
   const char *name;
@@ -118,6 +121,11 @@ struct vgpu_observer {
   void (*warp_sync)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, const uint32_t *members);
   /* shfl: the lane that each active lane reads. */
   void (*shuffle)(struct vgpu_observed_warp *warp, const struct ptx_instruction *source, const int *from);
+
+  /* Pointers to arrays that the kernel marks (kernels/regions.h), with their sizes: the number that accesses through
+   * the pointer are to carry, 1 to VGPU_REGIONS - 1, or 0. Addresses are shown to the kernel with the number in their
+   * upper 16 bits. */
+  unsigned (*region)(struct vgpu_observed_warp *warp, uint64_t pointer, uint64_t bytes);
 
   /* The program's side. `kind`: enum region_kind. Memory comes and goes; a fill or a copy has been carried out (either
    * side of it may be memory that the device does not know). */

@@ -317,10 +317,14 @@ static void parse_loc(struct parser *parser) {
   }
 }
 
+/* Pragmas are for other compilers, but for the mark of kernels/regions.h on the next instruction. */
 static void parse_pragma(struct parser *parser) {
+  static const char mark[] = "noprop.region";
   lexer_next(parser);
   do {
     if (parser->token.kind != TOKEN_STRING) parser_fail(parser, parser->token.line, "string expected after .pragma");
+    const struct token token = parser->token;
+    if (token.length == strlen(mark) && memcmp(token.text, mark, token.length) == 0) parser->region = true;
     lexer_next(parser);
   } while (token_accept(parser, ','));
   token_expect(parser, ';');

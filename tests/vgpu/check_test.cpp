@@ -88,6 +88,10 @@ const Case cases[] = {
     {"bounds", "uninitialised_local", CHECK_UNINITIALISED, 1, 32, 0},
     {"bounds", "half_initialised_word", CHECK_UNINITIALISED, 1, 64, 1},
 
+    {"regions", "into_the_next_region", CHECK_OUT_OF_BOUNDS, 1, 64, 1, 1024, 1024, 512},
+    {"regions", "into_the_region_before", CHECK_OUT_OF_BOUNDS, 1, 64, 1, 1024, 1024, 512},
+    {"regions", "past_a_global_region", CHECK_OUT_OF_BOUNDS, 1, 64, 64},
+
     {"warps", "barrier_in_half_a_warp", CHECK_BARRIER, 1, 32, 1},
     {"warps", "two_barriers", CHECK_BARRIER, 1, 64, 1},
     {"warps", "barrier_that_is_never_complete", CHECK_BARRIER, 1, 96, 1},
