@@ -530,8 +530,6 @@ static void fault(struct vgpu_observed_warp *warp, const struct ptx_instruction 
 /* ---- launches and blocks ---- */
 
 static void discard(struct watch *watch) {
-  if (watch->before != NULL) *watch->before = watch->next;
-  if (watch->next != NULL) watch->next->before = watch->before;
   if (watch->order.warp != NULL) order_end(&watch->order);
   free(watch->shared_initialised);
   free(watch->local_initialised);
@@ -557,7 +555,11 @@ static void *begin_launch(const struct vgpu_launch *launch) {
 static void end_launch(const struct vgpu_launch *launch, const struct vgpu_fault *why) {
   (void)launch;
   (void)why;
-  while (watches != NULL) discard(watches); /* a cooperative launch that failed leaves blocks behind */
+  for (struct watch *watch = watches, *next; watch != NULL; watch = next) { /* of a launch that failed */
+    next = watch->next;
+    discard(watch);
+  }
+  watches = NULL;
   order_forget_locations();
   check_unlock();
 }
@@ -592,7 +594,11 @@ static void begin_block(struct vgpu_observed_block *block) {
 
 static void end_block(struct vgpu_observed_block *block, bool faulted) {
   (void)faulted;
-  if (block->state != NULL) discard(block->state);
+  struct watch *watch = block->state;
+  if (watch == NULL) return;
+  *watch->before = watch->next;
+  if (watch->next != NULL) watch->next->before = watch->before;
+  discard(watch);
   block->state = NULL;
 }
 

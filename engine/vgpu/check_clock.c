@@ -57,7 +57,7 @@ static bool own(struct clock **place, unsigned room) {
   const unsigned count = old != NULL ? old->count : 0;
   if (old != NULL && old->references == 1 && room <= count) return true;
   if (room < count) room = count;
-  struct clock *made = malloc(sizeof *made + room * sizeof made->entries[0]);
+  struct clock *made = calloc(1, sizeof *made + room * sizeof made->entries[0]);
   if (made == NULL) {
     failed = true;
     return false;
@@ -167,7 +167,7 @@ void clock_note(struct clock **place, uint32_t block, unsigned threads, unsigned
     part->threads = threads;
     if (!insert(place, block, part)) return;
   }
-  if (!own(place, 0) || !own_part(&(*place)->entries[at])) return;
+  if (!own(place, 0) || at >= (*place)->count || !own_part(&(*place)->entries[at])) return;
   uint32_t *times = (*place)->entries[at].part->time + first;
   for (uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
     const int l = __builtin_ctz(rest);

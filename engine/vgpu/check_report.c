@@ -49,7 +49,8 @@ static FILE *open_report(void) {
   const char *name = getenv("NOPROP_VGPU_REPORT");
   if (name == NULL || name[0] == '\0') return stderr;
   FILE *file = fopen(name, "a");
-  return file != NULL ? file : stderr;
+  if (file == NULL) return stderr;
+  return file;
 }
 
 static void close_report(FILE *file) {
