@@ -76,7 +76,7 @@ static bool own(struct clock **place, unsigned room) {
 /* Makes an entry's part one of its own. */
 static bool own_part(struct entry *entry) {
   struct part *old = entry->part;
-  if (old->references == 1) return true;
+  if (old == NULL || old->references == 1) return old != NULL;
   const size_t bytes = sizeof *old + old->threads * sizeof old->time[0];
   struct part *made = malloc(bytes);
   if (made == NULL) {
