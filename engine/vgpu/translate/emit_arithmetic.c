@@ -725,7 +725,7 @@ static Value integer_from_float(struct emitter *e, Value x, unsigned bits, bool 
   inside = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, inside, greatest, ""), inside, greatest);
   Value r = sign ? LLVMBuildFPToSI(b, inside, type, "") : LLVMBuildFPToUI(b, inside, type, "");
   Value above = LLVMBuildFCmp(b, LLVMRealOGE, x, constant_float(floats, most), "");
-  const uint64_t all = exponent == 64 ? UINT64_MAX : ((uint64_t)1 << exponent) - 1;
+  const uint64_t all = UINT64_MAX >> (64 - exponent); /* exponent: 31, 32, 63, 64 */
   r = select_value(e, above, constant(type, all), r);
   return select_value(e, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), LLVMConstNull(type), r);
 }

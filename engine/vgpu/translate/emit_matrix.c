@@ -33,7 +33,7 @@ static Value shuffle(struct emitter *e, Value x, Value y, const unsigned *lanes,
 }
 
 static struct pieces split(const struct matrix_emitter *m, Value lanes) {
-  struct pieces result;
+  struct pieces result = {{NULL}};
   for (unsigned p = 0; p < m->count; p++) {
     unsigned take[WARP_LANES];
     for (unsigned i = 0; i < m->width; i++) take[i] = p * m->width + i;
@@ -125,7 +125,7 @@ static struct pieces read_accumulator(const struct matrix_emitter *m, const stru
                                       const struct ptx_operand *c, unsigned element) {
   struct emitter *e = m->e;
   const uint8_t type = mma->matrix.c;
-  struct pieces result;
+  struct pieces result = {{NULL}};
   if (type == PTX_F64) return split(m, as_float(e, read_operand(e, &c[element], PTX_F64, true)));
   if (type == PTX_F32) return split(m, as_float(e, read_operand(e, &c[element], PTX_F32, true)));
   result = split(m, as_bits(e, read_operand(e, &c[element / 2], PTX_B32, true)));
@@ -149,7 +149,7 @@ static void write_accumulators(const struct matrix_emitter *m, const struct ptx_
   struct emitter *e = m->e;
   LLVMBuilderRef b = e->builder;
   for (unsigned d = 0; d < mma->dst_count; d++) {
-    struct pieces out;
+    struct pieces out = {{NULL}};
     for (unsigned p = 0; p < m->count; p++) {
       if (mma->matrix.d == PTX_F16) {
         Value low = narrowed(m, accumulators[2 * d].piece[p]), high = narrowed(m, accumulators[2 * d + 1].piece[p]);
@@ -179,7 +179,7 @@ static void multiply(struct emitter *e, const struct ptx_instruction *mma) {
   const struct ptx_operand *a = mma->src, *b = a + shape->a_count, *c = b + shape->b_count;
   const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
   const uint8_t word = doubles ? PTX_B64 : PTX_B32;
-  struct pieces d[4];
+  struct pieces d[4] = {{{NULL}}};
   for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, mma, c, i);
   /* k ascending: within a register of B, lane t by lane t, and element by element. */
   for (unsigned r = 0; r < shape->b_count; r++) {
