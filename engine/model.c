@@ -97,7 +97,7 @@ static noprop_status allocate(noprop_model *model) {
   const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
   const size_t condition = (size_t)model->shape.condition_width * sizeof(float);
   const size_t target = (size_t)model->shape.target_width * sizeof(float);
-  const bool clipped = settings->optimizer.clip > 0.0;
+  const bool clipped = settings->optimizer.clip > 0.0, tensor = settings->precision == PRECISION_TF32;
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;
@@ -108,6 +108,11 @@ static noprop_status allocate(noprop_model *model) {
       {&model->moment1, needs_moment1(settings) ? bytes : 0, "optimizer state"},
       {&model->moment2, needs_moment2(settings) ? bytes : 0, "optimizer state"},
       {&model->gradient, clipped ? bytes : 0, "gradient"},
+      {&model->fragments, tensor ? (size_t)model->network->fragment_floats * sizeof(float) : 0, "weights' fragments"},
+      {&model->fragment_sources, tensor ? (size_t)model->network->fragment_floats * sizeof(int) : 0,
+       "the order of weights' fragments"},
+      {&model->fragment_places, tensor ? 2 * (size_t)model->network->padded_floats * sizeof(int) : 0,
+       "the places of weights' fragments"},
       {&model->norm_partials, clipped ? model_update_blocks(model) * sizeof(float) : 0, "gradient norms"},
       {&model->state, sizeof(train_state), "training state"},
       {&model->condition_scale, condition, "condition scales"},
@@ -149,10 +154,38 @@ static noprop_status upload_initial(noprop_model *model) {
   return status;
 }
 
+/* Where each number of the fragments comes from, and where each parameter's two copies go. */
+static noprop_status upload_fragment_tables(noprop_model *model) {
+  const struct network *network = model->network;
+  const size_t count = (size_t)network->fragment_floats, parameters = (size_t)network->padded_floats;
+  if (!model->fragment_sources) return NOPROP_OK;
+  int *sources = malloc(count * sizeof *sources), *places = malloc(2 * parameters * sizeof *places);
+  noprop_status status = NOPROP_OK;
+  if (!sources || !places) {
+    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the order of weights' fragments");
+  } else {
+    network_fragment_sources(network, sources);
+    for (size_t i = 0; i < 2 * parameters; ++i) places[i] = -1;
+    for (size_t i = 0; i < count; ++i) {
+      if (sources[i] < 0) continue;
+      int *place = &places[2 * sources[i]];
+      place[*place >= 0] = (int)i; /* the weights stand before the transposes */
+    }
+    status = device_upload(model->device, model->fragment_sources, sources, count * sizeof *sources);
+    if (status == NOPROP_OK)
+      status = device_upload(model->device, model->fragment_places, places, 2 * parameters * sizeof *places);
+    if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  }
+  free(places);
+  free(sources);
+  return status;
+}
+
 static noprop_status find_builtins(noprop_model *model) {
   noprop_status status = device_builtin(model->device, "update", "reduce_update", &model->reduce_update);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "reduce_gradient", &model->reduce_gradient);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "clip_update", &model->clip_update);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
   if (status == NOPROP_OK) status = device_builtin(model->device, "metrics", "sum_terms", &model->sum_terms);
   return status;
 }
@@ -162,6 +195,16 @@ static noprop_status try_program(const noprop_model *model) {
   struct program program;
   noprop_status status = program_train(model->network, &model->settings, &model->shape,
                                        model->device->properties.shared_bytes, true, &program);
+  if (status == NOPROP_OK) program_destroy(&program);
+  if (status != NOPROP_OK || model->settings.precision != PRECISION_TF32) return status;
+  const int *capability = model->device->properties.compute_capability;
+  if (capability[0] < 8)
+    return status_set(NOPROP_UNSUPPORTED,
+                      "precision: tf32 needs compute capability 8.0 or later, and this device has %d.%d; fp32 is "
+                      "allowed",
+                      capability[0], capability[1]);
+  status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
+                                    &program);
   if (status == NOPROP_OK) program_destroy(&program);
   return status;
 }
@@ -188,6 +231,7 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   if (status == NOPROP_OK) status = pool_create(device, 0, &model->pool);
   if (status == NOPROP_OK) status = allocate(model);
   if (status == NOPROP_OK) status = upload_initial(model);
+  if (status == NOPROP_OK) status = upload_fragment_tables(model);
   if (status != NOPROP_OK) goto failed;
   *result = model;
   return NOPROP_OK;
@@ -220,6 +264,8 @@ static noprop_status compile(noprop_model *model, struct program *program, struc
   if (status == NOPROP_OK) {
     kernel->shared_bytes = program->shared_bytes;
     kernel->workspace_floats = program->workspace_floats;
+    kernel->block_rows = program->block_rows;
+    kernel->fragments = program->fragments;
     snprintf(kernel->tier, sizeof kernel->tier, "%s", program->tier);
     kernel->ready = true;
   }
@@ -230,8 +276,11 @@ static noprop_status compile(noprop_model *model, struct program *program, struc
 static noprop_status need_objective(noprop_model *model, bool backward, struct model_kernel *kernel) {
   if (kernel->ready) return NOPROP_OK;
   struct program program;
-  noprop_status status = program_train(model->network, &model->settings, &model->shape,
-                                       model->device->properties.shared_bytes, backward, &program);
+  const size_t shared = model->device->properties.shared_bytes;
+  const noprop_status status =
+      backward && model->settings.precision == PRECISION_TF32
+          ? program_train_tensor(model->network, &model->settings, &model->shape, shared, &program)
+          : program_train(model->network, &model->settings, &model->shape, shared, backward, &program);
   return status == NOPROP_OK ? compile(model, &program, kernel) : status;
 }
 
@@ -244,15 +293,33 @@ noprop_status model_need_integrate(noprop_model *model, int method, int drift, b
   *kernel = &model->integrate[method][drift][final_denoise];
   if ((*kernel)->ready) return NOPROP_OK;
   struct program program;
-  noprop_status status =
-      program_integrate(model->network, &model->settings, &model->shape, model->device->properties.shared_bytes, method,
-                        drift, final_denoise, &program);
+  const noprop_status status =
+      model->settings.precision == PRECISION_TF32
+          ? program_integrate_tensor(model->network, &model->settings, &model->shape, method, drift, final_denoise,
+                                     &program)
+          : program_integrate(model->network, &model->settings, &model->shape, model->device->properties.shared_bytes,
+                              method, drift, final_denoise, &program);
   return status == NOPROP_OK ? compile(model, &program, *kernel) : status;
+}
+
+noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters) {
+  enum { THREADS = 128 };
+  const unsigned count = (unsigned)model->network->fragment_floats;
+  if (model->fragments_of == parameters) return NOPROP_OK;
+  const fragments_arguments arguments = {.parameters = DEVICE_POINTER(const float, parameters),
+                                         .sources = DEVICE_POINTER(const int, model->fragment_sources),
+                                         .to = DEVICE_POINTER(float, model->fragments),
+                                         .count = count};
+  const noprop_status status = device_launch(model->device, &model->make_fragments, (count + THREADS - 1) / THREADS,
+                                             THREADS, 0, &arguments, sizeof arguments);
+  model->fragments_of = status == NOPROP_OK ? parameters : 0;
+  return status;
 }
 
 train_arguments model_train_arguments(const noprop_model *model) {
   return (train_arguments){
       .parameters = DEVICE_POINTER(const float, model->parameters),
+      .fragments = DEVICE_POINTER(const float, model->fragments),
       .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
       .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
       .target_scale = DEVICE_POINTER(const float, model->target_scale),
@@ -272,6 +339,8 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .moment2 = DEVICE_POINTER(float, model->moment2),
       .average = DEVICE_POINTER(float, model->average),
       .norm_partials = DEVICE_POINTER(float, model->norm_partials),
+      .fragments = DEVICE_POINTER(float, model->fragments),
+      .fragment_places = DEVICE_POINTER(const int, model->fragment_places),
       .state = DEVICE_POINTER(train_state, model->state),
       .count = (unsigned)model->network->padded_floats,
       .optimizer = s->optimizer.type,
@@ -400,6 +469,7 @@ noprop_status noprop_model_set_parameters(noprop_model *model, const float *valu
   float *padded = malloc(bytes);
   if (!padded) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %ld parameters", model->network->values);
   network_pack(model->network, values, padded);
+  model->fragments_of = 0;
   noprop_status status = device_upload(model->device, model->parameters, padded, bytes);
   /* The average starts where the parameters start. */
   if (status == NOPROP_OK && model->average) status = device_upload(model->device, model->average, padded, bytes);
@@ -488,17 +558,21 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     text_add(&text, "%s\n", op->x_branch ? " (once per row)" : "");
   }
   struct program program;
-  noprop_status status =
-      program_train(network, s, &model->shape, model->device->properties.shared_bytes, true, &program);
+  const size_t shared = model->device->properties.shared_bytes;
+  noprop_status status = s->precision == PRECISION_TF32
+                             ? program_train_tensor(network, s, &model->shape, shared, &program)
+                             : program_train(network, s, &model->shape, shared, true, &program);
   if (status != NOPROP_OK) {
     free(text.data);
     return status;
   }
   unsigned slots, tiles;
   const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
-  program_slots(batch, &slots, &tiles);
-  text_add(&text, "training: tiles of %d rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
-           TILE_ROWS, program.tier, program.shared_bytes, program.workspace_floats);
+  program_slots(batch, program.block_rows, &slots, &tiles);
+  text_add(&text,
+           "training: %s, tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
+           PRECISION_NAMES[s->precision].name, program.block_rows, program.tier, program.shared_bytes,
+           program.workspace_floats);
   program_destroy(&program);
   text_add(&text, "  batch %u in %u gradient slots of %u tiles; %d launches per step; %s%s%s\n", batch, slots, tiles,
            s->optimizer.clip > 0.0 ? 3 : 2, OPTIMIZER_NAMES[s->optimizer.type].name,

@@ -49,6 +49,8 @@ struct model_kernel {
   struct kernel kernel;
   unsigned shared_bytes;
   size_t workspace_floats; /* per block */
+  unsigned block_rows;     /* rows that a block carries */
+  bool fragments;          /* reads the weights in fragment order */
   char tier[16];
 };
 
@@ -85,8 +87,10 @@ struct noprop_model {
   CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
   CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;
   struct model_statistics statistics;
+  /* precision tf32: weights in fragment order, and the parameters that they were made of; 0: stale. */
+  CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
-  struct kernel reduce_update, reduce_gradient, clip_update, sum_terms;
+  struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments;
   struct model_kernel train, loss, integrate[METHOD_COUNT][DRIFT_COUNT][2];
 
   struct model_binding binding;
@@ -103,6 +107,9 @@ noprop_status model_need_train(noprop_model *model);
 noprop_status model_need_loss(noprop_model *model);
 noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
                                    struct model_kernel **kernel);
+
+/* Makes the weights' fragments of `parameters` (the model's own or averaged ones) unless they are up to date. */
+noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters);
 
 /* Memory of one call: everything allocated between begin and end is given back by end. */
 void model_call_begin(noprop_model *model);

@@ -14,7 +14,7 @@ enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
                                     train_arguments *train) {
   CUdeviceptr slots, workspace = 0;
-  program_slots(train->batch, &train->slot_count, &train->tiles_per_slot);
+  program_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = gradients + SLOT_TERMS;
   train->workspace_stride = kernel->workspace_floats;
   noprop_status status =
@@ -31,8 +31,10 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
 /* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). */
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
                             CUdeviceptr sums) {
-  noprop_status status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS,
-                                       kernel->shared_bytes, train, sizeof *train);
+  noprop_status status = kernel->fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
+  if (status == NOPROP_OK)
+    status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
+                           sizeof *train);
   if (status != NOPROP_OK) return status;
   const sum_terms_arguments terms = {.tails = train->slots + (train->slot_stride - SLOT_TERMS),
                                      .sums = DEVICE_POINTER(double, sums),

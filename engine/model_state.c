@@ -151,6 +151,7 @@ static noprop_status move_array(noprop_model *model, struct place place, float *
   } else {
     for (long row = 0; row < entry->rows; ++row)
       memcpy(padded + row * entry->stride, from_host + row * entry->columns, row_bytes);
+    model->fragments_of = 0;
     status = device_upload(model->device, memory, padded, bytes);
     if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
   }

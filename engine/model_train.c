@@ -59,7 +59,7 @@ static uint64_t total_steps(const struct settings *settings, unsigned steps_per_
 static noprop_status allocate_slots(noprop_model *model) {
   train_arguments *train = &model->binding.train;
   CUdeviceptr slots, workspace = 0;
-  program_slots(train->batch, &train->slot_count, &train->tiles_per_slot);
+  program_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
   train->workspace_stride = model->train.workspace_floats;
   noprop_status status =
@@ -194,6 +194,9 @@ noprop_status noprop_model_train_step(noprop_model *model, long steps) {
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "noprop_model_train_step: step %llu would be reached; a model takes at most %u",
                       (unsigned long long)model->submitted + (unsigned long long)steps, VALIDATION_STEP - 1u);
+  /* The update kernel keeps them up to date from then on. */
+  const noprop_status status = model->train.fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
+  if (status != NOPROP_OK) return status;
   return model->binding.stream ? step_streamed(model, steps) : step_resident(model, steps);
 }
 

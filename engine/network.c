@@ -27,6 +27,7 @@ static int add_parameter(struct network *network, const char *name, int rows, in
   entry->padded_offset = network->padded_floats;
   entry->offset = network->values;
   entry->initialiser = initialiser;
+  entry->fragment_offset = -1;
   network->padded_floats += (long)rows * entry->stride;
   network->values += (long)rows * columns;
   return index;
@@ -155,6 +156,21 @@ static noprop_status set_time(struct network *network, const struct settings *se
   return NOPROP_OK;
 }
 
+static void place_fragments(struct network *network) {
+  for (int o = 0; o < network->op_count; ++o)
+    for (int i = 0; i < network->ops[o].input_count; ++i) {
+      struct parameter_entry *entry = &network->parameters[network->ops[o].inputs[i].weight];
+      entry->fragment_offset = network->fragment_floats;
+      network->fragment_floats += network_fragment_size(entry->rows, entry->columns);
+    }
+  for (int i = 0; i < network->parameter_count; ++i) {
+    struct parameter_entry *entry = &network->parameters[i];
+    if (entry->fragment_offset < 0) continue;
+    entry->transpose_offset = network->fragment_floats;
+    network->fragment_floats += network_fragment_size(entry->columns, entry->rows);
+  }
+}
+
 noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
                              struct network **result) {
   const int layers = settings->network.hidden_count;
@@ -190,6 +206,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     build_resnet(network, settings);
   else
     build_mlp(network, settings);
+  place_fragments(network);
   *result = network;
   return NOPROP_OK;
 }
@@ -285,5 +302,37 @@ void network_unpack(const struct network *network, const float *padded, float *f
     for (int row = 0; row < entry->rows; ++row)
       memcpy(flat + entry->offset + (long)row * entry->columns,
              padded + entry->padded_offset + (long)row * entry->stride, (size_t)entry->columns * sizeof *flat);
+  }
+}
+
+long network_fragment_size(int inputs, int outputs) {
+  const long inputs8 = round_up8(inputs) / 8, pairs = (round_up8(outputs) / 8 + 1) / 2;
+  return inputs8 * pairs * 32 * 4;
+}
+
+/* Where number `at` of a [inputs][outputs] matrix's fragments comes from. */
+static void fragment_element(long at, int outputs, long *input, long *output) {
+  const long pairs = (round_up8(outputs) / 8 + 1) / 2;
+  const int lane = (int)(at / 4 % 32), g = lane / 4, t = lane % 4, j = (int)(at / 2 % 2), b = (int)(at % 2);
+  *input = at / 128 / pairs * 8 + t + 4 * b;
+  *output = (at / 128 % pairs * 2 + j) * 8 + g / 2 + 4 * (g % 2);
+}
+
+void network_fragment_sources(const struct network *network, int *sources) {
+  for (int i = 0; i < network->parameter_count; ++i) {
+    const struct parameter_entry *entry = &network->parameters[i];
+    if (entry->fragment_offset < 0) continue;
+    const int rows = entry->rows, columns = entry->columns;
+    long k, n;
+    for (long at = 0; at < network_fragment_size(rows, columns); ++at) {
+      fragment_element(at, columns, &k, &n);
+      sources[entry->fragment_offset + at] =
+          k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
+    }
+    for (long at = 0; at < network_fragment_size(columns, rows); ++at) {
+      fragment_element(at, rows, &n, &k);
+      sources[entry->transpose_offset + at] =
+          k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
+    }
   }
 }

@@ -24,6 +24,8 @@ struct parameter_entry {
   int rows, columns, stride; /* bias: rows 1 */
   long padded_offset;        /* in the device layout, multiple of 8 */
   long offset;               /* in the flat layout of noprop_model_get_parameters */
+  long fragment_offset;      /* weights: in the fragment layout of tensor-core kernels, multiple of 128; bias: -1 */
+  long transpose_offset;     /* likewise, behind all weights */
   int initialiser;
 };
 
@@ -53,7 +55,7 @@ struct network {
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;
   int parameter_count;
-  long padded_floats, values;
+  long padded_floats, values, fragment_floats;
 };
 
 /* How the kernels form the time embedding e(t). */
@@ -76,6 +78,14 @@ int network_frequencies(const struct network *network, const struct settings *se
 
 /* Fresh parameters in the padded device layout, [padded_floats]. */
 void network_initialise(const struct network *network, uint64_t seed, float *parameters);
+
+/* Weights as the second operands of mma.m16n8k8, for kernels/warp_tile.cuh. Of a weight [K][N], in groups of eight k
+ * and eight n (zeros past the end): [k group][pair of n groups][lane 4 g + t][4], where [2 j + b] belongs to n group j
+ * of the pair, output g / 2 + 4 (g mod 2) of it, and input t + 4 b. The transposes, for the gradients of the inputs,
+ * follow in the same order. */
+long network_fragment_size(int inputs, int outputs);
+/* For each of the fragment_floats numbers where it stands in the padded layout, or -1 where it is zero. */
+void network_fragment_sources(const struct network *network, int *sources);
 
 /* Between the flat layout (no padding) and the device layout. */
 void network_pack(const struct network *network, const float *flat, float *padded);

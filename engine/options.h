@@ -26,7 +26,8 @@
 
 #define PRECISION_LIST(X)                                   \
   X(PRECISION_AUTO, "auto", "the fastest that has kernels") \
-  X(PRECISION_FP32, "fp32", "float32 throughout")
+  X(PRECISION_FP32, "fp32", "float32 throughout")           \
+  X(PRECISION_TF32, "tf32", "tensor cores: factors with 10-bit fractions, float32 sums, weights, losses")
 
 #define SCHEDULE_LIST(X)                                  \
   X(SCHEDULE_LINEAR, "linear", "alpha_bar linear in t")   \

@@ -11,57 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/program_plan.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
 #include "kernels/schedule.h"
 
-/* Conditions wider than this are streamed through one chunk at a time. */
-enum { X_CHUNK = 64, SCRATCH_FLOATS = 3 * TILE_WARPS * TILE_ROWS };
+int plan_round_up8(int n) { return (n + 7) & ~7; }
 
-/* ---- places ---- */
-
-struct place {
-  bool workspace;
-  long offset; /* floats; -1: none */
-};
-
-static const struct place NOWHERE = {false, -1};
-
-/* What of an op stands where: one row per op, so that equal ops can be recognised by constant differences. */
-enum field {
-  POST,
-  SLOPE,
-  CONDITION,
-  TIME_PART,
-  BIAS,
-  WEIGHT,
-  INPUT = WEIGHT + NETWORK_MAX_INPUTS,
-  FIELDS = INPUT + NETWORK_MAX_INPUTS
-};
-
-struct op_places {
-  struct place at[FIELDS]; /* BIAS and WEIGHT: offsets into the parameters */
-};
-
-struct plan {
-  const struct network *network;
-  const struct settings *settings;
-  const noprop_model_shape *shape;
-  FILE *out;
-  bool backward, solve;
-  bool stages;         /* the solver evaluates the field on a state of its own */
-  size_t shared_limit; /* bytes */
-  long shared_floats, workspace_floats;
-  struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
-  struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
-  struct op_places ops[NETWORK_MAX_OPS];
-  int x_last;        /* last op of the x-branch, -1: none */
-  int d, d8, widest; /* latent size, rounded up; widest op, rounded up */
-};
-
-static int round_up8(int n) { return (n + 7) & ~7; }
-
-static struct place allocate(struct plan *plan, long floats) {
+struct place plan_allocate(struct plan *plan, long floats) {
   floats = (floats + 3) & ~3L;
   struct place place = {.workspace = (size_t)(plan->shared_floats + floats) * sizeof(float) > plan->shared_limit};
   long *used = place.workspace ? &plan->workspace_floats : &plan->shared_floats;
@@ -71,23 +28,23 @@ static struct place allocate(struct plan *plan, long floats) {
 }
 
 static struct place allocate_tile(struct plan *plan, int features) {
-  return allocate(plan, (long)round_up8(features) * TILE_ROWS);
+  return plan_allocate(plan, (long)plan_round_up8(features) * TILE_ROWS);
 }
 
-static bool has_slope(const struct dense_op *op) { return op->activation != ACTIVATION_LINEAR || op->dropout; }
+bool plan_has_slope(const struct dense_op *op) { return op->activation != ACTIVATION_LINEAR || op->dropout; }
 
 /* What the backward pass needs of all ops of one branch: kept in one memory, so that equal layers stay a loop. */
 static void allocate_kept(struct plan *plan, int field, bool x_branch) {
   const struct network *network = plan->network;
   long floats = 0;
   for (int i = 0; i < network->op_count; ++i)
-    if (network->ops[i].x_branch == x_branch && (field == POST || has_slope(&network->ops[i])))
-      floats += (long)round_up8(network->ops[i].width) * TILE_ROWS;
-  struct place place = allocate(plan, floats);
+    if (network->ops[i].x_branch == x_branch && (field == POST || plan_has_slope(&network->ops[i])))
+      floats += (long)plan_round_up8(network->ops[i].width) * TILE_ROWS;
+  struct place place = plan_allocate(plan, floats);
   for (int i = 0; i < network->op_count; ++i) {
-    if (network->ops[i].x_branch != x_branch || (field == SLOPE && !has_slope(&network->ops[i]))) continue;
+    if (network->ops[i].x_branch != x_branch || (field == SLOPE && !plan_has_slope(&network->ops[i]))) continue;
     plan->ops[i].at[field] = place;
-    place.offset += (long)round_up8(network->ops[i].width) * TILE_ROWS;
+    place.offset += (long)plan_round_up8(network->ops[i].width) * TILE_ROWS;
   }
 }
 
@@ -96,13 +53,13 @@ static int parameter_offset(const struct plan *plan, int index) {
 }
 
 /* The op whose pre-activation carries the residual stream onwards. */
-static bool carries_stream(const struct plan *plan, int index) {
+bool plan_carries_stream(const struct plan *plan, int index) {
   for (int i = 0; i < plan->network->op_count; ++i)
     if (plan->network->ops[i].residual == index) return true;
   return plan->network->ops[index].residual >= 0;
 }
 
-static bool feeds_residual(const struct plan *plan, int index) {
+bool plan_feeds_residual(const struct plan *plan, int index) {
   for (int i = 0; i < plan->network->op_count; ++i)
     if (plan->network->ops[i].residual == index) return true;
   return false;
@@ -115,7 +72,7 @@ static bool reads_condition(const struct plan *plan, int index) {
   return false;
 }
 
-static bool reads_time(const struct dense_op *op) {
+bool plan_reads_time(const struct dense_op *op) {
   for (int i = 0; i < op->input_count; ++i)
     if (op->inputs[i].kind == INPUT_TIME) return true;
   return false;
@@ -126,14 +83,14 @@ static void place_arrays(struct plan *plan) {
   const struct network *network = plan->network;
   bool stream = false;
   plan->d = network->latent;
-  plan->d8 = round_up8(plan->d);
+  plan->d8 = plan_round_up8(plan->d);
   plan->x_last = -1;
   for (int i = 0; i < network->op_count; ++i) {
     if (network->ops[i].x_branch) plan->x_last = i;
     if (network->ops[i].residual >= 0) stream = true;
-    if (round_up8(network->ops[i].width) > plan->widest) plan->widest = round_up8(network->ops[i].width);
+    if (plan_round_up8(network->ops[i].width) > plan->widest) plan->widest = plan_round_up8(network->ops[i].width);
   }
-  plan->scratch = allocate(plan, SCRATCH_FLOATS);
+  plan->scratch = plan_allocate(plan, SCRATCH_FLOATS);
   plan->z = allocate_tile(plan, plan->d);
   plan->x = network->x_width ? allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
   plan->stream = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
@@ -141,7 +98,7 @@ static void place_arrays(struct plan *plan) {
     plan->input = plan->stages ? allocate_tile(plan, plan->d) : plan->z;
     plan->sum = allocate_tile(plan, plan->d);
     plan->previous = allocate_tile(plan, plan->d);
-    plan->time = allocate(plan, network->time_width);
+    plan->time = plan_allocate(plan, network->time_width);
   } else {
     plan->z1 = allocate_tile(plan, plan->d);
     plan->noise = allocate_tile(plan, plan->d);
@@ -149,8 +106,8 @@ static void place_arrays(struct plan *plan) {
   }
   if (plan->backward) {
     for (int i = 0; i < 2; ++i) {
-      plan->delta[i] = allocate(plan, (long)plan->widest * TILE_ROWS);
-      plan->delta_rows[i] = allocate(plan, (long)(plan->widest + 1) * TILE_ROWS);
+      plan->delta[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
+      plan->delta_rows[i] = plan_allocate(plan, (long)(plan->widest + 1) * TILE_ROWS);
     }
     plan->x_gradient = plan->x_last >= 0 ? allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
     plan->stream_gradient = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
@@ -158,7 +115,7 @@ static void place_arrays(struct plan *plan) {
   /* Without a backward pass two tiles take turns as input and output. */
   struct place turns[2] = {NOWHERE, NOWHERE};
   if (!plan->backward)
-    for (int i = 0; i < 2; ++i) turns[i] = allocate(plan, (long)plan->widest * TILE_ROWS);
+    for (int i = 0; i < 2; ++i) turns[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
   /* The evaluation of the loss needs the x-branch's result at every draw. */
   const bool keep_x = !plan->backward && !plan->solve && plan->x_last >= 0;
   long time_parts = 0;
@@ -175,9 +132,9 @@ static void place_arrays(struct plan *plan) {
     struct op_places *places = &plan->ops[i];
     if (!plan->backward) places->at[POST] = keep_x && i == plan->x_last ? allocate_tile(plan, op->width) : turns[i % 2];
     if (plan->solve && reads_condition(plan, i)) places->at[CONDITION] = allocate_tile(plan, op->width);
-    if (plan->solve && reads_time(op)) {
+    if (plan->solve && plan_reads_time(op)) {
       places->at[TIME_PART] = (struct place){false, time_parts};
-      time_parts += round_up8(op->width);
+      time_parts += plan_round_up8(op->width);
     }
     if (op->bias >= 0) places->at[BIAS] = (struct place){false, parameter_offset(plan, op->bias)};
     for (int k = 0; k < op->input_count; ++k) {
@@ -189,23 +146,16 @@ static void place_arrays(struct plan *plan) {
                                                           : plan->x;
     }
   }
-  plan->time_parts = plan->solve ? allocate(plan, time_parts) : NOWHERE;
+  plan->time_parts = plan->solve ? plan_allocate(plan, time_parts) : NOWHERE;
 }
 
 /* ---- runs of equal ops ---- */
-
-/* Ops first .. first + period * count - 1 do the same `count` times; field f of member q moves by step[q][f] each time.
- */
-struct run {
-  int first, period, count;
-  long step[2][FIELDS];
-};
 
 static bool same_op(const struct plan *plan, int a, int b) {
   const struct dense_op *p = &plan->network->ops[a], *q = &plan->network->ops[b];
   if (p->width != q->width || p->input_count != q->input_count || p->activation != q->activation ||
       p->dropout != q->dropout || p->x_branch != q->x_branch || (p->bias < 0) != (q->bias < 0) ||
-      (p->residual < 0) != (q->residual < 0) || feeds_residual(plan, a) != feeds_residual(plan, b) ||
+      (p->residual < 0) != (q->residual < 0) || plan_feeds_residual(plan, a) != plan_feeds_residual(plan, b) ||
       reads_condition(plan, a) != reads_condition(plan, b))
     return false;
   for (int k = 0; k < p->input_count; ++k) {
@@ -213,12 +163,13 @@ static bool same_op(const struct plan *plan, int a, int b) {
     if (i->kind == INPUT_X || i->kind != j->kind || i->width != j->width) return false;
     if (i->kind == INPUT_OP && (i->op == plan->x_last) != (j->op == plan->x_last)) return false;
     /* What the backward pass does to the input: multiply by its slope, add or keep the residual stream's gradient. */
-    if (i->kind == INPUT_OP && (has_slope(&plan->network->ops[i->op]) != has_slope(&plan->network->ops[j->op]) ||
-                                (plan->network->ops[i->op].residual < 0) != (plan->network->ops[j->op].residual < 0) ||
-                                feeds_residual(plan, i->op) != feeds_residual(plan, j->op) ||
-                                carries_stream(plan, i->op) != carries_stream(plan, j->op) ||
-                                plan->network->ops[i->op].width != plan->network->ops[j->op].width ||
-                                plan->network->ops[i->op].x_branch != plan->network->ops[j->op].x_branch))
+    if (i->kind == INPUT_OP &&
+        (plan_has_slope(&plan->network->ops[i->op]) != plan_has_slope(&plan->network->ops[j->op]) ||
+         (plan->network->ops[i->op].residual < 0) != (plan->network->ops[j->op].residual < 0) ||
+         plan_feeds_residual(plan, i->op) != plan_feeds_residual(plan, j->op) ||
+         plan_carries_stream(plan, i->op) != plan_carries_stream(plan, j->op) ||
+         plan->network->ops[i->op].width != plan->network->ops[j->op].width ||
+         plan->network->ops[i->op].x_branch != plan->network->ops[j->op].x_branch))
       return false;
   }
   return true;
@@ -261,7 +212,7 @@ static struct run run_from(const struct plan *plan, int first, int period, int l
 }
 
 /* The longest run that starts at op `first`, within ops up to `last`. */
-static struct run longest_run(const struct plan *plan, int first, int last) {
+struct run plan_longest_run(const struct plan *plan, int first, int last) {
   struct run best = {.first = first, .period = 1, .count = 1};
   for (int period = 1; period <= 2 && first + period - 1 <= last; ++period) {
     const struct run run = run_from(plan, first, period, last);
@@ -273,20 +224,15 @@ static struct run longest_run(const struct plan *plan, int first, int last) {
 
 /* ---- writing ---- */
 
-static void emit(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void emit(struct plan *plan, const char *format, ...) {
+void plan_emit(struct plan *plan, const char *format, ...) {
   va_list list;
   va_start(list, format);
   vfprintf(plan->out, format, list);
   va_end(list);
 }
 
-struct text {
-  char s[64];
-};
-
 /* "shared + 96 + l * 2048" */
-static struct text place_text(struct place place, long step) {
+struct text plan_place_text(struct place place, long step) {
   struct text text;
   const char *space = place.workspace ? "workspace" : "shared";
   if (step)
@@ -297,11 +243,11 @@ static struct text place_text(struct place place, long step) {
 }
 
 static struct text at(const struct plan *plan, int op, int field, const long *step) {
-  return place_text(plan->ops[op].at[field], step[field]);
+  return plan_place_text(plan->ops[op].at[field], step[field]);
 }
 
 /* Offset text of a parameter: "1056 + l * 1056". */
-static struct text offset_text(const struct plan *plan, int op, int field, const long *step) {
+struct text plan_offset_text(const struct plan *plan, int op, int field, const long *step) {
   struct text text;
   if (step[field])
     snprintf(text.s, sizeof text.s, "%ld + l * %ld", plan->ops[op].at[field].offset, step[field]);
@@ -310,81 +256,85 @@ static struct text offset_text(const struct plan *plan, int op, int field, const
   return text;
 }
 
-static int row_kind(noprop_type type, bool is_label) {
+int plan_row_kind(noprop_type type, bool is_label) {
   if (is_label) return type == NOPROP_TYPE_UINT8 ? 3 : 2; /* enum row_kind of rows.cuh */
   return type == NOPROP_TYPE_UINT8 ? 1 : 0;
 }
 
 static void emit_load_x(struct plan *plan, const char *data, const char *first, const char *count, const char *indent) {
-  emit(plan, "%sload_features<%d, %d>(%s, %s, %s, args.condition_scale, args.condition_shift, %s, %s, 0.0f);\n", indent,
-       row_kind(plan->shape->condition_type, plan->shape->condition_is_label), plan->network->x_width,
-       place_text(plan->x, 0).s, data, plan->solve ? "row" : "row.data", first, count);
+  plan_emit(plan, "%sload_features<%d, %d>(%s, %s, %s, args.condition_scale, args.condition_shift, %s, %s, 0.0f);\n",
+            indent, plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), plan->network->x_width,
+            plan_place_text(plan->x, 0).s, data, plan->solve ? "row" : "row.data", first, count);
 }
 
 /* The end of a layer: residual stream, activation, dropout. `op + l * period` is the layer number of the dropout. */
 static void emit_finish(struct plan *plan, int index, const struct run *run, const long *step, const char *indent) {
   const struct dense_op *op = &plan->network->ops[index];
   const bool dropout = op->dropout && plan->backward;
-  if (op->residual >= 0) emit(plan, "%sadd_tile8(acc, %s, n);\n", indent, place_text(plan->stream, 0).s);
-  if (carries_stream(plan, index)) emit(plan, "%sstore_tile8(%s, n, acc);\n", indent, place_text(plan->stream, 0).s);
-  emit(plan, "%sdense_finish<%d, %s, %s>(acc, n, %s, ", indent, op->activation,
-       plan->backward && has_slope(op) ? "true" : "false", dropout ? "true" : "false", at(plan, index, POST, step).s);
-  emit(plan, "%s, ", plan->backward && has_slope(op) ? at(plan, index, SLOPE, step).s : "nullptr");
+  if (op->residual >= 0) plan_emit(plan, "%sadd_tile8(acc, %s, n);\n", indent, plan_place_text(plan->stream, 0).s);
+  if (plan_carries_stream(plan, index))
+    plan_emit(plan, "%sstore_tile8(%s, n, acc);\n", indent, plan_place_text(plan->stream, 0).s);
+  plan_emit(plan, "%sdense_finish<%d, %s, %s>(acc, n, %s, ", indent, op->activation,
+            plan->backward && plan_has_slope(op) ? "true" : "false", dropout ? "true" : "false",
+            at(plan, index, POST, step).s);
+  plan_emit(plan, "%s, ", plan->backward && plan_has_slope(op) ? at(plan, index, SLOPE, step).s : "nullptr");
   if (dropout)
-    emit(plan,
-         "dropout_draw{drop_threshold, drop_scale, args.seed, row.number, philox_stream(STREAM_DROPOUT, %d%s, %s), "
-         "batch.step}",
-         index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
+    plan_emit(
+        plan,
+        "dropout_draw{drop_threshold, drop_scale, args.seed, row.number, philox_stream(STREAM_DROPOUT, %d%s, %s), "
+        "batch.step}",
+        index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
   else
-    emit(plan, "dropout_draw()");
-  emit(plan, ");\n");
+    plan_emit(plan, "dropout_draw()");
+  plan_emit(plan, ");\n");
 }
 
 /* One layer forward. In a solve the condition and time parts were computed before. */
 static void emit_forward_op(struct plan *plan, int index, const struct run *run, const long *step) {
   const struct dense_op *op = &plan->network->ops[index];
-  const int ld = round_up8(op->width);
+  const int ld = plan_round_up8(op->width);
   const bool streamed = op->inputs[0].kind == INPUT_X && plan->network->x_width > X_CHUNK;
-  emit(plan, "  // %s\n", plan->network->parameters[op->inputs[0].weight].name);
+  plan_emit(plan, "  // %s\n", plan->network->parameters[op->inputs[0].weight].name);
   if (streamed) {
-    emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", plan->network->x_width, X_CHUNK);
-    emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
+    plan_emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", plan->network->x_width, X_CHUNK);
+    plan_emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
     emit_load_x(plan, "args.condition", "k", "features", "    ");
-    emit(plan, "    __syncthreads();\n");
-    emit(plan, "    for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n      float acc[8] = {};\n", ld);
-    emit(plan, "      if (k) add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
-    emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld,
-         at(plan, index, INPUT, step).s, offset_text(plan, index, WEIGHT, step).s, ld);
-    emit(plan, "      store_tile8(%s, n, acc);\n    }\n    __syncthreads();\n  }\n", at(plan, index, POST, step).s);
+    plan_emit(plan, "    __syncthreads();\n");
+    plan_emit(plan, "    for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n      float acc[8] = {};\n", ld);
+    plan_emit(plan, "      if (k) add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
+    plan_emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld,
+              at(plan, index, INPUT, step).s, plan_offset_text(plan, index, WEIGHT, step).s, ld);
+    plan_emit(plan, "      store_tile8(%s, n, acc);\n    }\n    __syncthreads();\n  }\n",
+              at(plan, index, POST, step).s);
   }
-  emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
-  if (streamed) emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
+  plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+  if (streamed) plan_emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
   if (plan->ops[index].at[CONDITION].offset >= 0)
-    emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, CONDITION, step).s);
+    plan_emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, CONDITION, step).s);
   else if (op->bias >= 0)
-    emit(plan, "    add_parameters8(acc, P + %s + n);\n", offset_text(plan, index, BIAS, step).s);
+    plan_emit(plan, "    add_parameters8(acc, P + %s + n);\n", plan_offset_text(plan, index, BIAS, step).s);
   if (plan->ops[index].at[TIME_PART].offset >= 0)
-    emit(plan, "    add_uniform8(acc, %s + %s + n);\n", place_text(plan->time_parts, 0).s,
-         offset_text(plan, index, TIME_PART, step).s);
+    plan_emit(plan, "    add_uniform8(acc, %s + %s + n);\n", plan_place_text(plan->time_parts, 0).s,
+              plan_offset_text(plan, index, TIME_PART, step).s);
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     if (input->kind == INPUT_X && streamed) continue;
     if (plan->solve &&
         (input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
       continue;
-    emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s,
-         input->width, offset_text(plan, index, WEIGHT + k, step).s);
+    plan_emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s,
+              input->width, plan_offset_text(plan, index, WEIGHT + k, step).s);
   }
   emit_finish(plan, index, run, step, "    ");
-  emit(plan, "  }\n  __syncthreads();\n");
+  plan_emit(plan, "  }\n  __syncthreads();\n");
 }
 
 static void emit_forward(struct plan *plan, int first, int last) {
   for (int i = first; i <= last;) {
-    const struct run run = longest_run(plan, i, last);
-    if (run.count > 1) emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
+    const struct run run = plan_longest_run(plan, i, last);
+    if (run.count > 1) plan_emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
     for (int q = 0; q < run.period; ++q) emit_forward_op(plan, i + q, &run, run.step[q]);
-    if (run.count > 1) emit(plan, "  }\n");
+    if (run.count > 1) plan_emit(plan, "  }\n");
     i += run.period * run.count;
   }
 }
@@ -393,24 +343,26 @@ static void emit_forward(struct plan *plan, int first, int last) {
  * layer before it in the chain. */
 static void emit_backward_op(struct plan *plan, int index, const long *step) {
   const struct dense_op *op = &plan->network->ops[index];
-  const int ld = round_up8(op->width), pitch = ld + 1;
+  const int ld = plan_round_up8(op->width), pitch = ld + 1;
   const char *again = op->x_branch ? "again" : "again || draw";
-  emit(plan, "  // %s, backward\n", plan->network->parameters[op->inputs[0].weight].name);
+  plan_emit(plan, "  // %s, backward\n", plan->network->parameters[op->inputs[0].weight].name);
   if (op->bias >= 0)
-    emit(plan, "  dense_bias_gradient<%d, %d>(slot + %s, delta_rows, %s);\n", ld, pitch,
-         offset_text(plan, index, BIAS, step).s, again);
+    plan_emit(plan, "  dense_bias_gradient<%d, %d>(slot + %s, delta_rows, %s);\n", ld, pitch,
+              plan_offset_text(plan, index, BIAS, step).s, again);
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     if (input->kind == INPUT_X && input->width > X_CHUNK) {
-      emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", input->width, X_CHUNK);
-      emit(plan, "    const int features = min(%d, %d - k);\n    __syncthreads();\n", X_CHUNK, input->width);
+      plan_emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", input->width, X_CHUNK);
+      plan_emit(plan, "    const int features = min(%d, %d - k);\n    __syncthreads();\n", X_CHUNK, input->width);
       emit_load_x(plan, "args.condition", "k", "features", "    ");
-      emit(plan, "    __syncthreads();\n");
-      emit(plan, "    dense_weight_gradient<%d, %d>(slot + %s + k * %d, %s, features, delta_rows, %s);\n  }\n", ld,
-           pitch, offset_text(plan, index, WEIGHT + k, step).s, ld, at(plan, index, INPUT + k, step).s, again);
+      plan_emit(plan, "    __syncthreads();\n");
+      plan_emit(plan, "    dense_weight_gradient<%d, %d>(slot + %s + k * %d, %s, features, delta_rows, %s);\n  }\n", ld,
+                pitch, plan_offset_text(plan, index, WEIGHT + k, step).s, ld, at(plan, index, INPUT + k, step).s,
+                again);
     } else {
-      emit(plan, "  dense_weight_gradient<%d, %d>(slot + %s, %s, %d, delta_rows, %s);\n", ld, pitch,
-           offset_text(plan, index, WEIGHT + k, step).s, at(plan, index, INPUT + k, step).s, input->width, again);
+      plan_emit(plan, "  dense_weight_gradient<%d, %d>(slot + %s, %s, %d, delta_rows, %s);\n", ld, pitch,
+                plan_offset_text(plan, index, WEIGHT + k, step).s, at(plan, index, INPUT + k, step).s, input->width,
+                again);
     }
   }
   bool moved = false;
@@ -418,27 +370,29 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
     const struct op_input *input = &op->inputs[k];
     if (input->kind != INPUT_OP) continue;
     const bool condition = input->op == plan->x_last && !op->x_branch;
-    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
-         round_up8(input->width));
-    emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", ld,
-         offset_text(plan, index, WEIGHT + k, step).s, input->width);
+    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+              plan_round_up8(input->width));
+    plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", ld,
+              plan_offset_text(plan, index, WEIGHT + k, step).s, input->width);
     if (condition) {
-      emit(plan, "    if (x_gradient_begun) add_tile8(acc, %s, n);\n", place_text(plan->x_gradient, 0).s);
-      emit(plan, "    store_tile8(%s, n, acc);\n  }\n  x_gradient_begun = true;\n", place_text(plan->x_gradient, 0).s);
+      plan_emit(plan, "    if (x_gradient_begun) add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
+      plan_emit(plan, "    store_tile8(%s, n, acc);\n  }\n  x_gradient_begun = true;\n",
+                plan_place_text(plan->x_gradient, 0).s);
       continue;
     }
-    if (has_slope(&plan->network->ops[input->op]))
-      emit(plan, "    multiply_tile8(acc, %s, n);\n", place_text(plan->ops[input->op].at[SLOPE], step[INPUT + k]).s);
-    if (feeds_residual(plan, input->op))
-      emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->stream_gradient, 0).s);
+    if (plan_has_slope(&plan->network->ops[input->op]))
+      plan_emit(plan, "    multiply_tile8(acc, %s, n);\n",
+                plan_place_text(plan->ops[input->op].at[SLOPE], step[INPUT + k]).s);
+    if (plan_feeds_residual(plan, input->op))
+      plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->stream_gradient, 0).s);
     if (plan->network->ops[input->op].residual >= 0)
-      emit(plan, "    store_tile8(%s, n, acc);\n", place_text(plan->stream_gradient, 0).s);
-    emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", round_up8(input->width) + 1,
-         input->width);
+      plan_emit(plan, "    store_tile8(%s, n, acc);\n", plan_place_text(plan->stream_gradient, 0).s);
+    plan_emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", plan_round_up8(input->width) + 1,
+              input->width);
     moved = true;
   }
-  emit(plan, "  __syncthreads();\n");
-  if (moved) emit(plan, "  exchange(delta, other), exchange(delta_rows, other_rows);\n");
+  plan_emit(plan, "  __syncthreads();\n");
+  if (moved) plan_emit(plan, "  exchange(delta, other), exchange(delta_rows, other_rows);\n");
 }
 
 static void emit_backward(struct plan *plan, int first, int last) {
@@ -446,18 +400,18 @@ static void emit_backward(struct plan *plan, int first, int last) {
   struct run runs[NETWORK_MAX_OPS];
   int count = 0;
   for (int i = first; i <= last; i += runs[count - 1].period * runs[count - 1].count)
-    runs[count++] = longest_run(plan, i, last);
+    runs[count++] = plan_longest_run(plan, i, last);
   while (count-- > 0) {
     const struct run *run = &runs[count];
-    if (run->count > 1) emit(plan, "#pragma unroll 1\n  for (int l = %d; l >= 0; --l) {\n", run->count - 1);
+    if (run->count > 1) plan_emit(plan, "#pragma unroll 1\n  for (int l = %d; l >= 0; --l) {\n", run->count - 1);
     for (int q = run->period - 1; q >= 0; --q) emit_backward_op(plan, run->first + q, run->step[q]);
-    if (run->count > 1) emit(plan, "  }\n");
+    if (run->count > 1) plan_emit(plan, "  }\n");
   }
 }
 
 /* ---- the objective as constants ---- */
 
-static int path_of(const struct settings *settings) { return settings->variant == VARIANT_FM ? 0 : 1; }
+int plan_path_of(const struct settings *settings) { return settings->variant == VARIANT_FM ? 0 : 1; }
 
 static int prediction_of(const struct settings *settings) {
   return settings->prediction == PREDICTION_VELOCITY ? 0 : settings->prediction == PREDICTION_NOISE ? 1 : 2;
@@ -483,7 +437,7 @@ static schedule_description schedule_of(const struct settings *settings) {
 static noprop_status mean_weight(const struct settings *settings, double *mean) {
   const double start = settings->loss.t_eps, end = 1 - start, width = end - start;
   const int prediction = prediction_of(settings);
-  const bool linear = path_of(settings) == 0;
+  const bool linear = plan_path_of(settings) == 0;
   double gamma[2], snr[2];
   *mean = 1;
   if (settings->loss.weight == WEIGHT_UNIFORM) return NOPROP_OK;
@@ -523,14 +477,14 @@ static noprop_status mean_weight(const struct settings *settings, double *mean) 
 }
 
 /* A literal that keeps its float value, with a point so that the suffix is legal. */
-static struct text float_text(double value) {
+struct text plan_float_text(double value) {
   struct text text;
   snprintf(text.s, sizeof text.s, "%.9e", (double)(float)value);
   strcat(text.s, "f");
   return text;
 }
 
-static noprop_status emit_descriptions(struct plan *plan) {
+noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
   const schedule_description schedule = schedule_of(settings);
   const bool cross_entropy = settings->loss.error == LOSS_ERROR_CROSS_ENTROPY;
@@ -546,7 +500,7 @@ static noprop_status emit_descriptions(struct plan *plan) {
         NOPROP_INVALID_CONFIG,
         "loss.error: cross_entropy cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0", recon,
         settings->loss.reg);
-  if (path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE)
+  if (plan_path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE)
     return status_set(NOPROP_INVALID_CONFIG,
                       "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
                       DRIFT_NAMES[settings->loss.reg_drift].name);
@@ -554,21 +508,23 @@ static noprop_status emit_descriptions(struct plan *plan) {
     const noprop_status status = mean_weight(settings, &mean);
     if (status != NOPROP_OK) return status;
   }
-  emit(plan, "  const schedule_description schedule = {%d, %d, %s, ", schedule.form, schedule.renormalise,
-       float_text(schedule.low).s);
-  emit(plan, "%s, %s, ", float_text(schedule.range).s, float_text(schedule.one_minus_high).s);
-  emit(plan, "%s, %s, %s};\n", float_text(schedule.s).s, float_text(schedule.k).s, float_text(schedule.middle).s);
-  emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ", path_of(settings),
-       prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting, settings->loss.reg_weighting,
-       settings->loss.reg_drift, cross_entropy, settings->loss.t_sampling == T_SAMPLING_LOW_DISCREPANCY,
-       settings->loss.normalize == NORMALIZE_BATCH, settings->loss.draws);
-  emit(plan, "%s, %s, ", float_text(recon).s, float_text(settings->loss.reg).s);
-  emit(plan, "%s, %s, %s};\n", float_text(settings->loss.t_eps).s, float_text(1 / mean).s,
-       float_text(settings->latent.off_value).s);
+  plan_emit(plan, "  const schedule_description schedule = {%d, %d, %s, ", schedule.form, schedule.renormalise,
+            plan_float_text(schedule.low).s);
+  plan_emit(plan, "%s, %s, ", plan_float_text(schedule.range).s, plan_float_text(schedule.one_minus_high).s);
+  plan_emit(plan, "%s, %s, %s};\n", plan_float_text(schedule.s).s, plan_float_text(schedule.k).s,
+            plan_float_text(schedule.middle).s);
+  plan_emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ",
+            plan_path_of(settings), prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting,
+            settings->loss.reg_weighting, settings->loss.reg_drift, cross_entropy,
+            settings->loss.t_sampling == T_SAMPLING_LOW_DISCREPANCY, settings->loss.normalize == NORMALIZE_BATCH,
+            settings->loss.draws);
+  plan_emit(plan, "%s, %s, ", plan_float_text(recon).s, plan_float_text(settings->loss.reg).s);
+  plan_emit(plan, "%s, %s, %s};\n", plan_float_text(settings->loss.t_eps).s, plan_float_text(1 / mean).s,
+            plan_float_text(settings->latent.off_value).s);
   return NOPROP_OK;
 }
 
-static const char *EXCHANGE =
+const char PLAN_EXCHANGE[] =
     "__device__ __forceinline__ void exchange(float *&a, float *&b) {\n  float *const c = a;\n  a = b;\n  b = "
     "c;\n}\n\n";
 
@@ -580,93 +536,98 @@ static noprop_status emit_train(struct plan *plan) {
   const int output = network->op_count - 1, x_last = plan->x_last;
   const bool wide_x = network->x_width > X_CHUNK, backward = plan->backward;
   const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
-  emit(plan, "#include \"tile_program.cuh\"\n\n%s", EXCHANGE);
-  emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) %s(const train_arguments args) {\n",
-       backward ? "train" : "loss");
-  emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  plan_emit(plan, "#include \"tile_program.cuh\"\n\n%s", PLAN_EXCHANGE);
+  plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) %s(const train_arguments args) {\n",
+            backward ? "train" : "loss");
+  plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
-    emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
-  if (backward) emit(plan, "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n");
-  emit(plan, "  const float *const P = args.parameters;\n");
-  const noprop_status status = emit_descriptions(plan);
+    plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  if (backward) plan_emit(plan, "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n");
+  plan_emit(plan, "  const float *const P = args.parameters;\n");
+  const noprop_status status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
-  emit(plan, "  const batch_rows batch = batch_begin(args);\n");
+  plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
   if (backward && threshold > 0)
-    emit(plan,
-         "  const bool drop = batch.epoch < args.dropout_epochs;\n"
-         "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
-         threshold, float_text(1.0 / (1.0 - threshold / 65536.0)).s);
-  emit(plan, "  float weight_scale = objective.weight_scale;\n");
-  emit(plan,
-       "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
-       place_text(plan->scratch, 0).s);
-  emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
-  emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
-  emit(plan,
-       "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
-       "TILE_ROWS);\n");
-  emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
-  if (backward) emit(plan, "  const bool again = tile != first_tile;\n");
-  emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
-  emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
-  emit(plan, "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
-       row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d, place_text(plan->z1, 0).s, plan->d,
-       float_text(settings->latent.off_value).s);
+    plan_emit(plan,
+              "  const bool drop = batch.epoch < args.dropout_epochs;\n"
+              "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
+              threshold, plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  plan_emit(plan, "  float weight_scale = objective.weight_scale;\n");
+  plan_emit(
+      plan,
+      "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
+      plan_place_text(plan->scratch, 0).s);
+  plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
+  plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
+  plan_emit(plan,
+            "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
+            "TILE_ROWS);\n");
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
+  if (backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
+  plan_emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
+  plan_emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
+  plan_emit(plan,
+            "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
+            plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d,
+            plan_place_text(plan->z1, 0).s, plan->d, plan_float_text(settings->latent.off_value).s);
   if (network->x_width) {
     if (!wide_x) {
       char width[16];
       snprintf(width, sizeof width, "%d", network->x_width);
       emit_load_x(plan, "args.condition", "0", width, "  ");
-      emit(plan, "  __syncthreads();\n");
+      plan_emit(plan, "  __syncthreads();\n");
     }
     emit_forward(plan, 0, x_last);
   }
   if (backward) {
-    emit(plan, "  float *delta = %s, *delta_rows = %s;\n", place_text(plan->delta[0], 0).s,
-         place_text(plan->delta_rows[0], 0).s);
-    emit(plan, "  float *other = %s, *other_rows = %s;\n", place_text(plan->delta[1], 0).s,
-         place_text(plan->delta_rows[1], 0).s);
-    if (x_last >= 0) emit(plan, "  bool x_gradient_begun = false;\n");
+    plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
+              plan_place_text(plan->delta_rows[0], 0).s);
+    plan_emit(plan, "  float *other = %s, *other_rows = %s;\n", plan_place_text(plan->delta[1], 0).s,
+              plan_place_text(plan->delta_rows[1], 0).s);
+    if (x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
   }
-  emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
-  emit(plan, "  const float t = time_of(objective, args, batch, row, draw);\n");
-  emit(plan, "  const path_point point = path_at(objective, schedule, t);\n");
-  emit(plan, "  make_state<%d>(%s, ", plan->d, place_text(plan->z, 0).s);
-  emit(plan, "%s, %s, point, args, batch, row, draw);\n", place_text(plan->noise, 0).s, place_text(plan->z1, 0).s);
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
+  plan_emit(plan, "  const float t = time_of(objective, args, batch, row, draw);\n");
+  plan_emit(plan, "  const path_point point = path_at(objective, schedule, t);\n");
+  plan_emit(plan, "  make_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
+  plan_emit(plan, "%s, %s, point, args, batch, row, draw);\n", plan_place_text(plan->noise, 0).s,
+            plan_place_text(plan->z1, 0).s);
   if (network->time_width)
-    emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
-         place_text(plan->time, 0).s);
-  emit(plan, "  __syncthreads();\n");
+    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
+              plan_place_text(plan->time, 0).s);
+  plan_emit(plan, "  __syncthreads();\n");
   emit_forward(plan, x_last + 1, output);
-  emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d, plan->d8,
-       plan->d8 + 1, backward ? "true" : "false");
-  emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
-       place_text(plan->ops[output].at[POST], 0).s);
-  emit(plan, "%s, %s, ", place_text(plan->z, 0).s, place_text(plan->z1, 0).s);
-  emit(plan, "%s, %s);\n", place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
-  emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
-       place_text(plan->scratch, 0).s);
-  emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
-       place_text(plan->ops[output].at[POST], 0).s);
-  emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d, place_text(plan->z, 0).s);
+  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
+            plan->d8, plan->d8 + 1, backward ? "true" : "false");
+  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
+            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
+  plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
+  plan_emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
+            plan_place_text(plan->scratch, 0).s);
+  plan_emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
+            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
+            plan_place_text(plan->z, 0).s);
   if (backward)
     emit_backward(plan, x_last + 1, output);
   else
-    emit(plan, "  __syncthreads();\n");
-  emit(plan, "  }\n"); /* draws */
+    plan_emit(plan, "  __syncthreads();\n");
+  plan_emit(plan, "  }\n"); /* draws */
   if (backward && x_last >= 0) {
     const struct dense_op *op = &network->ops[x_last];
-    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
-         round_up8(op->width));
-    emit(plan, "    add_tile8(acc, %s, n);\n", place_text(plan->x_gradient, 0).s);
-    if (has_slope(op)) emit(plan, "    multiply_tile8(acc, %s, n);\n", place_text(plan->ops[x_last].at[SLOPE], 0).s);
-    emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
-         round_up8(op->width) + 1, op->width);
+    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+              plan_round_up8(op->width));
+    plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
+    if (plan_has_slope(op))
+      plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[x_last].at[SLOPE], 0).s);
+    plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
+              plan_round_up8(op->width) + 1, op->width);
     emit_backward(plan, 0, x_last);
   }
-  emit(plan, "  }\n"); /* tiles */
-  emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
-       backward ? network->padded_floats : 0L);
+  plan_emit(plan, "  }\n"); /* tiles */
+  plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
+            backward ? network->padded_floats : 0L);
   return NOPROP_OK;
 }
 
@@ -675,41 +636,42 @@ static void emit_hoisted_conditions(struct plan *plan) {
   const struct network *network = plan->network;
   for (int i = plan->x_last + 1; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
-    const int ld = round_up8(op->width);
+    const int ld = plan_round_up8(op->width);
     if (plan->ops[i].at[CONDITION].offset < 0) continue;
-    emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
-    if (op->bias >= 0) emit(plan, "    add_parameters8(acc, P + %ld + n);\n", plan->ops[i].at[BIAS].offset);
+    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+    if (op->bias >= 0) plan_emit(plan, "    add_parameters8(acc, P + %ld + n);\n", plan->ops[i].at[BIAS].offset);
     for (int k = 0; k < op->input_count; ++k)
       if (op->inputs[k].kind == INPUT_OP && op->inputs[k].op == plan->x_last)
-        emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %ld + n);\n", ld,
-             place_text(plan->ops[i].at[INPUT + k], 0).s, op->inputs[k].width, plan->ops[i].at[WEIGHT + k].offset);
-    emit(plan, "    store_tile8(%s, n, acc);\n  }\n", place_text(plan->ops[i].at[CONDITION], 0).s);
+        plan_emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %ld + n);\n", ld,
+                  plan_place_text(plan->ops[i].at[INPUT + k], 0).s, op->inputs[k].width,
+                  plan->ops[i].at[WEIGHT + k].offset);
+    plan_emit(plan, "    store_tile8(%s, n, acc);\n  }\n", plan_place_text(plan->ops[i].at[CONDITION], 0).s);
   }
 }
 
 /* The time branch of all layers for the time `t`: every thread takes outputs. */
-static void emit_time_parts(struct plan *plan) {
+void plan_emit_time_parts(struct plan *plan) {
   const struct network *network = plan->network;
   if (network->time_width == 0) return;
-  emit(plan, "  time_vector<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
-       network->time_width, place_text(plan->time, 0).s);
+  plan_emit(plan, "  time_vector<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
+            network->time_width, plan_place_text(plan->time, 0).s);
   for (int i = 0; i < network->op_count;) {
     /* Equal neighbours that time enters (every second op of a resnet) share one loop. */
     const struct dense_op *op = &network->ops[i];
-    if (!reads_time(op)) {
+    if (!plan_reads_time(op)) {
       ++i;
       continue;
     }
-    const struct run run = longest_run(plan, i, network->op_count - 1);
+    const struct run run = plan_longest_run(plan, i, network->op_count - 1);
     int k = 0;
     while (op->inputs[k].kind != INPUT_TIME) ++k;
-    const int ld = round_up8(op->width);
-    if (run.count > 1) emit(plan, "  for (int l = 0; l < %d; ++l)\n", run.count);
-    emit(plan, "  for (int n = threadIdx.x; n < %d; n += TILE_THREADS)\n", ld);
-    emit(plan, "    (%s)[%s + n] = ", place_text(plan->time_parts, 0).s,
-         offset_text(plan, i, TIME_PART, run.step[0]).s);
-    emit(plan, "time_part<%d, %d>(%s, P + %s + n);\n", network->time_width, ld, place_text(plan->time, 0).s,
-         offset_text(plan, i, WEIGHT + k, run.step[0]).s);
+    const int ld = plan_round_up8(op->width);
+    if (run.count > 1) plan_emit(plan, "  for (int l = 0; l < %d; ++l)\n", run.count);
+    plan_emit(plan, "  for (int n = threadIdx.x; n < %d; n += TILE_THREADS)\n", ld);
+    plan_emit(plan, "    (%s)[%s + n] = ", plan_place_text(plan->time_parts, 0).s,
+              plan_offset_text(plan, i, TIME_PART, run.step[0]).s);
+    plan_emit(plan, "time_part<%d, %d>(%s, P + %s + n);\n", network->time_width, ld, plan_place_text(plan->time, 0).s,
+              plan_offset_text(plan, i, WEIGHT + k, run.step[0]).s);
     i += run.period * run.count;
   }
 }
@@ -719,64 +681,65 @@ static noprop_status emit_integrate(struct plan *plan, int method, int drift, bo
   const int solver = method - METHOD_EULER; /* enum solver_method follows enum method */
   const int output = network->op_count - 1;
   const bool exponential = method == METHOD_EXPONENTIAL || method == METHOD_DPM2M;
-  emit(plan, "#include \"tile_program.cuh\"\n\n");
-  emit(plan,
-       "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
-  emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  plan_emit(plan, "#include \"tile_program.cuh\"\n\n");
+  plan_emit(
+      plan,
+      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
+  plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
-    emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
-  emit(plan, "  const float *const P = args.parameters;\n");
-  const noprop_status status = emit_descriptions(plan);
+    plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  plan_emit(plan, "  const float *const P = args.parameters;\n");
+  const noprop_status status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
-  emit(plan, "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n");
-  emit(plan, "  const bool live = at < args.rows;\n  const unsigned row = live ? at : args.rows - 1;\n");
+  plan_emit(plan, "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n");
+  plan_emit(plan, "  const bool live = at < args.rows;\n  const unsigned row = live ? at : args.rows - 1;\n");
   if (network->x_width) {
     if (network->x_width <= X_CHUNK) {
       char width[16];
       snprintf(width, sizeof width, "%d", network->x_width);
       emit_load_x(plan, "args.condition", "0", width, "  ");
-      emit(plan, "  __syncthreads();\n");
+      plan_emit(plan, "  __syncthreads();\n");
     }
     emit_forward(plan, 0, plan->x_last);
     emit_hoisted_conditions(plan);
   }
-  emit(plan, "  float *const z = %s;\n", place_text(plan->z, 0).s);
-  emit(plan, "  float *const input = %s;\n", place_text(plan->input, 0).s);
-  emit(plan, "  start_state<%d>(z, input, args, row);\n", plan->d);
-  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, 0);\n", plan->d);
-  emit(plan, "  const float least = objective.time_margin, most = 1.0f - objective.time_margin;\n");
-  emit(plan, "  exponential_step jump = {};\n");
-  if (exponential) emit(plan, "  float last_width = 1.0f;\n");
-  emit(plan, "#pragma unroll 1\n  for (unsigned step = 0; step < args.steps%s; ++step) {\n",
-       final_denoise ? " + 1" : "");
-  emit(plan, "  const bool denoise = step == args.steps;\n");
-  emit(plan, "  const float t0 = args.times[step], t1 = denoise ? t0 : args.times[step + 1];\n");
+  plan_emit(plan, "  float *const z = %s;\n", plan_place_text(plan->z, 0).s);
+  plan_emit(plan, "  float *const input = %s;\n", plan_place_text(plan->input, 0).s);
+  plan_emit(plan, "  start_state<%d>(z, input, args, row);\n", plan->d);
+  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, 0);\n", plan->d);
+  plan_emit(plan, "  const float least = objective.time_margin, most = 1.0f - objective.time_margin;\n");
+  plan_emit(plan, "  exponential_step jump = {};\n");
+  if (exponential) plan_emit(plan, "  float last_width = 1.0f;\n");
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned step = 0; step < args.steps%s; ++step) {\n",
+            final_denoise ? " + 1" : "");
+  plan_emit(plan, "  const bool denoise = step == args.steps;\n");
+  plan_emit(plan, "  const float t0 = args.times[step], t1 = denoise ? t0 : args.times[step + 1];\n");
   if (exponential)
-    emit(plan, "  if (!denoise) jump = exponential_step_at(objective, schedule, t0, t1, step, last_width);\n");
-  emit(plan, "#pragma unroll 1\n  for (int stage = 0; stage < (denoise ? 1 : %s); ++stage) {\n",
-       method == METHOD_RK4 ? "4"
-       : plan->stages       ? "2"
-                            : "1");
-  emit(plan, "  const float t = fminf(fmaxf(solver_stage_time<%d>(t0, t1, stage), least), most);\n", solver);
-  emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
-       drift == DRIFT_OU_MEAN ? 1 : 0);
-  emit(plan, "  __syncthreads();\n");
-  emit_time_parts(plan);
-  emit(plan, "  __syncthreads();\n");
+    plan_emit(plan, "  if (!denoise) jump = exponential_step_at(objective, schedule, t0, t1, step, last_width);\n");
+  plan_emit(plan, "#pragma unroll 1\n  for (int stage = 0; stage < (denoise ? 1 : %s); ++stage) {\n",
+            method == METHOD_RK4 ? "4"
+            : plan->stages       ? "2"
+                                 : "1");
+  plan_emit(plan, "  const float t = fminf(fmaxf(solver_stage_time<%d>(t0, t1, stage), least), most);\n", solver);
+  plan_emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
+            drift == DRIFT_OU_MEAN ? 1 : 0);
+  plan_emit(plan, "  __syncthreads();\n");
+  plan_emit_time_parts(plan);
+  plan_emit(plan, "  __syncthreads();\n");
   emit_forward(plan, plan->x_last + 1, output);
-  emit(plan, "  solver_update<%d, %d>(objective, form, jump, t1 - t0, stage, denoise, %s, z, input, ", solver, plan->d,
-       place_text(plan->ops[output].at[POST], 0).s);
-  emit(plan, "%s, %s);\n  }\n", place_text(plan->sum, 0).s, place_text(plan->previous, 0).s);
-  emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n",
-       plan->d);
-  emit(plan, "  if (!args.trajectory) write_state<%d>(args, z, row, live, 0);\n}\n", plan->d);
+  plan_emit(plan, "  solver_update<%d, %d>(objective, form, jump, t1 - t0, stage, denoise, %s, z, input, ", solver,
+            plan->d, plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "%s, %s);\n  }\n", plan_place_text(plan->sum, 0).s, plan_place_text(plan->previous, 0).s);
+  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n",
+            plan->d);
+  plan_emit(plan, "  if (!args.trajectory) write_state<%d>(args, z, row, live, 0);\n}\n", plan->d);
   return NOPROP_OK;
 }
 
 /* ---- public ---- */
 
-static noprop_status finish(struct plan *plan, char **text, noprop_status status, const char *entry,
-                            struct program *program) {
+noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, const char *entry,
+                          struct program *program) {
   if (fclose(plan->out) != 0 && status == NOPROP_OK)
     status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   if (status != NOPROP_OK) {
@@ -787,7 +750,8 @@ static noprop_status finish(struct plan *plan, char **text, noprop_status status
                               .entry = entry,
                               .shared_bytes = (unsigned)(plan->shared_floats * (long)sizeof(float)),
                               .workspace_floats = (size_t)plan->workspace_floats,
-                              .tier = plan->workspace_floats ? "spilling" : "resident"};
+                              .tier = plan->workspace_floats ? "spilling" : "resident",
+                              .block_rows = TILE_ROWS};
   return NOPROP_OK;
 }
 
@@ -801,7 +765,7 @@ noprop_status program_train(const struct network *network, const struct settings
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_arrays(&plan);
-  return finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
+  return plan_finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
 }
 
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
@@ -812,13 +776,13 @@ noprop_status program_integrate(const struct network *network, const struct sett
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4;
   char *text = NULL;
   size_t size = 0;
-  if (drift == DRIFT_OU_MEAN && path_of(settings) == 0)
+  if (drift == DRIFT_OU_MEAN && plan_path_of(settings) == 0)
     return status_set(NOPROP_INVALID_CONFIG,
                       "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_arrays(&plan);
-  return finish(&plan, &text, emit_integrate(&plan, method, drift, final_denoise), "integrate", program);
+  return plan_finish(&plan, &text, emit_integrate(&plan, method, drift, final_denoise), "integrate", program);
 }
 
 void program_destroy(struct program *program) {
@@ -828,8 +792,8 @@ void program_destroy(struct program *program) {
 
 /* 64 blocks keep the slots of a batch small enough for a cache and still cover most GPUs; from 16,384 rows on there is
  * work for 128. */
-void program_slots(unsigned rows, unsigned *slot_count, unsigned *tiles_per_slot) {
-  const unsigned tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, most = tiles >= 512 ? 128 : 64;
+void program_slots(unsigned rows, unsigned tile_rows, unsigned *slot_count, unsigned *tiles_per_slot) {
+  const unsigned tiles = (rows + tile_rows - 1) / tile_rows, most = tiles >= 512 ? 128 : 64;
   *tiles_per_slot = (tiles + most - 1) / most;
   *slot_count = (tiles + *tiles_per_slot - 1) / *tiles_per_slot;
 }

@@ -13,7 +13,9 @@ struct program {
   const char *entry;       /* "train", "loss" or "integrate"; takes train_arguments or integrate_arguments */
   unsigned shared_bytes;   /* dynamic shared memory */
   size_t workspace_floats; /* per block, 0 in the resident tier */
-  const char *tier;        /* "resident" or "spilling" */
+  const char *tier;        /* "resident" or "spilling"; "registers" on tensor cores */
+  unsigned block_rows;     /* rows that a block carries */
+  bool fragments;          /* reads the weights in fragment order */
 };
 
 /* backward true: entry "train"; false: entry "loss". `shared_limit` is the device's largest dynamic shared memory. */
@@ -25,9 +27,15 @@ noprop_status program_train(const struct network *network, const struct settings
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, int method, int drift,
                                 bool final_denoise, struct program *program);
+/* The same on tensor cores (precision tf32): rows stay in registers. Entry "train" or "integrate". */
+noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
+                                   const noprop_model_shape *shape, size_t shared_limit, struct program *program);
+noprop_status program_integrate_tensor(const struct network *network, const struct settings *settings,
+                                       const noprop_model_shape *shape, int method, int drift, bool final_denoise,
+                                       struct program *program);
 void program_destroy(struct program *program);
 
-/* Slots of a batch: from the shape alone. */
-void program_slots(unsigned rows, unsigned *slot_count, unsigned *tiles_per_slot);
+/* Slots of a batch: from the shape alone. `tile_rows`: rows that a block carries at a time. */
+void program_slots(unsigned rows, unsigned tile_rows, unsigned *slot_count, unsigned *tiles_per_slot);
 
 #endif

@@ -190,15 +190,16 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   if (status != NOPROP_OK) return status;
   const size_t states = plan->trajectory ? (size_t)plan->steps + 1 : 1;
   const size_t state_bytes = (size_t)model->latent * sizeof(float);
+  const size_t block_rows = solve->kernel->block_rows;
   const size_t tile_bytes = solve->kernel->workspace_floats * sizeof(float);
   const size_t row_bytes = model_row_bytes(condition) + (start ? state_bytes : 0) +
-                           ((size_t)latent + (size_t)output) * states * state_bytes + tile_bytes / TILE_ROWS;
+                           ((size_t)latent + (size_t)output) * states * state_bytes + tile_bytes / block_rows;
   size_t limit = model->device->properties.memory_bytes / 4;
   if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
-  size_t chunk = limit / row_bytes / TILE_ROWS * TILE_ROWS;
-  if (chunk < TILE_ROWS) chunk = TILE_ROWS;
+  size_t chunk = limit / row_bytes / block_rows * block_rows;
+  if (chunk < block_rows) chunk = block_rows;
   solve->chunk = chunk < (size_t)rows ? (long)chunk : rows;
-  const size_t count = (size_t)solve->chunk, tiles = (count + TILE_ROWS - 1) / TILE_ROWS;
+  const size_t count = (size_t)solve->chunk, tiles = (count + block_rows - 1) / block_rows;
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;
@@ -223,8 +224,12 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
     status = device_upload(model->device, solve->start_memory, solve->start + (size_t)first * (size_t)model->latent,
                            (size_t)count * state_bytes);
   if (status != NOPROP_OK) return status;
+  const CUdeviceptr parameters = solve->plan.average ? model->average : model->parameters;
+  if (solve->kernel->fragments) status = model_need_fragments(model, parameters);
+  if (status != NOPROP_OK) return status;
   const integrate_arguments arguments = {
-      .parameters = DEVICE_POINTER(const float, solve->plan.average ? model->average : model->parameters),
+      .parameters = DEVICE_POINTER(const float, parameters),
+      .fragments = DEVICE_POINTER(const float, model->fragments),
       .condition = DEVICE_POINTER(const void, solve->condition_memory),
       .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
       .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
@@ -244,7 +249,8 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
       .normal_start = solve->plan.init == INIT_NORMAL,
       .trajectory = solve->plan.trajectory,
   };
-  return device_launch(model->device, &solve->kernel->kernel, (unsigned)((count + TILE_ROWS - 1) / TILE_ROWS),
+  const unsigned block_rows = solve->kernel->block_rows;
+  return device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
                        TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
 }
 

@@ -50,6 +50,7 @@ typedef struct {
 /* The train kernel (forward, loss, backward into slots) and the loss kernel (forward only). grid = slots. */
 typedef struct {
   const float *parameters;        /* padded layout of network.h */
+  const float *fragments;         /* tensor-core kernels: network_fragment_sources, tf32 */
   float *slots;                   /* [slot_count][slot_stride] */
   float *workspace;               /* [slot_count][workspace_stride], for what does not fit shared memory */
   const void *condition, *target; /* resident rows, or the rows of a streamed chunk */
@@ -73,9 +74,10 @@ typedef struct {
   unsigned char streamed;              /* 1: rows in memory already stand in epoch order */
 } train_arguments;
 
-/* The integrate kernel: grid = tiles of 32 rows. */
+/* The integrate kernel: grid = tiles of 32 rows, or of what the program says. */
 typedef struct {
   const float *parameters;
+  const float *fragments; /* tensor-core kernels: weights in the layout of network_fragment_sources, tf32 */
   const void *condition;
   const float *condition_scale, *condition_shift;
   const float *output_scale, *output_shift; /* [d]: output = z * scale + shift */
@@ -91,12 +93,22 @@ typedef struct {
   unsigned char trajectory;
 } integrate_arguments;
 
+/* Weights in fragment order: to[i] = tf32 of parameters[sources[i]], 0 where sources[i] is negative. */
+typedef struct {
+  const float *parameters;
+  const int *sources;
+  float *to;
+  unsigned count;
+} fragments_arguments;
+
 /* The reduce-and-update kernels. */
 typedef struct {
   float *parameters, *gradient;       /* [count]; gradient: only with clipping or for requests */
   float *moment1, *moment2, *average; /* [count]; NULL where the optimizer or EMA has none */
   const float *slots;
-  float *norm_partials; /* [blocks of the reduce kernel] */
+  float *norm_partials;       /* [blocks of the reduce kernel] */
+  float *fragments;           /* tensor cores: the weights' copies in fragment order, or NULL */
+  const int *fragment_places; /* [count][2]: where a parameter's copies stand, or -1 */
   train_state *state;
   unsigned long long slot_stride;
   unsigned count, slot_count;

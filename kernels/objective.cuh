@@ -189,6 +189,56 @@ __device__ __forceinline__ float2 softmax_of(const float *logits) {
   return make_float2(most, 1.0f / sum);
 }
 
+// What all elements of a row share.
+struct row_objective {
+  path_point point;
+  prediction_form form;
+  float weight, recon_weight, reg_weight;
+  float2 softmax;  // with cross-entropy: largest logit, 1/sum of exponentials
+};
+
+__device__ __forceinline__ row_objective row_objective_at(const objective_description &objective,
+                                                          const path_point &point, float weight) {
+  row_objective row;
+  const float snr_prime = point.gamma_prime * point.signal / point.noise;
+  row.point = point;
+  row.form = form_at(objective, point, objective.reg_drift);
+  row.weight = weight;
+  row.recon_weight = objective.recon_weighting == TERM_PLAIN  ? 1.0f
+                     : objective.recon_weighting == TERM_SAME ? weight
+                                                              : snr_prime;
+  row.reg_weight = objective.reg_weighting == TERM_PLAIN  ? 1.0f
+                   : objective.reg_weighting == TERM_SAME ? weight
+                                                          : snr_prime;
+  return row;
+}
+
+// Adds one element's part to the terms of its row; returns the gradient of the row's loss with respect to the output p.
+template <int D>
+__device__ __forceinline__ float objective_element(const objective_description &objective, const row_objective &row,
+                                                   float p, float z, float z1, float noise, row_terms &terms) {
+  if (objective.cross_entropy) {
+    const float probability = expf(p - row.softmax.x) * row.softmax.y;
+    const float label = z1 == 1.0f ? 1.0f : 0.0f;
+    terms.flow -= row.weight * label * (p - row.softmax.x + logf(row.softmax.y));
+    return row.weight * (probability - label);
+  }
+  const float error = p - truth_of(objective, row.point, z1, noise);
+  terms.flow = fmaf(row.weight / D * error, error, terms.flow);
+  float gradient = 2.0f * row.weight / D * error;
+  if (objective.recon != 0.0f) {
+    const float miss = fmaf(row.form.xp, p, row.form.xz * z) - z1;
+    terms.recon = fmaf(row.recon_weight / D * miss, miss, terms.recon);
+    gradient = fmaf(objective.recon * row.recon_weight * 2.0f / D * miss, row.form.xp, gradient);
+  }
+  if (objective.reg != 0.0f) {
+    const float field = fmaf(row.form.vp, p, row.form.vz * z);
+    terms.reg = fmaf(row.reg_weight / D * field, field, terms.reg);
+    gradient = fmaf(objective.reg * row.reg_weight * 2.0f / D * field, row.form.vp, gradient);
+  }
+  return gradient;
+}
+
 // The terms of the lane's row (this warp's features; the caller adds the warps) and, with GRADIENT, the gradient of
 // the batch mean with respect to the output: delta [LD][32] and delta_rows [32][PITCH], padding zero.
 template <int D, int LD, int PITCH, bool GRADIENT>
@@ -197,42 +247,12 @@ __device__ __forceinline__ row_terms objective_terms(const objective_description
                                                      const float *z1, const float *noise, float *delta,
                                                      float *delta_rows) {
   row_terms terms = {0.0f, 0.0f, 0.0f};
-  const float snr_prime = point.gamma_prime * point.signal / point.noise;
-  const float recon_weight = objective.recon_weighting == TERM_PLAIN  ? 1.0f
-                             : objective.recon_weighting == TERM_SAME ? weight
-                                                                      : snr_prime;
-  const float reg_weight = objective.reg_weighting == TERM_PLAIN  ? 1.0f
-                           : objective.reg_weighting == TERM_SAME ? weight
-                                                                  : snr_prime;
-  const prediction_form form = form_at(objective, point, objective.reg_drift);
-  float2 softmax;
-  if (objective.cross_entropy) softmax = softmax_of<D>(out);
+  row_objective row = row_objective_at(objective, point, weight);
+  if (objective.cross_entropy) row.softmax = softmax_of<D>(out);
   for (int i = tile_warp(); i < LD; i += TILE_WARPS) {
     const int at = i * TILE_ROWS + tile_lane();
     float gradient = 0.0f;
-    if (i < D) {
-      const float p = out[at], target = z1[at];
-      if (objective.cross_entropy) {
-        const float probability = expf(p - softmax.x) * softmax.y;
-        const float label = target == 1.0f ? 1.0f : 0.0f;
-        terms.flow -= weight * label * (p - softmax.x + logf(softmax.y));
-        gradient = weight * (probability - label);
-      } else {
-        const float error = p - truth_of(objective, point, target, noise[at]);
-        terms.flow = fmaf(weight / D * error, error, terms.flow);
-        gradient = 2.0f * weight / D * error;
-        if (objective.recon != 0.0f) {
-          const float miss = fmaf(form.xp, p, form.xz * z[at]) - target;
-          terms.recon = fmaf(recon_weight / D * miss, miss, terms.recon);
-          gradient = fmaf(objective.recon * recon_weight * 2.0f / D * miss, form.xp, gradient);
-        }
-        if (objective.reg != 0.0f) {
-          const float field = fmaf(form.vp, p, form.vz * z[at]);
-          terms.reg = fmaf(reg_weight / D * field, field, terms.reg);
-          gradient = fmaf(objective.reg * reg_weight * 2.0f / D * field, form.vp, gradient);
-        }
-      }
-    }
+    if (i < D) gradient = objective_element<D>(objective, row, out[at], z[at], z1[at], noise[at], terms);
     if (GRADIENT) {
       // A lane without a row must not contribute, even where its weight is not finite.
       const float value = share != 0.0f ? share * gradient : 0.0f;

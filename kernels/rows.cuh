@@ -32,7 +32,7 @@ __device__ __forceinline__ batch_rows batch_begin(const train_arguments &args) {
   return batch;
 }
 
-// The lane's row of a tile. Lanes past the end repeat the last row with live = false.
+// Row `at` of the batch. Rows past the end repeat the last one with live = false.
 struct tile_row {
   unsigned local;   // row of this launch
   unsigned number;  // row for the random numbers: position in the batch, or in the whole request
@@ -40,9 +40,8 @@ struct tile_row {
   bool live;
 };
 
-__device__ __forceinline__ tile_row tile_row_of(const train_arguments &args, const batch_rows &batch, unsigned tile) {
+__device__ __forceinline__ tile_row row_at(const train_arguments &args, const batch_rows &batch, unsigned at) {
   tile_row row;
-  const unsigned at = tile * TILE_ROWS + tile_lane();
   row.live = at < batch.count;
   row.local = row.live ? at : batch.count - 1;
   row.number = row.local + (args.request ? args.row_base : 0);
@@ -53,6 +52,11 @@ __device__ __forceinline__ tile_row tile_row_of(const train_arguments &args, con
   else
     row.data = row_order_row(&batch.order, batch.first + row.local);
   return row;
+}
+
+// The lane's row of a tile.
+__device__ __forceinline__ tile_row tile_row_of(const train_arguments &args, const batch_rows &batch, unsigned tile) {
+  return row_at(args, batch, tile * TILE_ROWS + tile_lane());
 }
 
 enum row_kind { ROW_FLOAT, ROW_UINT8, ROW_LABEL_INT32, ROW_LABEL_UINT8 };

@@ -54,9 +54,49 @@ __device__ __forceinline__ exponential_step exponential_step_at(const objective_
   return result;
 }
 
-// One stage: from the network's output `out` on `input` to the next input, or to the next state after the last stage.
-// `sum` (rk4, heun) and `previous` (dpm2m) are tiles of the same shape. `denoise`: the state becomes the target
-// estimate.
+// One element of a stage: from the network's prediction `p` on `input` to the next input, or to the next state after
+// the last stage. `sum` is used by rk4 and heun, `previous` by dpm2m. `denoise`: the state becomes the target estimate.
+// Methods of one stage read their input from the state: `input` is `z` then.
+template <int METHOD>
+__device__ __forceinline__ void solver_element(const prediction_form &form, const exponential_step &exponential,
+                                               float width, int stage, bool denoise, float p, float &z, float &input,
+                                               float &sum, float &previous) {
+  const float state = solver_stages(METHOD) > 1 ? input : z;
+  const float target = fmaf(form.xp, p, form.xz * state), field = fmaf(form.vp, p, form.vz * state);
+  if (denoise) {
+    z = target;
+  } else if (METHOD == SOLVE_EXPONENTIAL) {
+    z = fmaf(exponential.keep, z, exponential.gain * target);
+  } else if (METHOD == SOLVE_DPM2M) {
+    const float last = exponential.correction != 0.0f ? previous : target;
+    const float extrapolated = fmaf(exponential.correction, target - last, target);
+    previous = target;
+    z = fmaf(exponential.keep, z, exponential.gain * extrapolated);
+  } else if (METHOD == SOLVE_MIDPOINT) {
+    if (stage == 0)
+      input = fmaf(0.5f * width, field, z);
+    else
+      input = z = fmaf(width, field, z);
+  } else if (METHOD == SOLVE_HEUN) {
+    if (stage == 0) {
+      sum = field;
+      input = fmaf(width, field, z);
+    } else {
+      input = z = fmaf(0.5f * width, sum + field, z);
+    }
+  } else if (METHOD == SOLVE_RK4) {
+    if (stage == 3) {
+      input = z = fmaf(width / 6.0f, sum + field, z);
+    } else {
+      sum = stage == 0 ? field : fmaf(2.0f, field, sum);
+      input = fmaf(stage == 2 ? width : 0.5f * width, field, z);
+    }
+  } else {
+    z = fmaf(width, field, z);
+  }
+}
+
+// One stage for the tiles of a block; `out` is the network's output.
 template <int METHOD, int D>
 __device__ __forceinline__ void solver_update(const objective_description &objective, const prediction_form &form,
                                               const exponential_step &exponential, float width, int stage, bool denoise,
@@ -65,42 +105,10 @@ __device__ __forceinline__ void solver_update(const objective_description &objec
   if (objective.cross_entropy) softmax = softmax_of<D>(out);
   for (int i = tile_warp(); i < D; i += TILE_WARPS) {
     const int at = i * TILE_ROWS + tile_lane();
-    const float state = input[at];
     float p = out[at];
     if (objective.cross_entropy)
       p = fmaf(1.0f - objective.off_value, expf(p - softmax.x) * softmax.y, objective.off_value);
-    const float target = fmaf(form.xp, p, form.xz * state), field = fmaf(form.vp, p, form.vz * state);
-    if (denoise) {
-      z[at] = target;
-    } else if (METHOD == SOLVE_EXPONENTIAL) {
-      z[at] = fmaf(exponential.keep, z[at], exponential.gain * target);
-    } else if (METHOD == SOLVE_DPM2M) {
-      const float last = exponential.correction != 0.0f ? previous[at] : target;
-      const float extrapolated = fmaf(exponential.correction, target - last, target);
-      previous[at] = target;
-      z[at] = fmaf(exponential.keep, z[at], exponential.gain * extrapolated);
-    } else if (METHOD == SOLVE_MIDPOINT) {
-      if (stage == 0)
-        input[at] = fmaf(0.5f * width, field, z[at]);
-      else
-        input[at] = z[at] = fmaf(width, field, z[at]);
-    } else if (METHOD == SOLVE_HEUN) {
-      if (stage == 0) {
-        sum[at] = field;
-        input[at] = fmaf(width, field, z[at]);
-      } else {
-        input[at] = z[at] = fmaf(0.5f * width, sum[at] + field, z[at]);
-      }
-    } else if (METHOD == SOLVE_RK4) {
-      if (stage == 3) {
-        input[at] = z[at] = fmaf(width / 6.0f, sum[at] + field, z[at]);
-      } else {
-        sum[at] = stage == 0 ? field : fmaf(2.0f, field, sum[at]);
-        input[at] = fmaf(stage == 2 ? width : 0.5f * width, field, z[at]);
-      }
-    } else {
-      z[at] = fmaf(width, field, z[at]);
-    }
+    solver_element<METHOD>(form, exponential, width, stage, denoise, p, z[at], input[at], sum[at], previous[at]);
   }
 }
 

@@ -149,6 +149,22 @@ __device__ __forceinline__ bool update_one(const update_arguments &a, const step
   return true;
 }
 
+// tf32: ten bits of fraction, nearest, ties away from zero. Kernels for devices without it have no use for it.
+__device__ __forceinline__ float round_tf32(float value) {
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(reinterpret_cast<unsigned &>(value)) : "f"(value));
+#endif
+  return value;
+}
+
+// The copies of a weight that the tensor-core kernels read.
+__device__ __forceinline__ void write_fragments(const update_arguments &a, unsigned at, float parameter) {
+  const int2 places = reinterpret_cast<const int2 *>(a.fragment_places)[at];
+  const float value = round_tf32(parameter);
+  if (places.x >= 0) a.fragments[places.x] = value;
+  if (places.y >= 0) a.fragments[places.y] = value;
+}
+
 // Four parameters from their gradient; false if one of its elements is not finite.
 __device__ __forceinline__ bool update_four(const update_arguments &a, const step_scalars &s, float4 gradient,
                                             unsigned first) {
@@ -161,6 +177,12 @@ __device__ __forceinline__ bool update_four(const update_arguments &a, const ste
   finite &= update_one(a, s, gradient.z, parameter.z, moment1.z, moment2.z);
   finite &= update_one(a, s, gradient.w, parameter.w, moment1.w, moment2.w);
   *reinterpret_cast<float4 *>(a.parameters + first) = parameter;
+  if (a.fragments) {
+    write_fragments(a, first, parameter.x);
+    write_fragments(a, first + 1, parameter.y);
+    write_fragments(a, first + 2, parameter.z);
+    write_fragments(a, first + 3, parameter.w);
+  }
   if (a.moment1) *reinterpret_cast<float4 *>(a.moment1 + first) = moment1;
   if (a.moment2) *reinterpret_cast<float4 *>(a.moment2 + first) = moment2;
   if (a.average) {
@@ -193,6 +215,13 @@ extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update(const
     a.state->bad_step = a.state->running;
     a.state->halted = 1;
   }
+}
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) make_fragments(const fragments_arguments a) {
+  const unsigned at = blockIdx.x * UPDATE_THREADS + threadIdx.x;
+  if (at >= a.count) return;
+  const int source = a.sources[at];
+  a.to[at] = source >= 0 ? round_tf32(a.parameters[source]) : 0.0f;
 }
 
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient(const update_arguments a) {

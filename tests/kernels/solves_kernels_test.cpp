@@ -40,24 +40,29 @@ const SolveCase kCases[] = {
     {"ct", "target", "classify", "midpoint", "t", "ou_mean", true, 5, "mlp", "[12, 12]", kFloatCondition, 2, 4, 33},
 };
 
-class Solves : public testing::TestWithParam<size_t> {};
-INSTANTIATE_TEST_SUITE_P(Cases, Solves, testing::Range(size_t{0}, std::size(kCases)));
+class Solves : public testing::TestWithParam<std::tuple<const char *, size_t>> {};
+INSTANTIATE_TEST_SUITE_P(Cases, Solves,
+                         testing::Combine(testing::Values("fp32", "tf32"),
+                                          testing::Range(size_t{0}, std::size(kCases))));
 
 TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
-  const SolveCase &c = kCases[GetParam()];
+  const char *precision = std::get<0>(GetParam());
+  const size_t number = std::get<1>(GetParam());
+  const SolveCase &c = kCases[number];
   const bool classify = std::string(c.task) == "classify";
   Keys keys = {{"variant", c.variant},
+               {"precision", precision},
                {"prediction", c.prediction},
                {"task", c.task},
                {"loss.error", classify ? "cross_entropy" : "squared"},
                {"latent.off_value", classify ? "-1" : "0"},
-               {"schedule.type", GetParam() % 3 == 0   ? "linear"
-                                 : GetParam() % 3 == 1 ? "cosine"
-                                                       : "sigmoid"},
-               {"loss.t_eps", GetParam() % 2 ? "0.001" : "0.02"},
+               {"schedule.type", number % 3 == 0   ? "linear"
+                                 : number % 3 == 1 ? "cosine"
+                                                   : "sigmoid"},
+               {"loss.t_eps", number % 2 ? "0.001" : "0.02"},
                {"network.type", c.type},
                {"network.hidden", c.hidden},
-               {"network.activation", GetParam() % 2 ? "swish" : "tanh"},
+               {"network.activation", number % 2 ? "swish" : "tanh"},
                {"network.dropout", "0.3"}, /* must not matter */
                {"network.time_embedding.size", "6"}};
   const Settings settings = reference::settings_from(keys);
@@ -101,7 +106,7 @@ TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
     return states;
   };
   const noprop_array *condition = data->has_condition() ? &data->condition : nullptr;
-  const std::string what = std::string(c.variant) + " " + c.method + " " + c.grid + " " + c.drift;
+  const std::string what = std::string(precision) + " " + c.variant + " " + c.method + " " + c.grid + " " + c.drift;
 
   /* Given start, the bare integrator. */
   std::vector<Vector<Tracked>> from;

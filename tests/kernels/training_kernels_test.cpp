@@ -81,12 +81,12 @@ void compare_request(const Prepared &p, noprop_loss_request request, const Batch
 }
 
 class Sweep : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, kSweepCases));
+INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, 2 * kSweepCases));
 
 /* Times can be given only for a single draw. */
 std::vector<int> single_draws() {
   std::vector<int> cases;
-  for (int i = 0; i < kSweepCases; ++i)
+  for (int i = 0; i < 2 * kSweepCases; ++i)
     if (reference::settings_from(sweep_case(i).keys).loss.draws == 1) cases.push_back(i);
   return cases;
 }

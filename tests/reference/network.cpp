@@ -30,12 +30,19 @@ Real activate(const std::string &name, Real p) {
   throw std::invalid_argument("the reference does not know the activation " + name);
 }
 
+/* `low` below zero, `high` above. So close to zero that the sign is not certain the slope may be either. */
+static double slope_at_kink(double p, double low, double high) { return p > 0 ? high : low; }
+static Tracked slope_at_kink(Tracked p, Tracked low, Tracked high) {
+  Tracked slope = p.value > 0 ? high : low;
+  if (std::fabs(p.value) < 4 * p.deviation()) slope.variance += square(high.value - low.value);
+  return slope;
+}
+
 template <typename Real>
 Real activate_prime(const std::string &name, Real p) {
-  const bool positive = value_of(p) > 0;
   if (name == "linear") return 1.0;
-  if (name == "relu") return positive ? 1.0 : 0.0;
-  if (name == "leaky_relu") return positive ? 1.0 : 0.01;
+  if (name == "relu") return slope_at_kink(p, Real(0.0), Real(1.0));
+  if (name == "leaky_relu") return slope_at_kink(p, Real(0.01), Real(1.0));
   if (name == "gelu") {
     const Real th = tanh(kGelu * (p + 0.044715 * p * p * p));
     return 0.5 * (1.0 + th) + 0.5 * p * (1.0 - th * th) * (kGelu * (1.0 + 3 * 0.044715 * p * p));
@@ -44,8 +51,8 @@ Real activate_prime(const std::string &name, Real p) {
   if (name == "sigmoid") return sigmoid(p) * sigmoid(-p);
   if (name == "tanh") return 1.0 - tanh(p) * tanh(p);
   if (name == "softplus") return sigmoid(p);
-  if (name == "elu") return positive ? Real(1.0) : Real(exp(p));
-  if (name == "selu") return positive ? Real(kSeluScale) : kSeluScale * kSeluAlpha * exp(p);
+  if (name == "elu") return value_of(p) > 0 ? Real(1.0) : Real(exp(p)); /* no kink */
+  if (name == "selu") return slope_at_kink(p, Real(kSeluScale * kSeluAlpha * exp(p)), Real(kSeluScale));
   throw std::invalid_argument("the reference does not know the activation " + name);
 }
 
@@ -150,6 +157,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   n.activation = settings.network.activation;
   n.dropout = settings.network.dropout;
   n.x = x_width, n.latent = latent, n.time = time;
+  if (settings.precision == "tf32") n.operand_bits = 10;
 
   Op plain, dropped, x_op;
   dropped.dropout = true;
@@ -217,6 +225,12 @@ static const Vector<Real> &input(const Trace<Real> &trace, const Source &source)
   }
 }
 
+/* A number as it enters products. */
+template <typename Real>
+static Real factor_of(const Network &network, Real number) {
+  return network.operand_bits ? rounded_to(number, network.operand_bits) : number;
+}
+
 template <typename Real>
 Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
                     const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout) {
@@ -230,7 +244,8 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
         const Vector<Real> &in = input(trace, source);
         const Array &weight = network.arrays[source.weight];
         for (size_t i = 0; i < in.size(); ++i)
-          sum += in[i] * parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j];
+          sum += factor_of(network, in[i]) *
+                 factor_of(network, parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j]);
       }
       if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
       if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
@@ -266,6 +281,8 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
       if (op.activation) b = b * activate_prime(network.activation, trace.pre[o][j]);
       bar[j] += b;
     }
+    Vector<Real> factor = bar; /* as it enters products */
+    for (Real &f : factor) f = factor_of(network, f);
     for (const Source &source : op.sources) {
       const Vector<Real> &in = input(trace, source);
       const size_t offset = static_cast<size_t>(network.arrays[source.weight].offset);
@@ -275,13 +292,13 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
                                                          : nullptr;
       for (size_t i = 0; i < in.size(); ++i)
         for (size_t j = 0; j < bar.size(); ++j) {
-          gradient[offset + i * bar.size() + j] += in[i] * bar[j];
-          if (in_bar) (*in_bar)[i] += bar[j] * parameters[offset + i * bar.size() + j];
+          gradient[offset + i * bar.size() + j] += factor_of(network, in[i]) * factor[j];
+          if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, parameters[offset + i * bar.size() + j]);
         }
     }
     for (size_t j = 0; j < bar.size(); ++j) {
       if (op.bias >= 0)
-        gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j] += bar[j];
+        gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j] += factor[j];
       if (op.residual >= 0) pre_bar[static_cast<size_t>(op.residual)][j] += bar[j];
     }
   }

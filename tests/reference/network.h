@@ -54,6 +54,7 @@ struct Op {
 struct Network {
   std::string activation;
   double dropout = 0;
+  int operand_bits = 0;             /* of the fractions of products' factors; 0: as they are */
   long x = 0, latent = 0, time = 0; /* widths; 0: absent */
   std::vector<Array> arrays;
   std::vector<Op> ops;

@@ -89,6 +89,19 @@ inline Tracked sigmoid(Tracked x) {
 }
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+/* Rounding to `bits` of fraction, ties away from zero, as kernels round the factors of products. An uncertain number
+ * may round to the neighbour. */
+inline double rounded_to(double x, int bits) {
+  if (x == 0) return x;
+  const double spacing = std::ldexp(1.0, std::ilogb(x) - bits);
+  return std::copysign(std::floor(std::fabs(x) / spacing + 0.5) * spacing, x);
+}
+inline Tracked rounded_to(Tracked x, int bits) {
+  if (x.value == 0) return x;
+  const double spacing = std::ldexp(1.0, std::ilogb(x.value) - bits);
+  return {rounded_to(x.value, bits), x.variance + square(spacing) * std::fmin(1.0, 4 * x.deviation() / spacing)};
+}
+
 /* The number without its error estimate, for decisions and for comparing. */
 inline double value_of(double x) { return x; }
 inline double value_of(Tracked x) { return x.value; }

@@ -1,0 +1,99 @@
+/* What the generators of tile programs share: the plan of a kernel, runs of equal layers, text. */
+#ifndef ENGINE_PROGRAM_PLAN_H
+#define ENGINE_PROGRAM_PLAN_H
+
+#include <stdio.h>
+
+#include "engine/program.h"
+#include "kernels/arguments.h"
+
+/* Conditions wider than this are streamed through one chunk at a time. */
+enum { X_CHUNK = 64, SCRATCH_FLOATS = 3 * TILE_WARPS * TILE_ROWS };
+
+/* ---- places ---- */
+
+struct place {
+  bool workspace;
+  long offset; /* floats; -1: none */
+};
+
+static const struct place NOWHERE = {false, -1};
+
+/* What of an op stands where: one row per op, so that equal ops can be recognised by constant differences. */
+enum field {
+  POST,
+  SLOPE,
+  CONDITION,
+  TIME_PART,
+  BIAS,
+  WEIGHT,
+  INPUT = WEIGHT + NETWORK_MAX_INPUTS,
+  FRAGMENT = INPUT + NETWORK_MAX_INPUTS,
+  TRANSPOSE = FRAGMENT + NETWORK_MAX_INPUTS,
+  FIELDS = TRANSPOSE + NETWORK_MAX_INPUTS
+};
+
+struct op_places {
+  struct place at[FIELDS]; /* BIAS, WEIGHT, FRAGMENT, TRANSPOSE: offsets into parameters and fragments */
+};
+
+struct plan {
+  const struct network *network;
+  const struct settings *settings;
+  const noprop_model_shape *shape;
+  FILE *out;
+  bool backward, solve;
+  bool stages;         /* the solver evaluates the field on a state of its own */
+  size_t shared_limit; /* bytes */
+  long shared_floats, workspace_floats;
+  struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
+  struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
+  struct op_places ops[NETWORK_MAX_OPS];
+  int x_last;        /* last op of the x-branch, -1: none */
+  int d, d8, widest; /* latent size, rounded up; widest op, rounded up */
+};
+
+/* Ops first .. first + period * count - 1 do the same `count` times; field f of member q moves by step[q][f] each time.
+ */
+struct run {
+  int first, period, count;
+  long step[2][FIELDS];
+};
+
+struct text {
+  char s[64];
+};
+
+/* Text of the device function exchange(a, b). */
+extern const char PLAN_EXCHANGE[];
+
+int plan_round_up8(int n);
+/* The next `floats` floats of shared memory while they fit, else of the block's workspace. */
+struct place plan_allocate(struct plan *plan, long floats);
+/* The longest run that starts at op `first`, within ops up to `last`. */
+struct run plan_longest_run(const struct plan *plan, int first, int last);
+/* Whether the backward pass multiplies by the op's slope. */
+bool plan_has_slope(const struct dense_op *op);
+/* Whether another op adds this op's sum. */
+bool plan_feeds_residual(const struct plan *plan, int index);
+bool plan_carries_stream(const struct plan *plan, int index);
+bool plan_reads_time(const struct dense_op *op);
+int plan_row_kind(noprop_type type, bool is_label);
+
+void plan_emit(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "shared + 96 + l * 2048" */
+struct text plan_place_text(struct place place, long step);
+/* Offset text of a parameter: "1056 + l * 1056". */
+struct text plan_offset_text(const struct plan *plan, int op, int field, const long *step);
+/* A literal that keeps its float value. */
+struct text plan_float_text(double value);
+/* Constants `schedule` and `objective` of a kernel. */
+noprop_status plan_emit_descriptions(struct plan *plan);
+/* The time branch of all layers for the time `t`: every thread takes outputs. */
+void plan_emit_time_parts(struct plan *plan);
+
+/* Closes plan->out and makes *program of its text, or frees it on failure. */
+noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, const char *entry,
+                          struct program *program);
+
+#endif
