@@ -15,12 +15,12 @@ static const double ROUND_SECONDS =
 
 /* hidden 6 x 32 with 32 time features: 12,834 parameters as mlp. */
 static const struct bench_case CASES[] = {
-    {"train-step", "mlp", 256, 0.0, 0, 0, NULL},     {"train-step", "mlp", 256, 0.1, 0, 0, NULL},
-    {"train-step", "mlp", 4096, 0.0, 0, 0, NULL},    {"train-step", "mlp", 4096, 0.1, 0, 0, NULL},
-    {"train-step", "resnet", 256, 0.0, 0, 0, NULL},  {"train-step", "resnet", 256, 0.1, 0, 0, NULL},
-    {"train-step", "resnet", 4096, 0.0, 0, 0, NULL}, {"train-step", "resnet", 4096, 0.1, 0, 0, NULL},
-    {"sample", "mlp", 0, 0.0, 4096, 20, "euler"},    {"sample", "mlp", 0, 0.0, 4096, 100, "euler"},
-    {"sample", "resnet", 0, 0.0, 4096, 20, "euler"}, {"sample", "resnet", 0, 0.0, 4096, 100, "euler"}};
+    {"train-step", "mlp", 256, 0.0, 0, 0, NULL, NULL},     {"train-step", "mlp", 256, 0.1, 0, 0, NULL, NULL},
+    {"train-step", "mlp", 4096, 0.0, 0, 0, NULL, NULL},    {"train-step", "mlp", 4096, 0.1, 0, 0, NULL, NULL},
+    {"train-step", "resnet", 256, 0.0, 0, 0, NULL, NULL},  {"train-step", "resnet", 256, 0.1, 0, 0, NULL, NULL},
+    {"train-step", "resnet", 4096, 0.0, 0, 0, NULL, NULL}, {"train-step", "resnet", 4096, 0.1, 0, 0, NULL, NULL},
+    {"sample", "mlp", 0, 0.0, 4096, 20, "euler", NULL},    {"sample", "mlp", 0, 0.0, 4096, 100, "euler", NULL},
+    {"sample", "resnet", 0, 0.0, 4096, 20, "euler", NULL}, {"sample", "resnet", 0, 0.0, 4096, 100, "euler", NULL}};
 
 static double now_seconds(void) {
   struct timespec now;
@@ -76,7 +76,7 @@ static noprop_status set_keys(noprop_config *config, const struct bench_case *wh
                            {"optimizer.weight_decay", "0"},
                            {"optimizer.clip", "0"},
                            {"train.batch", batch},
-                           {"precision", "fp32"}};
+                           {"precision", what->precision ? what->precision : "fp32"}};
   noprop_status status = NOPROP_OK;
   for (size_t i = 0; i < sizeof keys / sizeof keys[0] && status == NOPROP_OK; i++)
     status = noprop_config_set(config, keys[i][0], keys[i][1]);
@@ -200,6 +200,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   struct json json = {0};
   json_text(&json, "bench", what->bench);
   json_text(&json, "network", what->network);
+  json_text(&json, "precision", what->precision ? what->precision : "fp32");
   if (training) {
     json_integer(&json, "batch", what->batch);
     json_number(&json, "dropout", what->dropout);
@@ -238,6 +239,7 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     if (!name_is_wanted(cli, what.bench)) continue;
     const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
     if (network) what.network = network;
+    what.precision = argument_text(cli, "--precision", 0);
     if (what.batch > 0) {
       what.batch = (int)argument_integer(cli, "--batch", what.batch);
       what.dropout = argument_number(cli, "--dropout", what.dropout);
@@ -331,6 +333,7 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
     {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp or resnet", 0, 0},
+    {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default) or tf32: tensor cores", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
     {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},
     {ARGUMENT_INTEGER, "--rows", 0, "R", "sample: only so many rows", 1, 1e7},
@@ -346,7 +349,7 @@ const struct command COMMAND_BENCH = {
     "bench",
     "measures training steps and solves",
     ARGUMENTS,
-    "Two moons, hidden 6 x 32 (12,834 parameters as mlp), fp32. train-step: flow matching with Adam on 8,000 resident "
+    "Two moons, hidden 6 x 32 (12,834 parameters as mlp). train-step: flow matching with Adam on 8,000 resident "
     "rows.\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats; FLOP counts "
     "the matrix\n"

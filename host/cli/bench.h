@@ -11,6 +11,7 @@ struct bench_case {
   long rows;
   int steps;
   const char *method;
+  const char *precision; /* NULL: fp32 */
 };
 
 struct subject {
