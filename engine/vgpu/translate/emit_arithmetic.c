@@ -137,7 +137,8 @@ static bool is_rare(const struct ptx_instruction *instruction) {
     case PTX_FNS:
       return true;
     case PTX_CVT: {
-      if (type == PTX_TF32 || type == PTX_E4M3 || type == PTX_E5M2 || from == PTX_E4M3 || from == PTX_E5M2) return true;
+      if (type == PTX_TF32) return instruction->rounding != PTX_RNA;
+      if (type == PTX_E4M3 || type == PTX_E5M2 || from == PTX_E4M3 || from == PTX_E5M2) return true;
       if (type == PTX_F16 && from == PTX_F64) return true;
       if (type == PTX_BF16 || from == PTX_BF16) {
         if (type == PTX_F32) return instruction->flags != 0;
@@ -744,8 +745,19 @@ static Value bf16_from_f32(struct emitter *e, const struct ptx_instruction *inst
   return resize_int(e, high, 16, false);
 }
 
+/* cvt.rna.tf32.f32: to ten bits of fraction, ties away from zero. What carries beyond the largest number is infinite.
+ */
+static Value round_to_tf32(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
+  LLVMBuilderRef b = e->builder;
+  Value x = read_operand(e, &instruction->src[0], PTX_F32, wide), bits = as_bits(e, x);
+  Value half = constant(type_of(bits), 0x1000), kept = constant(type_of(bits), 0xffffe000);
+  Value rounded = LLVMBuildAnd(b, LLVMBuildAdd(b, bits, half, ""), kept, "");
+  return select_value(e, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), constant(type_of(bits), 0x7fffffff), rounded);
+}
+
 static Value convert(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   LLVMBuilderRef b = e->builder;
+  if (instruction->type == PTX_TF32) return round_to_tf32(e, instruction, wide);
   const uint8_t to = instruction->type, from = instruction->source_type;
   const bool to_half = to == PTX_F16 || to == PTX_BF16, from_half = from == PTX_F16 || from == PTX_BF16;
   const bool to_float = is_float(to) || to_half, from_float = is_float(from) || from_half;
