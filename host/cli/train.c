@@ -300,7 +300,8 @@ const struct command COMMAND_TRAIN = {
     ARGUMENTS,
     "The run folder holds config.yaml, model.h5, best.h5, history.csv, metrics.json, log.txt and pictures. Ctrl-C "
     "writes a\n"
-    "checkpoint and says how to go on; a second one does not wait for the running step (virtual GPU). Resuming needs no CONFIG.yaml; only train.epochs and train.steps may then "
+    "checkpoint and says how to go on; a second one does not wait for the running step (virtual GPU). Resuming needs "
+    "no CONFIG.yaml; only train.epochs and train.steps may then "
     "change.",
     "noprop train data/two_moons.yaml --data moons.h5\n"
     "noprop train data/two_moons.yaml --data moons.h5 variant=fm,df,ct\n"

@@ -25,8 +25,8 @@ typedef struct {
 
 /* Counters of the driver table since the device was opened; they cost nothing and tests rely on them. */
 typedef struct {
-  unsigned long long launches;         /* kernel launches, those inside graphs counted one by one */
-  unsigned long long graph_launches;   /* graph launches */
+  unsigned long long launches;       /* kernel launches, those inside graphs counted one by one */
+  unsigned long long graph_launches; /* graph launches */
   /* Of this process on the virtual GPU: launches that were interpreted while machine code for the kernel was not there
    * yet but may come. While it grows, kernels are slower than they will be. 0 on a GPU. */
   unsigned long long interim_launches;
@@ -60,8 +60,8 @@ NOPROP_API noprop_status noprop_device_list(int index, noprop_device_properties 
 NOPROP_API noprop_status noprop_device_synchronize(noprop_device *device);
 
 /* Ends the kernels that run now on the virtual GPU, or the next one if none does, wherever they are: the call that
- * waits for them fails, and their device is of no use after that. For what takes too long; may be called in a handler of
- * signals and from any thread. Kernels on a GPU run to their end. */
+ * waits for them fails, and their device is of no use after that. For what takes too long; may be called in a handler
+ * of signals and from any thread. Kernels on a GPU run to their end. */
 NOPROP_API void noprop_device_cancel(void);
 
 #ifdef __cplusplus

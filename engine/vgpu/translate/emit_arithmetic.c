@@ -145,8 +145,7 @@ static bool is_rare(const struct ptx_instruction *instruction) {
         return from != PTX_F32 || instruction->flags ||
                (instruction->rounding != PTX_RN && instruction->rounding != PTX_RZ);
       }
-      if (type == PTX_F16) return instruction->flags || instruction->rounding != PTX_RN;
-      return from == PTX_F16 && type == PTX_F16;
+      return type == PTX_F16 && (instruction->flags || instruction->rounding != PTX_RN);
     }
     default:
       return false;

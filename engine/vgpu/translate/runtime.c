@@ -327,7 +327,8 @@ static int32_t copy_async(struct warp *warp, uint32_t number, uint32_t lanes) {
 
 static int32_t matrix_store(struct warp *warp, uint32_t number) {
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
-  unsigned char *rows[WARP_LANES] = {NULL};
+  unsigned char *rows[WARP_LANES];
+  for (unsigned r = 0; r < WARP_LANES; r++) rows[r] = warp->shared; /* of matrices that are not there */
   for (unsigned r = 0; r < 8u * instruction->vector; r++)
     if (shared_or_generic(warp, number, r, warp->argument[0][r], 16, &rows[r])) return RUN_FAULT;
   for (unsigned q = 0; q < instruction->vector; q++) {
@@ -345,7 +346,8 @@ static int32_t matrix_store(struct warp *warp, uint32_t number) {
 
 static int32_t matrix_load(struct warp *warp, uint32_t number) {
   const struct ptx_instruction *instruction = &warp->launch->function->instructions[number];
-  unsigned char *rows[WARP_LANES] = {NULL};
+  unsigned char *rows[WARP_LANES];
+  for (unsigned r = 0; r < WARP_LANES; r++) rows[r] = warp->shared; /* of matrices that are not there */
   for (unsigned r = 0; r < 8u * instruction->vector; r++)
     if (shared_or_generic(warp, number, r, warp->argument[0][r], 16, &rows[r])) return RUN_FAULT;
   for (unsigned q = 0; q < instruction->vector; q++) {
