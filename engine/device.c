@@ -201,6 +201,8 @@ noprop_status noprop_device_get_counters(const noprop_device *device, noprop_dev
 
 const char *noprop_device_reason(const noprop_device *device) { return device != NULL ? device->reason : ""; }
 
+unsigned long long noprop_device_findings(void) { return vgpu_findings(); }
+
 void noprop_device_cancel(void) { vgpu_cancel(); }
 
 noprop_status noprop_device_synchronize(noprop_device *device) {

@@ -25,6 +25,10 @@ int main(int count, char **words) {
     noprop_device_close(device);
     if (code == EXIT_DONE) code = cli.command->run(&cli);
     progress_clear(&cli);
+    const unsigned long long findings = noprop_device_findings();
+    if (findings > 0 && code == EXIT_DONE)
+      code = fail(&cli, EXIT_FAILED, "the virtual GPU found %llu faults in the kernels (NOPROP_VGPU_MODE=check)",
+                  findings);
     /* A result that could not be written out was not delivered. */
     if (fflush(stdout) != 0 && code == EXIT_DONE)
       code = fail(&cli, EXIT_FAILED, "standard output could not be written");

@@ -59,6 +59,11 @@ NOPROP_API noprop_status noprop_device_list(int index, noprop_device_properties 
 /* Waits for all work on the device. */
 NOPROP_API noprop_status noprop_device_synchronize(noprop_device *device);
 
+/* How often the virtual GPU has found something wrong with a kernel or its memory in this process: only in its mode
+ * `check` (environment NOPROP_VGPU_MODE=check, docs/check_mode.md), else 0. The reports stand on standard error, or in
+ * the file that NOPROP_VGPU_REPORT names. */
+NOPROP_API unsigned long long noprop_device_findings(void);
+
 /* Ends the kernels that run now on the virtual GPU, or the next one if none does, wherever they are: the call that
  * waits for them fails, and their device is of no use after that. For what takes too long; may be called in a handler
  * of signals and from any thread. Kernels on a GPU run to their end. */

@@ -1,5 +1,6 @@
 /* The scalar interpreter's arithmetic, written from the descriptions in the PTX manual, one thread and one value at a
  * time. Directed roundings are the host's own rounding modes. */
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 #include <limits>
@@ -590,6 +591,13 @@ Handler by_any(const std::string &type, F make) {
   return by_number(type, make);
 }
 
+/* Ten bits of fraction, ties away from zero. */
+float nearest_tf32(float x) {
+  if (std::isnan(x) || std::isinf(x) || x == 0) return x;
+  const double spacing = std::ldexp(1.0, std::max(std::ilogb(x), -126) - 10);
+  return std::copysign(static_cast<float>(std::floor(std::fabs(double{x}) / spacing + 0.5) * spacing), x);
+}
+
 Handler conversion(const Opcode &op, Instruction *instruction) {
   const std::vector<std::string> types = op.types();
   if (types.size() != 2) return nullptr;
@@ -609,6 +617,10 @@ Handler arithmetic(const Opcode &op, Instruction *instruction) {
   if (types.empty()) return nullptr;
   const std::string &type = types[0], &name = op.name;
   if (name == "setp" || name == "set") return comparison(op, instruction);
+  if (name == "cvt" && op.has("tf32")) {
+    if (!op.has("rna")) return nullptr;
+    return HANDLER(put(t, i.d, nearest_tf32(get<float>(t, i.a))););
+  }
   if (name == "cvt") return conversion(op, instruction);
   if (name == "cvta") return nullptr; /* memory's */
   if (name == "mov") return HANDLER(t.r[i.d] = t.r[i.a];);
