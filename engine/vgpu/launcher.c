@@ -45,6 +45,7 @@ struct variant {
 };
 
 struct kernel_code {
+  bool one_thread;   /* see shares_vectors() */
   void *interpreted; /* what the interpreter's prepare() made */
   void *observed;    /* what vgpu_observed's made, for the modes other than run */
   struct variant *variants;
@@ -235,9 +236,23 @@ static CUresult interpret(CUfunction function) {
 
 static CUresult observe(CUfunction function) { return prepare(function, &vgpu_observed, &function->code->observed); }
 
+/* Whether blocks hand each other vectors (look-back scans: a value and its status at once). On a GPU such an access is
+ * one; the executors make it element by element, so that blocks on several CPU threads would see halves. They run on
+ * one. */
+static bool shares_vectors(const struct ptx_function *function) {
+  for (uint32_t i = 0; i < function->instruction_count; i++) {
+    const struct ptx_instruction *instruction = &function->instructions[i];
+    if ((instruction->op == PTX_LD || instruction->op == PTX_ST) && instruction->vector > 1 &&
+        (instruction->flags & PTX_STRONG) && (instruction->space == PTX_GLOBAL || instruction->space == PTX_GENERIC))
+      return true;
+  }
+  return false;
+}
+
 CUresult launcher_prepare(CUfunction function) {
   function->code = calloc(1, sizeof *function->code);
   if (function->code == NULL) return vgpu_fail(CUDA_ERROR_OUT_OF_MEMORY, "no host memory for a kernel");
+  function->code->one_thread = shares_vectors(function->ptx);
   if (executor_choice() == EXECUTOR_UNKNOWN) {
     return vgpu_fail(CUDA_ERROR_INVALID_VALUE, "NOPROP_VGPU_EXECUTOR must be auto, interpret or translate");
   }
@@ -569,7 +584,11 @@ static CUresult run_blocks(CUfunction function, struct job *job) {
 
   const uint64_t begin = translated ? 0 : now();
   const unsigned *grid = job->launch.grid;
-  workers_run((unsigned long long)grid[0] * grid[1] * grid[2], run_block, job);
+  const unsigned long long count = (unsigned long long)grid[0] * grid[1] * grid[2];
+  if (function->code->one_thread)
+    run_serially(count, job);
+  else
+    workers_run(count, run_block, job);
   if (executor_choice() != EXECUTOR_AUTO || translated || state == TRANSLATION_REFUSED) return CUDA_SUCCESS;
   atomic_fetch_add(&interim_launches, 1);
   variant->interpreted += now() - begin;
@@ -583,7 +602,7 @@ static CUresult run_job(CUfunction function, struct job *job) {
   CUresult result = interpret(function);
   if (result != CUDA_SUCCESS) return result;
   job->launch.code = function->code->interpreted;
-  return run_cooperative(job, workers_count());
+  return run_cooperative(job, function->code->one_thread ? 1 : workers_count());
 }
 
 CUresult launcher_run(CUcontext context, const struct operation *operation) {
