@@ -14,13 +14,18 @@ static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
 
 /* hidden 6 x 32 with 32 time features: 12,834 parameters as mlp. */
-static const struct bench_case CASES[] = {
-    {"train-step", "mlp", 256, 0.0, 0, 0, NULL, NULL},     {"train-step", "mlp", 256, 0.1, 0, 0, NULL, NULL},
-    {"train-step", "mlp", 4096, 0.0, 0, 0, NULL, NULL},    {"train-step", "mlp", 4096, 0.1, 0, 0, NULL, NULL},
-    {"train-step", "resnet", 256, 0.0, 0, 0, NULL, NULL},  {"train-step", "resnet", 256, 0.1, 0, 0, NULL, NULL},
-    {"train-step", "resnet", 4096, 0.0, 0, 0, NULL, NULL}, {"train-step", "resnet", 4096, 0.1, 0, 0, NULL, NULL},
-    {"sample", "mlp", 0, 0.0, 4096, 20, "euler", NULL},    {"sample", "mlp", 0, 0.0, 4096, 100, "euler", NULL},
-    {"sample", "resnet", 0, 0.0, 4096, 20, "euler", NULL}, {"sample", "resnet", 0, 0.0, 4096, 100, "euler", NULL}};
+static const struct bench_case CASES[] = {{"train-step", "mlp", 256, 0.0, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "mlp", 256, 0.1, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "mlp", 4096, 0.0, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "mlp", 4096, 0.1, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "resnet", 256, 0.0, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "resnet", 256, 0.1, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "resnet", 4096, 0.0, 0, 0, NULL, NULL, NULL},
+                                          {"train-step", "resnet", 4096, 0.1, 0, 0, NULL, NULL, NULL},
+                                          {"sample", "mlp", 0, 0.0, 4096, 20, "euler", NULL, NULL},
+                                          {"sample", "mlp", 0, 0.0, 4096, 100, "euler", NULL, NULL},
+                                          {"sample", "resnet", 0, 0.0, 4096, 20, "euler", NULL, NULL},
+                                          {"sample", "resnet", 0, 0.0, 4096, 100, "euler", NULL, NULL}};
 
 static double now_seconds(void) {
   struct timespec now;
@@ -61,13 +66,14 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
 /* ---- one case ---------------------------------------------------------------------------------------------------- */
 
 static noprop_status set_keys(noprop_config *config, const struct bench_case *what) {
-  char batch[32], dropout[32];
+  char batch[32], dropout[32], hidden[256];
   snprintf(batch, sizeof batch, "%d", what->batch > 0 ? what->batch : 256);
   snprintf(dropout, sizeof dropout, "%.17g", what->dropout);
+  snprintf(hidden, sizeof hidden, "[%s]", what->hidden ? what->hidden : "32,32,32,32,32,32");
   const char *keys[][2] = {{"variant", "fm"},
                            {"task", "classify"},
                            {"network.type", what->network},
-                           {"network.hidden", "[32,32,32,32,32,32]"},
+                           {"network.hidden", hidden},
                            {"network.squash_activation", "false"},
                            {"network.time_embedding.size", "32"},
                            {"network.dropout", dropout},
@@ -89,7 +95,7 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   noprop_model_shape shape;
   noprop_status status = noprop_config_create(&config);
   if (status == NOPROP_OK) status = set_keys(config, what);
-  long rows = what->rows > 0 ? what->rows : TRAINING_ROWS;
+  long rows = what->rows > 0 ? what->rows : what->batch > TRAINING_ROWS ? what->batch : TRAINING_ROWS;
   if (status == NOPROP_OK) status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
   if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition);
   if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "y", &subject->target);
@@ -200,6 +206,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   struct json json = {0};
   json_text(&json, "bench", what->bench);
   json_text(&json, "network", what->network);
+  json_text(&json, "hidden", what->hidden ? what->hidden : "32,32,32,32,32,32");
   json_text(&json, "precision", what->precision ? what->precision : "fp32");
   if (training) {
     json_integer(&json, "batch", what->batch);
@@ -240,6 +247,7 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
     if (network) what.network = network;
     what.precision = argument_text(cli, "--precision", 0);
+    what.hidden = argument_text(cli, "--hidden", 0);
     if (what.batch > 0) {
       what.batch = (int)argument_integer(cli, "--batch", what.batch);
       what.dropout = argument_number(cli, "--dropout", what.dropout);
@@ -334,6 +342,7 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
     {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp or resnet", 0, 0},
     {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default) or tf32: tensor cores", 0, 0},
+    {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers (default 32,32,32,32,32,32)", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
     {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},
     {ARGUMENT_INTEGER, "--rows", 0, "R", "sample: only so many rows", 1, 1e7},
@@ -350,7 +359,7 @@ const struct command COMMAND_BENCH = {
     "measures training steps and solves",
     ARGUMENTS,
     "Two moons, hidden 6 x 32 (12,834 parameters as mlp). train-step: flow matching with Adam on 8,000 resident "
-    "rows.\n"
+    "rows (or one batch, if that is more).\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats; FLOP counts "
     "the matrix\n"
     "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.\n"

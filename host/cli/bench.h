@@ -12,6 +12,7 @@ struct bench_case {
   int steps;
   const char *method;
   const char *precision; /* NULL: fp32 */
+  const char *hidden;    /* "64,64,64"; NULL: 6 x 32 */
 };
 
 struct subject {
