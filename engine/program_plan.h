@@ -80,6 +80,9 @@ bool plan_carries_stream(const struct plan *plan, int index);
 bool plan_reads_time(const struct dense_op *op);
 int plan_row_kind(noprop_type type, bool is_label);
 
+/* Gives every array its place, hottest first. */
+void plan_place_arrays(struct plan *plan);
+
 void plan_emit(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "shared + 96 + l * 2048" */
 struct text plan_place_text(struct place place, long step);
@@ -87,8 +90,14 @@ struct text plan_place_text(struct place place, long step);
 struct text plan_offset_text(const struct plan *plan, int op, int field, const long *step);
 /* A literal that keeps its float value. */
 struct text plan_float_text(double value);
+/* enum objective_path of objective.cuh */
+int plan_path_of(const struct settings *settings);
 /* Constants `schedule` and `objective` of a kernel. */
 noprop_status plan_emit_descriptions(struct plan *plan);
+/* Ops first .. last, forward. */
+void plan_emit_forward(struct plan *plan, int first, int last);
+/* Features first .. first + count - 1 of the condition, from `data`, into plan->x. */
+void plan_emit_load_x(struct plan *plan, const char *data, const char *first, const char *count, const char *indent);
 /* The time branch of all layers for the time `t`: every thread takes outputs. */
 void plan_emit_time_parts(struct plan *plan);
 
