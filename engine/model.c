@@ -194,7 +194,7 @@ static noprop_status find_builtins(noprop_model *model) {
 static noprop_status try_program(const noprop_model *model) {
   struct program program;
   noprop_status status = program_train(model->network, &model->settings, &model->shape,
-                                       model->device->properties.shared_bytes, true, &program);
+                                       model->device->properties.shared_bytes, OBJECTIVE_TRAIN, &program);
   if (status == NOPROP_OK) program_destroy(&program);
   if (status != NOPROP_OK || model->settings.precision != PRECISION_TF32) return status;
   const int *capability = model->device->properties.compute_capability;
@@ -273,20 +273,28 @@ static noprop_status compile(noprop_model *model, struct program *program, struc
   return status;
 }
 
-static noprop_status need_objective(noprop_model *model, bool backward, struct model_kernel *kernel) {
+static noprop_status need_objective(noprop_model *model, enum objective_program kind, struct model_kernel *kernel) {
   if (kernel->ready) return NOPROP_OK;
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
-      backward && model->settings.precision == PRECISION_TF32
+      kind == OBJECTIVE_TRAIN && model->settings.precision == PRECISION_TF32
           ? program_train_tensor(model->network, &model->settings, &model->shape, shared, &program)
-          : program_train(model->network, &model->settings, &model->shape, shared, backward, &program);
+          : program_train(model->network, &model->settings, &model->shape, shared, kind, &program);
   return status == NOPROP_OK ? compile(model, &program, kernel) : status;
 }
 
-noprop_status model_need_train(noprop_model *model) { return need_objective(model, true, &model->train); }
+noprop_status model_need_train(noprop_model *model) { return need_objective(model, OBJECTIVE_TRAIN, &model->train); }
 
-noprop_status model_need_loss(noprop_model *model) { return need_objective(model, false, &model->loss); }
+noprop_status model_need_train_state(noprop_model *model) {
+  if (model->settings.precision != PRECISION_FP32)
+    return status_set(NOPROP_UNSUPPORTED,
+                      "gradients of state and clean latent are computed in precision fp32 only; this model has %s",
+                      PRECISION_NAMES[model->settings.precision].name);
+  return need_objective(model, OBJECTIVE_TRAIN_STATE, &model->train_state);
+}
+
+noprop_status model_need_loss(noprop_model *model) { return need_objective(model, OBJECTIVE_LOSS, &model->loss); }
 
 noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
                                    struct model_kernel **kernel) {
@@ -561,7 +569,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const size_t shared = model->device->properties.shared_bytes;
   noprop_status status = s->precision == PRECISION_TF32
                              ? program_train_tensor(network, s, &model->shape, shared, &program)
-                             : program_train(network, s, &model->shape, shared, true, &program);
+                             : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &program);
   if (status != NOPROP_OK) {
     free(text.data);
     return status;

@@ -91,7 +91,7 @@ struct noprop_model {
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments;
-  struct model_kernel train, loss, integrate[METHOD_COUNT][DRIFT_COUNT][2];
+  struct model_kernel train, train_state, loss, integrate[METHOD_COUNT][DRIFT_COUNT][2];
 
   struct model_binding binding;
   uint64_t submitted; /* the device's train_state.completed once all launched work is done */
@@ -104,6 +104,8 @@ struct noprop_model {
 
 /* Compiled on first use. */
 noprop_status model_need_train(noprop_model *model);
+/* `train` with gradients of state and clean latent; fp32 only. */
+noprop_status model_need_train_state(noprop_model *model);
 noprop_status model_need_loss(noprop_model *model);
 noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
                                    struct model_kernel **kernel);

@@ -55,7 +55,7 @@ static noprop_status read_terms(noprop_model *model, CUdeviceptr memory, noprop_
 
 /* Device memory of one request beside its slots; 0 where not wanted. */
 struct request_memory {
-  CUdeviceptr condition, target, t, noise, gradient, prediction, z, row_loss, sums;
+  CUdeviceptr condition, target, t, noise, gradient, prediction, z, row_loss, state_gradient, target_gradient, sums;
 };
 
 static noprop_status allocate_request(noprop_model *model, const noprop_loss_request *request,
@@ -76,6 +76,8 @@ static noprop_status allocate_request(noprop_model *model, const noprop_loss_req
       {&memory->prediction, request->prediction ? state : 0, "predictions"},
       {&memory->z, request->z ? state : 0, "states"},
       {&memory->row_loss, request->row_loss ? rows * sizeof(float) : 0, "losses of rows"},
+      {&memory->state_gradient, request->state_gradient ? state : 0, "gradients of states"},
+      {&memory->target_gradient, request->target_gradient ? state : 0, "gradients of clean latents"},
       {&memory->sums, SLOT_TERMS * sizeof(double), "loss terms"},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; ++i) {
@@ -110,7 +112,8 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
                                  const struct model_rows *condition, const struct model_rows *target,
                                  noprop_loss_terms *terms) {
   const bool backward = request->gradient != NULL;
-  const struct model_kernel *kernel = backward ? &model->train : &model->loss;
+  const bool state_gradients = request->state_gradient || request->target_gradient;
+  const struct model_kernel *kernel = state_gradients ? &model->train_state : backward ? &model->train : &model->loss;
   const size_t rows = (size_t)request->rows, state = rows * (size_t)model->latent * sizeof(float);
   struct request_memory memory = {0};
   train_arguments train = model_train_arguments(model);
@@ -135,12 +138,18 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_prediction = DEVICE_POINTER(float, memory.prediction);
   train.out_z = DEVICE_POINTER(float, memory.z);
   train.out_row_loss = DEVICE_POINTER(float, memory.row_loss);
+  train.out_state_gradient = DEVICE_POINTER(float, memory.state_gradient);
+  train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
   status = launch(model, kernel, &train, memory.sums);
   if (status == NOPROP_OK) status = read_terms(model, memory.sums, terms);
   if (status == NOPROP_OK && backward) status = read_gradient(model, &train, memory.gradient, request->gradient);
   if (status == NOPROP_OK && memory.prediction)
     status = device_download(model->device, request->prediction, memory.prediction, state);
   if (status == NOPROP_OK && memory.z) status = device_download(model->device, request->z, memory.z, state);
+  if (status == NOPROP_OK && memory.state_gradient)
+    status = device_download(model->device, request->state_gradient, memory.state_gradient, state);
+  if (status == NOPROP_OK && memory.target_gradient)
+    status = device_download(model->device, request->target_gradient, memory.target_gradient, state);
   if (status == NOPROP_OK && memory.row_loss)
     status = device_download(model->device, request->row_loss, memory.row_loss, rows * sizeof(float));
   return status;
@@ -157,6 +166,11 @@ static noprop_status check_request(const noprop_model *model, const noprop_loss_
     if (!(request->t[i] >= 0.0f && request->t[i] <= 1.0f))
       return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_loss: t[%ld] is %g; times are from 0 to 1", i,
                         (double)request->t[i]);
+  if ((request->state_gradient || request->target_gradient) && !request->gradient)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "noprop_model_loss: state_gradient and target_gradient are computed together with gradient, which "
+        "is NULL");
   if ((request->t || request->noise) && model->settings.loss.draws > 1)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "noprop_model_loss: t and noise can be given only with loss.draws 1; this model has %d draws",
@@ -182,7 +196,10 @@ noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *
   status =
       model_rows_check(model, MODEL_CONDITION, request->condition ? &condition : NULL, request->rows, &condition_rows);
   if (status == NOPROP_OK) status = model_rows_check(model, MODEL_TARGET, &target, request->rows, &target_rows);
-  if (status == NOPROP_OK) status = request->gradient ? model_need_train(model) : model_need_loss(model);
+  if (status == NOPROP_OK)
+    status = request->state_gradient || request->target_gradient ? model_need_train_state(model)
+             : request->gradient                                 ? model_need_train(model)
+                                                                 : model_need_loss(model);
   if (status != NOPROP_OK) return status;
   model_call_begin(model);
   status = run_request(model, request, &condition_rows, &target_rows, terms);

@@ -112,6 +112,8 @@ void plan_place_arrays(struct plan *plan) {
     plan->x_gradient = plan->x_last >= 0 ? allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
     plan->stream_gradient = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
   }
+  plan->state_gradient = plan->state ? allocate_tile(plan, plan->d) : NOWHERE;
+  plan->target_gradient = plan->state ? allocate_tile(plan, plan->d) : NOWHERE;
   /* Without a backward pass two tiles take turns as input and output. */
   struct place turns[2] = {NOWHERE, NOWHERE};
   if (!plan->backward)
@@ -339,6 +341,16 @@ void plan_emit_forward(struct plan *plan, int first, int last) {
   }
 }
 
+/* What reaches the state z_t through the layer that reads it, added to the objective's direct part. */
+static void emit_state_gradient(struct plan *plan, int index, int k, const long *step) {
+  const struct dense_op *op = &plan->network->ops[index];
+  const struct text gradient = plan_place_text(plan->state_gradient, 0);
+  plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", plan->d8);
+  plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", plan_round_up8(op->width),
+            plan_offset_text(plan, index, WEIGHT + k, step).s, plan->d);
+  plan_emit(plan, "    add_tile8(acc, %s, n);\n    store_tile8(%s, n, acc);\n  }\n", gradient.s, gradient.s);
+}
+
 /* One layer backward: `delta` and `delta_rows` hold the gradient of its pre-activation; they end up holding that of the
  * layer before it in the chain. */
 static void emit_backward_op(struct plan *plan, int index, const long *step) {
@@ -368,6 +380,7 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
   bool moved = false;
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
+    if (input->kind == INPUT_Z && plan->state) emit_state_gradient(plan, index, k, step);
     if (input->kind != INPUT_OP) continue;
     const bool condition = input->op == plan->x_last && !op->x_branch;
     plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
@@ -536,7 +549,8 @@ static noprop_status emit_train(struct plan *plan) {
   const int output = network->op_count - 1, x_last = plan->x_last;
   const bool wide_x = network->x_width > X_CHUNK, backward = plan->backward;
   const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n\n%s", PLAN_EXCHANGE);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s\n%s", plan->state ? "#include \"state_gradient.cuh\"\n" : "",
+            PLAN_EXCHANGE);
   plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) %s(const train_arguments args) {\n",
             backward ? "train" : "loss");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -609,10 +623,23 @@ static noprop_status emit_train(struct plan *plan) {
             plan_place_text(plan->ops[output].at[POST], 0).s);
   plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
             plan_place_text(plan->z, 0).s);
+  if (plan->state) {
+    plan_emit(plan, "  begin_state_gradient<%d, %d>(objective, point, ", plan->d, plan->d8);
+    plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
+              plan_place_text(plan->ops[output].at[POST], 0).s);
+    plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
+    plan_emit(plan, "%s, %s, ", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
+    plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
+  }
   if (backward)
     emit_backward(plan, x_last + 1, output);
   else
     plan_emit(plan, "  __syncthreads();\n");
+  if (plan->state) {
+    plan_emit(plan, "  finish_state_gradient<%d>(point, args, row, draw, %s, ", plan->d,
+              plan_place_text(plan->state_gradient, 0).s);
+    plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
+  }
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && x_last >= 0) {
     const struct dense_op *op = &network->ops[x_last];
@@ -651,10 +678,15 @@ noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, 
 }
 
 noprop_status program_train(const struct network *network, const struct settings *settings,
-                            const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                            const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
                             struct program *program) {
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
+  const bool backward = kind != OBJECTIVE_LOSS;
+  struct plan plan = {.network = network,
+                      .settings = settings,
+                      .shape = shape,
+                      .shared_limit = shared_limit,
+                      .backward = backward,
+                      .state = kind == OBJECTIVE_TRAIN_STATE};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);

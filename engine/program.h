@@ -18,9 +18,13 @@ struct program {
   bool fragments;          /* reads the weights in fragment order */
 };
 
-/* backward true: entry "train"; false: entry "loss". `shared_limit` is the device's largest dynamic shared memory. */
+/* What the kernel of an objective does: forward only (entry "loss"); gradients of the parameters as well (entry
+ * "train"); gradients of state and clean latent as well (entry "train"; train_arguments.out_state_gradient). */
+enum objective_program { OBJECTIVE_LOSS, OBJECTIVE_TRAIN, OBJECTIVE_TRAIN_STATE };
+
+/* `shared_limit` is the device's largest dynamic shared memory. */
 noprop_status program_train(const struct network *network, const struct settings *settings,
-                            const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                            const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
                             struct program *program);
 
 /* method: enum method (not auto); drift: enum drift. */

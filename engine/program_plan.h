@@ -43,11 +43,14 @@ struct plan {
   const noprop_model_shape *shape;
   FILE *out;
   bool backward, solve;
-  bool stages;         /* the solver evaluates the field on a state of its own */
+  bool stages; /* the solver evaluates the field on a state of its own */
+  /* The backward pass goes on to dL/dz_t and dL/dz1 (tiles state_gradient and target_gradient, of every draw). */
+  bool state;
   size_t shared_limit; /* bytes */
   long shared_floats, workspace_floats;
   struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
   struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
+  struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct op_places ops[NETWORK_MAX_OPS];
   int x_last;        /* last op of the x-branch, -1: none */
   int d, d8, widest; /* latent size, rounded up; widest op, rounded up */

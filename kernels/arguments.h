@@ -65,13 +65,14 @@ typedef struct {
   unsigned rows;                                    /* rows of the whole data set (training), or of this request */
   unsigned batch;                                   /* rows of a full batch; of a request: its rows */
   unsigned steps_per_epoch;
-  unsigned slot_count, tiles_per_slot; /* slot s owns tiles [s * tiles_per_slot, (s+1) * tiles_per_slot) */
-  unsigned dropout_epochs;             /* dropout while epoch < this; 0xffffffff: always; 0: never */
-  unsigned first_position;             /* streamed: position within the epoch of the first row in memory */
-  unsigned fixed_step;                 /* of a request: the step whose random numbers are used */
-  unsigned row_base, row_total;        /* of a request: random-number row of its first row; rows in all */
-  unsigned char request;               /* 1: rows 0..rows-1 in order at fixed_step; 0: training */
-  unsigned char streamed;              /* 1: rows in memory already stand in epoch order */
+  unsigned slot_count, tiles_per_slot;             /* slot s owns tiles [s * tiles_per_slot, (s+1) * tiles_per_slot) */
+  unsigned dropout_epochs;                         /* dropout while epoch < this; 0xffffffff: always; 0: never */
+  unsigned first_position;                         /* streamed: position within the epoch of the first row in memory */
+  unsigned fixed_step;                             /* of a request: the step whose random numbers are used */
+  unsigned row_base, row_total;                    /* of a request: random-number row of its first row; rows in all */
+  unsigned char request;                           /* 1: rows 0..rows-1 in order at fixed_step; 0: training */
+  unsigned char streamed;                          /* 1: rows in memory already stand in epoch order */
+  float *out_state_gradient, *out_target_gradient; /* [rows][d] or NULL: d loss/d z_t of draw 0, d loss/d z1 */
 } train_arguments;
 
 /* The integrate kernel: grid = tiles of 32 rows, or of what the program says. */

@@ -91,7 +91,10 @@ NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_
  *   t [rows] or NULL, noise [rows][d] or NULL: drawn as training step `step` would, without dropout
  *   gradient: flat as noprop_model_get_parameters, or NULL
  *   prediction [rows][d], z [rows][d]: network output and z_t, or NULL
- *   row_loss [rows]: weighted total of each row, or NULL */
+ *   row_loss [rows]: weighted total of each row, or NULL
+ *   state_gradient, target_gradient [rows][d]: derivatives of the mean loss by the state z_t (of the first draw) and by
+ * the clean latent z1 (through z_t = a z1 + b e and through what the network should have said), or NULL. With these a
+ *     caller can train what lies before the latent. Only with `gradient`, and not with precision tf32. */
 typedef struct {
   long rows;
   const void *condition, *target;
@@ -99,6 +102,7 @@ typedef struct {
   uint64_t step;
   bool dropout;
   float *gradient, *prediction, *z, *row_loss;
+  float *state_gradient, *target_gradient;
 } noprop_loss_request;
 typedef struct {
   double loss, flow, recon, reg;

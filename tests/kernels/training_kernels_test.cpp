@@ -80,6 +80,36 @@ void compare_request(const Prepared &p, noprop_loss_request request, const Batch
   }
 }
 
+/* Gradients of states and clean latents, a kernel of its own: cases of both paths, networks, and with several draws. */
+class StateSweep : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Cases, StateSweep, testing::Values(0, 1, 5, 7, 8));
+
+TEST_P(StateSweep, GradientsOfStateAndCleanLatent) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  const size_t values = static_cast<size_t>(p.data->rows * p.c.target_width);
+  Batch<Tracked> batch = whole_batch(*p.data);
+  draw_batch(p.settings, p.network, 4, true, batch);
+  std::vector<float> gradient(static_cast<size_t>(p.network.parameters)), state(values), target(values);
+  noprop_loss_request request = {};
+  request.rows = p.data->rows;
+  request.condition = p.data->condition.values;
+  request.target = p.data->target.values;
+  request.step = 4;
+  request.dropout = true;
+  request.gradient = gradient.data();
+  request.state_gradient = state.data();
+  request.target_gradient = target.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
+  const Loss<Tracked> want = batch_loss(p.settings, p.network, tracked(p.parameters), batch);
+  expect_within(kGradient, state, flat(want.z_bar), p.c.name() + " state");
+  expect_within(kGradient, target, flat(want.z1_bar), p.c.name() + " clean latent");
+  expect_within(kGradient, gradient, want.gradient, p.c.name() + " parameters");
+  request.gradient = nullptr;
+  EXPECT_EQ(noprop_model_loss(p.model.get(), &request, &terms), NOPROP_INVALID_ARGUMENT);
+}
+
 class Sweep : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, 2 * kSweepCases));
 

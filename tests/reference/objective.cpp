@@ -128,7 +128,7 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       std::string kind;
       const Vector<Real> p = decoded(settings, output, &kind); /* predicted quantity `kind` */
       Real flow = 0.0, recon = 0.0, reg = 0.0;
-      Vector<Real> p_bar(d, 0.0), output_bar(d, 0.0);
+      Vector<Real> p_bar(d, 0.0), output_bar(d, 0.0), z_bar(d, 0.0), z1_bar(d, 0.0), noise_bar(d, 0.0);
       const double dims = static_cast<double>(d);
 
       if (by_logits(settings)) {
@@ -139,18 +139,24 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
         for (size_t j = 0; j < d; ++j) output_bar[j] = w[i] * (j == label ? q[j] - 1.0 : q[j]);
       } else {
         for (size_t j = 0; j < d; ++j) {
-          Real truth;
-          if (kind == "target")
-            truth = z1[j];
-          else if (kind == "noise")
-            truth = noise[j];
-          else if (settings.linear_path())
-            truth = z1[j] - noise[j];
-          else
-            truth = path.la * path.a * z1[j] + path.lb * path.b * noise[j];
+          Real by_z1 = 0.0, by_noise = 0.0; /* the truth is linear in both */
+          if (kind == "target") {
+            by_z1 = 1.0;
+          } else if (kind == "noise") {
+            by_noise = 1.0;
+          } else if (settings.linear_path()) {
+            by_z1 = 1.0;
+            by_noise = -1.0;
+          } else {
+            by_z1 = path.la * path.a;
+            by_noise = path.lb * path.b;
+          }
+          const Real truth = by_z1 * z1[j] + by_noise * noise[j];
           const Real error = p[j] - truth;
           flow += w[i] * error * error / dims;
           p_bar[j] += 2.0 * w[i] * error / dims;
+          z1_bar[j] -= 2.0 * w[i] * error / dims * by_z1;
+          noise_bar[j] -= 2.0 * w[i] * error / dims * by_noise;
         }
       }
 
@@ -161,7 +167,10 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
         for (size_t j = 0; j < d; ++j) {
           const Real error = z1_hat[j] - z1[j];
           recon += wr * error * error / dims;
-          p_bar[j] += settings.loss.recon_weight * wr * 2.0 * error * target.prediction / dims;
+          const Real bar = settings.loss.recon_weight * wr * 2.0 * error / dims;
+          p_bar[j] += bar * target.prediction;
+          z_bar[j] += bar * target.state;
+          z1_bar[j] -= bar;
         }
       }
 
@@ -171,7 +180,9 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       const Real wg = term_weight(settings, settings.loss.reg_weighting, path, w[i]);
       for (size_t j = 0; j < d; ++j) {
         reg += wg * velocity[j] * velocity[j] / dims;
-        p_bar[j] += settings.loss.reg * wg * 2.0 * velocity[j] * drift.prediction / dims;
+        const Real bar = settings.loss.reg * wg * 2.0 * velocity[j] / dims;
+        p_bar[j] += bar * drift.prediction;
+        z_bar[j] += bar * drift.state;
       }
 
       if (by_logits(settings)) { /* through target = off + (1 - off) softmax(logits) */
@@ -190,8 +201,17 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       loss.total += share * total;
       loss.row_total[i] += total / static_cast<double>(draws);
       for (Real &v : output_bar) v = v * share;
-      backward<Real>(network, parameters, trace, output_bar, loss.gradient, nullptr, nullptr, dropout);
+      Vector<Real> through; /* what reaches z_t through the network */
+      backward<Real>(network, parameters, trace, output_bar, loss.gradient, &through, nullptr, dropout);
+      if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
+      for (size_t j = 0; j < d; ++j) {
+        z_bar[j] = z_bar[j] * share + through[j];
+        loss.z1_bar[i][j] += z1_bar[j] * share + path.a * z_bar[j];
+        noise_bar[j] = noise_bar[j] * share + path.b * z_bar[j];
+      }
       if (k == 0) {
+        loss.z_bar.push_back(z_bar);
+        loss.noise_bar.push_back(noise_bar);
         loss.prediction.push_back(output);
         loss.z.push_back(z);
         loss.velocity.push_back(velocity);

@@ -29,6 +29,8 @@ struct Loss {
   std::vector<Vector<Real>> velocity, target;           /* [rows][d], of draw 0: the regularised drift and z1hat */
   Vector<Real> weight;                                  /* [rows], of draw 0: w after normalisation */
   Vector<Real> gradient;                                /* [parameters] */
+  std::vector<Vector<Real>> z_bar, z1_bar,
+      noise_bar; /* [rows][d]: d total/d z_t, of draw 0; d z1; d noise, of draw 0 */
 };
 
 template <typename Real>

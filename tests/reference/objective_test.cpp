@@ -48,18 +48,26 @@ Model make_model(const Keys &keys, unsigned seed = 1) {
 
 Loss<double> loss_of(const Model &m) { return batch_loss(m.settings, m.network, m.parameters, m.batch); }
 
-/* Central differences of the total with h = 1e-5; the loss is of order scale, so rounding is scale 1e-16/h. */
+/* Central differences of the total with h = 1e-5; the loss is of order scale, so rounding is scale 1e-16/h. With
+ * respect to parameters, clean latents and the noise: the latter two reach the loss through z_t and directly. */
 void check_gradient(Model m, const std::string &what) {
   const Loss<double> loss = loss_of(m);
-  for (size_t i = 0; i < m.parameters.size(); ++i) {
-    const double h = 1e-5, keep = m.parameters[i];
-    m.parameters[i] = keep + h;
-    const double up = loss_of(m).total;
-    m.parameters[i] = keep - h;
-    const double down = loss_of(m).total;
-    m.parameters[i] = keep;
-    const double scale = std::fabs(loss.gradient[i]) + std::fabs(loss.total) + 1;
-    ASSERT_NEAR(loss.gradient[i], (up - down) / (2 * h), 3e-8 * scale) << what << ", parameter " << i;
+  const auto check = [&](Vector<double> &at, const Vector<double> &derivative, const std::string &name) {
+    for (size_t i = 0; i < at.size(); ++i) {
+      const double h = 1e-5, keep = at[i];
+      at[i] = keep + h;
+      const double up = loss_of(m).total;
+      at[i] = keep - h;
+      const double down = loss_of(m).total;
+      at[i] = keep;
+      const double scale = std::fabs(derivative[i]) + std::fabs(loss.total) + 1;
+      ASSERT_NEAR(derivative[i], (up - down) / (2 * h), 3e-8 * scale) << what << ", " << name << ' ' << i;
+    }
+  };
+  check(m.parameters, loss.gradient, "parameter");
+  for (size_t row = 0; row < m.batch.z1.size(); row += 2) {
+    check(m.batch.z1[row], loss.z1_bar[row], "clean latent");
+    check(m.batch.noise[0][row], loss.noise_bar[row], "noise");
   }
 }
 
