@@ -4,7 +4,8 @@
 // For a weight gradient the rows are what is summed over, so its operands are needed "by rows": keep_by_rows() stores
 // an array in the order of mma's operands with rows as the inner dimension, [warp][group of eight features][row
 // block][lane] [4] floats. Lane 4 g + t finds there feature g of the group in four rows, one for each of [0..3]: the
-// first operand's [0] and [2] of two mma steps, or the second operand's two of each.
+// first operand's [0] and [2] of two mma steps, or the second operand's two of each. The sixteen bytes of a lane stand
+// at kept_lane(lane), so that neither the stores (one word a lane) nor the loads (sixteen bytes a lane) meet in a bank.
 #pragma once
 
 #include "warp_rows.cuh"
@@ -128,20 +129,22 @@ __device__ __forceinline__ void warp_multiply(float (&to)[N][M][4], const float 
       for (int c = 0; c < 4; ++c) to[n][m][c] *= by[n][m][c];
 }
 
+// Which sixteen bytes of thirty-two are lane `lane`'s. The stores of keep_by_rows differ in bits 1 to 3 of the lane;
+// bit 3 would not tell banks apart (32 of them are eight lanes wide) and is mixed into bit 0.
+__device__ __forceinline__ int kept_lane(int lane) { return lane ^ ((lane >> 3) & 1); }
+
 // The warp's part of an array kept by rows: float [N][M][32][4]. Lane 4 g + t of [q] holds feature g of row
 // 2 (q / 2) + t / 2 + 4 (q mod 2) + 8 (t mod 2).
 template <int N, int M>
 __device__ __forceinline__ void keep_by_rows(float *memory, const float (&from)[N][M][4]) {
-  const int g = quad_row(), q = (g & 2) + (g >> 2);
+  const int g = quad_row(), q = (g & 2) + (g >> 2), mixed = quad() >> 1;
+  float *const low = memory + 4 * (4 * quad() + 2 * (g & 1) + mixed) + q, *const high = low + 4 - 8 * mixed;
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int lane = 4 * element_feature(c) + 2 * (g & 1) + (c >> 1);
-        memory[((n * M + m) * 32 + lane) * 4 + q] = from[n][m][c];
-      }
+      for (int c = 0; c < 4; ++c) (c >> 1 ? high : low)[(n * M + m) * 128 + 64 * (c & 1)] = from[n][m][c];
 }
 
 // Sixteen inputs times eight outputs of a weight gradient, four columns of outputs at a time.
@@ -191,9 +194,10 @@ __device__ __forceinline__ void block_weight_gradient(float *gradient, int input
 #pragma unroll 1
     for (int at = 0; at < TILE_WARPS * M; ++at) {
       const int warp = at / M, m = at % M;
-      const float4 *rows = (const float4 *)in + ((warp * K + k) * M + m) * 32 + tile_lane();
+      const float4 *rows = (const float4 *)in + ((warp * K + k) * M + m) * 32 + kept_lane(tile_lane());
       const float4 low = rows[0], high = k + 1 < K ? rows[M * 32] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      accumulate_rows<N, M>(acc, low, high, (const float4 *)delta + (warp * N * M + m) * 32 + tile_lane(), group);
+      accumulate_rows<N, M>(acc, low, high, (const float4 *)delta + (warp * N * M + m) * 32 + kept_lane(tile_lane()),
+                            group);
     }
     store_gradient<8 * N>(gradient, acc, 8 * k, inputs, group, accumulate);
   }
@@ -223,7 +227,7 @@ __device__ __forceinline__ void block_condition_gradient(float *gradient, const 
       }
       accumulate_rows<N, M>(acc, make_float4(value[0][0], value[0][1], value[0][2], value[0][3]),
                             make_float4(value[1][0], value[1][1], value[1][2], value[1][3]),
-                            (const float4 *)delta + (at / M * N * M + at % M) * 32 + tile_lane(), group);
+                            (const float4 *)delta + (at / M * N * M + at % M) * 32 + kept_lane(tile_lane()), group);
     }
     store_gradient<8 * N>(gradient, acc, first, WIDTH, group, accumulate);
   }
@@ -238,7 +242,7 @@ __device__ __forceinline__ void block_bias_gradient(float *gradient, const float
     float acc[4] = {};
 #pragma unroll 1
     for (int at = 0; at < TILE_WARPS * M; ++at) {
-      const float4 columns = ((const float4 *)delta)[(at / M * N * M + n * M + at % M) * 32 + tile_lane()];
+      const float4 columns = ((const float4 *)delta)[(at / M * N * M + n * M + at % M) * 32 + kept_lane(tile_lane())];
       mma_tf32(acc, ones, columns.x, columns.y);
       mma_tf32(acc, ones, columns.z, columns.w);
     }
