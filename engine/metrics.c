@@ -304,3 +304,38 @@ noprop_status noprop_evaluate(noprop_model *model, const noprop_sampler_options 
   free(target_memory);
   return status;
 }
+
+noprop_status noprop_distances(noprop_model *model, const noprop_array *first, const noprop_array *second,
+                               noprop_metrics *metrics) {
+  if (!model || !first || !second || !metrics)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_distances: no argument may be NULL");
+  memset(metrics, 0, sizeof *metrics);
+  if (model->shape.target_is_label)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_distances: the model's targets are labels; distances are between "
+                      "vectors");
+  const noprop_array *arrays[2] = {first, second};
+  struct model_rows rows[2];
+  struct sample samples[2];
+  noprop_status status = NOPROP_OK;
+  for (int i = 0; i < 2 && status == NOPROP_OK; ++i) {
+    status = model_rows_check(model, MODEL_TARGET, arrays[i], -1, &rows[i]);
+    if (status == NOPROP_OK && rows[i].rows > METRICS_SORT_MAX)
+      status = status_set(NOPROP_INVALID_ARGUMENT, "noprop_distances: %ld rows; at most %d are allowed", rows[i].rows,
+                          METRICS_SORT_MAX);
+  }
+  if (status != NOPROP_OK) return status;
+  model_call_begin(model);
+  for (int i = 0; i < 2 && status == NOPROP_OK; ++i) {
+    CUdeviceptr memory;
+    status = pool_alloc(model->pool, (size_t)rows[i].rows * model_row_bytes(&rows[i]), "rows to compare", &memory);
+    if (status == NOPROP_OK) status = model_rows_upload(model, &rows[i], 0, rows[i].rows, memory);
+    samples[i] = (struct sample){memory, (unsigned)rows[i].rows, (unsigned)rows[i].width, element_type(rows[i].to)};
+  }
+  if (status == NOPROP_OK) status = measure_sliced(model, &samples[0], &samples[1], &metrics->sliced_w2);
+  if (status == NOPROP_OK) status = measure_energy(model, &samples[0], &samples[1], &metrics->energy);
+  model_call_end(model);
+  metrics->has_distances = status == NOPROP_OK;
+  metrics->rows = rows[0].rows;
+  return status;
+}

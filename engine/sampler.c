@@ -313,6 +313,10 @@ noprop_status noprop_integrate(noprop_model *model, const noprop_sampler_options
   return sample(model, &given, condition, rows, start, end, NULL);
 }
 
+const char *noprop_sampler_method_at(int index) {
+  return index >= 0 && index < METHOD_COUNT ? METHOD_NAMES[index].name : NULL;
+}
+
 noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sampler_options *options, char **text) {
   if (!model || !options || !text)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_sampler_describe: model, options and text must not be NULL");

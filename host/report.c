@@ -3,8 +3,11 @@
  *   data          what was trained on: points by class, examples of images, or the first two columns
  *   trajectories  the way of some rows from t = 0 to 1: in the plane, as class scores, as values, or as images
  *   predictions   classify: decision regions (two-dimensional conditions) or the confusion matrix; regress: predicted
- * over true samples       generate: real beside generated Everything is seeded and limited in number, so that the same
- * model and data give the same files quickly. */
+ *                 over true
+ *   samples       generate: real beside generated
+ *   field, along  what the network learned (report_field.c)
+ *
+ * Everything is seeded and limited in number, so that the same model and data give the same files quickly. */
 #include "host/report.h"
 
 #include <errno.h>
@@ -56,7 +59,7 @@ static void report_log(const struct report *report, const char *line) {
   if (report->log) report->log(line, report->user);
 }
 
-static double value_at(const noprop_array *array, long row, long column) {
+double report_value(const noprop_array *array, long row, long column) {
   long index = row * array->width + column;
   switch (array->type) {
     case NOPROP_TYPE_FLOAT32:
@@ -148,7 +151,7 @@ static void sheet_put(struct sheet *sheet, long column, long row, const noprop_a
     for (long x = 0; x < image->width; x++) {
       double sum = 0;
       for (long c = 0; c < image->channels; c++)
-        sum += value_at(array, array_row, (c * image->height + y) * image->width + x);
+        sum += report_value(array, array_row, (c * image->height + y) * image->width + x);
       sheet->cells[(row * (image->height + 1) + y) * sheet->columns + column * (image->width + 1) + x] =
           sum / (double)image->channels;
     }
@@ -199,7 +202,7 @@ static noprop_status draw_example_images(const struct report *report, const nopr
   if (by_class) {
     long filled[2 * GRID_IMAGES] = {0};
     for (long row = 0; row < images->rows; row++) {
-      long label = (long)value_at(&report->train_target, row, 0);
+      long label = (long)report_value(&report->train_target, row, 0);
       if (label >= 0 && label < across && filled[label] < GRID_IMAGES)
         sheet_put(&sheet, label, filled[label]++, images, row);
     }
@@ -227,8 +230,8 @@ static noprop_status write_points(const struct report *report, const char *name,
   struct text text = {0};
   text_add(&text, "a,b,class\n");
   for (long row = 0; row < at_most(a->rows, POINTS_MOST); row++)
-    text_add(&text, "%.6g,%.6g,%ld\n", value_at(a, row, a_column), value_at(b, row, b_column),
-             labels ? (long)value_at(labels, row, 0) : 0);
+    text_add(&text, "%.6g,%.6g,%ld\n", report_value(a, row, a_column), report_value(b, row, b_column),
+             labels ? (long)report_value(labels, row, 0) : 0);
   return text_write(&text, report->folder, name);
 }
 
@@ -253,7 +256,7 @@ static int plane_height(int width, const noprop_array *a, long a_column, const n
   enum { BESIDE = 110, ABOVE_AND_BELOW = 130, LEAST = 360, MOST = 1000 };
   double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {-HUGE_VAL, -HUGE_VAL};
   for (long row = 0; row < at_most(a->rows, POINTS_MOST); row++) {
-    double point[2] = {value_at(a, row, a_column), value_at(b, row, b_column)};
+    double point[2] = {report_value(a, row, a_column), report_value(b, row, b_column)};
     for (int i = 0; i < 2; i++) {
       low[i] = fmin(low[i], point[i]);
       high[i] = fmax(high[i], point[i]);
@@ -344,7 +347,7 @@ static noprop_status draw_score_paths(const struct report *report, const struct 
   long missed = 0;
   text_add(&text, "row,t,right,other,correct\n");
   for (long row = 0; row < paths->rows; row++) {
-    long label = (long)value_at(&report->target, row, 0);
+    long label = (long)report_value(&report->target, row, 0);
     for (int point = 0; point < paths->points; point++) {
       double other = -HUGE_VAL, end = -HUGE_VAL;
       for (long i = 0; i < paths->width; i++) {
@@ -383,7 +386,7 @@ static noprop_status draw_value_paths(const struct report *report, const struct 
   for (long row = 0; row < paths->rows; row++) {
     for (int point = 0; point < paths->points; point++) {
       text_add(&text, "%ld,%.6g,%.6g,", row, paths->times[point], path_value(paths, point, row, 0));
-      if (regress) text_add(&text, "%.6g", value_at(&report->target, row, 0));
+      if (regress) text_add(&text, "%.6g", report_value(&report->target, row, 0));
       text_add(&text, "\n");
     }
     text_add(&text, "\n");
@@ -516,8 +519,8 @@ static noprop_status write_regions(const struct report *report, const noprop_arr
   double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {-HUGE_VAL, -HUGE_VAL};
   for (long row = 0; row < points->rows; row++)
     for (int i = 0; i < 2; i++) {
-      low[i] = fmin(low[i], value_at(points, row, i));
-      high[i] = fmax(high[i], value_at(points, row, i));
+      low[i] = fmin(low[i], report_value(points, row, i));
+      high[i] = fmax(high[i], report_value(points, row, i));
     }
   for (int i = 0; i < 2; i++) {
     double margin = high[i] > low[i] ? 0.08 * (high[i] - low[i]) : 1;
@@ -563,10 +566,10 @@ static noprop_status draw_regions(const struct report *report, const float *scor
   long shown = at_most(rows, POINTS_MOST), wrong = 0;
   text_add(&text, "a,b,class,predicted\n");
   for (long row = 0; row < shown; row++) {
-    long label = (long)value_at(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
+    long label = (long)report_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
     wrong += label != predicted;
-    text_add(&text, "%.6g,%.6g,%ld,%ld\n", value_at(&report->condition, row, 0), value_at(&report->condition, row, 1),
-             label, predicted);
+    text_add(&text, "%.6g,%.6g,%ld,%ld\n", report_value(&report->condition, row, 0),
+             report_value(&report->condition, row, 1), label, predicted);
   }
   noprop_status status = text_write(&text, report->folder, "predictions.csv");
   if (status == NOPROP_OK) status = write_regions(report, &report->condition);
@@ -598,7 +601,7 @@ static noprop_status draw_confusion(const struct report *report, const float *sc
   struct text text = {0}, script = {0};
   if (!counts) return no_memory();
   for (long row = 0; row < rows; row++) {
-    long label = (long)value_at(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
+    long label = (long)report_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
     if (label < 0 || label >= classes) continue;
     counts[label * classes + predicted]++;
     right += label == predicted;
@@ -640,7 +643,8 @@ static noprop_status draw_errors(const struct report *report, const float *value
   text_add(&text, "true,predicted,column\n");
   for (long column = 0; column < columns; column++)
     for (long row = 0; row < shown; row++)
-      text_add(&text, "%.6g,%.6g,%ld\n", value_at(&report->target, row, column), values[row * width + column], column);
+      text_add(&text, "%.6g,%.6g,%ld\n", report_value(&report->target, row, column), values[row * width + column],
+               column);
   noprop_status status = text_write(&text, report->folder, "predictions.csv");
   if (status != NOPROP_OK) return status;
   report_script_begin(&script, "predictions", 760, 680);
@@ -781,6 +785,8 @@ noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset,
   if (status == NOPROP_OK) status = draw_trajectories(&report);
   if (status == NOPROP_OK)
     status = report.settings.task == TASK_GENERATE ? draw_samples(&report) : draw_predictions(&report);
+  if (status == NOPROP_OK)
+    status = report_field(model, report.has_condition ? &report.condition : NULL, &report.target, run_folder);
   if (status != NOPROP_OK) return status_prefix(status, "pictures of the run");
   for (int i = 0; REPORT_PICTURES[i]; i++) {
     char script[64];
@@ -797,126 +803,4 @@ noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset,
     }
   }
   return NOPROP_OK;
-}
-
-/* ---- pictures without a run -------------------------------------------------------------------------------------- */
-
-/* A folder of its own for a picture that belongs to no run; removed with everything in it. */
-static noprop_status scratch_create(char *folder, size_t size) {
-  const char *base = getenv("TMPDIR");
-  if (snprintf(folder, size, "%s/noprop-XXXXXX", base && base[0] ? base : "/tmp") >= (int)size || !mkdtemp(folder))
-    return status_set(NOPROP_FILE_ERROR, "no temporary folder could be made: %s", strerror(errno));
-  return NOPROP_OK;
-}
-
-static void scratch_remove(const char *folder, const char *const *names, int count) {
-  char path[RUN_PATH];
-  for (int i = 0; i < count; i++)
-    if (run_path(path, folder, names[i]) == NOPROP_OK) unlink(path);
-  rmdir(folder);
-}
-
-/* Draws folder/name.gp and moves the picture to `to`. */
-static noprop_status draw_to(const char *folder, const char *name, const char *to) {
-  char picture[64], from[RUN_PATH], *bytes = NULL;
-  bool missing;
-  noprop_status status = report_run_script(folder, name, &missing);
-  if (status == NOPROP_OK && missing)
-    status = status_set(NOPROP_UNSUPPORTED, "gnuplot is not installed (Debian: gnuplot-nox), so %s was not drawn", to);
-  snprintf(picture, sizeof picture, "%s.png", name);
-  if (status == NOPROP_OK) status = run_path(from, folder, picture);
-  if (status != NOPROP_OK) return status;
-  /* Copied, not renamed: the temporary folder may lie on another disk. */
-  FILE *file = fopen(from, "rbe");
-  long size = -1;
-  if (file && fseek(file, 0, SEEK_END) == 0) size = ftell(file);
-  if (size >= 0) bytes = malloc((size_t)size + 1);
-  if (!bytes || fseek(file, 0, SEEK_SET) != 0 || fread(bytes, 1, (size_t)size, file) != (size_t)size)
-    status = status_set(NOPROP_FILE_ERROR, "the picture for %s could not be read back", to);
-  if (file) fclose(file);
-  if (status == NOPROP_OK) status = run_file_write(to, bytes, (size_t)size);
-  free(bytes);
-  return status;
-}
-
-noprop_status noprop_report_schedule(const noprop_config *config, const char *path) {
-  enum { POINTS = 401 };
-  static const char *const names[] = {"schedule.csv", "schedule.gp", "schedule.png"};
-  char folder[RUN_PATH], type[64];
-  struct text text = {0}, script = {0};
-  if (!config || !path)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_report_schedule needs a configuration and a file");
-  noprop_status status = noprop_config_get(config, "schedule.type", type, sizeof type);
-  text_add(&text, "t,alpha_bar,gamma,gamma_prime,log_snr_prime\n");
-  for (int i = 0; i < POINTS && status == NOPROP_OK; i++) {
-    double t = (double)i / (POINTS - 1);
-    noprop_schedule_values v;
-    status = noprop_schedule_evaluate(config, &t, 1, &v);
-    if (status == NOPROP_OK)
-      text_add(&text, "%.6g,%.9g,%.9g,%.9g,%.9g\n", t, v.alpha_bar, v.gamma, v.gamma_prime, log10(v.snr_prime));
-  }
-  if (status == NOPROP_OK) status = scratch_create(folder, sizeof folder);
-  if (status != NOPROP_OK) {
-    free(text.data);
-    return status;
-  }
-  report_script_begin(&script, "schedule", 1000, 640);
-  text_add(&script,
-           "set multiplot layout 2,2 title 'Noise schedule: %s' font ',14'\nset xrange [0:1]\nset xlabel 't'\n"
-           "set title 'alpha\\_bar: share of data'\nset yrange [0:1]\n"
-           "plot 'schedule.csv' skip 1 using 1:2 with lines linewidth 2 linecolor rgb '#0072B2'\n"
-           "set autoscale y\nset title 'gamma = log SNR'\n"
-           "plot 'schedule.csv' skip 1 using 1:3 with lines linewidth 2 linecolor rgb '#009E73'\n"
-           "set title \"gamma'\"\n"
-           "plot 'schedule.csv' skip 1 using 1:4 with lines linewidth 2 linecolor rgb '#D55E00'\n"
-           "set title \"log_{10} SNR'\"\n"
-           "# At the ends the slope of a cosine is 0 and its logarithm not drawn.\nplot 'schedule.csv' skip 1 every "
-           "::1::399 using 1:5 with lines linewidth 2 linecolor rgb '#CC79A7'\nunset multiplot\n",
-           type);
-  status = text_write(&text, folder, names[0]);
-  if (status == NOPROP_OK) status = text_write(&script, folder, names[1]);
-  if (status == NOPROP_OK) status = draw_to(folder, "schedule", path);
-  free(text.data);
-  free(script.data);
-  scratch_remove(folder, names, 3);
-  return status;
-}
-
-noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path) {
-  static const char *const names[] = {"compare.gp", "compare.png"};
-  char folder[RUN_PATH], history[RUN_PATH], resolved[RUN_PATH];
-  struct text script = {0};
-  if (!run_folders || count < 1 || !path)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_report_compare needs runs and a file to draw to");
-  report_script_begin(&script, "compare", 1000, 600);
-  report_script_colours(&script);
-  text_add(&script,
-           "set title 'Loss of %d runs: training (lines), validation (dots)' font ',14'\nset xlabel 'epoch'\nset "
-           "ylabel 'loss'\n"
-           "set logscale y\nset format y '%%.3g'\nset key outside bottom center vertical maxrows 4\nplot ",
-           count);
-  noprop_status status = NOPROP_OK;
-  for (int i = 0; i < count && status == NOPROP_OK; i++) {
-    status = run_path(history, run_folders[i], "history.csv");
-    if (status == NOPROP_OK && !realpath(history, resolved))
-      status = status_set(NOPROP_FILE_ERROR, "%s could not be read: %s", history, strerror(errno));
-    if (status == NOPROP_OK && (strchr(resolved, '\'') || strchr(run_folders[i], '\'')))
-      status = status_set(NOPROP_FILE_ERROR, "a path with a quotation mark cannot be drawn: %s", resolved);
-    if (status == NOPROP_OK)
-      text_add(&script,
-               "%s'%s' skip 1 using 1:3 with lines linewidth 2 linetype %d title '%s' noenhanced, \\\n"
-               "     '' skip 1 using 1:7 with points pointtype 7 pointsize 0.7 linetype %d",
-               i ? ", \\\n     " : "", resolved, i % REPORT_COLOUR_COUNT + 1, run_folders[i],
-               i % REPORT_COLOUR_COUNT + 1);
-  }
-  text_add(&script, "\n");
-  if (status == NOPROP_OK) status = scratch_create(folder, sizeof folder);
-  if (status != NOPROP_OK) {
-    free(script.data);
-    return status;
-  }
-  status = text_write(&script, folder, names[0]);
-  if (status == NOPROP_OK) status = draw_to(folder, "compare", path);
-  scratch_remove(folder, names, 2);
-  return status;
 }

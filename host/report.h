@@ -23,6 +23,14 @@ noprop_status report_run_script(const char *folder, const char *name, bool *miss
 /* The pictures of a run, in the order in which they are drawn. */
 extern const char *const REPORT_PICTURES[];
 
+/* Element `column` of a row, whatever the type. */
+double report_value(const noprop_array *array, long row, long column);
+
+/* Writes data and scripts of field.png (latents of two dimensions) and along.png. `condition`: NULL if the model has
+ * none; `target`: the held-out rows that go with it. */
+noprop_status report_field(noprop_model *model, const noprop_array *condition, const noprop_array *target,
+                           const char *folder);
+
 /* Writes loss.gp for a folder that holds history.csv. */
 noprop_status report_loss_script(const char *folder);
 

@@ -1,8 +1,8 @@
 /* noprop compare: runs side by side. */
+#include "host/cli/compare.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "host/cli/cli.h"
 
 enum { RUNS_MOST = 64 };
 
@@ -64,6 +64,15 @@ static int run(struct cli *cli) {
   const char *folders[RUNS_MOST], *path = argument_text(cli, "--output", 0);
   int count = argument_count(cli, "RUN");
   if (count > RUNS_MOST) return fail(cli, EXIT_USAGE, "compare takes at most %d runs", (int)RUNS_MOST);
+  if (argument_given(cli, "--calls")) {
+    for (int i = 0; i < count; i++) folders[i] = argument_text(cli, "RUN", i);
+    return compare_sweep(cli, folders, count, path);
+  }
+  for (int i = 0; i < 4; i++) {
+    static const char *const of_sweeps[] = {"--method", "--rows", "--data", "--split"};
+    if (argument_given(cli, of_sweeps[i]))
+      return fail(cli, EXIT_USAGE, "%s needs --calls: without it compare reads the runs' records", of_sweeps[i]);
+  }
   const char *headings[] = {"run",     "variant", "accuracy",      "mse",       "sliced_w2", "loss", "best validation",
                             "seconds", "steps",   "launches/step", "parameters"};
   struct table *table = cli->json ? NULL : table_create(11);
@@ -118,14 +127,25 @@ static int run(struct cli *cli) {
 
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "RUN", 0, NULL, "run folders", 1, 0},
-    {ARGUMENT_TEXT, "--output", 'o', "FILE.png", "also draw their losses", 0, 0},
+    {ARGUMENT_TEXT, "--output", 'o', "FILE.png", "also draw: losses, or with --calls quality against calls and time", 0,
+     0},
+    {ARGUMENT_TEXT, "--calls", 0, "LIST", "solve again with so many network calls per row: 1,2,5,10,20,50,100", 0, 0},
+    {ARGUMENT_TEXT, "--method", 0, "M", "with --calls: one method, or all (default: what each model takes)", 0, 0},
+    {ARGUMENT_INTEGER, "--rows", 0, "N", "with --calls: held-out rows to use (default 10000)", 2, 16384},
+    {ARGUMENT_TEXT, "--data", 0, "F", "with --calls: data file (default: the one each model was trained on)", 0, 0},
+    {ARGUMENT_TEXT, "--split", 0, "S", "with --calls: train, validation or test (default)", 0, 0},
     {0}};
 
 const struct command COMMAND_COMPARE = {
     "compare",
     "shows runs side by side: quality, loss, seconds, parameters",
     ARGUMENTS,
-    "Quality is that of the run's last model on held-out rows; seconds are summed over the sessions of a resumed run.",
-    "noprop compare runs/two_moons-*\nnoprop compare runs/a runs/b -o losses.png",
+    "Quality is that of the run's last model on held-out rows; seconds are summed over the sessions of a resumed run. "
+    "With\n"
+    "--calls every model is evaluated anew at each number of network calls: quality, and milliseconds of one solve of "
+    "all\n"
+    "rows. For generation the floor is the distance of held-out rows from other held-out rows.",
+    "noprop compare runs/two_moons-*\nnoprop compare runs/a runs/b -o losses.png\n"
+    "noprop compare runs/gen-fm-001 runs/gen-ct-001 --calls 1,2,5,10,20,50,100 --method all -o quality.png",
     run,
     false};

@@ -12,7 +12,8 @@ extern "C" {
 #endif
 
 /* Writes data and scripts of all pictures of a run into its folder and draws them: loss.png (from history.csv),
- * data.png, trajectories.png, and predictions.png or samples.png. Without gnuplot the data and scripts are still
+ * data.png, trajectories.png, predictions.png or samples.png, along.png (size of the field and error along t) and, for
+ * two-dimensional latents, field.png. Without gnuplot the data and scripts are still
  * written and one line of the log says so; that is no failure. log may be NULL. */
 NOPROP_API noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset, const char *run_folder,
                                               noprop_log_function log, void *user);
@@ -26,6 +27,11 @@ NOPROP_API noprop_status noprop_report_schedule(const noprop_config *config, con
 
 /* Draws the loss curves of several runs, one colour each, to a PNG file. */
 NOPROP_API noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path);
+
+/* Draws quality against network calls and against milliseconds, a curve for each run and method, to a PNG file. `csv`:
+ * rows run,method,calls,quality,milliseconds,metric under such a heading (what `noprop compare --calls` writes); a row
+ * named "floor" is drawn as a line. */
+NOPROP_API noprop_status noprop_report_sweep(const char *csv, const char *path);
 
 /* Times of the states in a trajectory of a solve with these options, start first: *points is steps + 1 after method and
  * calls are resolved. `times` [*points], or NULL to ask only for the number. */

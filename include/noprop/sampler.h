@@ -41,6 +41,16 @@ NOPROP_API noprop_status noprop_sample(noprop_model *model, const noprop_sampler
 NOPROP_API noprop_status noprop_integrate(noprop_model *model, const noprop_sampler_options *options,
                                           const noprop_array *condition, long rows, const float *start, float *end);
 
+/* The learned field dz/dt of the options' drift at time t (kept inside [t_eps, 1 - t_eps]) and states z [rows][d],
+ * which is what every solve integrates (for ode the probability-flow velocity: design page "mathematics", 1): velocity
+ * [rows][d]. Of the options drift and ema count. One launch; velocity must not be z itself. */
+NOPROP_API noprop_status noprop_velocity(noprop_model *model, const noprop_sampler_options *options,
+                                         const noprop_array *condition, long rows, double t, const float *z,
+                                         float *velocity);
+
+/* The methods by number (0-based), "auto" first; NULL past the end. */
+NOPROP_API const char *noprop_sampler_method_at(int index);
+
 /* What was resolved: method, grid, steps, network calls per row, as one line; free with noprop_free. */
 NOPROP_API noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sampler_options *options,
                                                  char **text);
@@ -57,6 +67,11 @@ typedef struct {
 NOPROP_API noprop_status noprop_evaluate(noprop_model *model, const noprop_sampler_options *options,
                                          const noprop_array *condition, const noprop_array *target,
                                          noprop_metrics *metrics);
+
+/* Sliced Wasserstein-2 and energy distance between two sets of target rows (at most 16,384 each): with two fresh sets
+ * of data the floor that samples of this size can reach. Only the distances and `rows` (of the first) are set. */
+NOPROP_API noprop_status noprop_distances(noprop_model *model, const noprop_array *first, const noprop_array *second,
+                                          noprop_metrics *metrics);
 
 #ifdef __cplusplus
 }

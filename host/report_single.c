@@ -1,0 +1,263 @@
+/* Pictures that belong to no run: a schedule, the losses of several runs, quality against calls. Their scripts and data
+ * are made in a temporary folder. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/status.h"
+#include "host/report.h"
+#include "noprop/schedule.h"
+
+/* A folder of its own for a picture that belongs to no run; removed with everything in it. */
+static noprop_status scratch_create(char *folder, size_t size) {
+  const char *base = getenv("TMPDIR");
+  if (snprintf(folder, size, "%s/noprop-XXXXXX", base && base[0] ? base : "/tmp") >= (int)size || !mkdtemp(folder))
+    return status_set(NOPROP_FILE_ERROR, "no temporary folder could be made: %s", strerror(errno));
+  return NOPROP_OK;
+}
+
+static void scratch_remove(const char *folder, const char *const *names, int count) {
+  char path[RUN_PATH];
+  for (int i = 0; i < count; i++)
+    if (run_path(path, folder, names[i]) == NOPROP_OK) unlink(path);
+  rmdir(folder);
+}
+
+/* Draws folder/name.gp and moves the picture to `to`. */
+static noprop_status draw_to(const char *folder, const char *name, const char *to) {
+  char picture[64], from[RUN_PATH], *bytes = NULL;
+  bool missing;
+  noprop_status status = report_run_script(folder, name, &missing);
+  if (status == NOPROP_OK && missing)
+    status = status_set(NOPROP_UNSUPPORTED, "gnuplot is not installed (Debian: gnuplot-nox), so %s was not drawn", to);
+  snprintf(picture, sizeof picture, "%s.png", name);
+  if (status == NOPROP_OK) status = run_path(from, folder, picture);
+  if (status != NOPROP_OK) return status;
+  /* Copied, not renamed: the temporary folder may lie on another disk. */
+  FILE *file = fopen(from, "rbe");
+  long size = -1;
+  if (file && fseek(file, 0, SEEK_END) == 0) size = ftell(file);
+  if (size >= 0) bytes = malloc((size_t)size + 1);
+  if (!bytes || fseek(file, 0, SEEK_SET) != 0 || fread(bytes, 1, (size_t)size, file) != (size_t)size)
+    status = status_set(NOPROP_FILE_ERROR, "the picture for %s could not be read back", to);
+  if (file) fclose(file);
+  if (status == NOPROP_OK) status = run_file_write(to, bytes, (size_t)size);
+  free(bytes);
+  return status;
+}
+
+noprop_status noprop_report_schedule(const noprop_config *config, const char *path) {
+  enum { POINTS = 401 };
+  static const char *const names[] = {"schedule.csv", "schedule.gp", "schedule.png"};
+  char folder[RUN_PATH], type[64];
+  struct text text = {0}, script = {0};
+  if (!config || !path)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_report_schedule needs a configuration and a file");
+  noprop_status status = noprop_config_get(config, "schedule.type", type, sizeof type);
+  text_add(&text, "t,alpha_bar,gamma,gamma_prime,log_snr_prime\n");
+  for (int i = 0; i < POINTS && status == NOPROP_OK; i++) {
+    double t = (double)i / (POINTS - 1);
+    noprop_schedule_values v;
+    status = noprop_schedule_evaluate(config, &t, 1, &v);
+    if (status == NOPROP_OK)
+      text_add(&text, "%.6g,%.9g,%.9g,%.9g,%.9g\n", t, v.alpha_bar, v.gamma, v.gamma_prime, log10(v.snr_prime));
+  }
+  if (status == NOPROP_OK) status = scratch_create(folder, sizeof folder);
+  if (status != NOPROP_OK) {
+    free(text.data);
+    return status;
+  }
+  report_script_begin(&script, "schedule", 1000, 640);
+  text_add(&script,
+           "set multiplot layout 2,2 title 'Noise schedule: %s' font ',14'\nset xrange [0:1]\nset xlabel 't'\n"
+           "set title 'alpha\\_bar: share of data'\nset yrange [0:1]\n"
+           "plot 'schedule.csv' skip 1 using 1:2 with lines linewidth 2 linecolor rgb '#0072B2'\n"
+           "set autoscale y\nset title 'gamma = log SNR'\n"
+           "plot 'schedule.csv' skip 1 using 1:3 with lines linewidth 2 linecolor rgb '#009E73'\n"
+           "set title \"gamma'\"\n"
+           "plot 'schedule.csv' skip 1 using 1:4 with lines linewidth 2 linecolor rgb '#D55E00'\n"
+           "set title \"log_{10} SNR'\"\n"
+           "# At the ends the slope of a cosine is 0 and its logarithm not drawn.\nplot 'schedule.csv' skip 1 every "
+           "::1::399 using 1:5 with lines linewidth 2 linecolor rgb '#CC79A7'\nunset multiplot\n",
+           type);
+  status = text_write(&text, folder, names[0]);
+  if (status == NOPROP_OK) status = text_write(&script, folder, names[1]);
+  if (status == NOPROP_OK) status = draw_to(folder, "schedule", path);
+  free(text.data);
+  free(script.data);
+  scratch_remove(folder, names, 3);
+  return status;
+}
+
+noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path) {
+  static const char *const names[] = {"compare.gp", "compare.png"};
+  char folder[RUN_PATH], history[RUN_PATH], resolved[RUN_PATH];
+  struct text script = {0};
+  if (!run_folders || count < 1 || !path)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_report_compare needs runs and a file to draw to");
+  report_script_begin(&script, "compare", 1000, 600);
+  report_script_colours(&script);
+  text_add(&script,
+           "set title 'Loss of %d runs: training (lines), validation (dots)' font ',14'\nset xlabel 'epoch'\nset "
+           "ylabel 'loss'\n"
+           "set logscale y 2\nset format y '%%.3g'\nset key outside bottom center vertical maxrows 4\nplot ",
+           count);
+  noprop_status status = NOPROP_OK;
+  for (int i = 0; i < count && status == NOPROP_OK; i++) {
+    status = run_path(history, run_folders[i], "history.csv");
+    if (status == NOPROP_OK && !realpath(history, resolved))
+      status = status_set(NOPROP_FILE_ERROR, "%s could not be read: %s", history, strerror(errno));
+    if (status == NOPROP_OK && (strchr(resolved, '\'') || strchr(run_folders[i], '\'')))
+      status = status_set(NOPROP_FILE_ERROR, "a path with a quotation mark cannot be drawn: %s", resolved);
+    if (status == NOPROP_OK)
+      text_add(&script,
+               "%s'%s' skip 1 using 1:3 with lines linewidth 2 linetype %d title '%s' noenhanced, \\\n"
+               "     '' skip 1 using 1:7 with points pointtype 7 pointsize 0.7 linetype %d",
+               i ? ", \\\n     " : "", resolved, i % REPORT_COLOUR_COUNT + 1, run_folders[i],
+               i % REPORT_COLOUR_COUNT + 1);
+  }
+  text_add(&script, "\n");
+  if (status == NOPROP_OK) status = scratch_create(folder, sizeof folder);
+  if (status != NOPROP_OK) {
+    free(script.data);
+    return status;
+  }
+  status = text_write(&script, folder, names[0]);
+  if (status == NOPROP_OK) status = draw_to(folder, "compare", path);
+  scratch_remove(folder, names, 2);
+  return status;
+}
+
+/* ---- quality against calls --------------------------------------------------------------------------------------- */
+
+enum { CURVES_MOST = 40, NAME_MOST = 160 };
+
+/* The curves of a sweep: consecutive rows of one run and method. */
+struct curves {
+  char run[CURVES_MOST][NAME_MOST], method[CURVES_MOST][32];
+  int count, run_count;
+  int run_of[CURVES_MOST]; /* number among the different runs, in order of appearance */
+  double floor, least, most;
+  char metric[32];
+};
+
+static noprop_status sweep_damaged(const char *csv, int line) {
+  return status_set(NOPROP_FILE_ERROR, "%s:%d: not a row run,method,calls,quality,milliseconds,metric", csv, line);
+}
+
+static noprop_status read_curve_row(struct curves *curves, const char *csv, int line, char *row) {
+  char *cells[6] = {row};
+  int count = 1;
+  for (char *c = row; *c; c++)
+    if (*c == ',' && count < 6) {
+      *c = 0;
+      cells[count++] = c + 1;
+    }
+  if (count < 6) return sweep_damaged(csv, line);
+  const double quality = strtod(cells[3], NULL);
+  if (strcmp(cells[0], "floor") == 0) {
+    curves->floor = quality;
+    return NOPROP_OK;
+  }
+  if (strchr(cells[0], '\'') || strlen(cells[0]) >= NAME_MOST || strlen(cells[1]) >= sizeof curves->method[0])
+    return status_set(NOPROP_FILE_ERROR, "%s:%d: a run's name with a quotation mark, or too long, cannot be drawn", csv,
+                      line);
+  snprintf(curves->metric, sizeof curves->metric, "%.*s", (int)strcspn(cells[5], "\r\n"), cells[5]);
+  if (quality > 0) curves->least = fmin(curves->least, quality);
+  curves->most = fmax(curves->most, quality);
+  const int last = curves->count - 1;
+  if (last >= 0 && strcmp(curves->run[last], cells[0]) == 0 && strcmp(curves->method[last], cells[1]) == 0)
+    return NOPROP_OK;
+  if (curves->count == CURVES_MOST)
+    return status_set(NOPROP_UNSUPPORTED,
+                      "%s: more than %d curves make no readable picture; compare fewer runs or methods", csv,
+                      (int)CURVES_MOST);
+  const bool new_run = last < 0 || strcmp(curves->run[last], cells[0]) != 0;
+  if (new_run) curves->run_count++;
+  curves->run_of[curves->count] = curves->run_count - 1;
+  snprintf(curves->run[curves->count], NAME_MOST, "%s", cells[0]);
+  snprintf(curves->method[curves->count++], sizeof curves->method[0], "%s", cells[1]);
+  return NOPROP_OK;
+}
+
+static noprop_status read_curves(const char *csv, struct curves *curves) {
+  char *text = NULL;
+  noprop_status status = run_file_read(csv, &text);
+  if (status != NOPROP_OK) return status;
+  *curves = (struct curves){.floor = NAN, .least = HUGE_VAL, .most = -HUGE_VAL};
+  int line = 1;
+  char *at = strchr(text, '\n');
+  while (at && at[1] && status == NOPROP_OK) {
+    char *row = at + 1;
+    at = strchr(row, '\n');
+    if (at) *at = 0;
+    status = read_curve_row(curves, csv, ++line, row);
+  }
+  free(text);
+  if (status == NOPROP_OK && curves->count == 0)
+    status = status_set(NOPROP_FILE_ERROR, "%s holds no rows to draw", csv);
+  return status;
+}
+
+/* One panel: quality over column `column`. Runs differ by colour (methods, where there is one run
+ * only), the methods of a run by the shape of the points. */
+static void add_sweep_panel(struct text *script, const struct curves *curves, const char *csv, int column, bool key) {
+  static const int shapes[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 1, 2, 3, 14};
+  int shape = 0;
+  text_add(script, key ? "set key outside bottom center vertical maxrows 6\nplot " : "unset key\nplot ");
+  if (!isnan(curves->floor))
+    text_add(script, "%.6g with lines linewidth 1.5 dashtype 2 linecolor rgb '#404040' title 'fresh data', \\\n     ",
+             curves->floor);
+  for (int i = 0; i < curves->count; i++) {
+    const int colour = curves->run_count > 1 ? curves->run_of[i] : i;
+    shape = i > 0 && curves->run_of[i] == curves->run_of[i - 1] ? shape + 1 : 0;
+    text_add(
+        script,
+        "%s'%s' skip 1 using (strcol(1) eq '%s' && strcol(2) eq '%s' ? $%d : NaN):4 with linespoints linewidth 1.5 "
+        "pointtype %d pointsize 0.9 linetype %d title '%s, %s' noenhanced",
+        i ? ", \\\n     " : "", csv, curves->run[i], curves->method[i], column,
+        shapes[shape % (int)(sizeof shapes / sizeof *shapes)], colour % REPORT_COLOUR_COUNT + 1, curves->run[i],
+        curves->method[i]);
+  }
+  text_add(script, "\n");
+}
+
+noprop_status noprop_report_sweep(const char *csv, const char *path) {
+  static const char *const names[] = {"sweep.gp", "sweep.png"};
+  char folder[RUN_PATH], resolved[RUN_PATH];
+  struct text script = {0};
+  if (!csv || !path) return status_set(NOPROP_INVALID_ARGUMENT, "noprop_report_sweep needs a file and a picture");
+  struct curves *curves = malloc(sizeof *curves);
+  if (!curves) return status_set(NOPROP_OUT_OF_MEMORY, "no memory for the curves of %s", csv);
+  noprop_status status = read_curves(csv, curves);
+  if (status == NOPROP_OK && (!realpath(csv, resolved) || strchr(resolved, '\'')))
+    status = status_set(NOPROP_FILE_ERROR, "%s cannot be drawn: its path holds a quotation mark", csv);
+  if (status == NOPROP_OK) {
+    const bool falling = strcmp(curves->metric, "accuracy") != 0;
+    report_script_begin(&script, "sweep", 1180, 620 + 22 * (curves->count < 6 ? curves->count : 6));
+    report_script_colours(&script);
+    text_add(&script, "set multiplot layout 1,2\nset logscale x\nset ylabel '%s' noenhanced\n", curves->metric);
+    if (falling)
+      text_add(&script, "set logscale y 2\nset format y '%%.3g'\nset yrange [%.4g:%.4g]\n",
+               0.85 * (isnan(curves->floor) ? curves->least : fmin(curves->least, curves->floor)), 1.2 * curves->most);
+    text_add(&script, "set title 'Quality against network calls' font ',14'\nset xlabel 'network calls per row'\n");
+    add_sweep_panel(&script, curves, resolved, 3, true);
+    text_add(&script,
+             "set title 'Quality against time' font ',14'\nset xlabel 'milliseconds of a solve of all rows'\n");
+    add_sweep_panel(&script, curves, resolved, 5, true);
+    text_add(&script, "unset multiplot\n");
+    status = scratch_create(folder, sizeof folder);
+  }
+  free(curves);
+  if (status != NOPROP_OK) {
+    free(script.data);
+    return status;
+  }
+  status = text_write(&script, folder, names[0]);
+  if (status == NOPROP_OK) status = draw_to(folder, "sweep", path);
+  scratch_remove(folder, names, 2);
+  return status;
+}
