@@ -9,6 +9,7 @@
 
 int noprop_counts(noprop_kernel_counts *counts, int capacity) { return vgpu_counts(counts, capacity); }
 void noprop_counts_reset(void) { vgpu_counts_reset(); }
+unsigned long long noprop_counts_unwritten_bytes(void) { return vgpu_counts_unwritten_bytes(); }
 
 const noprop_gpu *noprop_gpu_at(int index) { return vgpu_gpu_at(index); }
 
@@ -103,6 +104,7 @@ void noprop_counts_bound(const noprop_kernel_counts *counts, double host_launche
   bounds->dram =
       time_of((double)counts->dram_read_bytes + (double)counts->dram_written_bytes, gpu->dram_bandwidth.value);
   bounds->launch = time_of(host_launches, 1 / gpu->launch.value);
+  bounds->issue = time_of((double)counts->warp_instructions, gpu->issue_per_clock.value * clocks);
   bounds->largest = -1;
 #define LARGEST(name, meaning)          \
   if (bounds->name > bounds->largest) { \

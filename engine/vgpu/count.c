@@ -137,6 +137,13 @@ void vgpu_counts_reset(void) {
   pthread_mutex_unlock(&records_lock);
 }
 
+unsigned long long vgpu_counts_unwritten_bytes(void) {
+  pthread_mutex_lock(&records_lock);
+  const unsigned long long bytes = now.l2 != NULL ? l2_dirty_bytes(now.l2) : 0;
+  pthread_mutex_unlock(&records_lock);
+  return bytes;
+}
+
 noprop_kernel_counts *count_begin(const struct vgpu_launch *launch) {
   const struct ptx_function *function = launch->function;
   noprop_kernel_counts *counts = &now.counts;

@@ -14,6 +14,7 @@
 /* Records so far, as noprop_counts. */
 int vgpu_counts(noprop_kernel_counts *counts, int capacity);
 void vgpu_counts_reset(void);
+unsigned long long vgpu_counts_unwritten_bytes(void);
 
 /* Adds one warp instruction to the counts of its class: `active` lanes are here, `executing` of them have a true guard.
  * Accesses, branches and traffic are counted elsewhere. */

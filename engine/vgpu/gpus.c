@@ -10,6 +10,8 @@
 
 #define GUIDE "CUDA C++ Programming Guide, arithmetic instructions"
 #define GUIDE_BANKS "CUDA C++ Programming Guide, shared memory: 32 banks of 32 bits per clock"
+#define GUIDE_SCHEDULERS \
+  "CUDA C++ Programming Guide, compute capabilities: four warp schedulers, one instruction per clock each"
 #define TURING "NVIDIA Turing GPU Architecture, white paper"
 #define T4_SHEET "NVIDIA T4, data sheet"
 #define T4_BRIEF "NVIDIA T4 70W Low Profile PCIe GPU Accelerator, product brief"
@@ -27,6 +29,11 @@
 #define H100_PCIE_BRIEF "NVIDIA H100 PCIe GPU, product brief"
 #define H100_SHEET "NVIDIA H100 Tensor Core GPU, data sheet (dense: half of the figure with sparsity)"
 #define H200_SHEET "NVIDIA H200 Tensor Core GPU, data sheet (dense: half of the figure with sparsity)"
+#define B200_SHEET "NVIDIA HGX B200, data sheet (dense: half of the figure with sparsity)"
+#define B200_PAPER \
+  "Jarmusch and Chandrasekaran: Microbenchmarking NVIDIA's Blackwell Architecture, arXiv 2512.02189, B200"
+#define BLACKWELL_GUIDE "NVIDIA Blackwell Tuning Guide, increased L2 capacity"
+#define RTX_BLACKWELL "NVIDIA RTX Blackwell GPU Architecture, white paper, appendix"
 #define FROM_PEAK "from the data sheet's fp32 peak: 67e12 / (2 x 132 x 128)"
 #define LUO                                                                                                       \
   "measured at 4472.3 bytes/clock on an H800 PCIe of the same chip: Luo et al., Benchmarking and Dissecting the " \
@@ -39,26 +46,41 @@
   "1 ns for each of its nodes"
 
 /* What the GPUs of one compute capability have in common. */
-#define TURING_75                                                                                     \
-  .capability = 75, .threads_per_sm = 1024, .blocks_per_sm = 16, .registers_per_sm = 65536,           \
-  .shared_per_sm = 64 * 1024, .shared_unit = 256, .shared_overhead = 0, .fma_per_clock = {64, GUIDE}, \
-  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .launch = {2.5e-6, GRAPHS}
-#define AMPERE_80                                                                                         \
-  .capability = 80, .threads_per_sm = 2048, .blocks_per_sm = 32, .registers_per_sm = 65536,               \
-  .shared_per_sm = 164 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {64, GUIDE}, \
-  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .launch = {2.5e-6, GRAPHS}
-#define AMPERE_86                                                                                          \
-  .capability = 86, .threads_per_sm = 1536, .blocks_per_sm = 16, .registers_per_sm = 65536,                \
-  .shared_per_sm = 100 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE}, \
-  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .launch = {2.5e-6, GRAPHS}
-#define ADA_89                                                                                             \
-  .capability = 89, .threads_per_sm = 1536, .blocks_per_sm = 24, .registers_per_sm = 65536,                \
-  .shared_per_sm = 100 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE}, \
-  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .launch = {2.5e-6, GRAPHS}
-#define HOPPER_90                                                                                          \
-  .capability = 90, .threads_per_sm = 2048, .blocks_per_sm = 32, .registers_per_sm = 65536,                \
-  .shared_per_sm = 228 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE}, \
-  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .launch = {2.5e-6, GRAPHS}
+#define TURING_75                                                                                                     \
+  .capability = 75, .threads_per_sm = 1024, .blocks_per_sm = 16, .registers_per_sm = 65536,                           \
+  .shared_per_sm = 64 * 1024, .shared_unit = 256, .shared_overhead = 0, .fma_per_clock = {64, GUIDE},                 \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define AMPERE_80                                                                                                     \
+  .capability = 80, .threads_per_sm = 2048, .blocks_per_sm = 32, .registers_per_sm = 65536,                           \
+  .shared_per_sm = 164 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {64, GUIDE},             \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define AMPERE_86                                                                                                     \
+  .capability = 86, .threads_per_sm = 1536, .blocks_per_sm = 16, .registers_per_sm = 65536,                           \
+  .shared_per_sm = 100 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE},            \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define ADA_89                                                                                                        \
+  .capability = 89, .threads_per_sm = 1536, .blocks_per_sm = 24, .registers_per_sm = 65536,                           \
+  .shared_per_sm = 100 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE},            \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define HOPPER_90                                                                                                     \
+  .capability = 90, .threads_per_sm = 2048, .blocks_per_sm = 32, .registers_per_sm = 65536,                           \
+  .shared_per_sm = 228 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE},            \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define BLACKWELL_100                                                                                                 \
+  .capability = 100, .threads_per_sm = 2048, .blocks_per_sm = 32, .registers_per_sm = 65536,                          \
+  .shared_per_sm = 228 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE},            \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
+#define BLACKWELL_120                                                                                                 \
+  .capability = 120, .threads_per_sm = 1536, .blocks_per_sm = 24, .registers_per_sm = 65536,                          \
+  .shared_per_sm = 100 * 1024, .shared_unit = 128, .shared_overhead = 1024, .fma_per_clock = {128, GUIDE},            \
+  .special_per_clock = {16, GUIDE}, .shared_per_clock = {128, GUIDE_BANKS}, .issue_per_clock = {4, GUIDE_SCHEDULERS}, \
+  .launch = {2.5e-6, GRAPHS}
 
 static const noprop_gpu GPUS[] = {
     {.name = "t4",
@@ -229,7 +251,29 @@ static const noprop_gpu GPUS[] = {
      .tensor_tf32 = {494.7e12, H200_SHEET},
      .l2_bytes = {50.0 * 1024 * 1024, H100_PAPER},
      .l2_bandwidth = {4472.3 * 67e12 / (2 * 132 * 128), LUO},
-     .dram_bandwidth = {4800e9, H200_SHEET}}};
+     .dram_bandwidth = {4800e9, H200_SHEET}},
+    {.name = "b200",
+     .title = "NVIDIA B200 SXM 180 GB",
+     BLACKWELL_100,
+     .multiprocessors = {148, B200_PAPER},
+     .clock = {75e12 / (2 * 148 * 128), "from the data sheet's fp32 peak: 75e12 / (2 x 148 x 128)"},
+     .peak_fp32 = {75e12, B200_SHEET},
+     .tensor_f16 = {2250e12, B200_SHEET},
+     .tensor_bf16 = {2250e12, B200_SHEET},
+     .tensor_tf32 = {1125e12, "half of the bf16 rate; the data sheet rounds to 1.1 PFLOPS dense"},
+     .l2_bytes = {126.0 * 1024 * 1024, BLACKWELL_GUIDE},
+     .dram_bandwidth = {8000e9, B200_SHEET}},
+    {.name = "rtx-5090",
+     .title = "NVIDIA GeForce RTX 5090",
+     BLACKWELL_120,
+     .multiprocessors = {170, RTX_BLACKWELL},
+     .clock = {2407e6, RTX_BLACKWELL},
+     .peak_fp32 = {104.8e12, RTX_BLACKWELL},
+     .tensor_f16 = {209.5e12, RTX_BLACKWELL},
+     .tensor_bf16 = {209.5e12, RTX_BLACKWELL},
+     .tensor_tf32 = {104.8e12, RTX_BLACKWELL},
+     .l2_bytes = {98304 * 1024, RTX_BLACKWELL},
+     .dram_bandwidth = {1792e9, RTX_BLACKWELL}}};
 
 enum { GPU_COUNT = sizeof GPUS / sizeof GPUS[0] };
 

@@ -53,7 +53,7 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
     bool of_time = ends_with(p.name, ".t.weight");
     if (of_time)
       time += flops;
-    else if (strncmp(p.name, "x.", 2) == 0)
+    else if (strncmp(p.name, "x.", 2) == 0 || ends_with(p.name, ".x.weight"))
       once += flops;
     else
       per_step += flops;

@@ -34,6 +34,10 @@ struct counted {
   noprop_kernel_counts total;
   noprop_bounds total_bounds;
   double host_launches;
+  /* What has to be done at least, and what was done of it. */
+  double cold_dram;   /* bytes between an L2 that starts empty and DRAM, until all is written back */
+  double compulsory;  /* bytes: sectors that each kernel has to read, bytes that it has to store */
+  double least_flops; /* of the matrix products */
 };
 
 static void subtract(noprop_kernel_counts *from, const noprop_kernel_counts *what) {
@@ -48,24 +52,37 @@ static void add(noprop_kernel_counts *to, const noprop_kernel_counts *what) {
 #undef ADD
 }
 
-/* The first time fills the L2 and whatever is prepared once; the second time counts. */
+/* Records since the reset, without what was counted up to `before`; those that launched something. */
+static int take_counts(noprop_kernel_counts *kernels, const noprop_kernel_counts *before, int known) {
+  int found = noprop_counts(kernels, KERNELS_MOST), count = 0;
+  if (found > KERNELS_MOST) found = KERNELS_MOST;
+  for (int i = 0; i < found; i++) {
+    if (i < known) subtract(&kernels[i], &before[i]);
+    if (kernels[i].launches > 0) kernels[count++] = kernels[i];
+  }
+  return count;
+}
+
+/* The first time does whatever is prepared once; the second starts with an empty L2; the third, which finds in the L2
+ * what the second left, counts. */
 static noprop_status count_work(noprop_device *device, struct subject *subject, struct counted *counted) {
   noprop_kernel_counts before[KERNELS_MOST];
   noprop_device_counters launches_before, launches_after;
-  noprop_counts_reset();
   subject->work = 1;
   noprop_status status = bench_work(device, subject);
+  noprop_counts_reset();
+  if (status == NOPROP_OK) status = bench_work(device, subject);
   const int known = noprop_counts(before, KERNELS_MOST);
+  counted->cold_dram = (double)noprop_counts_unwritten_bytes();
+  for (int i = 0; i < known && i < KERNELS_MOST; i++) {
+    counted->cold_dram += (double)before[i].dram_read_bytes + (double)before[i].dram_written_bytes;
+    counted->compulsory += 32.0 * (double)before[i].distinct_loaded_sectors + (double)before[i].distinct_stored_bytes;
+  }
+  counted->least_flops = subject->flops;
   noprop_device_get_counters(device, &launches_before);
   if (status == NOPROP_OK) status = bench_work(device, subject);
   noprop_device_get_counters(device, &launches_after);
-  int count = noprop_counts(counted->kernels, KERNELS_MOST);
-  if (count > KERNELS_MOST) count = KERNELS_MOST;
-  for (int i = 0; i < count; i++) {
-    if (i < known) subtract(&counted->kernels[i], &before[i]);
-    if (counted->kernels[i].launches == 0) continue;
-    counted->kernels[counted->count++] = counted->kernels[i];
-  }
+  counted->count = take_counts(counted->kernels, before, known);
   /* Kernels of graphs are launched with their graph. */
   const double graphs = (double)(launches_after.graph_launches - launches_before.graph_launches);
   counted->host_launches = graphs > 0 ? graphs : (double)(launches_after.launches - launches_before.launches);
@@ -86,6 +103,16 @@ static void find_bounds(struct counted *counted, const noprop_gpu *gpu) {
     counted->total_bounds.largest = one_after_the_other;
     counted->total_bounds.largest_name = "the kernels' sum";
   }
+}
+
+/* Without launches, which are no unit of the GPU. */
+static double tightest_unit(const noprop_bounds *bounds) {
+  double largest = 0;
+#define LARGER(name, meaning) \
+  if (&bounds->name != &bounds->launch && bounds->name > largest) largest = bounds->name;
+  NOPROP_BOUNDS(LARGER)
+#undef LARGER
+  return largest;
 }
 
 /* ---- for people -------------------------------------------------------------------------------------------------- */
@@ -218,6 +245,41 @@ static void bound_rows(struct table *table, const struct counted *counted) {
   table_cell(table, "largest");
   for (int i = 0; i < counted->count; i++) microseconds(table, counted->bounds[i].largest);
   microseconds(table, counted->total_bounds.largest);
+  table_cell(table, "tightest unit");
+  for (int i = 0; i < counted->count; i++) table_cell(table, "%s", counted->bounds[i].largest_name);
+  table_cell(table, "%s", counted->total_bounds.largest_name);
+  table_cell(table, "issue of the PTX");
+  for (int i = 0; i < counted->count; i++) microseconds(table, counted->bounds[i].issue);
+  microseconds(table, counted->total_bounds.issue);
+}
+
+/* Operations on matrices: those of mma where there are any, else of the multiply-adds, which do other work, too. */
+static double matrix_flops(const noprop_kernel_counts *counts) {
+  const double tensor =
+      (double)counts->tensor_f16_flop + (double)counts->tensor_bf16_flop + (double)counts->tensor_tf32_flop;
+  return tensor > 0 ? tensor : 2.0 * (double)counts->fp32_fma;
+}
+
+static double conflict_share(const noprop_kernel_counts *counts) {
+  return counts->shared_wavefronts ? (double)counts->shared_conflicts / (double)counts->shared_wavefronts : 0;
+}
+
+/* How far the work is from the least that any program could do. */
+static void print_distance(const struct counted *counted, const noprop_gpu *gpu) {
+  printf("Distance from the least possible:\n  matrix products: %.4g FLOP, %.2f x the %.4g of the network\n",
+         matrix_flops(&counted->total), matrix_flops(&counted->total) / counted->least_flops, counted->least_flops);
+  printf("  shared memory: %.4g wavefronts, %.2f x those without conflicts (%.1f %% are conflicts)\n",
+         (double)counted->total.shared_wavefronts,
+         counted->total.shared_wavefronts > counted->total.shared_conflicts
+             ? (double)counted->total.shared_wavefronts /
+                   (double)(counted->total.shared_wavefronts - counted->total.shared_conflicts)
+             : 1.0,
+         100 * conflict_share(&counted->total));
+  if (gpu == NULL) return;
+  printf("  DRAM, L2 empty at the start: %.4g bytes, %.2f x the compulsory %.4g\n", counted->cold_dram,
+         counted->cold_dram / counted->compulsory, counted->compulsory);
+  printf("  issue slots: %.2f x the time of the tightest unit\n",
+         counted->total_bounds.issue / tightest_unit(&counted->total_bounds));
 }
 
 static void heading(struct table *table, const struct counted *counted, const char *first) {
@@ -256,7 +318,9 @@ static void print_tables(const struct subject *subject, const struct counted *co
       printf("Occupancy of %s: limited by %s.\n", counted->kernels[i].kernel, counted->bounds[i].occupied_by);
     printf("Largest bound: %s.%s\n", counted->total_bounds.largest_name,
            gpu->l2_bandwidth.value > 0 ? "" : " The L2's bandwidth of this GPU is not published.");
+    putchar('\n');
   }
+  print_distance(counted, gpu);
   putchar('\n');
 }
 
@@ -266,11 +330,13 @@ static void bound_json(struct json *json, const char *key, double seconds) {
   if (seconds >= 0) json_number(json, key, seconds * 1e6);
 }
 
-static void print_json(const struct subject *subject, const noprop_kernel_counts *counts, const noprop_gpu *gpu,
-                       const noprop_bounds *bounds, bool is_total) {
+static void print_json(const struct subject *subject, const struct counted *counted, const noprop_kernel_counts *counts,
+                       const noprop_gpu *gpu, const noprop_bounds *bounds, bool is_total) {
   struct json json = {0};
   json_text(&json, "bench", subject->what.bench);
   json_text(&json, "network", subject->what.network);
+  json_text(&json, "hidden", subject->what.hidden ? subject->what.hidden : "32,32,32,32,32,32");
+  json_text(&json, "precision", subject->what.precision ? subject->what.precision : "fp32");
   if (subject->what.batch > 0) {
     json_integer(&json, "batch", subject->what.batch);
     json_number(&json, "dropout", subject->what.dropout);
@@ -292,8 +358,18 @@ static void print_json(const struct subject *subject, const noprop_kernel_counts
 #define COUNT_JSON(name, meaning) json_integer(&json, #name, (long long)counts->name);
   NOPROP_COUNTS(COUNT_JSON)
 #undef COUNT_JSON
+  if (is_total) {
+    json_number(&json, "matrix_flops", matrix_flops(counts));
+    json_number(&json, "least_matrix_flops", counted->least_flops);
+    json_number(&json, "host_launches", counted->host_launches);
+  }
+  json_number(&json, "conflict_share", conflict_share(counts));
   if (gpu != NULL) {
     json_text(&json, "gpu", gpu->name);
+    if (is_total) {
+      json_number(&json, "cold_dram_bytes", counted->cold_dram);
+      json_number(&json, "compulsory_bytes", counted->compulsory);
+    }
     if (!is_total) {
       json_number(&json, "occupancy", bounds->occupancy);
       json_text(&json, "occupied_by", bounds->occupied_by);
@@ -301,6 +377,8 @@ static void print_json(const struct subject *subject, const noprop_kernel_counts
 #define BOUND_JSON(name, meaning) bound_json(&json, "bound_" #name "_microseconds", bounds->name);
     NOPROP_BOUNDS(BOUND_JSON)
 #undef BOUND_JSON
+    bound_json(&json, "issue_microseconds", bounds->issue);
+    bound_json(&json, "tightest_unit_microseconds", tightest_unit(bounds));
     bound_json(&json, "bound_microseconds", bounds->largest);
     json_text(&json, "bound_by", bounds->largest_name);
   }
@@ -318,9 +396,9 @@ noprop_status counts_print(struct cli *cli, noprop_device *device, struct subjec
   if (status == NOPROP_OK) {
     find_bounds(counted, gpu);
     for (int i = 0; i < counted->count && cli->json; i++)
-      print_json(subject, &counted->kernels[i], gpu, &counted->bounds[i], false);
+      print_json(subject, counted, &counted->kernels[i], gpu, &counted->bounds[i], false);
     if (cli->json)
-      print_json(subject, &counted->total, gpu, &counted->total_bounds, true);
+      print_json(subject, counted, &counted->total, gpu, &counted->total_bounds, true);
     else
       print_tables(subject, counted, gpu);
   }

@@ -105,6 +105,8 @@ typedef struct {
 NOPROP_API int noprop_counts(noprop_kernel_counts *counts, int capacity);
 /* Starts anew, with an empty L2. No launch may be under way. */
 NOPROP_API void noprop_counts_reset(void);
+/* Bytes that the named GPU's L2 holds and has not written to DRAM yet; 0 if no GPU is named. */
+NOPROP_API unsigned long long noprop_counts_unwritten_bytes(void);
 
 /* ---- GPUs by their published figures ---- */
 
@@ -129,7 +131,8 @@ typedef struct {
   X(l2_bytes, "bytes", "size of the L2") \
   X(l2_bandwidth, "bytes/s", "reads from the L2") \
   X(dram_bandwidth, "bytes/s", "DRAM") \
-  X(launch, "s", "time that the host needs to launch a graph of kernels, or one alone")
+  X(launch, "s", "time that the host needs to launch a graph of kernels, or one alone") \
+  X(issue_per_clock, "1/clock/SM", "warp instructions issued")
 /* clang-format on */
 
 typedef struct {
@@ -173,6 +176,9 @@ typedef struct {
 #undef NOPROP_BOUND_MEMBER
   double largest;
   const char *largest_name;
+  /* Time to issue the PTX's warp instructions, one per scheduler and clock. Not among the bounds: the machine's
+   * instructions are others (fewer moves and address calculations, more for divisions). */
+  double issue;
   /* Occupancy in theory: what registers, shared memory and block size leave. */
   int resident_blocks;     /* per multiprocessor */
   double occupancy;        /* resident threads over the most */

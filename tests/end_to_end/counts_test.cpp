@@ -46,6 +46,16 @@ TEST(Counts, OneObjectPerKernelAndOneForAll) {
   EXPECT_GE(number(kernels[2], "bound_microseconds"), 2.5);
   EXPECT_GT(number(kernels[0], "occupancy"), 0);
   EXPECT_LE(number(kernels[0], "occupancy"), 1);
+  // Distance from the least: no program multiplies less than the network; one graph; from an empty L2 everything comes
+  // and goes once at least, gradient slots stay in it.
+  EXPECT_EQ(number(kernels[2], "least_matrix_flops"), flops);
+  EXPECT_GE(number(kernels[2], "matrix_flops"), flops);
+  EXPECT_EQ(number(kernels[2], "host_launches"), 1);
+  EXPECT_GE(number(kernels[2], "cold_dram_bytes"), number(kernels[0], "distinct_loaded_bytes"));
+  EXPECT_LE(number(kernels[2], "cold_dram_bytes"), number(kernels[2], "compulsory_bytes"));
+  EXPECT_LT(number(kernels[0], "conflict_share"), 0.05);
+  EXPECT_NEAR(number(kernels[0], "issue_microseconds"), number(kernels[0], "warp_instructions") / (4 * 108 * 1410.0),
+              1e-9);
 }
 
 TEST(Counts, DoNotDependOnTheNumberOfThreads) {
@@ -66,6 +76,7 @@ TEST(Counts, TablesSayThatBoundsAreNoMeasurements) {
   EXPECT_EQ(plain.out.find("bound"), std::string::npos) << "without a GPU there is no bound";
   EXPECT_EQ(plain.out.find("DRAM"), std::string::npos);
   EXPECT_NE(named.out.find("NVIDIA GeForce RTX 4090: a bound, never a measurement"), std::string::npos) << named.out;
+  EXPECT_NE(named.out.find("Distance from the least possible"), std::string::npos) << named.out;
   EXPECT_NE(named.out.find("bandwidth of this GPU is not published"), std::string::npos) << named.out;
 }
 
