@@ -246,6 +246,11 @@ void noprop_model_destroy(noprop_model *model) {
   pool_destroy(model->pool);
   network_destroy(model->network);
   noprop_config_destroy(model->config);
+  while (model->solves) {
+    struct model_solve *next = model->solves->next;
+    free(model->solves);
+    model->solves = next;
+  }
   free(model->statistics.condition_mean);
   free(model->statistics.condition_std);
   free(model->statistics.target_mean);
@@ -296,18 +301,51 @@ noprop_status model_need_train_state(noprop_model *model) {
 
 noprop_status model_need_loss(noprop_model *model) { return need_objective(model, OBJECTIVE_LOSS, &model->loss); }
 
-noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
-                                   struct model_kernel **kernel) {
-  *kernel = &model->integrate[method][drift][final_denoise];
-  if ((*kernel)->ready) return NOPROP_OK;
+/* Why the tensor cores' kernels cannot do a solve, or NULL. */
+static const char *beyond_tensor_cores(const struct solve_form *form) {
+  if (solve_is_adaptive(form->method)) return "adaptive methods";
+  if (form->drift == DRIFT_SDE) return "drift sde";
+  if (form->guided) return "guidance";
+  return form->density ? "log densities" : NULL;
+}
+
+/* Precision `auto` that came to tensor cores takes fp32 for solves that they have no kernel for. */
+static noprop_status choose_precision(const noprop_model *model, const struct solve_form *form, bool *tensor) {
+  char asked[16];
+  const char *beyond = beyond_tensor_cores(form);
+  *tensor = model->settings.precision != PRECISION_FP32 && !beyond;
+  if (model->settings.precision == PRECISION_FP32 || !beyond) return NOPROP_OK;
+  const noprop_status status = noprop_config_get(model->config, "precision", asked, sizeof asked);
+  if (status != NOPROP_OK || strcmp(asked, "auto") == 0) return status;
+  return status_set(NOPROP_UNSUPPORTED, "precision: %s has no kernel for %s; auto and fp32 have", asked, beyond);
+}
+
+static bool same_form(const struct solve_form *a, const struct solve_form *b) {
+  return a->method == b->method && a->drift == b->drift && a->final_denoise == b->final_denoise &&
+         a->guided == b->guided && a->density == b->density;
+}
+
+noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, struct model_kernel **kernel) {
+  struct model_solve *solve = model->solves;
+  while (solve && !same_form(&solve->form, form)) solve = solve->next;
+  if (!solve) {
+    solve = calloc(1, sizeof *solve);
+    if (!solve) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a kernel");
+    solve->form = *form;
+    solve->next = model->solves;
+    model->solves = solve;
+  }
+  *kernel = &solve->kernel;
+  if (solve->kernel.ready) return NOPROP_OK;
   struct program program;
-  const noprop_status status =
-      model->settings.precision == PRECISION_TF32
-          ? program_integrate_tensor(model->network, &model->settings, &model->shape, method, drift, final_denoise,
-                                     &program)
-          : program_integrate(model->network, &model->settings, &model->shape, model->device->properties.shared_bytes,
-                              method, drift, final_denoise, &program);
-  return status == NOPROP_OK ? compile(model, &program, *kernel) : status;
+  bool tensor;
+  noprop_status status = choose_precision(model, form, &tensor);
+  if (status != NOPROP_OK) return status;
+  status = tensor ? program_integrate_tensor(model->network, &model->settings, &model->shape, form->method, form->drift,
+                                             form->final_denoise, &program)
+                  : program_integrate(model->network, &model->settings, &model->shape,
+                                      model->device->properties.shared_bytes, form, &program);
+  return status == NOPROP_OK ? compile(model, &program, &solve->kernel) : status;
 }
 
 noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters) {

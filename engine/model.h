@@ -12,6 +12,7 @@
 
 #include "engine/device.h"
 #include "engine/network.h"
+#include "engine/program.h"
 #include "engine/settings.h"
 #include "kernels/arguments.h"
 #include "noprop/model.h"
@@ -59,6 +60,13 @@ struct model_statistics {
   float *condition_mean, *condition_std, *target_mean, *target_std;
 };
 
+/* The kernel of one form of solve. */
+struct model_solve {
+  struct solve_form form;
+  struct model_kernel kernel;
+  struct model_solve *next;
+};
+
 struct stream;
 
 /* The rows that training runs on, and the plan made for them. */
@@ -91,7 +99,8 @@ struct noprop_model {
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments;
-  struct model_kernel train, train_state, loss, integrate[METHOD_COUNT][DRIFT_COUNT][2];
+  struct model_kernel train, train_state, loss;
+  struct model_solve *solves; /* kernels of solves, as they were asked for */
 
   struct model_binding binding;
   uint64_t submitted; /* the device's train_state.completed once all launched work is done */
@@ -107,8 +116,7 @@ noprop_status model_need_train(noprop_model *model);
 /* `train` with gradients of state and clean latent; fp32 only. */
 noprop_status model_need_train_state(noprop_model *model);
 noprop_status model_need_loss(noprop_model *model);
-noprop_status model_need_integrate(noprop_model *model, int method, int drift, bool final_denoise,
-                                   struct model_kernel **kernel);
+noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, struct model_kernel **kernel);
 
 /* Makes the weights' fragments of `parameters` (the model's own or averaged ones) unless they are up to date. */
 noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters);

@@ -108,15 +108,18 @@
   X(RATE_COSINE, "cosine", "half a cosine down to 0")    \
   X(RATE_LINEAR, "linear", "straight down to 0")
 
-#define METHOD_LIST(X)                                                            \
-  X(METHOD_AUTO, "auto", "fm: midpoint (euler below 10 calls); df, ct: dpm2m")    \
-  X(METHOD_EULER, "euler", "first order")                                         \
-  X(METHOD_MIDPOINT, "midpoint", "second order, two calls a step")                \
-  X(METHOD_HEUN, "heun", "second order, two calls a step")                        \
-  X(METHOD_RK4, "rk4", "classical fourth order, four calls a step")               \
-  X(METHOD_EXPONENTIAL, "exponential", "DDIM: exact for a constant target")       \
-  X(METHOD_DPM2M, "dpm2m", "second-order multistep exponential, one call a step") \
-  X(METHOD_MIDPOINT_TIME, "midpoint_time", "earlier systems' midpoint: time in the middle, state not (D-44)")
+#define METHOD_LIST(X)                                                                                        \
+  X(METHOD_AUTO, "auto", "fm: midpoint (euler below 10 calls); df, ct: dpm2m")                                \
+  X(METHOD_EULER, "euler", "first order")                                                                     \
+  X(METHOD_MIDPOINT, "midpoint", "second order, two calls a step")                                            \
+  X(METHOD_HEUN, "heun", "second order, two calls a step")                                                    \
+  X(METHOD_RK4, "rk4", "classical fourth order, four calls a step")                                           \
+  X(METHOD_EXPONENTIAL, "exponential", "DDIM: exact for a constant target")                                   \
+  X(METHOD_DPM2M, "dpm2m", "second-order multistep exponential, one call a step")                             \
+  X(METHOD_MIDPOINT_TIME, "midpoint_time", "earlier systems' midpoint: time in the middle, state not (D-44)") \
+  X(METHOD_EULER_MARUYAMA, "euler_maruyama", "first order, drift sde: Euler's step and its noise")            \
+  X(METHOD_BOSH3, "bosh3", "adaptive Bogacki-Shampine 3(2), an error control for every row")                  \
+  X(METHOD_DOPRI5, "dopri5", "adaptive Dormand-Prince 5(4), an error control for every row")
 
 #define GRID_LIST(X)                                              \
   X(GRID_AUTO, "auto", "gamma for dpm2m and exponential, else t") \
@@ -130,9 +133,10 @@
   X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
-#define DRIFT_LIST(X)                              \
-  X(DRIFT_ODE, "ode", "probability-flow velocity") \
-  X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)")
+#define DRIFT_LIST(X)                                                              \
+  X(DRIFT_ODE, "ode", "probability-flow velocity")                                 \
+  X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)") \
+  X(DRIFT_SDE, "sde", "the reverse SDE with its noise, times sample.churn")
 
 #define OPTION_ENUMERATOR(enumerator, name, meaning) enumerator,
 enum variant { VARIANT_LIST(OPTION_ENUMERATOR) VARIANT_COUNT };

@@ -91,14 +91,19 @@ void plan_place_arrays(struct plan *plan) {
     if (plan_round_up8(network->ops[i].width) > plan->widest) plan->widest = plan_round_up8(network->ops[i].width);
   }
   plan->scratch = plan_allocate(plan, SCRATCH_FLOATS);
-  plan->z = allocate_tile(plan, plan->d);
+  plan->z = allocate_tile(plan, plan->solve ? plan->components : plan->d);
   plan->x = network->x_width ? allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
   plan->stream = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
   if (plan->solve) {
-    plan->input = plan->stages ? allocate_tile(plan, plan->d) : plan->z;
+    plan->input = plan->stages ? allocate_tile(plan, plan->components) : plan->z;
     plan->sum = allocate_tile(plan, plan->d);
     plan->previous = allocate_tile(plan, plan->d);
-    plan->time = plan_allocate(plan, network->time_width);
+    plan->time = plan->row_times && network->time_width ? allocate_tile(plan, network->time_width)
+                                                        : plan_allocate(plan, network->time_width);
+    if (plan->slopes)
+      plan->stage_slopes = plan_allocate(plan, (long)plan->slopes * plan_round_up8(plan->components) * TILE_ROWS);
+    if (plan->guided) plan->unguided = allocate_tile(plan, plan->d);
+    if (plan->tangents) plan->tangent = allocate_tile(plan, plan->d);
   } else {
     plan->z1 = allocate_tile(plan, plan->d);
     plan->noise = allocate_tile(plan, plan->d);
@@ -118,6 +123,8 @@ void plan_place_arrays(struct plan *plan) {
   struct place turns[2] = {NOWHERE, NOWHERE};
   if (!plan->backward)
     for (int i = 0; i < 2; ++i) turns[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
+  struct place tangent_turns[2] = {NOWHERE, NOWHERE};
+  for (int i = 0; plan->tangents && i < 2; ++i) tangent_turns[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
   /* The evaluation of the loss needs the x-branch's result at every draw. */
   const bool keep_x = !plan->backward && !plan->solve && plan->x_last >= 0;
   long time_parts = 0;
@@ -129,12 +136,14 @@ void plan_place_arrays(struct plan *plan) {
     allocate_kept(plan, POST, true);
     allocate_kept(plan, SLOPE, true);
   }
+  if (plan->tangents) allocate_kept(plan, SLOPE, false);
   for (int i = 0; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
     struct op_places *places = &plan->ops[i];
+    if (plan->tangents && !op->x_branch) places->at[TANGENT] = tangent_turns[i % 2];
     if (!plan->backward) places->at[POST] = keep_x && i == plan->x_last ? allocate_tile(plan, op->width) : turns[i % 2];
     if (plan->solve && reads_condition(plan, i)) places->at[CONDITION] = allocate_tile(plan, op->width);
-    if (plan->solve && plan_reads_time(op)) {
+    if (plan->solve && !plan->row_times && plan_reads_time(op)) {
       places->at[TIME_PART] = (struct place){false, time_parts};
       time_parts += plan_round_up8(op->width);
     }
@@ -276,10 +285,10 @@ static void emit_finish(struct plan *plan, int index, const struct run *run, con
   if (op->residual >= 0) plan_emit(plan, "%sadd_tile8(acc, %s, n);\n", indent, plan_place_text(plan->stream, 0).s);
   if (plan_carries_stream(plan, index))
     plan_emit(plan, "%sstore_tile8(%s, n, acc);\n", indent, plan_place_text(plan->stream, 0).s);
-  plan_emit(plan, "%sdense_finish<%d, %s, %s>(acc, n, %s, ", indent, op->activation,
-            plan->backward && plan_has_slope(op) ? "true" : "false", dropout ? "true" : "false",
-            at(plan, index, POST, step).s);
-  plan_emit(plan, "%s, ", plan->backward && plan_has_slope(op) ? at(plan, index, SLOPE, step).s : "nullptr");
+  const bool slope = plan->ops[index].at[SLOPE].offset >= 0;
+  plan_emit(plan, "%sdense_finish<%d, %s, %s>(acc, n, %s, ", indent, op->activation, slope ? "true" : "false",
+            dropout ? "true" : "false", at(plan, index, POST, step).s);
+  plan_emit(plan, "%s, ", slope ? at(plan, index, SLOPE, step).s : "nullptr");
   if (dropout)
     plan_emit(
         plan,
@@ -312,17 +321,21 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
   plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
   if (streamed) plan_emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
   if (plan->ops[index].at[CONDITION].offset >= 0)
-    plan_emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, CONDITION, step).s);
-  else if (op->bias >= 0)
-    plan_emit(plan, "    add_parameters8(acc, P + %s + n);\n", plan_offset_text(plan, index, BIAS, step).s);
+    plan_emit(plan, "    %sadd_tile8(acc, %s, n);\n", plan->guided ? "if (pass) " : "",
+              at(plan, index, CONDITION, step).s);
+  /* Condition parts hold the bias; without its condition the network has that alone. */
+  if (op->bias >= 0 && (plan->guided || plan->ops[index].at[CONDITION].offset < 0))
+    plan_emit(plan, "    %sadd_parameters8(acc, P + %s + n);\n",
+              plan->ops[index].at[CONDITION].offset >= 0 ? "if (!pass) " : "",
+              plan_offset_text(plan, index, BIAS, step).s);
   if (plan->ops[index].at[TIME_PART].offset >= 0)
     plan_emit(plan, "    add_uniform8(acc, %s + %s + n);\n", plan_place_text(plan->time_parts, 0).s,
               plan_offset_text(plan, index, TIME_PART, step).s);
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     if (input->kind == INPUT_X && streamed) continue;
-    if (plan->solve &&
-        (input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
+    if (plan->solve && ((input->kind == INPUT_TIME && !plan->row_times) ||
+                        (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch)))
       continue;
     plan_emit(plan, "    dense_accumulate<%d>(acc, %s, %d, P + %s + n);\n", ld, at(plan, index, INPUT + k, step).s,
               input->width, plan_offset_text(plan, index, WEIGHT + k, step).s);

@@ -27,10 +27,20 @@ noprop_status program_train(const struct network *network, const struct settings
                             const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
                             struct program *program);
 
-/* method: enum method (not auto); drift: enum drift. */
+/* What of a solve its kernel is compiled for. */
+enum solve_density { DENSITY_NONE, DENSITY_EXACT, DENSITY_PROBES };
+struct solve_form {
+  int method, drift; /* enum method (not auto), enum drift */
+  bool final_denoise;
+  bool guided; /* classifier-free guidance: the network runs twice, without and with its condition */
+  int density; /* enum solve_density: log densities, by exact traces or by probes */
+};
+/* Whether steps find their own size. */
+bool solve_is_adaptive(int method);
+
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
-                                const noprop_model_shape *shape, size_t shared_limit, int method, int drift,
-                                bool final_denoise, struct program *program);
+                                const noprop_model_shape *shape, size_t shared_limit, const struct solve_form *form,
+                                struct program *program);
 /* The same on tensor cores (precision tf32): rows stay in registers. Entry "train" or "integrate". */
 noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
                                    const noprop_model_shape *shape, size_t shared_limit, struct program *program);

@@ -30,7 +30,8 @@ enum field {
   INPUT = WEIGHT + NETWORK_MAX_INPUTS,
   FRAGMENT = INPUT + NETWORK_MAX_INPUTS,
   TRANSPOSE = FRAGMENT + NETWORK_MAX_INPUTS,
-  FIELDS = TRANSPOSE + NETWORK_MAX_INPUTS
+  TANGENT = TRANSPOSE + NETWORK_MAX_INPUTS,
+  FIELDS
 };
 
 struct op_places {
@@ -46,9 +47,15 @@ struct plan {
   bool stages; /* the solver evaluates the field on a state of its own */
   /* The backward pass goes on to dL/dz_t and dL/dz1 (tiles state_gradient and target_gradient, of every draw). */
   bool state;
+  bool row_times;      /* every row of a solve has a time of its own */
+  bool guided;         /* a solve runs the network twice, the first time without its condition */
+  bool tangents;       /* a solve needs traces of the network's Jacobian */
+  int components;      /* of the solver's state: d, and 1 where an adaptive solve integrates the density */
+  int slopes;          /* stages whose derivatives an adaptive solve keeps; 0: not adaptive */
   size_t shared_limit; /* bytes */
   long shared_floats, workspace_floats;
   struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
+  struct place unguided, tangent, stage_slopes;
   struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct op_places ops[NETWORK_MAX_OPS];

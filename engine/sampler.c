@@ -1,24 +1,26 @@
-/* Sampling: options resolved, time grid made on the host in double precision, one launch for the whole solve. */
+/* Options of a solve: defaults, resolution, refusals, description. */
 #include "engine/sampler.h"
 
-#include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/program.h"
 #include "engine/schedule.h"
 #include "engine/status.h"
 
 enum { SAMPLER_MAX_STEPS = 1000000 };
-/* Device memory that one launch may use for its rows; more rows are done in several launches. */
-static const size_t SOLVE_BYTES = (size_t)2 << 30;
 
 /* ---- options ---- */
 
 noprop_sampler_options noprop_sampler_options_default(const noprop_model *model) {
-  noprop_sampler_options options = {.steps = 20, .final_denoise = -1, .ema = true};
+  noprop_sampler_options options = {.steps = 20,
+                                    .final_denoise = -1,
+                                    .ema = true,
+                                    .churn = 1,
+                                    .guidance = 1,
+                                    .rtol = 1e-4,
+                                    .atol = 1e-5,
+                                    .max_steps = 1000};
   struct settings none = {.sample = {.method = METHOD_AUTO, .grid = GRID_AUTO, .init = INIT_AUTO, .drift = DRIFT_ODE}};
   const struct settings *s = model ? &model->settings : &none;
   snprintf(options.method, sizeof options.method, "%s", METHOD_NAMES[s->sample.method].name);
@@ -29,6 +31,16 @@ noprop_sampler_options noprop_sampler_options_default(const noprop_model *model)
     options.steps = s->sample.steps;
     options.final_denoise = s->sample.final_denoise;
     options.seed = s->seed;
+    options.churn = s->sample.churn;
+    options.guidance = s->sample.guidance;
+    options.rtol = s->sample.rtol;
+    options.atol = s->sample.atol;
+    options.max_steps = s->sample.max_steps;
+    options.probes = s->sample.probes;
+    if (s->sample.grid == GRID_USER) {
+      options.times = s->sample.times;
+      options.steps = s->sample.time_count - 1;
+    }
   }
   return options;
 }
@@ -54,12 +66,20 @@ static int calls_per_step(int method) {
       return 2;
     case METHOD_RK4:
       return 4;
+    case METHOD_BOSH3:
+      return 3;
+    case METHOD_DOPRI5:
+      return 6;
     default:
       return 1;
   }
 }
 
+/* Calls before the first step: a derivative and a trial step to find its size. */
+static int calls_before(int method) { return solve_is_adaptive(method) ? 2 : 0; }
+
 static int auto_method(const noprop_model *model, const noprop_sampler_options *options, int drift) {
+  if (drift == DRIFT_SDE) return METHOD_DPM2M;
   if (!schedule_path_is_linear(&model->settings)) return drift == DRIFT_ODE ? METHOD_DPM2M : METHOD_MIDPOINT;
   const long budget = options->calls > 0 ? options->calls : 2L * options->steps;
   return budget < 10 ? METHOD_EULER : METHOD_MIDPOINT;
@@ -84,24 +104,131 @@ static noprop_status check_times(const noprop_sampler_options *options) {
 
 /* Steps from the calls that are allowed, or calls from the steps. */
 static noprop_status set_steps(const noprop_sampler_options *options, struct sampler_plan *plan) {
-  const int each = calls_per_step(plan->method), extra = plan->final_denoise;
+  const bool adaptive = solve_is_adaptive(plan->method);
+  const int passes = plan->form.guided ? 2 : 1, each = calls_per_step(plan->method) * passes;
+  const int before = calls_before(plan->method) * passes, last = plan->final_denoise ? passes : 0,
+            extra = before + last;
   plan->steps = options->steps;
+  plan->max_steps = adaptive ? options->max_steps : 0;
   if (options->calls > 0) {
-    plan->steps = (options->calls - extra) / each;
-    if (plan->steps < 1)
+    const int steps = (options->calls - extra) / each;
+    if (steps < 1) {
+      char parts[64] = "";
+      if (before) snprintf(parts, sizeof parts, ", %d before the first", before);
+      if (last) snprintf(parts + strlen(parts), sizeof parts - strlen(parts), ", %d for final_denoise", last);
       return status_set(NOPROP_INVALID_ARGUMENT,
                         "sampler option calls is %d; method %s needs at least %d (%d a step%s)", options->calls,
-                        METHOD_NAMES[plan->method].name, each + extra, each, extra ? ", 1 for final_denoise" : "");
+                        METHOD_NAMES[plan->method].name, each + extra, each, parts);
+    }
+    if (!adaptive)
+      plan->steps = steps;
+    else if (steps < plan->max_steps)
+      plan->max_steps = steps;
   }
   if (plan->steps > SAMPLER_MAX_STEPS)
     return status_set(NOPROP_INVALID_ARGUMENT, "sampler options ask for %d steps; at most %d are allowed", plan->steps,
                       SAMPLER_MAX_STEPS);
-  plan->calls = plan->steps * each + extra;
+  plan->calls = (adaptive ? plan->max_steps : plan->steps) * each + extra;
+  return NOPROP_OK;
+}
+
+static noprop_status check_numbers(const noprop_sampler_options *options) {
+  const struct {
+    const char *name;
+    double value, least, most;
+    const char *allowed;
+  } numbers[] = {{"churn", options->churn, 0, 1, "0 to 1"},
+                 {"guidance", options->guidance, 0, 1000, "0 to 1000"},
+                 {"rtol", options->rtol, 1e-7, 1, "1e-7 to 1"},
+                 {"atol", options->atol, 1e-8, 1, "1e-8 to 1"},
+                 {"max_steps", options->max_steps, 1, SAMPLER_MAX_STEPS, "1 to 1000000"},
+                 {"probes", options->probes, 0, 65535, "0 (exact traces) to 65535"}};
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; ++i)
+    if (!(numbers[i].value >= numbers[i].least && numbers[i].value <= numbers[i].most))
+      return status_set(NOPROP_INVALID_ARGUMENT, "sampler option %s is %g; allowed is %s", numbers[i].name,
+                        numbers[i].value, numbers[i].allowed);
+  return NOPROP_OK;
+}
+
+/* Which methods solve which drift. */
+static noprop_status check_drift(const struct sampler_plan *plan, double churn) {
+  const int method = plan->method;
+  const bool exponential = method == METHOD_EXPONENTIAL || method == METHOD_DPM2M;
+  if (plan->drift == DRIFT_SDE && !exponential && method != METHOD_EULER_MARUYAMA)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option method is \"%s\", which has no noise; drift \"sde\" takes euler_maruyama, "
+                      "exponential and dpm2m",
+                      METHOD_NAMES[method].name);
+  if (plan->drift != DRIFT_SDE && method == METHOD_EULER_MARUYAMA)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option method is \"euler_maruyama\", which solves drift \"sde\"; drift \"%s\" takes "
+                      "euler",
+                      DRIFT_NAMES[plan->drift].name);
+  if (exponential && plan->drift == DRIFT_OU_MEAN)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option method is \"%s\", which solves drift \"ode\"; drift \"ou_mean\" takes euler, midpoint, heun, "
+        "rk4, bosh3, dopri5 and midpoint_time",
+        METHOD_NAMES[method].name);
+  if (plan->drift != DRIFT_SDE && churn != 1)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option churn is %g, but drift \"%s\" has no noise: use drift "
+                      "\"sde\", or churn 1",
+                      churn, DRIFT_NAMES[plan->drift].name);
+  return NOPROP_OK;
+}
+
+static noprop_status check_guidance(const noprop_model *model, double guidance) {
+  if (guidance == 1) return NOPROP_OK;
+  if (model->network->x_width == 0)
+    return status_set(NOPROP_INVALID_ARGUMENT, "sampler option guidance is %g, but this model has no condition",
+                      guidance);
+  if (model->settings.loss.error == LOSS_ERROR_CROSS_ENTROPY)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option guidance is %g, but this model was trained with loss.error cross_entropy, whose "
+                      "outputs are probabilities; guidance needs loss.error squared",
+                      guidance);
+  if (model->settings.loss.condition_dropout == 0)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option guidance is %g, but this model was trained with loss.condition_dropout 0 and does "
+        "not know what to do without its condition",
+        guidance);
+  return NOPROP_OK;
+}
+
+/* Log densities: what the flow and the method must be. */
+static noprop_status check_density(const noprop_model *model, const struct sampler_plan *plan) {
+  const struct settings *s = &model->settings;
+  const int method = plan->method;
+  if (plan->drift != DRIFT_ODE)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "log densities follow drift \"ode\" alone: with \"%s\" they would not be the model's",
+                      DRIFT_NAMES[plan->drift].name);
+  if (model->shape.target_is_label)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "log densities are of values; the target of this model is a label, which has probabilities");
+  if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "log densities need encoder.type and decoder.type identity; this model has %s and %s, which give "
+                      "no density of the target",
+                      CODER_NAMES[s->encoder.type].name, CODER_NAMES[s->decoder.type].name);
+  if (method != METHOD_EULER && method != METHOD_MIDPOINT && method != METHOD_HEUN && method != METHOD_RK4 &&
+      !solve_is_adaptive(method))
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option method is \"%s\"; log densities take euler, midpoint, heun, rk4, bosh3, dopri5 "
+                      "and auto",
+                      METHOD_NAMES[method].name);
   return NOPROP_OK;
 }
 
 noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_options *options,
                               struct sampler_plan *plan) {
+  return sampler_resolve_density(model, options, false, plan);
+}
+
+noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sampler_options *options, bool density,
+                                      struct sampler_plan *plan) {
   memset(plan, 0, sizeof *plan);
   noprop_status status =
       find("method", METHOD_NAMES, METHOD_COUNT, options->method, sizeof options->method, &plan->method);
@@ -121,24 +248,36 @@ noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_op
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option final_denoise is %d; -1 (the variant's default), 0 and 1 are allowed",
                       options->final_denoise);
+  status = check_numbers(options);
+  if (status != NOPROP_OK) return status;
   const bool linear = schedule_path_is_linear(&model->settings);
   if (linear && plan->drift == DRIFT_OU_MEAN)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option drift is \"ou_mean\", which exists on the VP path only (df, ct); "
                       "variant fm takes \"ode\"");
-  if (plan->method == METHOD_AUTO) plan->method = auto_method(model, options, plan->drift);
+  if (plan->method == METHOD_AUTO) plan->method = density ? METHOD_DOPRI5 : auto_method(model, options, plan->drift);
   const bool exponential = plan->method == METHOD_EXPONENTIAL || plan->method == METHOD_DPM2M;
-  if (exponential && plan->drift != DRIFT_ODE)
+  status = check_drift(plan, options->churn);
+  if (status == NOPROP_OK) status = check_guidance(model, options->guidance);
+  if (status == NOPROP_OK && density) status = check_density(model, plan);
+  if (status != NOPROP_OK) return status;
+  if (linear && (plan->method == METHOD_DPM2M || plan->drift == DRIFT_SDE) && model->settings.loss.t_eps <= 0.0)
     return status_set(
         NOPROP_INVALID_ARGUMENT,
-        "sampler option method is \"%s\", which solves drift \"ode\"; drift \"ou_mean\" takes euler, midpoint, heun, "
-        "rk4 and midpoint_time",
-        METHOD_NAMES[plan->method].name);
-  if (linear && plan->method == METHOD_DPM2M && model->settings.loss.t_eps <= 0.0)
-    return status_set(
-        NOPROP_INVALID_ARGUMENT,
-        "sampler option method is \"dpm2m\", which on the linear path needs loss.t_eps above 0; this model has 0");
-  plan->final_denoise = options->final_denoise < 0 ? !linear : options->final_denoise;
+        "sampler option %s is \"%s\", which on the linear path needs loss.t_eps above 0; this model has 0",
+        plan->drift == DRIFT_SDE ? "drift" : "method",
+        plan->drift == DRIFT_SDE ? "sde" : METHOD_NAMES[plan->method].name);
+  /* The denoised state has another density than the flow's end. */
+  plan->final_denoise = !density && (options->final_denoise < 0 ? !linear : options->final_denoise);
+  plan->form = (struct solve_form){
+      .method = plan->method,
+      .drift = plan->drift,
+      .final_denoise = plan->final_denoise,
+      .guided = options->guidance != 1,
+      .density = !density              ? DENSITY_NONE
+                 : options->probes > 0 ? DENSITY_PROBES
+                                       : DENSITY_EXACT,
+  };
   status = set_steps(options, plan);
   if (status != NOPROP_OK) return status;
   if (plan->grid == GRID_AUTO) plan->grid = exponential ? GRID_GAMMA : GRID_T;
@@ -150,167 +289,12 @@ noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_op
   plan->average = options->ema && model_has_average(model);
   plan->trajectory = options->trajectory;
   plan->seed = options->seed;
+  plan->churn = options->churn;
+  plan->guidance = options->guidance;
+  plan->rtol = options->rtol;
+  plan->atol = options->atol;
+  plan->probes = options->probes;
   return status;
-}
-
-/* ---- solving ---- */
-
-static noprop_status upload_times(noprop_model *model, const struct sampler_plan *plan,
-                                  const noprop_sampler_options *options, CUdeviceptr to) {
-  const size_t count = (size_t)plan->steps + 1;
-  double *times = malloc(count * sizeof *times);
-  float *rounded = malloc(count * sizeof *rounded);
-  noprop_status status = NOPROP_OK;
-  if (!times || !rounded) {
-    free(rounded);
-    free(times);
-    return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %d steps", plan->steps);
-  }
-  if (plan->grid == GRID_USER)
-    memcpy(times, options->times, count * sizeof *times);
-  else
-    status = schedule_grid(&model->settings, plan->grid, plan->steps, times);
-  for (size_t i = 0; status == NOPROP_OK && i < count; ++i) rounded[i] = (float)times[i];
-  if (status == NOPROP_OK) status = device_upload(model->device, to, rounded, count * sizeof *rounded);
-  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
-  free(rounded);
-  free(times);
-  return status;
-}
-
-noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan, const noprop_sampler_options *options,
-                            const struct model_rows *condition, const float *start, long rows, bool latent, bool output,
-                            struct solve *solve) {
-  memset(solve, 0, sizeof *solve);
-  solve->plan = *plan;
-  solve->condition = *condition;
-  solve->start = start;
-  solve->rows = rows;
-  noprop_status status = model_need_integrate(model, plan->method, plan->drift, plan->final_denoise, &solve->kernel);
-  if (status != NOPROP_OK) return status;
-  const size_t states = plan->trajectory ? (size_t)plan->steps + 1 : 1;
-  const size_t state_bytes = (size_t)model->latent * sizeof(float);
-  const size_t block_rows = solve->kernel->block_rows;
-  const size_t tile_bytes = solve->kernel->workspace_floats * sizeof(float);
-  const size_t row_bytes = model_row_bytes(condition) + (start ? state_bytes : 0) +
-                           ((size_t)latent + (size_t)output) * states * state_bytes + tile_bytes / block_rows;
-  size_t limit = model->device->properties.memory_bytes / 4;
-  if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
-  size_t chunk = limit / row_bytes / block_rows * block_rows;
-  if (chunk < block_rows) chunk = block_rows;
-  solve->chunk = chunk < (size_t)rows ? (long)chunk : rows;
-  const size_t count = (size_t)solve->chunk, tiles = (count + block_rows - 1) / block_rows;
-  const struct {
-    CUdeviceptr *pointer;
-    size_t bytes;
-    const char *what;
-  } wanted[] = {
-      {&solve->times, ((size_t)plan->steps + 1) * sizeof(float), "the times of a solve"},
-      {&solve->condition_memory, count * model_row_bytes(condition), "conditions"},
-      {&solve->start_memory, start ? count * state_bytes : 0, "starting states"},
-      {&solve->latent, latent ? count * states * state_bytes : 0, "states"},
-      {&solve->output, output ? count * states * state_bytes : 0, "predictions"},
-      {&solve->workspace, tiles * tile_bytes, "activations"},
-  };
-  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i)
-    if (wanted[i].bytes > 0) status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
-  return status == NOPROP_OK ? upload_times(model, plan, options, solve->times) : status;
-}
-
-noprop_status solve_run(noprop_model *model, const struct solve *solve, long first, long count) {
-  const size_t state_bytes = (size_t)model->latent * sizeof(float);
-  noprop_status status = model_rows_upload(model, &solve->condition, first, count, solve->condition_memory);
-  if (status == NOPROP_OK && solve->start)
-    status = device_upload(model->device, solve->start_memory, solve->start + (size_t)first * (size_t)model->latent,
-                           (size_t)count * state_bytes);
-  if (status != NOPROP_OK) return status;
-  const CUdeviceptr parameters = solve->plan.average ? model->average : model->parameters;
-  if (solve->kernel->fragments) status = model_need_fragments(model, parameters);
-  if (status != NOPROP_OK) return status;
-  const integrate_arguments arguments = {
-      .parameters = DEVICE_POINTER(const float, parameters),
-      .fragments = DEVICE_POINTER(const float, model->fragments),
-      .condition = DEVICE_POINTER(const void, solve->condition_memory),
-      .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
-      .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
-      .output_scale = DEVICE_POINTER(const float, model->output_scale),
-      .output_shift = DEVICE_POINTER(const float, model->output_shift),
-      .frequencies = DEVICE_POINTER(const float, model->frequencies),
-      .times = DEVICE_POINTER(const float, solve->times),
-      .start = DEVICE_POINTER(const float, solve->start_memory),
-      .latent = DEVICE_POINTER(float, solve->latent),
-      .output = DEVICE_POINTER(float, solve->output),
-      .workspace = DEVICE_POINTER(float, solve->workspace),
-      .seed = solve->plan.seed,
-      .workspace_stride = solve->kernel->workspace_floats,
-      .rows = (unsigned)count,
-      .steps = (unsigned)solve->plan.steps,
-      .row_base = (unsigned)first,
-      .normal_start = solve->plan.init == INIT_NORMAL,
-      .trajectory = solve->plan.trajectory,
-  };
-  const unsigned block_rows = solve->kernel->block_rows;
-  return device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
-                       TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
-}
-
-/* States of rows first .. first + count - 1 from a chunk's memory to the caller's [states][rows][d]. */
-static noprop_status download_states(noprop_model *model, const struct solve *solve, CUdeviceptr from, float *to,
-                                     long first, long count) {
-  const size_t d = (size_t)model->latent, values = (size_t)count * d;
-  const int states = solve->plan.trajectory ? solve->plan.steps + 1 : 1;
-  if (count == solve->rows) return device_download(model->device, to, from, (size_t)states * values * sizeof(float));
-  for (int state = 0; state < states; ++state) {
-    noprop_status status =
-        device_download(model->device, to + ((size_t)state * (size_t)solve->rows + (size_t)first) * d,
-                        from + (CUdeviceptr)((size_t)state * values * sizeof(float)), values * sizeof(float));
-    if (status != NOPROP_OK) return status;
-  }
-  return NOPROP_OK;
-}
-
-static noprop_status sample(noprop_model *model, const noprop_sampler_options *options, const noprop_array *condition,
-                            long rows, const float *start, float *latent, float *output) {
-  if (rows < 1 || rows > INT_MAX)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_sample: rows is %ld; 1 to %d are allowed", rows, INT_MAX);
-  struct sampler_plan plan;
-  struct model_rows condition_rows;
-  noprop_status status = sampler_resolve(model, options, &plan);
-  if (status != NOPROP_OK) return status;
-  if (plan.init == INIT_GIVEN && !start)
-    return status_set(NOPROP_INVALID_ARGUMENT, "sampler option init is \"given\", but start is NULL");
-  status = model_rows_check(model, MODEL_CONDITION, condition, rows, &condition_rows);
-  if (status != NOPROP_OK) return status;
-  struct solve solve;
-  model_call_begin(model);
-  status = solve_prepare(model, &plan, options, &condition_rows, plan.init == INIT_GIVEN ? start : NULL, rows,
-                         latent != NULL, output != NULL, &solve);
-  for (long first = 0; first < rows && status == NOPROP_OK; first += solve.chunk) {
-    const long count = rows - first < solve.chunk ? rows - first : solve.chunk;
-    status = solve_run(model, &solve, first, count);
-    if (status == NOPROP_OK && latent) status = download_states(model, &solve, solve.latent, latent, first, count);
-    if (status == NOPROP_OK && output) status = download_states(model, &solve, solve.output, output, first, count);
-  }
-  model_call_end(model);
-  return status;
-}
-
-noprop_status noprop_sample(noprop_model *model, const noprop_sampler_options *options, const noprop_array *condition,
-                            long rows, float *latent, float *output) {
-  if (!model || !options)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_sample: model and options must not be NULL");
-  if (!latent && !output)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_sample: latent and output are both NULL; one of them is needed");
-  return sample(model, options, condition, rows, options->start, latent, output);
-}
-
-noprop_status noprop_integrate(noprop_model *model, const noprop_sampler_options *options,
-                               const noprop_array *condition, long rows, const float *start, float *end) {
-  if (!model || !options || !start || !end)
-    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_integrate: model, options, start and end must not be NULL");
-  noprop_sampler_options given = *options;
-  snprintf(given.init, sizeof given.init, "given");
-  return sample(model, &given, condition, rows, start, end, NULL);
 }
 
 const char *noprop_sampler_method_at(int index) {
@@ -327,10 +311,21 @@ noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sa
   const size_t size = 256;
   char *line = malloc(size);
   if (!line) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a line of text");
-  snprintf(line, size, "%s on a %s grid, %d step%s, %d network call%s per row%s, drift %s, z(0) %s%s",
-           METHOD_NAMES[plan.method].name, GRID_NAMES[plan.grid].name, plan.steps, plan.steps == 1 ? "" : "s",
-           plan.calls, plan.calls == 1 ? "" : "s", plan.final_denoise ? " with final denoise" : "",
-           DRIFT_NAMES[plan.drift].name, INIT_NAMES[plan.init].name, plan.average ? ", averaged parameters" : "");
+  char noise[48] = "", guided[48] = "";
+  if (plan.drift == DRIFT_SDE) snprintf(noise, sizeof noise, " with churn %g", plan.churn);
+  if (plan.form.guided) snprintf(guided, sizeof guided, ", guidance %g", plan.guidance);
+  if (solve_is_adaptive(plan.method))
+    snprintf(line, size,
+             "%s with rtol %g and atol %g, at most %d steps and %d network calls per row%s, drift %s, z(0) %s%s%s",
+             METHOD_NAMES[plan.method].name, plan.rtol, plan.atol, plan.max_steps, plan.calls,
+             plan.final_denoise ? " with final denoise" : "", DRIFT_NAMES[plan.drift].name, INIT_NAMES[plan.init].name,
+             guided, plan.average ? ", averaged parameters" : "");
+  else
+    snprintf(line, size, "%s on a %s grid, %d step%s, %d network call%s per row%s, drift %s%s, z(0) %s%s%s",
+             METHOD_NAMES[plan.method].name, GRID_NAMES[plan.grid].name, plan.steps, plan.steps == 1 ? "" : "s",
+             plan.calls, plan.calls == 1 ? "" : "s", plan.final_denoise ? " with final denoise" : "",
+             DRIFT_NAMES[plan.drift].name, noise, INIT_NAMES[plan.init].name, guided,
+             plan.average ? ", averaged parameters" : "");
   *text = line;
   return NOPROP_OK;
 }

@@ -8,14 +8,22 @@
 /* What the options came to. */
 struct sampler_plan {
   int method, grid, init, drift; /* enums of options.h, nothing left at auto */
+  struct solve_form form;        /* what the kernel is compiled for */
   bool final_denoise, average, trajectory;
-  int steps, calls; /* calls: of the network per row, in all */
+  bool reverse;     /* from data to noise */
+  int steps, calls; /* calls: of the network per row, in all; adaptive methods: at most */
+  int max_steps;    /* adaptive methods: attempts of a row */
+  int probes;
+  double churn, guidance, rtol, atol;
   uint64_t seed;
 };
 
 /* Fails with a sentence that names the option, the value and what is allowed. */
 noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_options *options,
                               struct sampler_plan *plan);
+/* The same for a solve with log densities, or without. */
+noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sampler_options *options, bool density,
+                                      struct sampler_plan *plan);
 
 /* A plan with its kernel and device memory. Memory is from the model's pool: between model_call_begin and
  * model_call_end. */
@@ -26,6 +34,7 @@ struct solve {
   const float *start; /* host, [rows][d]; NULL: drawn or zero */
   long rows, chunk;   /* in all; in one launch */
   CUdeviceptr condition_memory, start_memory, times, latent, output, workspace; /* 0 where not used */
+  CUdeviceptr density, records;
 };
 
 /* `options` gives the times of grid "user". latent, output: whether they are wanted. */

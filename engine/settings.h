@@ -12,7 +12,7 @@
 #include "noprop/config.h"
 #include "noprop/status.h"
 
-enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_TEXT = 512 };
+enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_MAX_TIMES = 257, SETTINGS_TEXT = 512 };
 
 struct settings {
   int variant, task, preset, prediction, precision, coupling; /* enums of options.h */
@@ -43,7 +43,8 @@ struct settings {
     int reg_weighting; /* enum term_weight */
     int reg_drift;     /* enum drift: whose dz/dt is regularised */
     double vae, kl_z0;
-    double t_eps; /* t stays in [t_eps, 1 - t_eps] */
+    double condition_dropout; /* probability that a row is trained without its condition */
+    double t_eps;             /* t stays in [t_eps, 1 - t_eps] */
   } loss;
   struct {
     int type, activation;
@@ -77,6 +78,11 @@ struct settings {
     int method, steps, grid, init, drift;
     int final_denoise; /* 1, 0 */
     double guidance, rtol, atol;
+    double churn;                     /* of drift sde */
+    int max_steps;                    /* of adaptive methods */
+    int probes;                       /* of densities; 0: exact traces */
+    double times[SETTINGS_MAX_TIMES]; /* of grid user; none: the caller's */
+    int time_count;
   } sample;
 };
 

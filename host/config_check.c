@@ -77,6 +77,8 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
                   "is not allowed where %s is predicted on the linear path, since the velocity "
                   "is infinite at its ends; allowed: above 0, at most 0.1",
                   PREDICTION_NAMES[s->prediction].name);
+  if (s->loss.reg_drift == DRIFT_SDE)
+    return refuse(config, s, "loss.reg_drift", "has noise, which is not regularised; allowed: ode, ou_mean");
   if (s->loss.reg_drift == DRIFT_OU_MEAN && linear_path)
     return refuse(config, s, "loss.reg_drift",
                   "is a drift of the VP path, and fm takes the linear one; allowed: ode, "
@@ -133,11 +135,34 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
   if (s->sample.drift == DRIFT_OU_MEAN && (s->sample.method == METHOD_EXPONENTIAL || s->sample.method == METHOD_DPM2M))
     return refuse(config, s, "sample.method",
                   "follows the ODE and cannot integrate drift ou_mean; allowed: euler, "
-                  "midpoint, heun, rk4, midpoint_time, or drift ode");
+                  "midpoint, heun, rk4, bosh3, dopri5, midpoint_time, or drift ode");
+  if (s->sample.drift == DRIFT_SDE && s->sample.method != METHOD_AUTO && s->sample.method != METHOD_EXPONENTIAL &&
+      s->sample.method != METHOD_DPM2M && s->sample.method != METHOD_EULER_MARUYAMA)
+    return refuse(config, s, "sample.method",
+                  "has no noise and cannot integrate drift sde; allowed: auto, euler_maruyama, exponential, dpm2m, or "
+                  "drift ode");
+  if (s->sample.drift != DRIFT_SDE && s->sample.method == METHOD_EULER_MARUYAMA)
+    return refuse(config, s, "sample.method", "needs drift sde; allowed with drift %s: auto, euler and others",
+                  DRIFT_NAMES[s->sample.drift].name);
+  if (s->sample.drift != DRIFT_SDE && s->sample.churn != 1)
+    return refuse(config, s, "sample.churn", "is of the noise of drift sde, and drift %s has none; allowed: 1.0",
+                  DRIFT_NAMES[s->sample.drift].name);
+  if (s->sample.guidance != 1 && s->loss.condition_dropout == 0)
+    return refuse(config, s, "sample.guidance",
+                  "needs a model that was trained without its condition as well; allowed: 1.0, or "
+                  "loss.condition_dropout above 0");
+  if (s->sample.guidance != 1 && s->loss.error == LOSS_ERROR_CROSS_ENTROPY)
+    return refuse(config, s, "sample.guidance",
+                  "moves outputs, and with loss.error cross_entropy they are probabilities; allowed: 1.0, or "
+                  "loss.error squared");
   if (s->sample.grid == GRID_USER)
     return refuse(config, s, "sample.grid", "takes times from a calling program; allowed here: auto, t, gamma");
   if (s->sample.init == INIT_GIVEN)
     return refuse(config, s, "sample.init", "takes states from a calling program; allowed here: auto, zero, normal");
+  if (s->variant == VARIANT_FM && s->loss.t_eps == 0 && s->sample.drift == DRIFT_SDE)
+    return refuse(config, s, "loss.t_eps",
+                  "is not allowed with sample.drift sde on the linear path, whose noise is infinite at t = 0; allowed: "
+                  "above 0, at most 0.1");
   if (s->variant == VARIANT_FM && s->loss.t_eps == 0 &&
       (s->sample.grid == GRID_GAMMA || s->sample.method == METHOD_EXPONENTIAL || s->sample.method == METHOD_DPM2M))
     return refuse(config, s, "loss.t_eps",

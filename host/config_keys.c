@@ -152,6 +152,8 @@ const struct config_key CONFIG_KEYS[] = {
     ENUM("loss.reg_drift", loss.reg_drift, DRIFT_LIST, DRIFT_NAMES, "ode", "whose dz/dt is regularised"),
     ONLY_REAL("loss.vae", loss.vae, "0.0", "weight of decode(encode(y)) against y"),
     ONLY_REAL("loss.kl_z0", loss.kl_z0, "0.0", "weight of the KL divergence of z(0)"),
+    ONLY_REAL("loss.condition_dropout", loss.condition_dropout, "0.0",
+              "probability that a row is trained without its condition, for guidance"),
 
     ENUM("network.type", network.type, NETWORK_LIST, NETWORK_NAMES, "mlp", "architecture"),
     {.path = "network.hidden",
@@ -216,9 +218,15 @@ const struct config_key CONFIG_KEYS[] = {
      .default_value = "auto",
      .meaning = "give the predicted target at the end, not the state; auto: on the VP path",
      KEY_PLACE(sample.final_denoise)},
-    ONLY_REAL("sample.guidance", sample.guidance, "1.0", "scale of classifier-free guidance"),
-    ONLY_REAL("sample.rtol", sample.rtol, "1.0e-4", "relative tolerance of adaptive methods"),
-    ONLY_REAL("sample.atol", sample.atol, "1.0e-5", "absolute tolerance of adaptive methods"),
+    REAL("sample.guidance", sample.guidance, 0, 1000, "1.0",
+         "scale of classifier-free guidance; 1: none; else loss.condition_dropout must be above 0"),
+    REAL("sample.rtol", sample.rtol, 1e-7, 1, "1.0e-4", "relative tolerance of adaptive methods"),
+    REAL("sample.atol", sample.atol, 1e-8, 1, "1.0e-5", "absolute tolerance of adaptive methods"),
+    INTEGER("sample.max_steps", sample.max_steps, 1, 1000000, "1000", "adaptive methods: steps that a row may try"),
+    REAL("sample.churn", sample.churn, 0, 1, "1.0",
+         "drift sde: share of its noise; 0: the ODE, 1: the reverse process"),
+    INTEGER("sample.probes", sample.probes, 0, 65535, "0",
+            "log densities: 0: exact traces; k: Hutchinson's estimate by k probes"),
 };
 
 const int CONFIG_KEY_COUNT = (int)(sizeof CONFIG_KEYS / sizeof *CONFIG_KEYS);

@@ -12,7 +12,10 @@ enum { TILE_ROWS = 32, TILE_WARPS = 4, TILE_THREADS = 128 };
  * noise:   index = element / 4, the four words make four normals
  * dropout: index = feature / 8, eight 16-bit numbers (low half of word 0 first); layer = network op number
  * row_order: index = 0..1, row = 0, step = epoch: round keys of the permutation (row_order.h)
- * start:   z(0) of a solve: index = element / 4, step = 0; initialise: parameters, row = parameter array number */
+ * sde:     index = element / 4, row of the request, step of the solve
+ * probe:   index = element / 128, row of the request, step 0, draw = probe: a sign in each of the 128 bits
+ * condition_dropout: index 0, row = position in the batch: word 0 is below round(p 2^32) where the condition is left
+ * out start:   z(0) of a solve: index = element / 4, step = 0; initialise: parameters, row = parameter array number */
 enum random_stream {
   STREAM_TIME = 0,
   STREAM_NOISE = 1,
@@ -75,6 +78,14 @@ typedef struct {
   float *out_state_gradient, *out_target_gradient; /* [rows][d] or NULL: d loss/d z_t of draw 0, d loss/d z1 */
 } train_arguments;
 
+/* How a row's solve ended, and what it took. */
+enum solve_outcome { SOLVE_DONE, SOLVE_STEP_CAP, SOLVE_STEP_TOO_SMALL, SOLVE_NOT_FINITE, SOLVE_STOPPED_EARLY };
+typedef struct {
+  unsigned outcome; /* enum solve_outcome */
+  unsigned calls, steps, rejections;
+  float elapsed; /* part of the way that was gone: 1 if done */
+} solve_record;
+
 /* The integrate kernel: grid = tiles of 32 rows, or of what the program says. */
 typedef struct {
   const float *parameters;
@@ -92,6 +103,14 @@ typedef struct {
   unsigned row_base;          /* random-number row of the first row */
   unsigned char normal_start; /* z(0) ~ N(0, I) if start is NULL, else 0 */
   unsigned char trajectory;
+  unsigned char reverse; /* from t = 1 to 0; fixed steps: `times` are in that order already */
+  float churn;           /* of stochastic solves */
+  float guidance;        /* scale of classifier-free guidance */
+  float rtol, atol;      /* of adaptive solves */
+  unsigned max_steps;    /* of adaptive solves: attempts of a row */
+  unsigned probes;       /* of Hutchinson's estimate of the trace */
+  float *density;        /* [rows]: log density of the end (reverse: of the start), less its constants */
+  solve_record *records; /* [rows], or NULL; adaptive solves */
 } integrate_arguments;
 
 /* Weights in fragment order: to[i] = tf32 of parameters[sources[i]], 0 where sources[i] is negative. */

@@ -13,7 +13,10 @@ enum solver_method {
   SOLVE_RK4,
   SOLVE_EXPONENTIAL,
   SOLVE_DPM2M,
-  SOLVE_MIDPOINT_TIME
+  SOLVE_MIDPOINT_TIME,
+  SOLVE_EULER_MARUYAMA,
+  SOLVE_BOSH3,
+  SOLVE_DOPRI5
 };
 
 __host__ __device__ constexpr int solver_stages(int method) {
@@ -93,6 +96,30 @@ __device__ __forceinline__ void solver_element(const prediction_form &form, cons
     }
   } else {
     z = fmaf(width, field, z);
+  }
+}
+
+// Classifier-free guidance: keeps the output of the pass without the condition, then moves from it towards, or past,
+// the one with the condition. A thread takes the elements that it owns.
+template <int D>
+__device__ __forceinline__ void guide_output(float *out, float *unguided, float scale, int pass) {
+  for (int i = tile_warp(); i < D; i += TILE_WARPS) {
+    const int at = i * TILE_ROWS + tile_lane();
+    if (pass)
+      out[at] = fmaf(scale, out[at] - unguided[at], unguided[at]);
+    else
+      unguided[at] = out[at];
+  }
+}
+
+// Logits become the predicted one-hot target, in place; ends with each thread owning its elements.
+template <int D>
+__device__ __forceinline__ void settle_output(const objective_description &objective, float *out) {
+  const float2 softmax = softmax_of<D>(out);
+  __syncthreads();
+  for (int i = tile_warp(); i < D; i += TILE_WARPS) {
+    const int at = i * TILE_ROWS + tile_lane();
+    out[at] = fmaf(1.0f - objective.off_value, expf(out[at] - softmax.x) * softmax.y, objective.off_value);
   }
 }
 

@@ -14,19 +14,53 @@ extern "C" {
 /* How to integrate. Start from noprop_sampler_options_default(model), which takes the configuration's `sample` section.
  */
 typedef struct {
-  char method[24];     /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time" */
-  int steps;           /* 1 or more */
+  char method[24];     /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time";
+                        * drift "sde": "euler_maruyama", "exponential", "dpm2m"; adaptive: "bosh3", "dopri5" */
+  int steps;           /* 1 or more; adaptive methods: points of a trajectory alone */
   int calls;           /* 0, or the most network calls per row: sets the steps that the method can do with them */
   char grid[16];       /* "auto", "t", "gamma", "user" */
   const double *times; /* [steps + 1], increasing from 0 to 1, for grid "user" */
   char init[16];       /* "auto", "zero", "normal", "given" */
   const float *start;  /* [rows][d] for init "given" (host memory) */
-  char drift[16];      /* "ode", "ou_mean" */
+  char drift[16];      /* "ode", "ou_mean", "sde" */
   int final_denoise;   /* 1: output the predicted target at the end; 0: the state; -1: the variant's default */
-  uint64_t seed;       /* of the normal start */
+  uint64_t seed;       /* of the normal start, the noise of drift "sde" and the probes of densities */
   bool ema;            /* use averaged parameters if the model has them (default true) */
-  bool trajectory;     /* write all states, not only the last */
+  bool trajectory;     /* write all states, not only the last; adaptive methods interpolate them (cubic Hermite) */
+  double churn;        /* drift "sde": its noise and what balances it, from 0 (the ODE) to 1 (the reverse process):
+                        * dz = (u + churn^2 delta s / 2) dt + churn sqrt(delta) dW, u the ODE's velocity, s the score,
+                        * delta = gamma' (1 - alpha_bar); the same marginals for every churn. 1 with other drifts */
+  double guidance;     /* classifier-free guidance p0 + guidance (p1 - p0) with p0 predicted without and p1 with the
+                        * condition: 1: none, two network calls in place of one otherwise */
+  double rtol, atol;   /* adaptive methods: a step is accepted if the root mean square over the row's features of
+                        * error / (atol + rtol |z|) is at most 1; in the latent's units */
+  int max_steps;       /* adaptive methods: attempts of a row, after which it ends where it is */
+  int probes;          /* densities: 0: exact traces (d tangents a call); k: Hutchinson's estimate by k probes */
 } noprop_sampler_options;
+
+/* How a row's solve ended. */
+typedef enum {
+  NOPROP_SOLVE_DONE,
+  NOPROP_SOLVE_STEP_CAP,       /* max_steps attempts were made before the end: the state is that of the time reached */
+  NOPROP_SOLVE_STEP_TOO_SMALL, /* the tolerances ask for steps below the resolution of time */
+  NOPROP_SOLVE_NOT_FINITE      /* the state or the field is not finite */
+} noprop_solve_outcome;
+
+typedef struct {
+  noprop_solve_outcome outcome;
+  int calls, steps, rejections; /* network calls, accepted and rejected steps */
+  double reached;               /* part of the way that was gone: 1 if done */
+} noprop_solve_row;
+
+/* "done", "step_cap", "step_too_small", "not_finite" */
+NOPROP_API const char *noprop_solve_outcome_name(noprop_solve_outcome outcome);
+
+/* Where results go; NULL: not wanted. */
+typedef struct {
+  float *latent, *output; /* as noprop_sample's */
+  double *log_density;    /* [rows], nats: of the output in the data's units (standardisation counted) */
+  noprop_solve_row *rows; /* [rows] */
+} noprop_solve_results;
 
 NOPROP_API noprop_sampler_options noprop_sampler_options_default(const noprop_model *model);
 
@@ -36,6 +70,20 @@ NOPROP_API noprop_sampler_options noprop_sampler_options_default(const noprop_mo
  * Launches one kernel. */
 NOPROP_API noprop_status noprop_sample(noprop_model *model, const noprop_sampler_options *options,
                                        const noprop_array *condition, long rows, float *latent, float *output);
+
+/* The same with all that a solve can say. With log_density (drift "ode"; methods euler, midpoint, heun, rk4, bosh3,
+ * dopri5; "auto" is dopri5): log p of the state at t = 1 under the flow from N(0, I), d log p / dt = -tr(df/dz). The
+ * outputs then are these states: no final denoising, whatever the options say. Launches one kernel. */
+NOPROP_API noprop_status noprop_solve(noprop_model *model, const noprop_sampler_options *options,
+                                      const noprop_array *condition, long rows, const noprop_solve_results *results);
+
+/* Log densities of given rows under the model's flow, in nats of the target's units: the rows are standardised and
+ * integrated from t = 1 to 0, and log p = log N(z(0); 0, I) - integral of the trace - sum of ln(standard deviations).
+ * Not for labels; no `trajectory`. init, final_denoise and start have no part in it.
+ *   log_density [rows], latent [rows][d]: z(0), or NULL; rows: [rows] or NULL */
+NOPROP_API noprop_status noprop_log_density(noprop_model *model, const noprop_sampler_options *options,
+                                            const noprop_array *condition, const noprop_array *target,
+                                            double *log_density, float *latent, noprop_solve_row *rows);
 
 /* The model's field from given states, the bare integrator: as noprop_sample with init "given". */
 NOPROP_API noprop_status noprop_integrate(noprop_model *model, const noprop_sampler_options *options,

@@ -177,7 +177,7 @@ TEST(Sampler, RefusesWhatItCannotDoWithASentence) {
       {"leapfrog", "auto", "auto", "ode", 4, 0, -1, false, "method is \"leapfrog\"; allowed are auto, euler"},
       {"auto", "log", "auto", "ode", 4, 0, -1, false, "grid is \"log\"; allowed are auto, t, gamma, user"},
       {"auto", "auto", "warm", "ode", 4, 0, -1, false, "init is \"warm\"; allowed are auto, zero"},
-      {"auto", "auto", "auto", "sde", 4, 0, -1, false, "drift is \"sde\"; allowed are ode, ou_mean"},
+      {"auto", "auto", "auto", "levy", 4, 0, -1, false, "drift is \"levy\"; allowed are ode, ou_mean, sde"},
       {"auto", "auto", "auto", "ode", 0, 0, -1, false, "steps is 0; at least 1"},
       {"auto", "auto", "auto", "ode", 4, -1, -1, false, "calls is -1"},
       {"rk4", "auto", "auto", "ode", 4, 3, 0, false, "calls is 3; method rk4 needs at least 4"},

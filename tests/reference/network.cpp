@@ -233,8 +233,8 @@ static Real factor_of(const Network &network, Real number) {
 
 template <typename Real>
 Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
-                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout) {
-  Trace<Real> trace{x, z, e, {}, {}};
+                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout, bool without_condition) {
+  Trace<Real> trace{x, z, e, {}, {}, without_condition};
   for (size_t o = 0; o < network.ops.size(); ++o) {
     const Op &op = network.ops[o];
     Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size());
@@ -252,6 +252,7 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
       pre[j] = sum;
       post[j] = op.activation ? activate(network.activation, sum) : sum;
       if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
+      if (without_condition && op.x_branch) post[j] = 0.0;
     }
     trace.pre.push_back(pre);
     trace.post.push_back(post);
@@ -276,7 +277,7 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
     const Op &op = network.ops[o];
     Vector<Real> &bar = pre_bar[o];
     for (size_t j = 0; j < bar.size(); ++j) {
-      Real b = post_bar[o][j];
+      Real b = trace.without_condition && op.x_branch ? Real(0.0) : post_bar[o][j];
       if (op.dropout && dropout) b = dropout(static_cast<long>(o), static_cast<long>(j)) * b;
       if (op.activation) b = b * activate_prime(network.activation, trace.pre[o][j]);
       bar[j] += b;
@@ -309,7 +310,7 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
   template Real activate_prime(const std::string &, Real);                                                        \
   template Vector<Real> embed_time(const Settings &, Real);                                                       \
   template Trace<Real> forward(const Network &, const Vector<Real> &, const Vector<Real> &, const Vector<Real> &, \
-                               const Vector<Real> &, const Dropout &);                                            \
+                               const Vector<Real> &, const Dropout &, bool);                                      \
   template void backward(const Network &, const Vector<Real> &, const Trace<Real> &, const Vector<Real> &,        \
                          Vector<Real> &, Vector<Real> *, Vector<Real> *, const Dropout &);
 INSTANTIATE(double)

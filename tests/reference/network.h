@@ -76,12 +76,15 @@ template <typename Real>
 struct Trace {
   Vector<Real> x, z, e;
   std::vector<Vector<Real>> pre, post;
+  bool without_condition = false;
   const Vector<Real> &output() const { return post.back(); }
 };
 
+/* without_condition: zeros stand behind the branch of x. */
 template <typename Real>
 Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
-                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout = {});
+                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout = {},
+                    bool without_condition = false);
 
 /* Adds d/dparameters of cotangent . output to `gradient` [parameters]; d/dz and d/dx overwrite z_bar and x_bar unless
  * null. */

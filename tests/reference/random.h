@@ -18,7 +18,17 @@ using Words = std::array<uint32_t, 4>;
 Words philox(const Words &counter, const std::array<uint32_t, 2> &key, int rounds = 10);
 
 /* Streams as kernels/arguments.h freezes them. */
-enum Stream { kTime = 0, kNoise = 1, kDropout = 3, kRowOrder = 4, kInitialise = 5, kStart = 11 };
+enum Stream {
+  kTime = 0,
+  kNoise = 1,
+  kDropout = 3,
+  kRowOrder = 4,
+  kInitialise = 5,
+  kProbe = 6,
+  kSde = 7,
+  kConditionDropout = 8,
+  kStart = 11
+};
 
 /* counter = {index, row, stream | layer << 8 | draw << 16, step}, key = seed. */
 Words draw(uint64_t seed, Stream stream, uint32_t index, uint32_t row, uint32_t step, uint32_t layer = 0,

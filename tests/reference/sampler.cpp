@@ -5,9 +5,14 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "tests/reference/random.h"
+
 namespace reference {
 
+using std::exp;
+using std::expm1;
 using std::log;
+using std::sqrt;
 
 /* z + h k */
 template <typename Real>
@@ -92,9 +97,28 @@ std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<
   const Vector<Real> times = time_grid<Real>(settings, solve);
   std::vector<Vector<Real>> states = {start};
   Vector<Real> last_target;
+  const Real churn2 = solve.churn * solve.churn;
+  /* The SDE's drift is that of the ODE and churn^2 / 2 (noise rate) (score). */
+  const Field<Real> stochastic = [&](const Vector<Real> &z, Real t) {
+    const Real c = clamped(settings, t);
+    const Path<Real> p = path_at(settings, c);
+    const Vector<Real> x = predicted_target(settings, p, z, output(z, c));
+    Vector<Real> result;
+    for (size_t j = 0; j < z.size(); ++j) result.push_back(p.la * z[j] + (1.0 + churn2) * p.r * (p.a * x[j] - z[j]));
+    return result;
+  };
+  const auto noise = [&](size_t step) {
+    return normals<Real>(solve.seed, kSde, solve.row, static_cast<uint32_t>(step), static_cast<long>(start.size()));
+  };
   for (size_t i = 0; i + 1 < times.size(); ++i) {
     const Real t = times[i], next = times[i + 1];
     const Vector<Real> z = states.back();
+    if (solve.method == "euler_maruyama") {
+      const Path<Real> p = path_at(settings, clamped(settings, t));
+      const Real deviation = solve.churn * p.b * sqrt(2.0 * p.r * (next - t));
+      states.push_back(moved(moved(z, next - t, stochastic(z, t)), deviation, noise(i)));
+      continue;
+    }
     if (solve.method != "exponential" && solve.method != "dpm2m") {
       states.push_back(runge_kutta_step(solve.method, drift, z, t, next - t));
       continue;
@@ -108,9 +132,13 @@ std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<
       data = moved(data, -(h / (2.0 * before)), last_target);
     }
     const Path<Real> here = path_at(settings, t), there = path_at(settings, next);
-    const Real ratio = there.b / here.b, gain = there.a - here.a * ratio;
+    Real ratio = there.b / here.b;
+    const Real rise = half_log_snr(settings, next) - half_log_snr(settings, t);
+    if (solve.drift == "sde") ratio *= exp(-churn2 * rise);
+    const Real gain = there.a - here.a * ratio;
     Vector<Real> moved_state;
     for (size_t j = 0; j < z.size(); ++j) moved_state.push_back(ratio * z[j] + gain * data[j]);
+    if (solve.drift == "sde") moved_state = moved(moved_state, there.b * sqrt(-expm1(-2.0 * churn2 * rise)), noise(i));
     states.push_back(moved_state);
     last_target = this_target;
   }
@@ -122,7 +150,11 @@ template <typename Real>
 std::vector<Vector<Real>> integrate(const Settings &settings, const Network &network, const Vector<Real> &parameters,
                                     const Solve &solve, const Vector<Real> &start, const Vector<Real> &x) {
   const Field<Real> output = [&](const Vector<Real> &z, Real t) {
-    return forward(network, parameters, z, x, embed_time(settings, t)).output();
+    const Vector<Real> with = forward(network, parameters, z, x, embed_time(settings, t)).output();
+    if (solve.guidance == 1) return with;
+    Vector<Real> p = forward(network, parameters, z, x, embed_time(settings, t), {}, true).output();
+    for (size_t i = 0; i < p.size(); ++i) p[i] += solve.guidance * (with[i] - p[i]);
+    return p;
   };
   return integrate_field(settings, output, solve, start);
 }

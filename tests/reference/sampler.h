@@ -1,5 +1,5 @@
-/* Integration from noise to data: Runge-Kutta methods, exponential steps, grids (mathematics.md section 4, survey 8.1).
- */
+/* Integration from noise to data: Runge-Kutta methods, exponential steps, embedded pairs, the reverse SDE, grids, log
+ * densities (mathematics.md section 4, survey 1.1, 1.6, 8.1). */
 #ifndef TESTS_REFERENCE_SAMPLER_H
 #define TESTS_REFERENCE_SAMPLER_H
 
@@ -17,12 +17,20 @@ Vector<Real> runge_kutta_step(const std::string &method, const Field<Real> &fiel
                               Real h);
 
 struct Solve {
-  std::string method = "euler"; /* the above, "exponential" or "dpm2m" */
+  std::string method = "euler"; /* the above, "exponential" or "dpm2m"; with drift "sde" "euler_maruyama" */
   int steps = 20;
   std::string grid = "t";    /* "t", "gamma" or "user" */
   std::vector<double> times; /* of "user" */
   std::string drift = "ode";
   bool final_denoise = false;
+  /* Drift "sde": dz = (la z + (1 + churn^2) r (a x^ - z)) dt + churn b sqrt(2 r) dW, normals of stream kSde by row and
+   * step. */
+  double churn = 1;
+  uint64_t seed = 0;
+  uint32_t row = 0;
+  /* Classifier-free guidance: outputs p0 + guidance (p1 - p0), p0 with nothing of the condition but zeros behind its
+   * branch. */
+  double guidance = 1;
 };
 
 /* [steps + 1] */
@@ -39,6 +47,55 @@ std::vector<Vector<Real>> integrate(const Settings &settings, const Network &net
 template <typename Real>
 std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<Real> &output, const Solve &solve,
                                           const Vector<Real> &start);
+
+/* ---- log densities ---- */
+
+/* State and the integral of -tr(df/dz) along the way, by a Runge-Kutta method; `trace`: of the output's Jacobian with
+ * respect to the state. `reverse`: from t = 1 to 0. */
+template <typename Real>
+struct Flow {
+  Vector<Real> end;
+  Real integral;
+};
+template <typename Real>
+using Trace1 = std::function<Real(const Vector<Real> &z, Real t)>;
+template <typename Real>
+Flow<Real> integrate_flow(const Settings &settings, const Field<Real> &output, const Trace1<Real> &trace,
+                          const Solve &solve, const Vector<Real> &start, bool reverse);
+/* Of a network: traces row by row of the Jacobian, in reverse mode; with `probes` the mean of v . J v over signs v. */
+template <typename Real>
+Flow<Real> integrate_flow(const Settings &settings, const Network &network, const Vector<Real> &parameters,
+                          const Solve &solve, const Vector<Real> &start, const Vector<Real> &x, bool reverse,
+                          const std::vector<Vector<double>> &probes = {});
+/* Signs of a probe: stream kProbe. */
+Vector<double> probe_signs(uint64_t seed, uint32_t row, uint32_t probe, long count);
+/* ln N(z; 0, I) */
+double log_normal(const Vector<double> &z);
+
+/* ---- adaptive methods ---- */
+
+struct AdaptiveSolve {
+  std::string method = "dopri5"; /* or "bosh3" */
+  double rtol = 1e-4, atol = 1e-5;
+  int max_steps = 1000;
+};
+struct AdaptiveResult {
+  Vector<double> end;
+  double reached;
+  int steps, rejections, calls;
+  std::vector<double> times; /* of accepted states */
+};
+/* dz/ds for s from 0 to 1. */
+AdaptiveResult integrate_adaptive(const Field<double> &field, const AdaptiveSolve &solve, const Vector<double> &start);
+
+/* The earlier library's "adaptive" (survey 8.2) on a batch of rows, exactly `steps` iterations; `reached` is where it
+ * ends. */
+struct CompatResult {
+  std::vector<Vector<double>> end;
+  double reached;
+};
+CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, int steps,
+                                       const std::vector<Vector<double>> &start);
 
 }  // namespace reference
 

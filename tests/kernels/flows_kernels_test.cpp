@@ -1,0 +1,262 @@
+/* Solves beyond fixed steps of an ODE, against the reference: noise, adaptive steps, log densities, guidance. */
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/kernels/harness.h"
+#include "tests/reference/random.h"
+#include "tests/reference/sampler.h"
+
+namespace {
+
+using namespace kernels_test;
+using reference::Network;
+
+/* A small model with random parameters, for the engine and for the reference. */
+struct Subject {
+  Settings settings;
+  Network network;
+  std::unique_ptr<Data> data;
+  std::vector<float> parameters, start;
+  Model model;
+  noprop_sampler_options options;
+
+  Subject(Keys keys, ConditionKind condition, int condition_width, int d, long rows) {
+    settings = reference::settings_from(keys);
+    data = make_data(settings, condition, condition_width, d, rows, 21);
+    network = reference::make_network(settings, data->shape.condition_width, d);
+    parameters = random_parameters(network, 22, 1.0);
+    if (settings.task == "generate")
+      keys.insert(keys.end(), {{"data.target", "x"}, {"data.condition", condition == kNoCondition ? "null" : "y"}});
+    model = create_model(keys, data->shape);
+    if (!model || !set_parameters(model.get(), network, parameters) || !set_statistics(model.get(), *data)) {
+      model.reset();
+      return;
+    }
+    std::mt19937 generator(23);
+    std::normal_distribution<float> normal;
+    for (long i = 0; i < rows * d; ++i) start.push_back(normal(generator));
+    options = noprop_sampler_options_default(model.get());
+    options.final_denoise = 0;
+    options.start = start.data();
+    options.seed = 0x123456789abcdefULL;
+    snprintf(options.init, sizeof options.init, "given");
+  }
+  size_t d() const { return static_cast<size_t>(network.latent); }
+  size_t rows() const { return static_cast<size_t>(data->rows); }
+  const noprop_array *condition() const { return data->has_condition() ? &data->condition : nullptr; }
+  Vector<Tracked> start_of(size_t row) const {
+    return tracked({start.begin() + static_cast<long>(row * d()), start.begin() + static_cast<long>((row + 1) * d())});
+  }
+  Vector<Tracked> x_of(size_t row) const { return data->has_condition() ? data->reference.x[row] : Vector<Tracked>{}; }
+  void set(const char *method, const char *grid, const char *drift, int steps) {
+    snprintf(options.method, sizeof options.method, "%s", method);
+    snprintf(options.grid, sizeof options.grid, "%s", grid);
+    snprintf(options.drift, sizeof options.drift, "%s", drift);
+    options.steps = steps;
+  }
+};
+
+Vector<double> values_of(const Vector<Tracked> &v) {
+  Vector<double> result;
+  for (const Tracked &t : v) result.push_back(t.value);
+  return result;
+}
+
+/* ---- noise ---- */
+
+TEST(StochasticSolves, MeetTheReference) {
+  struct Row {
+    const char *variant, *prediction, *method, *grid;
+    double churn;
+    bool denoise;
+  };
+  for (const Row &c : {Row{"ct", "target", "euler_maruyama", "gamma", 0.7, true},
+                       Row{"df", "noise", "exponential", "gamma", 0.5, false},
+                       Row{"fm", "velocity", "dpm2m", "gamma", 1, false}, Row{"ct", "target", "dpm2m", "t", 1, true}}) {
+    Subject s({{"variant", c.variant},
+               {"prediction", c.prediction},
+               {"task", "regress"},
+               {"network.hidden", "[12, 6]"},
+               {"network.time_embedding.size", "6"},
+               {"schedule.alpha_bar", "[0.02, 0.97]"},
+               {"loss.t_eps", "0.02"}},
+              kFloatCondition, 2, 6, 35);
+    ASSERT_TRUE(s.model);
+    s.set(c.method, c.grid, "sde", 7);
+    s.options.churn = c.churn;
+    s.options.final_denoise = c.denoise;
+    s.options.trajectory = true;
+    reference::Solve solve;
+    solve.method = c.method, solve.grid = c.grid, solve.steps = 7, solve.drift = "sde", solve.churn = c.churn;
+    solve.final_denoise = c.denoise;
+    solve.seed = s.options.seed;
+    std::vector<Vector<Tracked>> want(8);
+    for (size_t row = 0; row < s.rows(); ++row) {
+      solve.row = static_cast<uint32_t>(row);
+      const auto states =
+          reference::integrate(s.settings, s.network, tracked(s.parameters), solve, s.start_of(row), s.x_of(row));
+      for (size_t i = 0; i < states.size(); ++i) want[i].insert(want[i].end(), states[i].begin(), states[i].end());
+    }
+    std::vector<float> latent(8 * s.start.size());
+    ASSERT_TRUE(ok(noprop_sample(s.model.get(), &s.options, s.condition(), s.data->rows, latent.data(), nullptr),
+                   "noprop_sample"));
+    expect_within(kSolve, latent, flat(want), std::string(c.variant) + " " + c.method);
+  }
+}
+
+/* ---- log densities ---- */
+
+/* Standardised and mean-free constants that every row shares. */
+double constant_of(const Subject &s) {
+  double sum = reference::log_normal(Vector<double>(s.d(), 0.0));
+  for (const float std : s.data->y_std) sum -= std::log(static_cast<double>(std));
+  return sum;
+}
+
+TEST(LogDensities, MeetTheReferenceBothWays) {
+  struct Row {
+    const char *variant, *prediction, *type, *hidden, *method;
+    ConditionKind condition;
+    int width, d, probes;
+  };
+  for (const Row &c : {Row{"fm", "velocity", "resnet", "[9, 9, 9, 9]", "rk4", kLabelCondition, 4, 3, 0},
+                       Row{"ct", "target", "mlp", "[12, 12, 12, 12]", "heun", kFloatCondition, 2, 5, 3},
+                       Row{"df", "noise", "mlp", "[10, 7]", "midpoint", kNoCondition, 0, 8, 0}}) {
+    Subject s({{"variant", c.variant},
+               {"prediction", c.prediction},
+               {"task", "generate"},
+               {"network.type", c.type},
+               {"network.hidden", c.hidden},
+               {"network.time_embedding.size", "6"},
+               {"schedule.alpha_bar", "[0.02, 0.97]"},
+               {"loss.t_eps", "0.02"}},
+              c.condition, c.width, c.d, 35);
+    ASSERT_TRUE(s.model);
+    s.set(c.method, "t", "ode", 6);
+    s.options.probes = c.probes;
+    reference::Solve solve;
+    solve.method = c.method, solve.steps = 6;
+    for (const bool reverse : {false, true}) {
+      Vector<Tracked> ends, densities;
+      for (size_t row = 0; row < s.rows(); ++row) {
+        std::vector<Vector<double>> probes;
+        for (int k = 0; k < c.probes; ++k)
+          probes.push_back(
+              reference::probe_signs(s.options.seed, static_cast<uint32_t>(row), static_cast<uint32_t>(k), c.d));
+        const Vector<Tracked> from = reverse ? s.data->reference.z1[row] : s.start_of(row);
+        const auto flow = reference::integrate_flow(s.settings, s.network, tracked(s.parameters), solve, from,
+                                                    s.x_of(row), reverse, probes);
+        Tracked density = constant_of(s);
+        for (const Tracked &z : reverse ? flow.end : from) density -= 0.5 * (z * z);
+        densities.push_back(reverse ? density - flow.integral : density + flow.integral);
+        ends.insert(ends.end(), flow.end.begin(), flow.end.end());
+      }
+      std::vector<float> latent(s.start.size()), got;
+      std::vector<double> log_density(s.rows());
+      std::vector<noprop_solve_row> rows(s.rows());
+      const noprop_solve_results results = {latent.data(), nullptr, log_density.data(), rows.data()};
+      const noprop_status status = reverse
+                                       ? noprop_log_density(s.model.get(), &s.options, s.condition(), &s.data->target,
+                                                            log_density.data(), latent.data(), rows.data())
+                                       : noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results);
+      ASSERT_TRUE(ok(status, "a log density"));
+      for (const double v : log_density) got.push_back(static_cast<float>(v));
+      const std::string what = std::string(c.variant) + " " + c.method + (reverse ? " of data" : " of samples");
+      expect_within(kSolve, latent, ends, what + ", states");
+      for (Tracked &v : densities) v = reference::rounded(v.value, v.variance);
+      expect_within(kSolve, got, densities, what);
+      for (const auto &row : rows) EXPECT_EQ(row.outcome, NOPROP_SOLVE_DONE);
+    }
+  }
+}
+
+/* ---- adaptive steps ---- */
+
+TEST(AdaptiveSolves, TakeTheReferencesStepsAndMeetTheTolerance) {
+  struct Row {
+    const char *variant, *prediction, *method, *drift;
+    double rtol;
+    bool density;
+  };
+  for (const Row &c :
+       {Row{"fm", "velocity", "dopri5", "ode", 1e-5, false}, Row{"ct", "target", "bosh3", "ode", 1e-4, false},
+        Row{"df", "noise", "dopri5", "ou_mean", 1e-4, false}, Row{"fm", "velocity", "dopri5", "ode", 1e-5, true}}) {
+    Subject s({{"variant", c.variant},
+               {"prediction", c.prediction},
+               {"task", "regress"},
+               {"network.hidden", "[12, 6]"},
+               {"network.time_embedding.size", "6"},
+               {"schedule.alpha_bar", "[0.02, 0.97]"},
+               {"loss.t_eps", "0.001"}},
+              kFloatCondition, 2, 3, 40);
+    ASSERT_TRUE(s.model);
+    s.set(c.method, "auto", c.drift, 5);
+    s.options.rtol = c.rtol;
+    s.options.atol = 0.1 * c.rtol;
+    std::vector<float> latent(s.start.size());
+    std::vector<double> log_density(s.rows());
+    std::vector<noprop_solve_row> rows(s.rows());
+    const noprop_solve_results results = {latent.data(), nullptr, c.density ? log_density.data() : nullptr,
+                                          rows.data()};
+    ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+    Vector<double> parameters(s.parameters.begin(), s.parameters.end());
+    double worst = 0, own = 0, worst_density = 0, most_steps = 0, fewest = 1e9;
+    for (size_t row = 0; row < s.rows(); ++row) {
+      const Vector<double> x = values_of(s.x_of(row)), from = values_of(s.start_of(row));
+      const double low = s.settings.loss.t_eps;
+      const auto output = [&](const Vector<double> &z, double t) {
+        return reference::forward(s.network, parameters, z, x, reference::embed_time(s.settings, t)).output();
+      };
+      const reference::Field<double> field = [&](const Vector<double> &state, double t) {
+        t = std::min(std::max(t, low), 1 - low);
+        const Vector<double> z(state.begin(), state.begin() + 3);
+        const auto form = reference::convert(reference::path_at(s.settings, t), s.settings.predicted(),
+                                             std::string(c.drift) == "ode" ? "velocity" : "ou_mean");
+        Vector<double> p = output(z, t);
+        for (size_t i = 0; i < 3; ++i) p[i] = form.state * z[i] + form.prediction * p[i];
+        if (!c.density) return p;
+        /* The trace by central differences. */
+        double trace = 0;
+        for (size_t i = 0; i < 3; ++i) {
+          Vector<double> up = z, down = z;
+          up[i] += 1e-5, down[i] -= 1e-5;
+          trace += (output(up, t)[i] - output(down, t)[i]) / 2e-5;
+        }
+        p.push_back(-(form.prediction * trace + 3 * form.state));
+        return p;
+      };
+      Vector<double> state = from;
+      if (c.density) state.push_back(0);
+      const auto same = reference::integrate_adaptive(field, {c.method, c.rtol, 0.1 * c.rtol, 1000}, state);
+      const auto exact = reference::integrate_adaptive(field, {"dopri5", 1e-10, 1e-11, 100000}, state);
+      EXPECT_EQ(rows[row].outcome, NOPROP_SOLVE_DONE);
+      EXPECT_EQ(rows[row].reached, 1);
+      /* Float32 errors move step sizes a little, and with them now and then a step. */
+      EXPECT_NEAR(rows[row].steps, same.steps, 1) << row;
+      EXPECT_NEAR(rows[row].rejections, same.rejections, 1) << row;
+      EXPECT_EQ(rows[row].calls,
+                2 + (std::string(c.method) == "bosh3" ? 3 : 6) * (rows[row].steps + rows[row].rejections));
+      for (size_t i = 0; i < 3; ++i)
+        worst = std::max(worst, std::fabs(static_cast<double>(latent[3 * row + i]) - exact.end[i]) /
+                                    (c.rtol * (0.1 + std::fabs(exact.end[i]))));
+      for (size_t i = 0; i < 3; ++i)
+        own = std::max(own, std::fabs(same.end[i] - exact.end[i]) / (c.rtol * (0.1 + std::fabs(exact.end[i]))));
+      if (c.density)
+        worst_density =
+            std::max(worst_density, std::fabs(log_density[row] - (constant_of(s) - reference::log_normal({0, 0, 0}) +
+                                                                  reference::log_normal(from) + exact.end[3])) /
+                                        c.rtol);
+      most_steps = std::max(most_steps, static_cast<double>(rows[row].steps));
+      fewest = std::min(fewest, static_cast<double>(rows[row].steps));
+    }
+    std::printf("[  share   ] %s %s: largest error %.2f tolerances (reference %.2f), density %.2f, steps %g to %g\n",
+                c.variant, c.method, worst, own, worst_density, fewest, most_steps);
+    /* The reference's own error with the same tolerances, and what float32 and a step more or less make of it. */
+    EXPECT_LT(worst, 1.5 * own + 5);
+    EXPECT_LT(worst_density, 20);
+    EXPECT_LT(fewest, most_steps) << "rows have steps of their own";
+  }
+}
+
+}  // namespace
