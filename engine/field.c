@@ -13,6 +13,8 @@ noprop_status noprop_velocity(noprop_model *model, const noprop_sampler_options 
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_velocity: rows is %ld; 1 to %d are allowed", rows, INT_MAX);
   if (!(t >= 0.0 && t <= 1.0))
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_velocity: t is %g; 0 to 1 is allowed", t);
+  if (model->settings.variant == VARIANT_SUPERVISED)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_velocity: a model of variant supervised has no field");
   noprop_sampler_options euler = *options;
   snprintf(euler.method, sizeof euler.method, "euler");
   snprintf(euler.grid, sizeof euler.grid, "t");

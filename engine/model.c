@@ -588,10 +588,12 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const struct settings *s = &model->settings;
   const struct network *network = model->network;
   struct text text = {0};
-  text_add(&text, "%s on task %s: %s on the %s path, network %s with %ld parameters in %d arrays\n",
+  text_add(&text, "%s on task %s: %s on %s, network %s with %ld parameters in %d arrays\n",
            VARIANT_NAMES[s->variant].name, TASK_NAMES[s->task].name, PREDICTION_NAMES[s->prediction].name,
-           s->variant == VARIANT_FM ? "linear" : "VP", NETWORK_NAMES[s->network.type].name, network->values,
-           network->parameter_count);
+           s->variant == VARIANT_FM           ? "the linear path"
+           : s->variant == VARIANT_SUPERVISED ? "no path"
+                                              : "the VP path",
+           NETWORK_NAMES[s->network.type].name, network->values, network->parameter_count);
   for (int i = 0; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
     text_add(&text, "  layer %d: ", i);

@@ -104,6 +104,13 @@ static void build_mlp(struct network *network, const struct settings *settings) 
   add_dense(network, "output", INPUT_OP, last, hidden[layers - 1], network->latent, ACTIVATION_LINEAR, false, false);
 }
 
+/* The ordinary twin: the same branch of the condition with the output on top, without state and time. */
+static void build_supervised(struct network *network, const struct settings *settings) {
+  const int x_op = add_x_branch(network, settings);
+  add_dense(network, "output", INPUT_OP, x_op, network->ops[x_op].width, network->latent, ACTIVATION_LINEAR, false,
+            false);
+}
+
 static void build_resnet(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0;
@@ -197,12 +204,15 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   }
   network->x_width = shape->condition_width;
   network->latent = latent;
-  const noprop_status status = set_time(network, settings);
+  const bool supervised = settings->variant == VARIANT_SUPERVISED;
+  const noprop_status status = supervised ? NOPROP_OK : set_time(network, settings);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
   }
-  if (settings->network.type == NETWORK_RESNET)
+  if (supervised)
+    build_supervised(network, settings);
+  else if (settings->network.type == NETWORK_RESNET)
     build_resnet(network, settings);
   else
     build_mlp(network, settings);

@@ -6,7 +6,8 @@
 #define VARIANT_LIST(X)                                             \
   X(VARIANT_FM, "fm", "flow matching: velocity on the linear path") \
   X(VARIANT_DF, "df", "diffusion: noise on the VP path")            \
-  X(VARIANT_CT, "ct", "continuous time: target on the VP path")
+  X(VARIANT_CT, "ct", "continuous time: target on the VP path")     \
+  X(VARIANT_SUPERVISED, "supervised", "the ordinary twin: condition straight to target, back-propagated, one call")
 
 #define TASK_LIST(X)                                       \
   X(TASK_CLASSIFY, "classify", "condition to class label") \

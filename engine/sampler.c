@@ -222,6 +222,22 @@ static noprop_status check_density(const noprop_model *model, const struct sampl
   return NOPROP_OK;
 }
 
+/* No path: the network is asked once, which is what a solve without steps does at its end. */
+static void resolve_supervised(const noprop_model *model, const noprop_sampler_options *options,
+                               struct sampler_plan *plan) {
+  plan->method = METHOD_EULER;
+  plan->grid = GRID_T;
+  plan->init = INIT_ZERO;
+  plan->drift = DRIFT_ODE;
+  plan->final_denoise = true;
+  plan->steps = 0;
+  plan->calls = 1;
+  plan->guidance = 1.0;
+  plan->form = (struct solve_form){.method = METHOD_EULER, .drift = DRIFT_ODE, .final_denoise = true};
+  plan->average = options->ema && model_has_average(model);
+  plan->trajectory = options->trajectory;
+}
+
 noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_options *options,
                               struct sampler_plan *plan) {
   return sampler_resolve_density(model, options, false, plan);
@@ -250,6 +266,17 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
                       options->final_denoise);
   status = check_numbers(options);
   if (status != NOPROP_OK) return status;
+  if (model->settings.variant == VARIANT_SUPERVISED) {
+    if (plan->method != METHOD_AUTO)
+      return status_set(NOPROP_INVALID_ARGUMENT,
+                        "sampler option method is \"%s\"; a model of variant supervised has no path to integrate and "
+                        "takes \"auto\"",
+                        options->method);
+    if (density)
+      return status_set(NOPROP_INVALID_ARGUMENT, "a model of variant supervised has no flow and so no densities");
+    resolve_supervised(model, options, plan);
+    return NOPROP_OK;
+  }
   const bool linear = schedule_path_is_linear(&model->settings);
   if (linear && plan->drift == DRIFT_OU_MEAN)
     return status_set(NOPROP_INVALID_ARGUMENT,
@@ -314,7 +341,9 @@ noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sa
   char noise[48] = "", guided[48] = "";
   if (plan.drift == DRIFT_SDE) snprintf(noise, sizeof noise, " with churn %g", plan.churn);
   if (plan.form.guided) snprintf(guided, sizeof guided, ", guidance %g", plan.guidance);
-  if (solve_is_adaptive(plan.method))
+  if (model->settings.variant == VARIANT_SUPERVISED)
+    snprintf(line, size, "one network call per row, without a path%s", plan.average ? ", averaged parameters" : "");
+  else if (solve_is_adaptive(plan.method))
     snprintf(line, size,
              "%s with rtol %g and atol %g, at most %d steps and %d network calls per row%s, drift %s, z(0) %s%s%s",
              METHOD_NAMES[plan.method].name, plan.rtol, plan.atol, plan.max_steps, plan.calls,

@@ -109,7 +109,7 @@ noprop_status schedule_grid(const struct settings *settings, int grid, int steps
           eps, settings->schedule.alpha_bar[0], settings->schedule.alpha_bar[1]);
   }
   for (int i = 0; i <= steps; ++i) {
-    double part = (double)i / steps, gamma = low + (high - low) * part;
+    double part = steps > 0 ? (double)i / steps : 1.0, gamma = low + (high - low) * part;
     if (grid != GRID_GAMMA)
       times[i] = part;
     else

@@ -111,6 +111,36 @@ static noprop_status check_network(const noprop_config *config, const struct set
   return NOPROP_OK;
 }
 
+/* Keys that belong to a path from noise to target, of which the ordinary twin has none. */
+static const char *const PATH_KEYS[] = {"prediction",     "schedule.type",   "schedule.alpha_bar",  "loss.weight",
+                                        "loss.normalize", "loss.t_sampling", "loss.draws",          "loss.recon.weight",
+                                        "loss.reg",       "sample.method",   "sample.grid",         "sample.init",
+                                        "sample.drift",   "sample.steps",    "sample.final_denoise"};
+
+static noprop_status check_supervised(const noprop_config *config, const struct settings *s) {
+  if (s->variant != VARIANT_SUPERVISED) return NOPROP_OK;
+  if (s->task == TASK_GENERATE)
+    return refuse(config, s, "variant",
+                  "maps a condition to its target and cannot generate; allowed with task generate: fm, df, ct");
+  if (s->preset != PRESET_NONE)
+    return refuse(config, s, "preset", "is an earlier system's path, and variant supervised has none; allowed: none");
+  return NOPROP_OK;
+}
+
+/* The prediction of the target, once, with weight 1. */
+static void resolve_supervised(struct settings *s) {
+  s->prediction = PREDICTION_TARGET;
+  s->loss.weight = WEIGHT_UNIFORM;
+  s->loss.normalize = NORMALIZE_NONE;
+  s->loss.draws = 1;
+  s->loss.recon.weight = s->loss.reg = 0;
+  s->sample.method = METHOD_AUTO;
+  s->sample.grid = GRID_AUTO;
+  s->sample.init = INIT_ZERO;
+  s->sample.drift = DRIFT_ODE;
+  s->sample.final_denoise = 1;
+}
+
 static noprop_status check_optimizer(const noprop_config *config, const struct settings *s) {
   if (s->optimizer.momentum > 0 && s->optimizer.type != OPTIMIZER_SGD)
     return refuse(config, s, "optimizer.momentum",
@@ -175,6 +205,7 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
 /* ---- resolution -------------------------------------------------------------------------------------------------- */
 
 static void resolve_autos(struct settings *s) {
+  if (s->variant == VARIANT_SUPERVISED) resolve_supervised(s);
   if (s->prediction == PREDICTION_AUTO)
     s->prediction = s->variant == VARIANT_FM   ? PREDICTION_VELOCITY
                     : s->variant == VARIANT_DF ? PREDICTION_NOISE
@@ -208,6 +239,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);
   if (status == NOPROP_OK) status = check_sampling(config, &resolved);
+  if (status == NOPROP_OK) status = check_supervised(config, &resolved);
   if (status != NOPROP_OK) return status;
   *settings = resolved;
   return NOPROP_OK;
@@ -231,6 +263,9 @@ noprop_status config_warnings(const noprop_config *config, char **text) {
                   "loss.weight: elbo is for bounds and densities; for %s it trains times at which z shows the answer "
                   "already, and costs 5 to 22 points of accuracy or doubles the error: uniform is better\n",
                   TASK_NAMES[s.task].name);
+  for (size_t i = 0; s.variant == VARIANT_SUPERVISED && i < sizeof PATH_KEYS / sizeof *PATH_KEYS; i++)
+    if (config_is_given(config, PATH_KEYS[i]))
+      (void)fprintf(out, "%s: not used, since variant supervised has no path from noise to target\n", PATH_KEYS[i]);
   if (s.sample.drift == DRIFT_OU_MEAN && s.task == TASK_GENERATE)
     (void)fprintf(out,
                   "sample.drift: ou_mean collapses the variance of samples (N(0,1) data come out with std 0.10): "

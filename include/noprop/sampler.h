@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/* How to integrate. Start from noprop_sampler_options_default(model), which takes the configuration's `sample` section.
+/* How to integrate; variant supervised has no path, uses `ema` alone and takes one network call. Start from
+ * noprop_sampler_options_default(model), which takes the configuration's `sample` section.
  */
 typedef struct {
   char method[24];     /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time";

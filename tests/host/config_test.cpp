@@ -305,24 +305,16 @@ TEST(Config, OddYamlIsReadOrRefusedClearly) {
 }
 
 TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
-  const std::vector<std::pair<std::string, std::string>> later = {{"variant", "dt"},
-                                                                  {"variant", "supervised"},
-                                                                  {"prediction", "v"},
-                                                                  {"precision", "bf16"},
-                                                                  {"schedule.learnable", "true"},
-                                                                  {"coupling", "ot"},
-                                                                  {"loss.vae", "0.5"},
-                                                                  {"loss.kl_z0", "1"},
-                                                                  {"encoder.type", "mlp"},
-                                                                  {"decoder.type", "linear"},
-                                                                  {"latent.embedding", "learned"},
-                                                                  {"sample.guidance", "2.0"},
-                                                                  {"dt.blocks", "5"},
-                                                                  {"dt.eta", "0.5"},
-                                                                  {"sample.drift", "sde"},
-                                                                  {"sample.rtol", "1e-3"},
-                                                                  {"network.type", "icnn"},
-                                                                  {"task", "sequence"}};
+  const std::vector<std::pair<std::string, std::string>> later = {
+      {"variant", "dt"},          {"prediction", "v"},
+      {"precision", "bf16"},      {"schedule.learnable", "true"},
+      {"coupling", "ot"},         {"loss.vae", "0.5"},
+      {"loss.kl_z0", "1"},        {"encoder.type", "mlp"},
+      {"decoder.type", "linear"}, {"latent.embedding", "learned"},
+      {"sample.guidance", "2.0"}, {"dt.blocks", "5"},
+      {"dt.eta", "0.5"},          {"sample.drift", "sde"},
+      {"sample.rtol", "1e-3"},    {"network.type", "icnn"},
+      {"task", "sequence"}};
   for (const auto &[key, value] : later) {
     const std::string sentence = refusal(key + ": " + value);
     EXPECT_NE(sentence.find("a.yaml:1: " + key + ": "), std::string::npos) << sentence;
@@ -498,6 +490,8 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"train.steps", "10"}, {"optimizer.warmup_steps", "10"}}, "optimizer.warmup_steps"},
       {{{"data.condition", "null"}}, "data.condition"},
       {{{"data.condition", "y"}}, "data.condition"},
+      {{{"variant", "supervised"}, {"task", "generate"}}, "variant"},
+      {{{"variant", "supervised"}, {"preset", "jax-head"}}, "preset"},
   };
   for (const auto &c : cases) {
     const std::string sentence = check_refusal(c.pairs);
@@ -537,6 +531,20 @@ TEST(Config, DoubtfulChoicesWarn) {
   EXPECT_EQ(warnings(config), "");
   noprop_config_set(config.get(), "sample.drift", "ou_mean");
   EXPECT_NE(warnings(config).find("ou_mean"), std::string::npos);
+}
+
+TEST(Config, TheOrdinaryTwinNamesTheKeysThatItDoesNotUse) {
+  const Config config = make();
+  noprop_config_set(config.get(), "variant", "supervised");
+  EXPECT_EQ(warnings(config), "");
+  noprop_config_set(config.get(), "loss.draws", "8");
+  noprop_config_set(config.get(), "loss.error", "cross_entropy");
+  EXPECT_EQ(warnings(config), "loss.draws: not used, since variant supervised has no path from noise to target\n");
+  struct settings settings;
+  ASSERT_EQ(settings_resolve(config.get(), &settings), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(settings.loss.draws, 1);
+  EXPECT_EQ(settings.prediction, PREDICTION_TARGET);
+  EXPECT_EQ(settings.loss.error, LOSS_ERROR_CROSS_ENTROPY);
 }
 
 TEST(Config, OptionNamesAreFoundByNameOnly) {

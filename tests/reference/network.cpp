@@ -152,7 +152,8 @@ static long add_op(Network &network, const std::vector<NamedSource> &sources, co
 Network make_network(const Settings &settings, long x_width, long latent, long output) {
   Network n;
   const std::vector<long> &hidden = settings.network.hidden;
-  const long layers = static_cast<long>(hidden.size()), time = time_width(settings);
+  const long layers = static_cast<long>(hidden.size());
+  const long time = settings.variant == "supervised" ? 0 : time_width(settings);
   const auto width = [&](long k) { return hidden[static_cast<size_t>(k)]; };
   n.activation = settings.network.activation;
   n.dropout = settings.network.dropout;
@@ -181,7 +182,9 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   Op last;
   last.activation = false;
 
-  if (settings.network.type == "mlp") {
+  if (settings.variant == "supervised") {
+    add_op(n, {{Source::kOp, xp, xp_width, "output"}}, "output", output, last);
+  } else if (settings.network.type == "mlp") {
     Op squash;
     squash.activation = settings.network.squash_activation;
     long h = add_op(n, joined({Source::kZ, -1, latent, "squash.z"}, "squash"),
