@@ -311,10 +311,8 @@ TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
       {"coupling", "ot"},         {"loss.vae", "0.5"},
       {"loss.kl_z0", "1"},        {"encoder.type", "mlp"},
       {"decoder.type", "linear"}, {"latent.embedding", "learned"},
-      {"sample.guidance", "2.0"}, {"dt.blocks", "5"},
-      {"dt.eta", "0.5"},          {"sample.drift", "sde"},
-      {"sample.rtol", "1e-3"},    {"network.type", "icnn"},
-      {"task", "sequence"}};
+      {"dt.blocks", "5"},         {"dt.eta", "0.5"},
+      {"network.type", "icnn"},   {"task", "sequence"}};
   for (const auto &[key, value] : later) {
     const std::string sentence = refusal(key + ": " + value);
     EXPECT_NE(sentence.find("a.yaml:1: " + key + ": "), std::string::npos) << sentence;
