@@ -10,15 +10,17 @@ import jax.numpy as jnp
 import worker
 import workload
 
-BLOCKS = len(workload.HIDDEN)
+BLOCKS = len(workload.HIDDEN["mlp"])
 
 
-def time_features(t):
-    angle = jnp.pi * jnp.arange(1, workload.TIME // 2 + 1, dtype=jnp.float32) * t[..., None]
+def time_features(network, t):
+    angle = jnp.pi * jnp.arange(1, workload.TIME[network] // 2 + 1, dtype=jnp.float32) * t[..., None]
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
 
 
-def x_branch(p, x, drop):
+def x_branch(network, p, x, drop):
+    if network == "field":
+        return None
     for k in range(BLOCKS):
         x = drop(jax.nn.swish(x @ p[f"x.{k}.weight"] + p[f"x.{k}.bias"]))
     return x
@@ -26,6 +28,11 @@ def x_branch(p, x, drop):
 
 def field(network, p, z, xp, e, drop):
     """The network after its x-branch; e [rows][time] or [time]."""
+    if network == "field":
+        h = jax.nn.swish(z @ p["squash.z.weight"] + (e @ p["squash.t.weight"] + p["squash.bias"]))
+        for k in range(1, len(workload.HIDDEN[network])):
+            h = jax.nn.swish(h @ p[f"hidden.{k}.weight"] + p[f"hidden.{k}.bias"])
+        return h @ p["output.weight"] + p["output.bias"]
     if network == "mlp":
         h = z @ p["squash.z.weight"] + xp @ p["squash.x.weight"] + e @ p["squash.t.weight"]
         for k in range(1, BLOCKS):
@@ -44,7 +51,7 @@ def dropout(rate, key, batch):
     once and four layers share a 32-bit word, a byte each: on a CPU that is several times faster than a draw per layer."""
     if rate == 0:
         return lambda h: h
-    words = jax.random.bits(key, ((2 * BLOCKS + 2) // 4, batch, workload.HIDDEN[0]), jnp.uint32)
+    words = jax.random.bits(key, ((2 * BLOCKS + 2) // 4, batch, workload.HIDDEN["mlp"][0]), jnp.uint32)
     threshold = round(rate * 256)
     layer = itertools.count()
 
@@ -67,9 +74,9 @@ def train(case):
         drop = dropout(rate, key_d, batch)
         t = jax.random.uniform(key_t, (batch,))
         noise = jax.random.normal(key_e, (batch, 2))
-        target = jax.nn.one_hot(label, 2)
+        target = x if network == "field" else jax.nn.one_hot(label, 2)
         z = t[:, None] * target + (1 - t[:, None]) * noise
-        prediction = field(network, p, z, x_branch(p, x, drop), time_features(t), drop)
+        prediction = field(network, p, z, x_branch(network, p, x, drop), time_features(network, t), drop)
         return jnp.mean((prediction - (target - noise)) ** 2)
 
     def step(state, rows):
@@ -114,8 +121,8 @@ def sample(case):
 
     @jax.jit
     def solve(p, x, z):
-        xp = x_branch(p, x, keep)
-        features = time_features(jnp.arange(steps) / steps)
+        xp = x_branch(network, p, x, keep)
+        features = time_features(network, jnp.arange(steps) / steps)
 
         def step(z, e):
             return z + field(network, p, z, xp, e, keep) / steps, None

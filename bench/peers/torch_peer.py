@@ -10,16 +10,20 @@ import worker
 import workload
 
 COMPILE = sys.argv[1:] == ["compile"]
-BLOCKS = len(workload.HIDDEN)
-FREQUENCIES = torch.pi * torch.arange(1, workload.TIME // 2 + 1, dtype=torch.float32)
+BLOCKS = len(workload.HIDDEN["mlp"])
+FREQUENCIES = {
+    network: torch.pi * torch.arange(1, time // 2 + 1, dtype=torch.float32) for network, time in workload.TIME.items()
+}
 
 
-def time_features(t):
-    angle = t[..., None] * FREQUENCIES
+def time_features(network, t):
+    angle = t[..., None] * FREQUENCIES[network]
     return torch.cat([torch.sin(angle), torch.cos(angle)], -1)
 
 
-def x_branch(p, x, rate):
+def x_branch(network, p, x, rate):
+    if network == "field":
+        return None
     for k in range(BLOCKS):
         x = F.dropout(F.silu(torch.addmm(p[f"x.{k}.bias"], x, p[f"x.{k}.weight"])), rate, rate > 0)
     return x
@@ -27,6 +31,11 @@ def x_branch(p, x, rate):
 
 def field(network, p, z, xp, e, rate):
     """The network after its x-branch; e [rows][time] or [time]."""
+    if network == "field":
+        h = F.silu(z @ p["squash.z.weight"] + (e @ p["squash.t.weight"] + p["squash.bias"]))
+        for k in range(1, len(workload.HIDDEN[network])):
+            h = F.silu(torch.addmm(p[f"hidden.{k}.bias"], h, p[f"hidden.{k}.weight"]))
+        return torch.addmm(p["output.bias"], h, p["output.weight"])
     if network == "mlp":
         h = z @ p["squash.z.weight"] + xp @ p["squash.x.weight"] + e @ p["squash.t.weight"]
         for k in range(1, BLOCKS):
@@ -44,7 +53,7 @@ def field(network, p, z, xp, e, rate):
 def train(case):
     network, batch, rate = case["network"], case["batch"], case["dropout"]
     x_all, label_all = map(torch.from_numpy, workload.two_moons(workload.ROWS))
-    one_hot = F.one_hot(label_all.long(), 2).float()
+    target_all = x_all if network == "field" else F.one_hot(label_all.long(), 2).float()
     p = {k: torch.nn.Parameter(torch.from_numpy(v)) for k, v in workload.initial_parameters(network).items()}
     optimizer = torch.optim.Adam(p.values(), lr=workload.LEARNING_RATE, fused=True)
 
@@ -52,7 +61,7 @@ def train(case):
         t = torch.rand(batch)
         noise = torch.randn(batch, 2)
         z = t[:, None] * target + (1 - t[:, None]) * noise
-        prediction = field(network, p, z, x_branch(p, x, rate), time_features(t), rate)
+        prediction = field(network, p, z, x_branch(network, p, x, rate), time_features(network, t), rate)
         return F.mse_loss(prediction, target - noise)
 
     objective = torch.compile(loss) if COMPILE else loss
@@ -67,7 +76,7 @@ def train(case):
                 order = iter(torch.randperm(workload.ROWS).split(batch))
                 rows = next(order)
             optimizer.zero_grad(set_to_none=True)
-            objective(x_all[rows], one_hot[rows]).backward()
+            objective(x_all[rows], target_all[rows]).backward()
             optimizer.step()
 
     return run, steps
@@ -86,8 +95,8 @@ def sample(case):
 
     def run():
         with torch.inference_mode():
-            xp = x_branch(p, x, 0.0)
-            features = time_features(torch.arange(steps) / steps)
+            xp = x_branch(network, p, x, 0.0)
+            features = time_features(network, torch.arange(steps) / steps)
             z = start
             for e in features:
                 z = step(z, xp, e)

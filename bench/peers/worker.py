@@ -20,12 +20,17 @@ def serve(prepare):
             prepared[key][0]()  # compiles
             prepared[key][0]()
         run, work = prepared[key]
-        times = []
+        times, processor = [], []
         end = time.perf_counter() + seconds
         while len(times) < 3 or time.perf_counter() < end:
-            start = time.perf_counter()
+            start, processor_start = time.perf_counter(), time.process_time()
             run()
             times.append((time.perf_counter() - start) * 1e3 / work)
-        print(
-            json.dumps({**case, "milliseconds": statistics.median(times), "milliseconds_min": min(times)}), flush=True
-        )
+            processor.append((time.process_time() - processor_start) * 1e3 / work)
+        result = {
+            "milliseconds": statistics.median(times),
+            "milliseconds_min": min(times),
+            "processor_milliseconds": statistics.median(processor),
+            "processor_milliseconds_min": min(processor),
+        }
+        print(json.dumps({**case, **result}), flush=True)

@@ -1,30 +1,33 @@
 """The work that every system does: network shapes, data and cases. No framework in here.
 
-Networks (hidden 6 x 32, swish, 32 harmonic time features, two moons: x 2, z 2):
-  mlp     x-branch of 6 dense layers; z, x-branch and time joined by one linear map without bias or activation; 5 dense
-          layers; output. 12,834 parameters.
+Networks (swish, harmonic time features, two moons):
+  mlp     hidden 6 x 32, 32 time features, x 2, z 2: x-branch of 6 dense layers; z, x-branch and time joined by one linear map
+          without bias or activation; 5 dense layers; output. 12,834 parameters.
   resnet  the same x-branch; a stem with bias; 5 residual blocks into which x-branch and time enter; output.
+  field   hidden 64-64-64, 16 time features, z 2 and no condition: what the generation of points needs. z and time enter the first
+          dense layer. 9,666 parameters.
 Training: flow matching (prediction of the velocity on the linear path, squared error, uniform t), Adam 1e-3, no clipping,
-rows drawn from a fresh permutation of 8,000 resident rows in every epoch. Sampling: Euler steps from a normal start.
+rows drawn from a fresh permutation of 8,000 resident rows in every epoch. mlp and resnet learn the label from the point, field
+learns the points. Sampling: Euler steps from a normal start.
 """
 
 import math
 
-HIDDEN = [32] * 6
-TIME = 32
+HIDDEN = {"mlp": [32] * 6, "resnet": [32] * 6, "field": [64] * 3}
+TIME = {"mlp": 32, "resnet": 32, "field": 16}
 ROWS = 8000
 LEARNING_RATE = 1e-3
 
 TRAIN_CASES = [
     {"bench": "train-step", "network": network, "batch": batch, "dropout": dropout}
-    for network in ("mlp", "resnet")
+    for network in ("mlp", "resnet", "field")
     for batch in (256, 4096)
-    for dropout in (0.0, 0.1)
+    for dropout in ((0.0,) if network == "field" else (0.0, 0.1))
 ]
 SAMPLE_CASES = [
     {"bench": "sample", "network": network, "rows": 4096, "steps": steps, "method": "euler"}
-    for network in ("mlp", "resnet")
-    for steps in (20, 100)
+    for network in ("mlp", "resnet", "field")
+    for steps in ((100,) if network == "field" else (20, 100))
 ]
 CASES = TRAIN_CASES + SAMPLE_CASES
 
@@ -55,26 +58,36 @@ def parameter_shapes(network):
         if bias:
             shapes[name + ".bias"] = (columns,)
 
+    hidden, time = HIDDEN[network], TIME[network]
+    if network == "field":
+        dense("squash.z", 2, hidden[0], bias=False)
+        dense("squash.t", time, hidden[0], bias=False)
+        shapes["squash.bias"] = (hidden[0],)
+        for k in range(1, len(hidden)):
+            dense(f"hidden.{k}", hidden[k - 1], hidden[k])
+        dense("output", hidden[-1], 2)
+        return shapes
+
     width = 2
-    for k, h in enumerate(HIDDEN):
+    for k, h in enumerate(hidden):
         dense(f"x.{k}", width, h)
         width = h
     first = "squash" if network == "mlp" else "stem"
-    for branch, rows in (("z", 2), ("x", width), ("t", TIME)):
-        dense(f"{first}.{branch}", rows, HIDDEN[0], bias=False)
+    for branch, rows in (("z", 2), ("x", width), ("t", time)):
+        dense(f"{first}.{branch}", rows, hidden[0], bias=False)
     if network == "mlp":
-        for k in range(1, len(HIDDEN)):
-            dense(f"hidden.{k}", HIDDEN[k - 1], HIDDEN[k])
+        for k in range(1, len(hidden)):
+            dense(f"hidden.{k}", hidden[k - 1], hidden[k])
     else:
-        shapes["stem.bias"] = (HIDDEN[0],)
-        for k in range(1, len(HIDDEN)):
-            shapes[f"block.{k}.in.weight"] = (HIDDEN[0], HIDDEN[k])
-            shapes[f"block.{k}.x.weight"] = (width, HIDDEN[k])
-            shapes[f"block.{k}.t.weight"] = (TIME, HIDDEN[k])
-            shapes[f"block.{k}.in.bias"] = (HIDDEN[k],)
-            shapes[f"block.{k}.out.weight"] = (HIDDEN[k], HIDDEN[0])
-            shapes[f"block.{k}.out.bias"] = (HIDDEN[0],)
-    dense("output", HIDDEN[-1] if network == "mlp" else HIDDEN[0], 2)
+        shapes["stem.bias"] = (hidden[0],)
+        for k in range(1, len(hidden)):
+            shapes[f"block.{k}.in.weight"] = (hidden[0], hidden[k])
+            shapes[f"block.{k}.x.weight"] = (width, hidden[k])
+            shapes[f"block.{k}.t.weight"] = (time, hidden[k])
+            shapes[f"block.{k}.in.bias"] = (hidden[k],)
+            shapes[f"block.{k}.out.weight"] = (hidden[k], hidden[0])
+            shapes[f"block.{k}.out.bias"] = (hidden[0],)
+    dense("output", hidden[-1] if network == "mlp" else hidden[0], 2)
     return shapes
 
 

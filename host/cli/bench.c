@@ -13,23 +13,47 @@ enum { TRAINING_ROWS = 8000, CASES_MOST = 32, TIMES_MOST = 4096 };
 static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
 
-/* hidden 6 x 32 with 32 time features: 12,834 parameters as mlp. */
-static const struct bench_case CASES[] = {{"train-step", "mlp", 256, 0.0, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "mlp", 256, 0.1, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "mlp", 4096, 0.0, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "mlp", 4096, 0.1, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "resnet", 256, 0.0, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "resnet", 256, 0.1, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "resnet", 4096, 0.0, 0, 0, NULL, NULL, NULL},
-                                          {"train-step", "resnet", 4096, 0.1, 0, 0, NULL, NULL, NULL},
-                                          {"sample", "mlp", 0, 0.0, 4096, 20, "euler", NULL, NULL},
-                                          {"sample", "mlp", 0, 0.0, 4096, 100, "euler", NULL, NULL},
-                                          {"sample", "resnet", 0, 0.0, 4096, 20, "euler", NULL, NULL},
-                                          {"sample", "resnet", 0, 0.0, 4096, 100, "euler", NULL, NULL}};
+/* mlp: 12,834 parameters; resnet: 28,386; field: 9,666. */
+static const struct bench_network NETWORKS[] = {
+    {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false},
+    {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false},
+    {"field", "mlp", "64,64,64", "generate", 16, true},
+};
+enum { NETWORK_COUNT = sizeof NETWORKS / sizeof NETWORKS[0] };
+
+static const struct bench_case CASES[] = {
+    {.bench = "train-step", .network = "mlp", .batch = 256},
+    {.bench = "train-step", .network = "mlp", .batch = 256, .dropout = 0.1},
+    {.bench = "train-step", .network = "mlp", .batch = 4096},
+    {.bench = "train-step", .network = "mlp", .batch = 4096, .dropout = 0.1},
+    {.bench = "train-step", .network = "resnet", .batch = 256},
+    {.bench = "train-step", .network = "resnet", .batch = 256, .dropout = 0.1},
+    {.bench = "train-step", .network = "resnet", .batch = 4096},
+    {.bench = "train-step", .network = "resnet", .batch = 4096, .dropout = 0.1},
+    {.bench = "train-step", .network = "field", .batch = 256},
+    {.bench = "train-step", .network = "field", .batch = 4096},
+    {.bench = "sample", .network = "mlp", .rows = 4096, .steps = 20, .method = "euler"},
+    {.bench = "sample", .network = "mlp", .rows = 4096, .steps = 100, .method = "euler"},
+    {.bench = "sample", .network = "resnet", .rows = 4096, .steps = 20, .method = "euler"},
+    {.bench = "sample", .network = "resnet", .rows = 4096, .steps = 100, .method = "euler"},
+    {.bench = "sample", .network = "field", .rows = 4096, .steps = 100, .method = "euler"}};
+
+static const struct bench_network *find_network(const char *name) {
+  for (int i = 0; i < NETWORK_COUNT; i++)
+    if (strcmp(NETWORKS[i].name, name) == 0) return &NETWORKS[i];
+  return NULL;
+}
 
 static double now_seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Of all threads of the process: what tells on a machine that others use, too. */
+static double processor_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
@@ -66,16 +90,18 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
 /* ---- one case ---------------------------------------------------------------------------------------------------- */
 
 static noprop_status set_keys(noprop_config *config, const struct bench_case *what) {
-  char batch[32], dropout[32], hidden[256];
+  const struct bench_network *network = find_network(what->network);
+  char batch[32], dropout[32], hidden[160], time[32];
+  snprintf(hidden, sizeof hidden, "[%s]", what->hidden ? what->hidden : network->hidden);
+  snprintf(time, sizeof time, "%d", network->time);
   snprintf(batch, sizeof batch, "%d", what->batch > 0 ? what->batch : 256);
   snprintf(dropout, sizeof dropout, "%.17g", what->dropout);
-  snprintf(hidden, sizeof hidden, "[%s]", what->hidden ? what->hidden : "32,32,32,32,32,32");
-  const char *keys[][2] = {{"variant", "fm"},
-                           {"task", "classify"},
-                           {"network.type", what->network},
+  const char *keys[][2] = {{"variant", what->variant ? what->variant : "fm"},
+                           {"task", network->task},
+                           {"network.type", network->type},
                            {"network.hidden", hidden},
-                           {"network.squash_activation", "false"},
-                           {"network.time_embedding.size", "32"},
+                           {"network.squash_activation", network->squash ? "true" : "false"},
+                           {"network.time_embedding.size", time},
                            {"network.dropout", dropout},
                            {"loss.t_sampling", "uniform"},
                            {"optimizer.type", "adam"},
@@ -86,6 +112,11 @@ static noprop_status set_keys(noprop_config *config, const struct bench_case *wh
   noprop_status status = NOPROP_OK;
   for (size_t i = 0; i < sizeof keys / sizeof keys[0] && status == NOPROP_OK; i++)
     status = noprop_config_set(config, keys[i][0], keys[i][1]);
+  /* Two moons have points x and labels y; what is generated is the points. */
+  if (status == NOPROP_OK && strcmp(network->task, "generate") == 0) {
+    status = noprop_config_set(config, "data.condition", "null");
+    if (status == NOPROP_OK) status = noprop_config_set(config, "data.target", "x");
+  }
   return status;
 }
 
@@ -97,12 +128,16 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   if (status == NOPROP_OK) status = set_keys(config, what);
   long rows = what->rows > 0 ? what->rows : what->batch > TRAINING_ROWS ? what->batch : TRAINING_ROWS;
   if (status == NOPROP_OK) status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
-  if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition);
-  if (status == NOPROP_OK) status = noprop_dataset_get(subject->dataset, "train", "y", &subject->target);
+  const bool conditional = strcmp(find_network(what->network)->task, "generate") != 0;
+  if (status == NOPROP_OK && conditional)
+    status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition_rows);
+  if (status == NOPROP_OK)
+    status = noprop_dataset_get(subject->dataset, "train", conditional ? "y" : "x", &subject->target);
+  subject->condition = conditional ? &subject->condition_rows : NULL;
   if (status == NOPROP_OK) status = noprop_model_shape_from_data(config, subject->dataset, &shape);
   if (status == NOPROP_OK) status = noprop_model_create(device, config, &shape, &subject->model);
   if (status == NOPROP_OK && what->batch > 0)
-    status = noprop_model_bind(subject->model, &subject->condition, &subject->target, what->batch);
+    status = noprop_model_bind(subject->model, subject->condition, &subject->target, what->batch);
   noprop_config_destroy(config);
   if (status != NOPROP_OK) return status;
   if (what->batch == 0) {
@@ -114,6 +149,7 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
     subject->output = malloc((size_t)rows * (size_t)shape.target_width * sizeof *subject->output);
   }
   subject->times = malloc(TIMES_MOST * sizeof *subject->times);
+  subject->processor_times = malloc(TIMES_MOST * sizeof *subject->processor_times);
   subject->parameters = noprop_model_parameter_values(subject->model);
   subject->flops = count_flops(subject->model, what);
   subject->work = 1;
@@ -126,7 +162,7 @@ noprop_status bench_work(noprop_device *device, struct subject *subject) {
     status = noprop_model_train_step(subject->model, subject->work);
   else
     for (long i = 0; i < subject->work && status == NOPROP_OK; i++)
-      status = noprop_sample(subject->model, &subject->options, &subject->condition, subject->what.rows, NULL,
+      status = noprop_sample(subject->model, &subject->options, subject->condition, subject->what.rows, NULL,
                              subject->output);
   return status == NOPROP_OK ? noprop_device_synchronize(device) : status;
 }
@@ -152,13 +188,15 @@ static noprop_status warm_up(noprop_device *device, struct subject *subject) {
 static noprop_status measure(noprop_device *device, struct subject *subject) {
   noprop_device_counters before, after;
   noprop_device_get_counters(device, &before);
-  double start = now_seconds();
+  double start = now_seconds(), processor_start = processor_seconds();
   noprop_status status = bench_work(device, subject);
-  double seconds = now_seconds() - start;
+  double seconds = now_seconds() - start, processor = processor_seconds() - processor_start;
   noprop_device_get_counters(device, &after);
   subject->launches = (double)(after.launches - before.launches) / (double)subject->work;
   subject->interim += (long)(after.interim_launches - before.interim_launches);
-  if (subject->count < TIMES_MOST) subject->times[subject->count++] = seconds * 1e3 / (double)subject->work;
+  if (subject->count == TIMES_MOST) return status;
+  subject->processor_times[subject->count] = processor * 1e3 / (double)subject->work;
+  subject->times[subject->count++] = seconds * 1e3 / (double)subject->work;
   return status;
 }
 
@@ -167,6 +205,7 @@ static void release(struct subject *subject) {
   noprop_dataset_destroy(subject->dataset);
   free(subject->output);
   free(subject->times);
+  free(subject->processor_times);
 }
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
@@ -176,13 +215,16 @@ static int compare_times(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double sorted_median(double *times, int count) {
+  qsort(times, (size_t)count, sizeof *times, compare_times);
+  const int middle = count / 2;
+  return count % 2 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+}
+
 static void print_case(struct cli *cli, struct table *table, struct subject *subject) {
   const struct bench_case *what = &subject->what;
-  qsort(subject->times, (size_t)subject->count, sizeof *subject->times, compare_times);
-  int middle = subject->count / 2;
-  double least = subject->times[0];
-  double median =
-      subject->count % 2 ? subject->times[middle] : (subject->times[middle - 1] + subject->times[middle]) / 2;
+  double median = sorted_median(subject->times, subject->count), least = subject->times[0];
+  double processor = sorted_median(subject->processor_times, subject->count);
   bool training = what->batch > 0;
   double steps_per_second = 1e3 / median * (training ? 1 : what->steps);
   double rows_per_second = 1e3 / median * (training ? what->batch : (double)what->rows);
@@ -196,6 +238,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
       table_cell(table, "%ld rows, %d %s steps", what->rows, what->steps, what->method);
     table_cell(table, "%.3f", median);
     table_cell(table, "%.3f", least);
+    table_cell(table, "%.3f", processor);
     table_cell(table, "%.0f", steps_per_second);
     table_cell(table, "%.3g M", rows_per_second * 1e-6);
     table_cell(table, "%.3g M", subject->flops * 1e-6);
@@ -206,7 +249,8 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   struct json json = {0};
   json_text(&json, "bench", what->bench);
   json_text(&json, "network", what->network);
-  json_text(&json, "hidden", what->hidden ? what->hidden : "32,32,32,32,32,32");
+  json_text(&json, "hidden", what->hidden ? what->hidden : find_network(what->network)->hidden);
+  if (what->variant) json_text(&json, "variant", what->variant);
   json_text(&json, "precision", what->precision ? what->precision : "fp32");
   if (training) {
     json_integer(&json, "batch", what->batch);
@@ -219,6 +263,8 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   json_integer(&json, "parameters", subject->parameters);
   json_number(&json, "milliseconds", median);
   json_number(&json, "milliseconds_min", least);
+  json_number(&json, "processor_milliseconds", processor);
+  json_number(&json, "processor_milliseconds_min", subject->processor_times[0]);
   json_integer(&json, "repeats", subject->count);
   json_number(&json, "steps_per_second", steps_per_second);
   json_number(&json, "rows_per_second", rows_per_second);
@@ -246,8 +292,9 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     if (!name_is_wanted(cli, what.bench)) continue;
     const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
     if (network) what.network = network;
-    what.precision = argument_text(cli, "--precision", 0);
     what.hidden = argument_text(cli, "--hidden", 0);
+    what.variant = argument_text(cli, "--variant", 0);
+    what.precision = argument_text(cli, "--precision", 0);
     if (what.batch > 0) {
       what.batch = (int)argument_integer(cli, "--batch", what.batch);
       what.dropout = argument_number(cli, "--dropout", what.dropout);
@@ -269,6 +316,14 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
 }
 
 static int check_names(struct cli *cli) {
+  const char *network = argument_text(cli, "--network", 0);
+  if (network && !find_network(network)) {
+    const char *names[NETWORK_COUNT];
+    for (int i = 0; i < NETWORK_COUNT; i++) names[i] = NETWORKS[i].name;
+    const char *near = nearest_name(network, names, NETWORK_COUNT);
+    return fail(cli, EXIT_USAGE, "--network: there is no \"%s\"%s%s%s", network, near ? "; did you mean \"" : "",
+                near ? near : "", near ? "\"?" : "; there are mlp, resnet and field");
+  }
   static const char *const known[] = {"train-step", "sample"};
   for (int i = 0; i < argument_count(cli, "NAME"); i++) {
     const char *name = argument_text(cli, "NAME", i);
@@ -323,10 +378,10 @@ static int run(struct cli *cli) {
   progress_clear(cli);
   if (code == EXIT_DONE) code = fail_status(cli, status);
   if (code == EXIT_DONE) {
-    const char *headings[] = {"benchmark", "network", "case", "ms",      "ms min",
+    const char *headings[] = {"benchmark", "network", "case", "ms",      "ms min",  "CPU ms",
                               "steps/s",   "rows/s",  "FLOP", "GFLOP/s", "launches"};
-    struct table *table = cli->json ? NULL : table_create(10);
-    for (int i = 0; table && i < 10; i++) table_cell(table, "%s", headings[i]);
+    struct table *table = cli->json ? NULL : table_create(11);
+    for (int i = 0; table && i < 11; i++) table_cell(table, "%s", headings[i]);
     for (int i = 0; i < count; i++) print_case(cli, table, &subjects[i]);
     table_print(table);
   }
@@ -340,9 +395,10 @@ done:
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
-    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp or resnet", 0, 0},
+    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet or field", 0, 0},
+    {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df or ct", 0, 0},
     {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default) or tf32: tensor cores", 0, 0},
-    {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers (default 32,32,32,32,32,32)", 0, 0},
+    {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
     {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},
     {ARGUMENT_INTEGER, "--rows", 0, "R", "sample: only so many rows", 1, 1e7},
@@ -358,9 +414,11 @@ const struct command COMMAND_BENCH = {
     "bench",
     "measures training steps and solves",
     ARGUMENTS,
-    "Two moons, hidden 6 x 32 (12,834 parameters as mlp). train-step: flow matching with Adam on 8,000 resident "
-    "rows (or one batch, if that is more).\n"
-    "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats; FLOP counts "
+    "Two moons; mlp and resnet classify, hidden 6 x 32 (12,834 parameters as mlp); field generates the points, hidden\n"
+    "64-64-64. train-step: flow matching with Adam on 8,000 resident rows (or one batch,\n"
+    "if that is more).\n"
+    "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats, CPU ms the\n"
+    "median time of all threads together; FLOP counts "
     "the matrix\n"
     "products of one step or solve, GFLOP/s is that over the median; launches are kernel launches per step or solve.\n"
     "--counts: warp instructions by class, memory sectors, bank conflicts, divergence, per kernel of one step or "

@@ -2,28 +2,40 @@
 #ifndef HOST_CLI_BENCH_H
 #define HOST_CLI_BENCH_H
 
+#include <stdbool.h>
+
 #include "host/cli/cli.h"
 
+/* What is measured: shape of the network and what it learns of two moons. */
+struct bench_network {
+  const char *name, *type, *hidden, *task;
+  int time;    /* features of the time embedding */
+  bool squash; /* the layer that joins z and time has bias and activation */
+};
+
 struct bench_case {
-  const char *bench, *network;
+  const char *bench, *network; /* network: the name of a bench_network */
   int batch;
   double dropout;
   long rows;
   int steps;
   const char *method;
   const char *precision; /* NULL: fp32 */
-  const char *hidden;    /* "64,64,64"; NULL: 6 x 32 */
+  const char *hidden;    /* "64,64"; NULL: as the network has it */
+  const char *variant;   /* NULL: fm */
 };
 
 struct subject {
   struct bench_case what;
   noprop_model *model;
   noprop_dataset *dataset;
-  noprop_array condition, target;
+  noprop_array condition_rows, target;
+  const noprop_array *condition; /* NULL: there is none */
   noprop_sampler_options options;
   float *output;
   long work;     /* steps or solves of one timing */
   double *times; /* milliseconds per step or solve */
+  double *processor_times;
   int count;
   double flops;    /* of one step or solve */
   double launches; /* of one step or solve */
