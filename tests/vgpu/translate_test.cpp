@@ -109,6 +109,32 @@ TEST(Translate, DenseTileWithBroadcastWeights) {
              shape(3, 128, 1, 50 * 128), 50, 32);
 }
 
+/* Half-warps with factors of their own, vectors of lanes, and beside the eight sums a number that all lanes share and
+ * one of each lane that the loop changes. */
+TEST(Translate, LoopsThatCarryMoreThanTheRegistersHold) {
+  same_bytes(R"(
+    __shared__ float tile[16 * 64];
+    const int lane = threadIdx.x & 31, row = lane & 15, part = lane >> 4, warp = threadIdx.x >> 5;
+    for (int i = threadIdx.x; i < 16 * 64; i += 64) tile[i] = in[i];
+    __syncthreads();
+    float acc[8] = {}, shared_sum = 0.0f;
+    unsigned mine = lane * 77u;
+    const float *weights = in + part * 8 + warp * 16, *pairs = in + 2 * lane;
+    for (int k = 0; k < n; k++) {
+      const float x = tile[k * 16 + row];
+      const float4 a = *(const float4 *)(weights + k * m), b = *(const float4 *)(weights + k * m + 4);
+      const float2 pair = *(const float2 *)(pairs + k * 4);
+      acc[0] = fmaf(x, a.x, acc[0]); acc[1] = fmaf(x, a.y, acc[1]); acc[2] = fmaf(x, a.z, acc[2]); acc[3] = fmaf(x, a.w, acc[3]);
+      acc[4] = fmaf(x, b.x, acc[4]); acc[5] = fmaf(x, b.y, acc[5]); acc[6] = fmaf(pair.x, b.z, acc[6]); acc[7] += pair.y * x;
+      shared_sum = shared_sum * 0.5f + in[k];
+      mine = mine * 3u + (unsigned)k;
+    }
+    for (int j = 0; j < 8; j++) out[(warp * 8 + j) * 32 + lane] = __float_as_uint(acc[j]);
+    out[1024 + threadIdx.x] = mine;
+    out[2048 + threadIdx.x] = __float_as_uint(shared_sum);)",
+             shape(1, 64), 61, 32);
+}
+
 TEST(Translate, RowsWithStridesAndAPartialTile) {
   same_bytes(R"(
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, row = blockIdx.x * 32 + lane;

@@ -53,7 +53,9 @@ Type element_type(struct emitter *e, uint8_t type) {
   }
 }
 
-Type shaped(Type element, bool wide) { return wide ? LLVMVectorType(element, WARP_LANES) : element; }
+_Thread_local unsigned vector_lanes = WARP_LANES;
+
+Type shaped(Type element, bool wide) { return wide ? LLVMVectorType(element, vector_lanes) : element; }
 
 bool is_wide(Value value) { return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind; }
 
@@ -95,18 +97,17 @@ Value constant_float(Type type, double value) {
 }
 
 Value lane_constants(struct emitter *e, Type element, const int64_t values[WARP_LANES], int64_t plus) {
-  (void)e;
   Value lanes[WARP_LANES];
-  for (int i = 0; i < WARP_LANES; i++) lanes[i] = LLVMConstInt(element, (uint64_t)values[i] + (uint64_t)plus, 1);
-  return LLVMConstVector(lanes, WARP_LANES);
+  for (unsigned i = 0; i < vector_lanes; i++)
+    lanes[i] = LLVMConstInt(element, (uint64_t)values[e->first_lane + i] + (uint64_t)plus, 1);
+  return LLVMConstVector(lanes, vector_lanes);
 }
 
 Value splat(struct emitter *e, Value scalar) {
-  const Type type = LLVMVectorType(LLVMTypeOf(scalar), WARP_LANES);
+  const Type type = shaped(LLVMTypeOf(scalar), true);
   if (LLVMIsConstant(scalar)) return repeated(type, scalar);
   Value vector = LLVMBuildInsertElement(e->builder, LLVMGetUndef(type), scalar, LLVMConstInt(e->i32, 0, 0), "");
-  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(type),
-                                LLVMConstNull(LLVMVectorType(e->i32, WARP_LANES)), "");
+  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(type), LLVMConstNull(shaped(e->i32, true)), "");
 }
 
 Value as_bits(struct emitter *e, Value value) {
@@ -227,7 +228,7 @@ Value load_result(struct emitter *e, unsigned number) {
 
 /* ---- registers and operands ---- */
 
-static Type register_type(struct emitter *e, uint32_t index) {
+Type register_type(struct emitter *e, uint32_t index) {
   const struct shape shape = e->analysis->shape[index];
   const uint8_t class = e->function->register_class[index];
   Type element;
@@ -422,7 +423,7 @@ static Value load_mask(struct emitter *e, uint32_t block) {
   return LLVMBuildLoad2(e->builder, shaped(e->i1, true), e->mask_slot[block], "");
 }
 
-static bool has_mask(const struct emitter *e, uint32_t block) {
+bool has_mask(const struct emitter *e, uint32_t block) {
   return e->analysis->partial[block] || e->analysis->waited[block];
 }
 
@@ -473,7 +474,7 @@ static void dispatch(struct emitter *e, const uint32_t *also, unsigned also_coun
 }
 
 /* On the way back to a loop's head: somebody may want the launch to end, and the loop may have no end. */
-static void poll_stop(struct emitter *e) {
+void poll_stop(struct emitter *e) {
   Value stop = LLVMBuildLoad2(e->builder, e->i32, e->stop, "");
   LLVMSetVolatile(stop, 1);
   mark_scope(e, stop, SCOPE_WARP);
@@ -483,7 +484,7 @@ static void poll_stop(struct emitter *e) {
 }
 
 /* All lanes of the current block go to `to`. */
-static void jump(struct emitter *e, uint32_t to) {
+void jump(struct emitter *e, uint32_t to) {
   if (to <= e->block) poll_stop(e);
   const struct analysis *a = e->analysis;
   send_lanes(e, to, e->mask);
@@ -604,7 +605,7 @@ static void emit_barrier(struct emitter *e, const struct ptx_instruction *instru
 
 /* ---- blocks ---- */
 
-static Value guard_scalar(struct emitter *e, const struct ptx_instruction *instruction) {
+Value guard_scalar(struct emitter *e, const struct ptx_instruction *instruction) {
   Value guard = read_register(e, instruction->guard, false);
   return instruction->guard_negate ? LLVMBuildNot(e->builder, guard, "") : guard;
 }
@@ -782,13 +783,8 @@ static void emit_end(struct emitter *e, const struct ptx_instruction *last, uint
   dispatch(e, also, leaves ? 1 : 2, !leaves);
 }
 
-static void emit_block(struct emitter *e, uint32_t number, Value dispatcher) {
+void emit_body(struct emitter *e, uint32_t number) {
   const struct ptx_block *block = &e->function->blocks[number];
-  LLVMPositionBuilderAtEnd(e->builder, e->body[number]);
-  e->block = number;
-  e->mask = e->entry_lanes;
-  if (e->analysis->partial[number]) e->mask = load_mask(e, number);
-  if (e->analysis->waited[number]) LLVMBuildStore(e->builder, LLVMConstNull(shaped(e->i1, true)), e->mask_slot[number]);
   const struct ptx_instruction *last = block_terminator(e->function, number);
   for (uint32_t i = 0; i < block->count && !e->failed; i++) {
     const uint32_t index = e->order[block->first + i];
@@ -800,7 +796,18 @@ static void emit_block(struct emitter *e, uint32_t number, Value dispatcher) {
     }
     emit_instruction(e, instruction);
   }
-  if (!e->failed) emit_end(e, last, block->next, dispatcher);
+}
+
+static void emit_block(struct emitter *e, uint32_t number, Value dispatcher) {
+  const struct ptx_block *block = &e->function->blocks[number];
+  LLVMPositionBuilderAtEnd(e->builder, e->body[number]);
+  e->block = number;
+  e->mask = e->entry_lanes;
+  if (e->analysis->partial[number]) e->mask = load_mask(e, number);
+  if (e->analysis->waited[number]) LLVMBuildStore(e->builder, LLVMConstNull(shaped(e->i1, true)), e->mask_slot[number]);
+  if (emit_strips(e, number)) return;
+  emit_body(e, number);
+  if (!e->failed) emit_end(e, block_terminator(e->function, number), block->next, dispatcher);
 }
 
 static void emit_info(struct emitter *e) {

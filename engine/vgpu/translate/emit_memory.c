@@ -30,8 +30,7 @@ static int64_t access_bytes(const struct ptx_instruction *instruction) {
   return (int64_t)type_bytes(instruction->type) * (instruction->vector ? instruction->vector : 1);
 }
 
-/* Cheap integer arithmetic without side effects, such as addresses are made of. */
-static bool is_movable(const struct ptx_instruction *instruction) {
+bool is_movable(const struct ptx_instruction *instruction) {
   if (instruction->guard != PTX_NONE || instruction->dst_count != 1 || instruction->type == PTX_F32 ||
       instruction->type == PTX_F64)
     return false;
@@ -344,6 +343,7 @@ static struct address group_address(struct emitter *e, uint32_t group);
 
 /* An access checked where it stands. */
 static void check(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address) {
+  if (e->unchecked) return;
   const uint32_t number = (uint32_t)(instruction - e->function->instructions), group = e->group_of[number];
   if (group != PTX_NONE && (e->groups[group].first != number || e->groups[group].early)) return;
   struct address of_group;
@@ -363,6 +363,7 @@ static void check(struct emitter *e, const struct ptx_instruction *instruction, 
 }
 
 void emit_early_checks(struct emitter *e) {
+  if (e->unchecked) return;
   struct {
     struct address address;
     uint32_t first;
@@ -490,11 +491,18 @@ static void mark(struct emitter *e, Value access, uint8_t space) {
     mark_scope(e, access, SCOPE_GLOBAL);
 }
 
+/* Bytes from the base to a lane's address, without the access's own offset. */
+static int64_t lane_offset(const struct emitter *e, const struct address *address, unsigned lane) {
+  return e->analysis->patterns[address->pattern][lane] +
+         (address->space == PTX_LOCAL ? lane * local_stride(e->function) : 0);
+}
+
+/* Of the lanes being emitted. */
 static bool is_contiguous(struct emitter *e, const struct address *address, int64_t bytes) {
-  for (int i = 0; i < WARP_LANES; i++) {
-    const int64_t lane = address->space == PTX_LOCAL ? i * local_stride(e->function) : 0;
-    if (e->analysis->patterns[address->pattern][i] + lane != i * bytes) return false;
-  }
+  const int64_t first = lane_offset(e, address, e->first_lane);
+  if (vector_lanes == WARP_LANES && first != 0) return false;
+  for (unsigned i = 0; i < vector_lanes; i++)
+    if (lane_offset(e, address, e->first_lane + i) - first != i * bytes) return false;
   return true;
 }
 
@@ -517,9 +525,9 @@ static Value repeat_mask(struct emitter *e, Value mask, unsigned count) {
 
 static Value take_every(struct emitter *e, Value vector, unsigned first, unsigned step) {
   Value indices[WARP_LANES];
-  for (unsigned i = 0; i < WARP_LANES; i++) indices[i] = LLVMConstInt(e->i32, first + i * step, 0);
+  for (unsigned i = 0; i < vector_lanes; i++) indices[i] = LLVMConstInt(e->i32, first + i * step, 0);
   return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)),
-                                LLVMConstVector(indices, WARP_LANES), "");
+                                LLVMConstVector(indices, vector_lanes), "");
 }
 
 static bool is_strong(const struct ptx_instruction *instruction) { return instruction->order != PTX_WEAK; }
@@ -529,8 +537,9 @@ static bool is_strong(const struct ptx_instruction *instruction) { return instru
 static void load_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
                             Value base, Value mask, Type element, Value *out) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
-  const Type type = LLVMVectorType(element, WARP_LANES * count);
-  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset, type), vector;
+  const Type type = LLVMVectorType(element, vector_lanes * count);
+  const int64_t first = lane_offset(e, address, e->first_lane); /* 0 for the whole warp */
+  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset + first, type), vector;
   if (mask) {
     Type types[2] = {type, LLVMTypeOf(pointer)};
     Value arguments[4] = {pointer, constant(e->i32, 1), repeat_mask(e, mask, count), LLVMConstNull(type)};
@@ -563,27 +572,24 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
   const int64_t bytes = type_bytes(instruction->type);
   Value pointer = base_pointer(e, address, address->base);
   int64_t lanes[WARP_LANES];
-  for (int i = 0; i < WARP_LANES; i++) {
-    lanes[i] =
-        e->analysis->patterns[address->pattern][i] + (address->space == PTX_LOCAL ? i * local_stride(e->function) : 0);
-  }
+  for (unsigned i = 0; i < vector_lanes; i++) lanes[i] = lane_offset(e, address, e->first_lane + i);
   for (unsigned k = 0; k < count; k++) {
     Value vector = LLVMGetUndef(shaped(element, true)), indices[WARP_LANES];
-    int distinct[WARP_LANES] = {0}, used = 0;
-    for (int i = 0; i < WARP_LANES; i++) {
-      int same = 0;
+    unsigned distinct[WARP_LANES] = {0}, used = 0;
+    for (unsigned i = 0; i < vector_lanes; i++) {
+      unsigned same = 0;
       while (same < used && lanes[distinct[same]] != lanes[i]) same++;
       if (same == used) {
         Value load =
             load_scalar(e, instruction, address, pointer, instruction->offset + lanes[i] + (int64_t)k * bytes, element);
-        vector = LLVMBuildInsertElement(e->builder, vector, load, LLVMConstInt(e->i32, (unsigned)used, 0), "");
+        vector = LLVMBuildInsertElement(e->builder, vector, load, LLVMConstInt(e->i32, used, 0), "");
         distinct[used++] = i;
       }
-      indices[i] = LLVMConstInt(e->i32, (unsigned)same, 0);
+      indices[i] = LLVMConstInt(e->i32, same, 0);
     }
-    out[k] = used == WARP_LANES ? vector
-                                : LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)),
-                                                         LLVMConstVector(indices, WARP_LANES), "");
+    out[k] = used == vector_lanes ? vector
+                                  : LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(LLVMTypeOf(vector)),
+                                                           LLVMConstVector(indices, vector_lanes), "");
   }
 }
 

@@ -41,6 +41,8 @@ struct emitter {
   Value mask;                            /* lanes that run the current block; NULL: all */
   const struct ptx_instruction *guarded; /* being emitted, with a guard that varies, for these lanes: */
   Value guarded_lanes;
+  unsigned first_lane;      /* of the strip being emitted (emit_strips.c) */
+  bool unchecked;           /* accesses have been checked before */
   uint32_t block;           /* current */
   uint32_t *order;          /* [instruction_count]: the instructions of each block in the order of emission */
   uint32_t *batch_at;       /* [block_count]: the instruction before which early checks are made, or PTX_NONE */
@@ -65,7 +67,10 @@ enum alias_scope { SCOPE_WARP, SCOPE_SHARED, SCOPE_GLOBAL, SCOPE_LOCAL, SCOPE_CO
 /* Records the first reason why the kernel cannot be translated. */
 void refuse(struct emitter *e, const struct ptx_instruction *instruction, const char *what);
 
-/* ---- types and constants; wide: 32 lanes, else one number ---- */
+/* ---- types and constants; wide: all lanes, else one number ---- */
+
+/* Lanes of a wide value: 32, or those of a strip. */
+extern _Thread_local unsigned vector_lanes;
 
 Type element_type(struct emitter *e, uint8_t ptx_type);
 Type shaped(Type element, bool wide);
@@ -117,6 +122,22 @@ void check_together(struct emitter *e, const struct ptx_instruction *instruction
 Value new_branch(struct emitter *e, Value condition, Label yes, Label no, bool yes_unlikely);
 Label new_label(struct emitter *e, const char *name);
 
+/* ---- blocks ---- */
+
+Type register_type(struct emitter *e, uint32_t index);
+/* Whether lanes may wait at the block, or run it without others. */
+bool has_mask(const struct emitter *e, uint32_t block);
+/* A uniform guard, negated where the instruction says so. */
+Value guard_scalar(struct emitter *e, const struct ptx_instruction *instruction);
+/* Leaves the kernel if it is to stop. */
+void poll_stop(struct emitter *e);
+/* All lanes of the current block go to `to`. */
+void jump(struct emitter *e, uint32_t to);
+/* The block's instructions but for its last, if that leaves it. */
+void emit_body(struct emitter *e, uint32_t number);
+/* A loop that runs lanes by the strip; false, and nothing emitted, if the block is none (emit_strips.c). */
+bool emit_strips(struct emitter *e, uint32_t number);
+
 /* ---- instructions ---- */
 
 void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instruction); /* emit_arithmetic.c */
@@ -129,6 +150,8 @@ void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction); 
 Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
+/* Cheap integer arithmetic without side effects, such as addresses are made of. */
+bool is_movable(const struct ptx_instruction *instruction);
 void plan_checks(struct emitter *e); /* order, batch_at, groups */
 void emit_early_checks(struct emitter *e);
 void emit_exchange(struct emitter *e,
