@@ -186,6 +186,8 @@ static noprop_status find_builtins(noprop_model *model) {
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "reduce_gradient", &model->reduce_gradient);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "clip_update", &model->clip_update);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
+  if (status == NOPROP_OK && model->settings.coupling == COUPLING_OT)
+    status = device_builtin(model->device, "coupling", "couple", &model->couple);
   if (status == NOPROP_OK) status = device_builtin(model->device, "metrics", "sum_terms", &model->sum_terms);
   return status;
 }
@@ -469,6 +471,7 @@ noprop_status noprop_model_set_statistics(noprop_model *model, const float *cond
   copy_statistics(s->condition_std, condition_std, condition, 1.0f);
   copy_statistics(s->target_mean, target_mean, target, 0.0f);
   copy_statistics(s->target_std, target_std, target, 1.0f);
+  model->binding.coupling.solved = 0; /* the costs change */
   return model_upload_statistics(model);
 }
 

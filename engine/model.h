@@ -69,6 +69,14 @@ struct model_solve {
 
 struct stream;
 
+/* coupling ot: which row's noise the rows of coming steps take, a ring in device memory. */
+struct pairing {
+  CUdeviceptr pairs, costs;
+  unsigned steps;  /* that one launch solves */
+  unsigned groups; /* of a batch */
+  uint64_t solved; /* the ring holds the steps up to this one, without it */
+};
+
 /* The rows that training runs on, and the plan made for them. */
 struct model_binding {
   bool bound;
@@ -77,6 +85,7 @@ struct model_binding {
   update_arguments update;
   struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed */
   struct stream *stream;    /* NULL when resident */
+  struct pairing coupling;
 };
 
 enum { MODEL_GRAPH_STEPS = 32, MODEL_UPDATE_BLOCK = 512 /* parameters per block of the update kernels */ };
@@ -98,7 +107,7 @@ struct noprop_model {
   /* precision tf32: weights in fragment order, and the parameters that they were made of; 0: stale. */
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
-  struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments;
+  struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments, couple;
   struct model_kernel train, train_state, loss;
   struct model_solve *solves; /* kernels of solves, as they were asked for */
 
@@ -170,6 +179,17 @@ noprop_status stream_prepare(noprop_model *model, struct stream *stream, uint64_
                              long *steps);
 /* Notes that the steps launched so far are the last to read the present rows; starts loading the next ones. */
 noprop_status stream_finish(noprop_model *model, struct stream *stream, uint64_t next_step);
+
+/* ---- coupling ot (coupling.c): nothing is done, and NOPROP_OK, where the coupling is independent ---- */
+
+/* Memory for the pairs of the binding's coming steps; sets the pointers of its train arguments. */
+noprop_status coupling_bind(noprop_model *model);
+/* Solves ahead until the steps up to model->submitted + steps have their pairs; `train` says where their rows stand,
+ * and `present` how many steps from model->submitted on have them. */
+noprop_status coupling_ahead(noprop_model *model, const train_arguments *train, long steps, long present);
+/* Pairs for the rows of a request: allocates, launches and sets train->pairs; train->batch rows at most. */
+noprop_status coupling_request_memory(noprop_model *model, train_arguments *train, struct pairing *coupling);
+noprop_status coupling_request(noprop_model *model, const train_arguments *train, const struct pairing *coupling);
 
 /* ---- training (model_train.c) ---- */
 

@@ -30,8 +30,9 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
 
 /* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). */
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                            CUdeviceptr sums) {
+                            const struct pairing *coupling, CUdeviceptr sums) {
   noprop_status status = kernel->fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
+  if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
   if (status == NOPROP_OK)
     status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
                            sizeof *train);
@@ -140,7 +141,9 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_row_loss = DEVICE_POINTER(float, memory.row_loss);
   train.out_state_gradient = DEVICE_POINTER(float, memory.state_gradient);
   train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
-  status = launch(model, kernel, &train, memory.sums);
+  struct pairing coupling;
+  status = coupling_request_memory(model, &train, &coupling);
+  if (status == NOPROP_OK) status = launch(model, kernel, &train, &coupling, memory.sums);
   if (status == NOPROP_OK) status = read_terms(model, memory.sums, terms);
   if (status == NOPROP_OK && backward) status = read_gradient(model, &train, memory.gradient, request->gradient);
   if (status == NOPROP_OK && memory.prediction)
@@ -229,6 +232,8 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
     status = pool_alloc(model->pool, (size_t)chunk * model_row_bytes(condition), "validation conditions", &memory[0]);
   if (status == NOPROP_OK)
     status = pool_alloc(model->pool, (size_t)chunk * model_row_bytes(target), "validation targets", &memory[1]);
+  struct pairing coupling;
+  if (status == NOPROP_OK) status = coupling_request_memory(model, &train, &coupling);
   if (status != NOPROP_OK) return status;
   train.condition = DEVICE_POINTER(const void, memory[0]);
   train.target = DEVICE_POINTER(const void, memory[1]);
@@ -238,7 +243,7 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
     train.row_base = (unsigned)first;
     status = model_rows_upload(model, condition, first, count, memory[0]);
     if (status == NOPROP_OK) status = model_rows_upload(model, target, first, count, memory[1]);
-    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, sums);
+    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &coupling, sums);
   }
   return status == NOPROP_OK ? read_terms(model, sums, terms) : status;
 }

@@ -130,6 +130,7 @@ static noprop_status set_progress(noprop_model *model, const double *values) {
   if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
   if (status == NOPROP_OK) {
     model->submitted = state.completed;
+    model->binding.coupling.solved = 0;
     model->bad_step = -1;
   }
   return status;

@@ -2,6 +2,7 @@
  *
  * A step is two launches (train, reduce_update) or with clipping three (train, reduce_gradient, clip_update). All that
  * changes from step to step lives in train_state on the device, so one recorded graph serves every step. */
+#include <limits.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -144,6 +145,7 @@ noprop_status noprop_model_bind(noprop_model *model, const noprop_array *conditi
   const uint64_t steps = total_steps(settings, binding->steps_per_epoch);
   binding->update.total_steps = steps < ~0u ? (unsigned)steps : ~0u;
   status = allocate_slots(model);
+  if (status == NOPROP_OK) status = coupling_bind(model);
   if (status == NOPROP_OK) status = place_rows(model, &condition_rows, &target_rows);
   if (status != NOPROP_OK) {
     model_unbind(model);
@@ -159,7 +161,8 @@ static noprop_status step_resident(noprop_model *model, long steps) {
   struct model_binding *binding = &model->binding;
   while (steps > 0) {
     const bool many = steps >= MODEL_GRAPH_STEPS;
-    noprop_status status = graph_launch(model->device, many ? binding->many : binding->one);
+    noprop_status status = coupling_ahead(model, &binding->train, many ? MODEL_GRAPH_STEPS : 1, LONG_MAX);
+    if (status == NOPROP_OK) status = graph_launch(model->device, many ? binding->many : binding->one);
     if (status != NOPROP_OK) return status;
     model->submitted += many ? MODEL_GRAPH_STEPS : 1;
     steps -= many ? MODEL_GRAPH_STEPS : 1;
@@ -174,7 +177,8 @@ static noprop_status step_streamed(noprop_model *model, long steps) {
     long present;
     noprop_status status = stream_prepare(model, binding->stream, model->submitted, &train, &present);
     for (long i = 0; status == NOPROP_OK && i < present && steps > 0; ++i, --steps) {
-      status = model_launch_step(model, &train, &binding->update);
+      status = coupling_ahead(model, &train, 1, present - i);
+      if (status == NOPROP_OK) status = model_launch_step(model, &train, &binding->update);
       if (status == NOPROP_OK) ++model->submitted;
     }
     if (status == NOPROP_OK) status = stream_finish(model, binding->stream, model->submitted);

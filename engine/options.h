@@ -68,7 +68,9 @@
 
 #define EMBEDDING_LIST(X) X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")
 
-#define COUPLING_LIST(X) X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data")
+#define COUPLING_LIST(X)                                                      \
+  X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data") \
+  X(COUPLING_OT, "ot", "minibatch optimal transport: noise permuted within every 256 rows of a batch")
 
 #define NETWORK_LIST(X)                                           \
   X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers") \

@@ -510,6 +510,16 @@ struct text plan_float_text(double value) {
   return text;
 }
 
+struct text plan_noise_row(const struct settings *settings, bool warp) {
+  struct text text;
+  if (settings->coupling == COUPLING_OT)
+    snprintf(text.s, sizeof text.s, "%s<%du>(args, batch, %s, draw)", warp ? "warp_paired_rows" : "paired_row",
+             settings->loss.draws, warp ? "rows" : "row");
+  else
+    snprintf(text.s, sizeof text.s, "%s", warp ? "rows" : "row");
+  return text;
+}
+
 noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
   const schedule_description schedule = schedule_of(settings);
@@ -617,8 +627,8 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  const float t = time_of(objective, args, batch, row, draw);\n");
   plan_emit(plan, "  const path_point point = path_at(objective, schedule, t);\n");
   plan_emit(plan, "  make_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
-  plan_emit(plan, "%s, %s, point, args, batch, row, draw);\n", plan_place_text(plan->noise, 0).s,
-            plan_place_text(plan->z1, 0).s);
+  plan_emit(plan, "%s, %s, point, args, batch, %s, draw);\n", plan_place_text(plan->noise, 0).s,
+            plan_place_text(plan->z1, 0).s, plan_noise_row(settings, false).s);
   if (network->time_width)
     plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
               plan_place_text(plan->time, 0).s);

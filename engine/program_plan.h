@@ -102,6 +102,8 @@ struct text plan_offset_text(const struct plan *plan, int op, int field, const l
 struct text plan_float_text(double value);
 /* enum objective_path of objective.cuh */
 int plan_path_of(const struct settings *settings);
+/* Expression of the row (`warp`: of a warp's rows) whose number makes the noise: with coupling the partner's. */
+struct text plan_noise_row(const struct settings *settings, bool warp);
 /* Constants `schedule` and `objective` of a kernel. */
 noprop_status plan_emit_descriptions(struct plan *plan);
 /* Ops first .. last, forward. */

@@ -512,8 +512,8 @@ static noprop_status emit_train(struct plan *plan) {
             m, m, 2 * m);
   plan_emit(plan,
             "  float z[%d][%d][4], noise[%d][%d][4], state[%d][%d][4];\n"
-            "  warp_make_state<%d>(z, noise, z1, point, args, batch, rows, draw);\n  warp_round(state, z);\n",
-            latent, m, latent, m, latent, m, plan->d);
+            "  warp_make_state<%d>(z, noise, z1, point, args, batch, %s, draw);\n  warp_round(state, z);\n",
+            latent, m, latent, m, latent, m, plan->d, plan_noise_row(plan->settings, true).s);
   plan_emit(plan, "  keep_by_rows(%s, state);\n", warp_part(plan->z, 0, plan->d).s);
   if (network->time_width) {
     plan_emit(plan, "  float time[%d][%d][4];\n  warp_time<%d, %d>(time, args.frequencies, t);\n",

@@ -266,6 +266,11 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
                       options->final_denoise);
   status = check_numbers(options);
   if (status != NOPROP_OK) return status;
+  if (plan->drift == DRIFT_SDE && model->settings.coupling != COUPLING_INDEPENDENT)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option drift is \"sde\", which needs the score; a model of coupling %s was trained with "
+                      "noise that depends on the data and knows the velocity only: \"ode\" is allowed",
+                      COUPLING_NAMES[model->settings.coupling].name);
   if (model->settings.variant == VARIANT_SUPERVISED) {
     if (plan->method != METHOD_AUTO)
       return status_set(NOPROP_INVALID_ARGUMENT,

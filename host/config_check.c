@@ -157,6 +157,26 @@ static noprop_status check_optimizer(const noprop_config *config, const struct s
   return NOPROP_OK;
 }
 
+static noprop_status check_coupling(const noprop_config *config, const struct settings *s) {
+  if (s->coupling == COUPLING_INDEPENDENT) return NOPROP_OK;
+  if (s->variant == VARIANT_SUPERVISED)
+    return refuse(config, s, "coupling",
+                  "pairs noise and data, and variant supervised has no noise; allowed: "
+                  "independent");
+  if (s->encoder.type != CODER_IDENTITY)
+    return refuse(config, s, "coupling",
+                  "needs clean latents that do not depend on weights, and encoder.type is %s; allowed: independent, or "
+                  "encoder.type identity",
+                  CODER_NAMES[s->encoder.type].name);
+  if (s->sample.drift == DRIFT_SDE)
+    return refuse(
+        config, s, "sample.drift",
+        "needs the score, which only noise that is independent of the data gives, and coupling is %s; allowed: "
+        "ode, ou_mean, or coupling independent",
+        COUPLING_NAMES[s->coupling].name);
+  return NOPROP_OK;
+}
+
 static noprop_status check_sampling(const noprop_config *config, const struct settings *s) {
   if (s->sample.drift == DRIFT_OU_MEAN && s->variant == VARIANT_FM)
     return refuse(config, s, "sample.drift",
@@ -238,6 +258,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);
+  if (status == NOPROP_OK) status = check_coupling(config, &resolved);
   if (status == NOPROP_OK) status = check_sampling(config, &resolved);
   if (status == NOPROP_OK) status = check_supervised(config, &resolved);
   if (status != NOPROP_OK) return status;

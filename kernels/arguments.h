@@ -76,6 +76,8 @@ typedef struct {
   unsigned char request;                           /* 1: rows 0..rows-1 in order at fixed_step; 0: training */
   unsigned char streamed;                          /* 1: rows in memory already stand in epoch order */
   float *out_state_gradient, *out_target_gradient; /* [rows][d] or NULL: d loss/d z_t of draw 0, d loss/d z1 */
+  unsigned pair_ring;                              /* coupling: step s reads slice s mod pair_ring of `pairs` */
+  const unsigned *pairs; /* coupling: [pair_ring, or 1][draws][batch], coupling.cu; NULL: own noise */
 } train_arguments;
 
 /* How a row's solve ended, and what it took. */

@@ -32,6 +32,18 @@ __device__ __forceinline__ batch_rows batch_begin(const train_arguments &args) {
   return batch;
 }
 
+// The batch of training step `step`, or of the request.
+__device__ __forceinline__ batch_rows batch_of_step(const train_arguments &args, unsigned step) {
+  if (args.request) return batch_begin(args);
+  batch_rows batch;
+  batch.step = step;
+  batch.epoch = step / args.steps_per_epoch;
+  batch.first = step % args.steps_per_epoch * args.batch;
+  batch.total = batch.count = min(args.batch, args.rows - batch.first);
+  batch.order = args.streamed ? row_order() : row_order_make(args.seed, batch.epoch, args.rows);
+  return batch;
+}
+
 // Row `at` of the batch. Rows past the end repeat the last one with live = false.
 struct tile_row {
   unsigned local;   // row of this launch
@@ -51,6 +63,15 @@ __device__ __forceinline__ tile_row row_at(const train_arguments &args, const ba
     row.data = batch.first + row.local - args.first_position;
   else
     row.data = row_order_row(&batch.order, batch.first + row.local);
+  return row;
+}
+
+// The row with the number whose noise it takes: its own, or with coupling the one that the coupling kernel gave it.
+template <unsigned DRAWS>
+__device__ __forceinline__ tile_row paired_row(const train_arguments &args, const batch_rows &batch, tile_row row,
+                                               unsigned draw) {
+  const unsigned slice = args.request ? 0 : batch.step % args.pair_ring;
+  if (args.pairs) row.number = args.pairs[((unsigned long long)slice * DRAWS + draw) * args.batch + row.local];
   return row;
 }
 

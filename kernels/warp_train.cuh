@@ -45,6 +45,19 @@ __device__ __forceinline__ void warp_load(float (&to)[N][M][4], const void *data
             condition_value<KIND, D>(data, rows.number[m][c >> 1], 8 * n + element_feature(c), scale, shift, off);
 }
 
+// The rows with the numbers whose noise they take (paired_row).
+template <unsigned DRAWS, int M>
+__device__ __forceinline__ warp_batch_rows<M> warp_paired_rows(const train_arguments &args, const batch_rows &batch,
+                                                               const warp_batch_rows<M> &rows, unsigned draw) {
+  warp_batch_rows<M> paired = rows;
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      paired.row[m][half] = paired_row<DRAWS>(args, batch, rows.row[m][half], draw);
+  return paired;
+}
+
 // Noise e and state z_t = a z1 + b e; features from D on are zero.
 template <int D, int N, int M>
 __device__ __forceinline__ void warp_make_state(float (&z)[N][M][4], float (&noise)[N][M][4],

@@ -305,14 +305,19 @@ TEST(Config, OddYamlIsReadOrRefusedClearly) {
 }
 
 TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
-  const std::vector<std::pair<std::string, std::string>> later = {
-      {"variant", "dt"},          {"prediction", "v"},
-      {"precision", "bf16"},      {"schedule.learnable", "true"},
-      {"coupling", "ot"},         {"loss.vae", "0.5"},
-      {"loss.kl_z0", "1"},        {"encoder.type", "mlp"},
-      {"decoder.type", "linear"}, {"latent.embedding", "learned"},
-      {"dt.blocks", "5"},         {"dt.eta", "0.5"},
-      {"network.type", "icnn"},   {"task", "sequence"}};
+  const std::vector<std::pair<std::string, std::string>> later = {{"variant", "dt"},
+                                                                  {"prediction", "v"},
+                                                                  {"precision", "bf16"},
+                                                                  {"schedule.learnable", "true"},
+                                                                  {"loss.vae", "0.5"},
+                                                                  {"loss.kl_z0", "1"},
+                                                                  {"encoder.type", "mlp"},
+                                                                  {"decoder.type", "linear"},
+                                                                  {"latent.embedding", "learned"},
+                                                                  {"dt.blocks", "5"},
+                                                                  {"dt.eta", "0.5"},
+                                                                  {"network.type", "icnn"},
+                                                                  {"task", "sequence"}};
   for (const auto &[key, value] : later) {
     const std::string sentence = refusal(key + ": " + value);
     EXPECT_NE(sentence.find("a.yaml:1: " + key + ": "), std::string::npos) << sentence;
@@ -477,6 +482,8 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"variant", "fm"}, {"loss.weight", "elbo"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
       {{{"variant", "fm"}, {"prediction", "target"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
       {{{"variant", "fm"}, {"sample.method", "dpm2m"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"coupling", "ot"}, {"sample.drift", "sde"}}, "sample.drift"},
+      {{{"coupling", "ot"}, {"variant", "supervised"}}, "coupling"},
       {{{"variant", "fm"}, {"loss.reg_drift", "ou_mean"}}, "loss.reg_drift"},
       {{{"variant", "fm"}, {"sample.drift", "ou_mean"}}, "sample.drift"},
       {{{"sample.drift", "ou_mean"}, {"sample.method", "dpm2m"}}, "sample.method"},
@@ -497,6 +504,8 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
     EXPECT_NE(sentence.find("allowed"), std::string::npos) << sentence;
   }
   EXPECT_EQ(check_refusal({{"loss.error", "cross_entropy"}}), "");
+  EXPECT_EQ(check_refusal({{"coupling", "ot"}, {"variant", "fm"}}), "");
+  EXPECT_EQ(check_refusal({{"coupling", "ot"}, {"sample.drift", "ode"}}), "");
   EXPECT_EQ(check_refusal({{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}}), "");
   EXPECT_EQ(check_refusal({{"loss.normalize", "analytic"}, {"loss.weight", "elbo"}, {"variant", "fm"}}), "");
   EXPECT_EQ(check_refusal({{"optimizer.type", "sgd"}, {"optimizer.momentum", "0.9"}, {"optimizer.nesterov", "true"}}),

@@ -32,6 +32,7 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"task", [&] { task = text; }},
       {"prediction", [&] { prediction = text; }},
       {"precision", [&] { precision = text; }},
+      {"coupling", [&] { coupling = text; }},
       {"seed", [&] { seed = std::stoull(text); }},
       {"schedule.type", [&] { schedule.type = text; }},
       {"schedule.alpha_bar", [&] { schedule.low = numbers(text).at(0), schedule.high = numbers(text).at(1); }},

@@ -13,6 +13,7 @@ namespace reference {
 struct Settings {
   std::string variant = "ct", task = "classify", prediction = "auto";
   std::string precision = "fp32"; /* tf32: operands of products with 10-bit fractions */
+  std::string coupling = "independent";
   uint64_t seed = 0;
   struct {
     std::string type = "cosine";

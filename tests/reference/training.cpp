@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "kernels/row_order.h"
+#include "tests/reference/coupling.h"
 #include "tests/reference/random.h"
 
 namespace reference {
@@ -69,6 +70,24 @@ void update(const Settings &settings, double learning_rate, const Vector<Real> &
   }
 }
 
+/* The noise that each row takes under optimal transport. */
+template <typename Real>
+static std::vector<Vector<Real>> transported(const std::vector<Vector<Real>> &z1,
+                                             const std::vector<Vector<Real>> &noise) {
+  std::vector<std::vector<double>> to, from;
+  for (const auto &row : z1) {
+    to.emplace_back();
+    for (const Real &value : row) to.back().push_back(value_of(value));
+  }
+  for (const auto &row : noise) {
+    from.emplace_back();
+    for (const Real &value : row) from.back().push_back(value_of(value));
+  }
+  std::vector<Vector<Real>> partners;
+  for (const long partner : optimal_partners(to, from)) partners.push_back(noise[static_cast<size_t>(partner)]);
+  return partners;
+}
+
 template <typename Real>
 void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch) {
   const long rows = static_cast<long>(batch.z1.size()), d = static_cast<long>(batch.z1[0].size());
@@ -83,7 +102,7 @@ void draw_batch(const Settings &settings, const Network &network, int64_t step, 
     std::vector<Vector<Real>> noise;
     for (long i = 0; i < rows; ++i)
       noise.push_back(normals<Real>(settings.seed, kNoise, static_cast<uint32_t>(i), at, d, number));
-    batch.noise.push_back(noise);
+    batch.noise.push_back(settings.coupling == "ot" ? transported(batch.z1, noise) : noise);
   }
   if (!dropout || settings.network.dropout == 0) return;
   /* Masks of every op that drops, drawn once; ops of the x-branch are shared by all draws. */
