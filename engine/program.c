@@ -574,7 +574,7 @@ static noprop_status emit_train(struct plan *plan) {
   const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
   plan_emit(plan, "#include \"tile_program.cuh\"\n%s\n%s", plan->state ? "#include \"state_gradient.cuh\"\n" : "",
             PLAN_EXCHANGE);
-  plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) %s(const train_arguments args) {\n",
+  plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
             backward ? "train" : "loss");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)

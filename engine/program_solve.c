@@ -137,9 +137,9 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   if (plan->slopes) plan_emit(plan, "#include \"solver_adaptive.cuh\"\n");
   if (form->density) plan_emit(plan, "#include \"density.cuh\"\n");
   if (form->density || form->guided || plan->slopes) plan_emit(plan, "enum { DIMENSION = %d };\n", plan->d);
-  plan_emit(
-      plan,
-      "\nextern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
+  plan_emit(plan,
+            "\nextern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments "
+            "args) {\n");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
     plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");

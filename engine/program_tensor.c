@@ -562,7 +562,7 @@ noprop_status program_train_tensor(const struct network *network, const struct s
   place_training(&plan);
   plan_emit(&plan,
             "#include \"tile_program.cuh\"\n#include \"warp_train.cuh\"\n\n%s"
-            "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) train(const train_arguments args) {\n"
+            "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) train(const train_arguments args) {\n"
             "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n"
             "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n"
             "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n"
@@ -593,7 +593,7 @@ noprop_status program_integrate_tensor(const struct network *network, const stru
   plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"warp_rows.cuh\"\n\n");
   plan_emit(
       &plan,
-      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
+      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments args) {\n");
   plan_emit(&plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   plan_emit(&plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
   plan_emit(&plan, "  const float *const P = args.parameters, *const F = args.fragments;\n");

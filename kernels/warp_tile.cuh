@@ -98,12 +98,14 @@ __device__ __forceinline__ void warp_add_features(float (&acc)[N][M][4], const f
   }
 }
 
-// acc += in W; `in` holds operands (rounded), `fragments` the weights of this layer and input.
+// acc += in W; `in` holds operands (rounded), `fragments` the weights of this layer and input. The barrier of the warp
+// keeps ptxas from having all weights of a wide layer on their way at once: it would spill registers for that.
 template <int K, int N, int M>
 __device__ __forceinline__ void warp_dense(float (&acc)[N][M][4], const float (&in)[K][M][4], const float *fragments) {
   const float4 *from = (const float4 *)fragments + tile_lane();
 #pragma unroll
   for (int k = 0; k < K; ++k) {
+    if (k > 0 && k % 4 == 0) __syncwarp();
 #pragma unroll
     for (int n = 0; n < N; n += 2, from += 32) {
       const float4 columns = __ldg(from);
