@@ -276,6 +276,21 @@ static void write_entry(const char *path, const struct jit_image *image) {
   if (!written || rename(temporary, path) != 0) unlink(temporary);
 }
 
+/* NOPROP_KERNEL_SOURCES names a folder that receives the text of every kernel: NAME-HASH.cu. */
+static void keep_source(const char *source, const char *name) {
+  const char *folder = getenv("NOPROP_KERNEL_SOURCES");
+  if (folder == NULL || folder[0] == '\0') return;
+  unsigned char digest[SHA256_SIZE];
+  checksum(digest, source, strlen(source));
+  char path[4200];
+  snprintf(path, sizeof path, "%s/%.*s-%02x%02x%02x%02x.cu", folder, (int)strcspn(name, "."), name, digest[0],
+           digest[1], digest[2], digest[3]);
+  FILE *file = fopen(path, "w");
+  if (file == NULL) return;
+  fputs(source, file);
+  fclose(file);
+}
+
 static void add_text(struct sha256 *hash, const char *text) { sha256_add(hash, text, strlen(text) + 1); }
 
 /* Everything that decides the image. */
@@ -308,6 +323,7 @@ noprop_status jit_compile(const char *source, const char *name, int major, int m
   pthread_once(&nvrtc_once, open_nvrtc);
   if (nvrtc_problem[0] != '\0') return status_set(NOPROP_UNSUPPORTED, "%s", nvrtc_problem);
 
+  keep_source(source, name);
   char architecture[64];
   choose_architecture(major, minor, &cubin, architecture, sizeof architecture);
   const char *const options[] = {architecture, "--std=c++17", "--generate-line-info"};

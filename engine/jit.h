@@ -18,7 +18,9 @@ struct jit_image {
  *
  * The result is kept in the folder NOPROP_CACHE, $XDG_CACHE_HOME/noprop or ~/.cache/noprop, under a hash of source,
  * headers, options and NVRTC's version. Entries carry their length and checksum; one that is damaged is made anew. Any
- * number of processes may share the folder. Where it cannot be written everything works, only slower. */
+ * number of processes may share the folder. Where it cannot be written everything works, only slower.
+ *
+ * If NOPROP_KERNEL_SOURCES names a folder, the source is left there too, as NAME-HASH.cu. */
 noprop_status jit_compile(const char *source, const char *name, int major, int minor, bool cubin,
                           struct jit_image *image);
 

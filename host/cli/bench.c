@@ -347,6 +347,10 @@ static noprop_status count_subjects(struct cli *cli, noprop_device *device, stru
 }
 
 static int run(struct cli *cli) {
+  if (argument_given(cli, "--gpus")) {
+    gpus_print(cli);
+    return EXIT_DONE;
+  }
   noprop_device *device = NULL;
   struct subject *subjects = calloc(CASES_MOST, sizeof *subjects);
   if (!subjects) return fail(cli, EXIT_FAILED, "no memory");
@@ -408,6 +412,7 @@ static const struct argument ARGUMENTS[] = {
      0, 0},
     {ARGUMENT_TEXT, "--gpu", 0, "NAME",
      "with --counts: the least time that this GPU can need, by its published figures", 0, 0},
+    {ARGUMENT_FLAG, "--gpus", 0, NULL, "lists the GPUs that --gpu knows, with the sources of their figures", 0, 0},
     {0}};
 
 const struct command COMMAND_BENCH = {

@@ -53,4 +53,8 @@ int counts_begin(struct cli *cli);
 /* Counts one step or solve of a subject that is prepared, and prints it. */
 noprop_status counts_print(struct cli *cli, noprop_device *device, struct subject *subject);
 
+/* ---- bench_gpus.c ---- */
+
+void gpus_print(const struct cli *cli);
+
 #endif
