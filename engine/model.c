@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/precision.h"
 #include "engine/program.h"
 #include "engine/status.h"
 
@@ -97,7 +98,8 @@ static noprop_status allocate(noprop_model *model) {
   const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
   const size_t condition = (size_t)model->shape.condition_width * sizeof(float);
   const size_t target = (size_t)model->shape.target_width * sizeof(float);
-  const bool clipped = settings->optimizer.clip > 0.0, tensor = settings->precision == PRECISION_TF32;
+  const bool clipped = settings->optimizer.clip > 0.0, tensor = model->network->operand_form >= 0;
+  const size_t fragments = (size_t)network_fragment_numbers(model->network);
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;
@@ -108,9 +110,8 @@ static noprop_status allocate(noprop_model *model) {
       {&model->moment1, needs_moment1(settings) ? bytes : 0, "optimizer state"},
       {&model->moment2, needs_moment2(settings) ? bytes : 0, "optimizer state"},
       {&model->gradient, clipped ? bytes : 0, "gradient"},
-      {&model->fragments, tensor ? (size_t)model->network->fragment_floats * sizeof(float) : 0, "weights' fragments"},
-      {&model->fragment_sources, tensor ? (size_t)model->network->fragment_floats * sizeof(int) : 0,
-       "the order of weights' fragments"},
+      {&model->fragments, (size_t)model->network->fragment_words * sizeof(unsigned), "weights' fragments"},
+      {&model->fragment_sources, fragments * sizeof(int), "the order of weights' fragments"},
       {&model->fragment_places, tensor ? 2 * (size_t)model->network->padded_floats * sizeof(int) : 0,
        "the places of weights' fragments"},
       {&model->norm_partials, clipped ? model_update_blocks(model) * sizeof(float) : 0, "gradient norms"},
@@ -140,7 +141,7 @@ static noprop_status upload_initial(noprop_model *model) {
   float *values = malloc(bytes + (size_t)frequencies * sizeof(float));
   if (!values) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %ld parameters", network->values);
   train_state state = {.bad_step = ~0u};
-  network_initialise(network, model->settings.seed, values);
+  network_initialise(network, &model->settings, values);
   network_frequencies(network, &model->settings, values + network->padded_floats);
   noprop_status status = device_upload(model->device, model->parameters, values, bytes);
   if (status == NOPROP_OK && model->average) status = device_upload(model->device, model->average, values, bytes);
@@ -157,7 +158,7 @@ static noprop_status upload_initial(noprop_model *model) {
 /* Where each number of the fragments comes from, and where each parameter's two copies go. */
 static noprop_status upload_fragment_tables(noprop_model *model) {
   const struct network *network = model->network;
-  const size_t count = (size_t)network->fragment_floats, parameters = (size_t)network->padded_floats;
+  const size_t count = (size_t)network_fragment_numbers(network), parameters = (size_t)network->padded_floats;
   if (!model->fragment_sources) return NOPROP_OK;
   int *sources = malloc(count * sizeof *sources), *places = malloc(2 * parameters * sizeof *places);
   noprop_status status = NOPROP_OK;
@@ -182,9 +183,14 @@ static noprop_status upload_fragment_tables(noprop_model *model) {
 }
 
 static noprop_status find_builtins(noprop_model *model) {
-  noprop_status status = device_builtin(model->device, "update", "reduce_update", &model->reduce_update);
+  /* The numbers of a schedule are not drawn to zero: kernels that leave them out of weight decay. */
+  const bool exempt = model->network->decayed_floats < model->network->padded_floats;
+  noprop_status status =
+      device_builtin(model->device, "update", exempt ? "reduce_update_exempt" : "reduce_update", &model->reduce_update);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "reduce_gradient", &model->reduce_gradient);
-  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "clip_update", &model->clip_update);
+  if (status == NOPROP_OK)
+    status =
+        device_builtin(model->device, "update", exempt ? "clip_update_exempt" : "clip_update", &model->clip_update);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
   if (status == NOPROP_OK && model->settings.coupling == COUPLING_OT)
     status = device_builtin(model->device, "coupling", "couple", &model->couple);
@@ -192,19 +198,14 @@ static noprop_status find_builtins(noprop_model *model) {
   return status;
 }
 
-/* Writes the train kernel's source without compiling it: unsupported options are found at creation. */
+/* Writes the kernels' sources without compiling them: unsupported options are found at creation. */
 static noprop_status try_program(const noprop_model *model) {
   struct program program;
-  noprop_status status = program_train(model->network, &model->settings, &model->shape,
-                                       model->device->properties.shared_bytes, OBJECTIVE_TRAIN, &program);
+  const size_t shared = model->device->properties.shared_bytes;
+  noprop_status status =
+      program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &program);
   if (status == NOPROP_OK) program_destroy(&program);
-  if (status != NOPROP_OK || model->settings.precision != PRECISION_TF32) return status;
-  const int *capability = model->device->properties.compute_capability;
-  if (capability[0] < 8)
-    return status_set(NOPROP_UNSUPPORTED,
-                      "precision: tf32 needs compute capability 8.0 or later, and this device has %d.%d; fp32 is "
-                      "allowed",
-                      capability[0], capability[1]);
+  if (status != NOPROP_OK || model->network->operand_form < 0) return status;
   status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
                                     &program);
   if (status == NOPROP_OK) program_destroy(&program);
@@ -227,7 +228,9 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   if (status == NOPROP_OK) status = network_create(&model->settings, shape, &model->network);
   if (status != NOPROP_OK) goto failed;
   model->latent = model->network->latent;
-  status = try_program(model);
+  status = precision_resolve(device, model->network, &model->settings, model->precision_reason,
+                             sizeof model->precision_reason);
+  if (status == NOPROP_OK) status = try_program(model);
   if (status == NOPROP_OK) status = create_statistics(model);
   if (status == NOPROP_OK) status = find_builtins(model);
   if (status == NOPROP_OK) status = pool_create(device, 0, &model->pool);
@@ -285,7 +288,7 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
-      kind == OBJECTIVE_TRAIN && model->settings.precision == PRECISION_TF32
+      kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
           ? program_train_tensor(model->network, &model->settings, &model->shape, shared, &program)
           : program_train(model->network, &model->settings, &model->shape, shared, kind, &program);
   return status == NOPROP_OK ? compile(model, &program, kernel) : status;
@@ -352,12 +355,13 @@ noprop_status model_need_integrate(noprop_model *model, const struct solve_form 
 
 noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters) {
   enum { THREADS = 128 };
-  const unsigned count = (unsigned)model->network->fragment_floats;
+  const unsigned count = (unsigned)network_fragment_numbers(model->network);
   if (model->fragments_of == parameters) return NOPROP_OK;
   const fragments_arguments arguments = {.parameters = DEVICE_POINTER(const float, parameters),
                                          .sources = DEVICE_POINTER(const int, model->fragment_sources),
-                                         .to = DEVICE_POINTER(float, model->fragments),
-                                         .count = count};
+                                         .to = DEVICE_POINTER(unsigned, model->fragments),
+                                         .count = count,
+                                         .form = model->network->operand_form};
   const noprop_status status = device_launch(model->device, &model->make_fragments, (count + THREADS - 1) / THREADS,
                                              THREADS, 0, &arguments, sizeof arguments);
   model->fragments_of = status == NOPROP_OK ? parameters : 0;
@@ -367,7 +371,7 @@ noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters) 
 train_arguments model_train_arguments(const noprop_model *model) {
   return (train_arguments){
       .parameters = DEVICE_POINTER(const float, model->parameters),
-      .fragments = DEVICE_POINTER(const float, model->fragments),
+      .fragments = DEVICE_POINTER(const unsigned, model->fragments),
       .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
       .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
       .target_scale = DEVICE_POINTER(const float, model->target_scale),
@@ -387,7 +391,7 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .moment2 = DEVICE_POINTER(float, model->moment2),
       .average = DEVICE_POINTER(float, model->average),
       .norm_partials = DEVICE_POINTER(float, model->norm_partials),
-      .fragments = DEVICE_POINTER(float, model->fragments),
+      .fragments = DEVICE_POINTER(unsigned, model->fragments),
       .fragment_places = DEVICE_POINTER(const int, model->fragment_places),
       .state = DEVICE_POINTER(train_state, model->state),
       .count = (unsigned)model->network->padded_floats,
@@ -402,7 +406,9 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .epsilon = (float)s->optimizer.epsilon,
       .momentum = (float)s->optimizer.momentum,
       .warmup_steps = (unsigned)s->optimizer.warmup_steps,
+      .fragment_form = model->network->operand_form,
       .nesterov = s->optimizer.nesterov,
+      .decayed = (unsigned)model->network->decayed_floats,
   };
 }
 
@@ -534,6 +540,11 @@ uint64_t noprop_model_step(const noprop_model *model) {
   return model->bad_step >= 0 ? (uint64_t)model->bad_step : model->submitted;
 }
 
+const char *noprop_model_precision(const noprop_model *model, const char **reason) {
+  if (reason) *reason = model ? model->precision_reason : "";
+  return model ? PRECISION_NAMES[model->settings.precision].name : "";
+}
+
 const noprop_config *noprop_model_config(const noprop_model *model) { return model ? model->config : NULL; }
 
 const noprop_model_shape *noprop_model_get_shape(const noprop_model *model) { return model ? &model->shape : NULL; }
@@ -610,7 +621,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   }
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
-  noprop_status status = s->precision == PRECISION_TF32
+  noprop_status status = network->operand_form >= 0
                              ? program_train_tensor(network, s, &model->shape, shared, &program)
                              : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &program);
   if (status != NOPROP_OK) {
@@ -621,9 +632,10 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
   program_slots(batch, program.block_rows, &slots, &tiles);
   text_add(&text,
-           "training: %s, tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
-           PRECISION_NAMES[s->precision].name, program.block_rows, program.tier, program.shared_bytes,
-           program.workspace_floats);
+           "precision: %s: %s\n"
+           "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
+           PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows, program.tier,
+           program.shared_bytes, program.workspace_floats);
   program_destroy(&program);
   text_add(&text, "  batch %u in %u gradient slots of %u tiles; %d launches per step; %s%s%s\n", batch, slots, tiles,
            s->optimizer.clip > 0.0 ? 3 : 2, OPTIMIZER_NAMES[s->optimizer.type].name,

@@ -97,6 +97,7 @@ struct noprop_model {
   noprop_model_shape shape;
   int latent;
   struct network *network;
+  char precision_reason[200]; /* why the precision in `settings` was taken */
 
   /* Memory, from the bottom: what lives as long as the model, then what a binding needs, then what one call needs. */
   struct pool *pool;
@@ -104,7 +105,7 @@ struct noprop_model {
   CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
   CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;
   struct model_statistics statistics;
-  /* precision tf32: weights in fragment order, and the parameters that they were made of; 0: stale. */
+  /* Tensor cores: weights in fragment order, and the parameters that they were made of; 0: stale. */
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments, couple;
@@ -180,6 +181,13 @@ noprop_status stream_prepare(noprop_model *model, struct stream *stream, uint64_
 /* Notes that the steps launched so far are the last to read the present rows; starts loading the next ones. */
 noprop_status stream_finish(noprop_model *model, struct stream *stream, uint64_t next_step);
 
+/* ---- the schedule as learned (model_schedule.c) ---- */
+
+/* The numbers of schedule_arrays, one array after the other; NULL if the schedule has none. Waits for the device; free
+ * them with free. */
+noprop_status model_schedule_numbers(const noprop_model *model, bool average, double **numbers);
+/* schedule_grid with them. */
+noprop_status model_schedule_grid(const noprop_model *model, bool average, int grid, int steps, double *times);
 /* ---- coupling ot (coupling.c): nothing is done, and NOPROP_OK, where the coupling is independent ---- */
 
 /* Memory for the pairs of the binding's coming steps; sets the pointers of its train arguments. */

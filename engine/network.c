@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/schedule.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
 #include "kernels/philox.h"
@@ -130,6 +131,14 @@ static void build_resnet(struct network *network, const struct settings *setting
   add_dense(network, "output", INPUT_OP, stream, hidden[0], network->latent, ACTIVATION_LINEAR, false, false);
 }
 
+/* The numbers of a schedule that is trained: last, so that weight decay can leave them out. */
+static void add_schedule(struct network *network, const struct settings *settings) {
+  struct schedule_array arrays[SCHEDULE_MAX_ARRAYS];
+  const int count = schedule_arrays(settings, arrays);
+  for (int i = 0; i < count; ++i)
+    add_parameter(network, arrays[i].name, arrays[i].rows, arrays[i].columns, INITIALISE_SCHEDULE);
+}
+
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape) {
   return settings->latent.size > 0 ? settings->latent.size : shape->target_width;
 }
@@ -163,21 +172,6 @@ static noprop_status set_time(struct network *network, const struct settings *se
   return NOPROP_OK;
 }
 
-static void place_fragments(struct network *network) {
-  for (int o = 0; o < network->op_count; ++o)
-    for (int i = 0; i < network->ops[o].input_count; ++i) {
-      struct parameter_entry *entry = &network->parameters[network->ops[o].inputs[i].weight];
-      entry->fragment_offset = network->fragment_floats;
-      network->fragment_floats += network_fragment_size(entry->rows, entry->columns);
-    }
-  for (int i = 0; i < network->parameter_count; ++i) {
-    struct parameter_entry *entry = &network->parameters[i];
-    if (entry->fragment_offset < 0) continue;
-    entry->transpose_offset = network->fragment_floats;
-    network->fragment_floats += network_fragment_size(entry->columns, entry->rows);
-  }
-}
-
 noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
                              struct network **result) {
   const int layers = settings->network.hidden_count;
@@ -197,11 +191,12 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     return status_set(NOPROP_INVALID_CONFIG, "network.hidden: %d layers; at most %d are allowed", layers,
                       (NETWORK_MAX_OPS - 4) / 3);
   struct network *network = calloc(1, sizeof *network);
-  if (network) network->parameters = calloc((size_t)most_ops * 4, sizeof *network->parameters);
+  if (network) network->parameters = calloc((size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS, sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
   }
+  network->operand_form = -1;
   network->x_width = shape->condition_width;
   network->latent = latent;
   const bool supervised = settings->variant == VARIANT_SUPERVISED;
@@ -216,7 +211,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     build_resnet(network, settings);
   else
     build_mlp(network, settings);
-  place_fragments(network);
+  network->decayed_floats = network->padded_floats;
+  add_schedule(network, settings);
   *result = network;
   return NOPROP_OK;
 }
@@ -278,11 +274,23 @@ static double truncated_normal(uint64_t seed, unsigned parameter, unsigned eleme
   }
 }
 
-void network_initialise(const struct network *network, uint64_t seed, float *parameters) {
+void network_initialise(const struct network *network, const struct settings *settings, float *parameters) {
+  const uint64_t seed = settings->seed;
+  struct schedule_array arrays[SCHEDULE_MAX_ARRAYS];
+  int schedule_count = 0;
+  (void)schedule_arrays(settings, arrays);
   memset(parameters, 0, (size_t)network->padded_floats * sizeof *parameters);
   for (int index = 0; index < network->parameter_count; ++index) {
     const struct parameter_entry *entry = &network->parameters[index];
     if (entry->initialiser == INITIALISE_ZERO) continue;
+    if (entry->initialiser == INITIALISE_SCHEDULE) {
+      for (int row = 0; row < entry->rows; ++row)
+        for (int column = 0; column < entry->columns; ++column)
+          parameters[entry->padded_offset + (long)row * entry->stride + column] = (float)schedule_initial(
+              &arrays[schedule_count], seed, schedule_count, (long)row * entry->columns + column);
+      ++schedule_count;
+      continue;
+    }
     /* .8796 is the standard deviation of a unit normal truncated at 2. */
     const double variance =
         entry->initialiser == INITIALISE_LECUN ? 1.0 / entry->rows : 2.0 / (entry->rows + entry->columns);
@@ -315,33 +323,62 @@ void network_unpack(const struct network *network, const float *padded, float *f
   }
 }
 
-long network_fragment_size(int inputs, int outputs) {
-  const long inputs8 = round_up8(inputs) / 8, pairs = (round_up8(outputs) / 8 + 1) / 2;
-  return inputs8 * pairs * 32 * 4;
+/* ---- fragments ---- */
+
+long network_fragment_size(int operand_form, int inputs, int outputs) {
+  const long groups = round_up8(inputs) / 8, pairs = (round_up8(outputs) / 8 + 1) / 2;
+  const long steps = operand_form == OPERANDS_BF16 ? (groups + 1) / 2 : groups;
+  return steps * pairs * 128;
+}
+
+long network_fragment_numbers(const struct network *network) {
+  return network->operand_form == OPERANDS_BF16 ? 2 * network->fragment_words : network->fragment_words;
+}
+
+void network_place_fragments(struct network *network, int operand_form) {
+  network->operand_form = operand_form;
+  network->fragment_words = 0;
+  if (operand_form < 0) return;
+  for (int o = 0; o < network->op_count; ++o)
+    for (int i = 0; i < network->ops[o].input_count; ++i) {
+      struct parameter_entry *entry = &network->parameters[network->ops[o].inputs[i].weight];
+      entry->fragment_offset = network->fragment_words;
+      network->fragment_words += network_fragment_size(operand_form, entry->rows, entry->columns);
+    }
+  for (int i = 0; i < network->parameter_count; ++i) {
+    struct parameter_entry *entry = &network->parameters[i];
+    if (entry->fragment_offset < 0) continue;
+    entry->transpose_offset = network->fragment_words;
+    network->fragment_words += network_fragment_size(operand_form, entry->columns, entry->rows);
+  }
 }
 
 /* Where number `at` of a [inputs][outputs] matrix's fragments comes from. */
-static void fragment_element(long at, int outputs, long *input, long *output) {
-  const long pairs = (round_up8(outputs) / 8 + 1) / 2;
-  const int lane = (int)(at / 4 % 32), g = lane / 4, t = lane % 4, j = (int)(at / 2 % 2), b = (int)(at % 2);
-  *input = at / 128 / pairs * 8 + t + 4 * b;
-  *output = (at / 128 % pairs * 2 + j) * 8 + g / 2 + 4 * (g % 2);
+static void fragment_number(int form, long at, int outputs, long *input, long *output) {
+  const bool halves = form == OPERANDS_BF16;
+  const long pairs = (round_up8(outputs) / 8 + 1) / 2, word = halves ? at / 2 : at;
+  const long block = word / 128;
+  const int lane = (int)(word / 4 % 32), g = lane / 4, t = lane % 4, j = (int)(word / 2 % 2), b = (int)(word % 2);
+  *input = block / pairs * (halves ? 16 : 8) + (halves ? 8 * b + 2 * t + at % 2 : 2 * t + b);
+  *output = (block % pairs * 2 + j) * 8 + g;
 }
 
 void network_fragment_sources(const struct network *network, int *sources) {
+  const int form = network->operand_form;
+  const long numbers = form == OPERANDS_BF16 ? 2 : 1; /* in a word */
   for (int i = 0; i < network->parameter_count; ++i) {
     const struct parameter_entry *entry = &network->parameters[i];
     if (entry->fragment_offset < 0) continue;
     const int rows = entry->rows, columns = entry->columns;
     long k, n;
-    for (long at = 0; at < network_fragment_size(rows, columns); ++at) {
-      fragment_element(at, columns, &k, &n);
-      sources[entry->fragment_offset + at] =
+    for (long at = 0; at < numbers * network_fragment_size(form, rows, columns); ++at) {
+      fragment_number(form, at, columns, &k, &n);
+      sources[numbers * entry->fragment_offset + at] =
           k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
     }
-    for (long at = 0; at < network_fragment_size(columns, rows); ++at) {
-      fragment_element(at, rows, &n, &k);
-      sources[entry->transpose_offset + at] =
+    for (long at = 0; at < numbers * network_fragment_size(form, columns, rows); ++at) {
+      fragment_number(form, at, rows, &n, &k);
+      sources[numbers * entry->transpose_offset + at] =
           k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
     }
   }

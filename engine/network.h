@@ -15,7 +15,7 @@
 
 enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160 };
 
-enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER };
+enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER, INITIALISE_SCHEDULE };
 
 /* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
  * 0). */
@@ -24,7 +24,7 @@ struct parameter_entry {
   int rows, columns, stride; /* bias: rows 1 */
   long padded_offset;        /* in the device layout, multiple of 8 */
   long offset;               /* in the flat layout of noprop_model_get_parameters */
-  long fragment_offset;      /* weights: in the fragment layout of tensor-core kernels, multiple of 128; bias: -1 */
+  long fragment_offset;      /* weights: words before it in the fragment layout, multiple of 128; bias: -1 */
   long transpose_offset;     /* likewise, behind all weights */
   int initialiser;
 };
@@ -55,7 +55,10 @@ struct network {
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;
   int parameter_count;
-  long padded_floats, values, fragment_floats;
+  long padded_floats, values;
+  long decayed_floats; /* of padded_floats: weight decay ends here, where the schedule's numbers begin (P-18) */
+  int operand_form;    /* enum operand_form of its tensor-core kernels, -1: it has none */
+  long fragment_words;
 };
 
 /* How the kernels form the time embedding e(t). */
@@ -77,14 +80,19 @@ int network_latent_size(const struct settings *settings, const noprop_model_shap
 int network_frequencies(const struct network *network, const struct settings *settings, float *frequencies);
 
 /* Fresh parameters in the padded device layout, [padded_floats]. */
-void network_initialise(const struct network *network, uint64_t seed, float *parameters);
+void network_initialise(const struct network *network, const struct settings *settings, float *parameters);
 
-/* Weights as the second operands of mma.m16n8k8, for kernels/warp_tile.cuh. Of a weight [K][N], in groups of eight k
- * and eight n (zeros past the end): [k group][pair of n groups][lane 4 g + t][4], where [2 j + b] belongs to n group j
- * of the pair, output g / 2 + 4 (g mod 2) of it, and input t + 4 b. The transposes, for the gradients of the inputs,
- * follow in the same order. */
-long network_fragment_size(int inputs, int outputs);
-/* For each of the fragment_floats numbers where it stands in the padded layout, or -1 where it is zero. */
+/* Weights as the second factors of mma, for kernels/warp_operands.cuh. Of a weight [K][N], in steps of eight k (bf16:
+ * sixteen) and pairs of eight n (zeros past the end): [step][pair][lane 4 g + t][4 words], where word [2 j + b] belongs
+ * to output 8 j + g of the pair and
+ *   tf32    to input 2 t + b of the step
+ *   bf16    to the inputs 8 b + 2 t (low half) and 8 b + 2 t + 1
+ * The transposes, for the gradients of the inputs, follow in the same order. Decides the offsets of all weights. */
+void network_place_fragments(struct network *network, int operand_form);
+/* Words of one weight's fragments, and numbers in all. */
+long network_fragment_size(int operand_form, int inputs, int outputs);
+long network_fragment_numbers(const struct network *network);
+/* For each number where it stands in the padded layout, or -1 where it is zero. */
 void network_fragment_sources(const struct network *network, int *sources);
 
 /* Between the flat layout (no padding) and the device layout. */

@@ -14,34 +14,50 @@
   X(TASK_REGRESS, "regress", "condition to vector")        \
   X(TASK_GENERATE, "generate", "samples, given a condition or nothing")
 
-#define PRESET_LIST(X)                                                          \
-  X(PRESET_NONE, "none", "the mathematically right forms")                      \
-  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision") \
-  X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says")
+#define PRESET_LIST(X)                                                             \
+  X(PRESET_NONE, "none", "the mathematically right forms")                         \
+  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision")    \
+  X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says") \
+  X(PRESET_JAX_2025_10, "jax-2025-10", "the JAX library as its earlier README says: fm and ct")
 
 #define PREDICTION_LIST(X)                                   \
   X(PREDICTION_AUTO, "auto", "by variant")                   \
   X(PREDICTION_VELOCITY, "velocity", "dz/dt along the path") \
   X(PREDICTION_NOISE, "noise", "the noise e")                \
-  X(PREDICTION_TARGET, "target", "the clean latent")
+  X(PREDICTION_TARGET, "target", "the clean latent")         \
+  X(PREDICTION_V, "v", "(a noise - b target)/sqrt(a^2 + b^2): well conditioned at both ends")
 
-#define PRECISION_LIST(X)                                   \
-  X(PRECISION_AUTO, "auto", "the fastest that has kernels") \
-  X(PRECISION_FP32, "fp32", "float32 throughout")           \
-  X(PRECISION_TF32, "tf32", "tensor cores: factors with 10-bit fractions, float32 sums, weights, losses")
+#define PRECISION_LIST(X)                                                                                 \
+  X(PRECISION_AUTO, "auto", "tf32 where there are tensor cores and kernels for them, else fp32")          \
+  X(PRECISION_FP32, "fp32", "float32 throughout")                                                         \
+  X(PRECISION_TF32, "tf32", "tensor cores: factors with 10-bit fractions, float32 sums, weights, losses") \
+  X(PRECISION_BF16, "bf16", "tensor cores: factors with 7-bit fractions, float32 sums, weights, losses")
 
-#define SCHEDULE_LIST(X)                                  \
-  X(SCHEDULE_LINEAR, "linear", "alpha_bar linear in t")   \
-  X(SCHEDULE_COSINE, "cosine", "sin^2 of a linear angle") \
-  X(SCHEDULE_SIGMOID, "sigmoid", "logistic in t")         \
-  X(SCHEDULE_LOGISTIC, "logistic", "the same as sigmoid")
+#define SCHEDULE_LIST(X)                                                             \
+  X(SCHEDULE_LINEAR, "linear", "alpha_bar linear in t")                              \
+  X(SCHEDULE_COSINE, "cosine", "sin^2 of a linear angle")                            \
+  X(SCHEDULE_SIGMOID, "sigmoid", "logistic in t")                                    \
+  X(SCHEDULE_LOGISTIC, "logistic", "the same as sigmoid")                            \
+  X(SCHEDULE_EXPONENTIAL, "exponential", "1 - exp(-beta t)")                         \
+  X(SCHEDULE_CAUCHY, "cauchy", "distribution function of a Cauchy variable")         \
+  X(SCHEDULE_LAPLACE, "laplace", "distribution function of a Laplace variable")      \
+  X(SCHEDULE_QUADRATIC, "quadratic", "t^2")                                          \
+  X(SCHEDULE_POLYNOMIAL, "polynomial", "t^power")                                    \
+  X(SCHEDULE_SINE, "sine", "sin(pi t/2): an early version's cosine (D-17)")          \
+  X(SCHEDULE_TABULATED, "tabulated", "gamma at given times, monotone cubic between") \
+  X(SCHEDULE_NETWORK, "network", "gamma by a network that increases with t")         \
+  X(SCHEDULE_MONOTONIC_NN, "monotonic_nn", "the same as network")                    \
+  X(SCHEDULE_LEARNABLE, "learnable", "the same as network")
 
-#define WEIGHT_LIST(X)                                                             \
-  X(WEIGHT_UNIFORM, "uniform", "1")                                                \
-  X(WEIGHT_ELBO, "elbo", "the exact bound's weight for the predicted quantity")    \
-  X(WEIGHT_T, "t", "t: preset jax-head, fm (D-06)")                                \
-  X(WEIGHT_DRIFT, "drift", "1/((1-alpha_bar) gamma'): preset jax-head, df (D-05)") \
-  X(WEIGHT_VP_VELOCITY, "vp_velocity", "1/((1-alpha_bar) alpha_bar gamma'): preset jax-2025-11, fm (D-07)")
+#define WEIGHT_LIST(X)                                                                                       \
+  X(WEIGHT_UNIFORM, "uniform", "1")                                                                          \
+  X(WEIGHT_ELBO, "elbo", "the exact bound's weight for the predicted quantity")                              \
+  X(WEIGHT_T, "t", "t: preset jax-head, fm (D-06)")                                                          \
+  X(WEIGHT_DRIFT, "drift", "1/((1-alpha_bar) gamma'): preset jax-head, df (D-05)")                           \
+  X(WEIGHT_VP_VELOCITY, "vp_velocity", "1/((1-alpha_bar) alpha_bar gamma'): preset jax-2025-11, fm (D-07)")  \
+  X(WEIGHT_MIN_SNR, "min_snr", "min(SNR, loss.cap) of the target's error, as published for each prediction") \
+  X(WEIGHT_SNR_PRIME, "snr_prime", "min(SNR', loss.cap) of the target's error")                              \
+  X(WEIGHT_INVERSE_SNR, "inverse_snr", "1/SNR, whatever is predicted: preset alignment-note (D-12)")
 
 /* How the weight w(t) enters the reconstruction and regularisation terms. */
 #define TERM_WEIGHT_LIST(X)                                  \
@@ -54,9 +70,11 @@
   X(NORMALIZE_BATCH, "batch", "divided by their batch mean") \
   X(NORMALIZE_ANALYTIC, "analytic", "divided by their exact mean over t")
 
-#define T_SAMPLING_LIST(X)                                      \
-  X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times") \
-  X(T_SAMPLING_LOW_DISCREPANCY, "low_discrepancy", "t_i = frac(u + i/B)")
+#define T_SAMPLING_LIST(X)                                                               \
+  X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times")                          \
+  X(T_SAMPLING_LOW_DISCREPANCY, "low_discrepancy", "t_i = frac(u + i/B)")                \
+  X(T_SAMPLING_GAMMA, "gamma", "uniform in gamma: another mean over t, not divided out") \
+  X(T_SAMPLING_IMPORTANCE, "importance", "with a density proportional to the weight, which is divided out")
 
 #define LOSS_ERROR_LIST(X)                                                      \
   X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d") \

@@ -11,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/objective.h"
 #include "engine/program_plan.h"
+#include "engine/schedule.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
-#include "kernels/schedule.h"
 
 int plan_round_up8(int n) { return (n + 7) & ~7; }
 
@@ -440,66 +441,10 @@ static void emit_backward(struct plan *plan, int first, int last) {
 int plan_path_of(const struct settings *settings) { return settings->variant == VARIANT_FM ? 0 : 1; }
 
 static int prediction_of(const struct settings *settings) {
-  return settings->prediction == PREDICTION_VELOCITY ? 0 : settings->prediction == PREDICTION_NOISE ? 1 : 2;
-}
-
-static schedule_description schedule_of(const struct settings *settings) {
-  const double low = settings->schedule.alpha_bar[0], high = settings->schedule.alpha_bar[1];
-  const int type = settings->schedule.type;
-  return (schedule_description){.form = type == SCHEDULE_LINEAR   ? SCHEDULE_FORM_LINEAR
-                                        : type == SCHEDULE_COSINE ? SCHEDULE_FORM_COSINE
-                                                                  : SCHEDULE_FORM_SIGMOID,
-                                .renormalise = settings->schedule.renormalise,
-                                .low = low,
-                                .range = high - low,
-                                .one_minus_high = 1 - high,
-                                .s = settings->schedule.s,
-                                .k = settings->schedule.k,
-                                .middle = settings->schedule.t_mid};
-}
-
-/* The mean of the weight over t uniform in [t_eps, 1 - t_eps], where it has a closed form: the weights of target and
- * noise are derivatives of SNR and gamma, the velocity's on the linear path integrates to -2t - 2 ln(1 - t). */
-static noprop_status mean_weight(const struct settings *settings, double *mean) {
-  const double start = settings->loss.t_eps, end = 1 - start, width = end - start;
-  const int prediction = prediction_of(settings);
-  const bool linear = plan_path_of(settings) == 0;
-  double gamma[2], snr[2];
-  *mean = 1;
-  if (settings->loss.weight == WEIGHT_UNIFORM) return NOPROP_OK;
-  if (settings->loss.weight == WEIGHT_T) {
-    *mean = 0.5;
-    return NOPROP_OK;
-  }
-  for (int i = 0; i < 2; ++i) {
-    const double t = i ? end : start;
-    if (linear) {
-      gamma[i] = 2 * (log(t) - log1p(-t));
-    } else {
-      const schedule_description schedule = schedule_of(settings);
-      gamma[i] = schedule_gamma(schedule_evaluate(&schedule, t));
-    }
-    snr[i] = exp(gamma[i]);
-  }
-  if (settings->loss.weight == WEIGHT_ELBO && prediction == 2)
-    *mean = (snr[1] - snr[0]) / width;
-  else if (settings->loss.weight == WEIGHT_ELBO && prediction == 1)
-    *mean = (gamma[1] - gamma[0]) / width;
-  else if (settings->loss.weight == WEIGHT_ELBO && linear)
-    *mean = (-2 * end - 2 * log1p(-end) + 2 * start + 2 * log1p(-start)) / width;
-  else
-    return status_set(
-        NOPROP_INVALID_CONFIG,
-        "loss.normalize: analytic needs a weight with a closed-form mean, and loss.weight %s for prediction %s "
-        "has none; none or batch are allowed",
-        WEIGHT_NAMES[settings->loss.weight].name, PREDICTION_NAMES[settings->prediction].name);
-  if (!isfinite(*mean) || *mean <= 0)
-    return status_set(
-        NOPROP_INVALID_CONFIG,
-        "loss.normalize: analytic needs a finite mean weight, and it is %g with loss.t_eps %g; a larger loss.t_eps "
-        "or normalize none is allowed",
-        *mean, settings->loss.t_eps);
-  return NOPROP_OK;
+  return settings->prediction == PREDICTION_VELOCITY ? 0
+         : settings->prediction == PREDICTION_NOISE  ? 1
+         : settings->prediction == PREDICTION_TARGET ? 2
+                                                     : 3;
 }
 
 /* A literal that keeps its float value, with a point so that the suffix is legal. */
@@ -520,11 +465,99 @@ struct text plan_noise_row(const struct settings *settings, bool warp) {
   return text;
 }
 
+/* Whether times come from a table of quantiles. */
+static bool draws_by_quantiles(const struct plan *plan) {
+  const int times = plan->settings->loss.t_sampling;
+  return !plan->solve && (times == T_SAMPLING_GAMMA || times == T_SAMPLING_IMPORTANCE);
+}
+
+static noprop_status emit_time_knots(struct plan *plan) {
+  float knots[OBJECTIVE_CELLS + 1];
+  const noprop_status status = objective_time_knots(plan->settings, knots);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan, "  static const float time_knots[] = {");
+  for (int i = 0; i <= OBJECTIVE_CELLS; ++i)
+    plan_emit(plan, "%s%s", i ? i % 6 ? ", " : ",\n      " : "", plan_float_text((double)knots[i]).s);
+  plan_emit(plan, "};\n");
+  return NOPROP_OK;
+}
+
+/* The schedule's numbers that are trained: scalar parameters, each in the order of kernels/schedule_tangent.h. */
+struct trained_number {
+  char member[16]; /* of schedule_description */
+  bool softplus;   /* of the raw number; else the raw number itself */
+  bool plus_one;   /* added to it */
+  long place;      /* in the padded parameters */
+};
+
+static int trained_numbers(const struct plan *plan, struct trained_number *numbers) {
+  const struct network *network = plan->network;
+  int count = 0;
+  for (int i = 0; i < network->parameter_count; ++i) {
+    const struct parameter_entry *entry = &network->parameters[i];
+    if (entry->initialiser != INITIALISE_SCHEDULE) continue;
+    const char *name = entry->name + strlen("schedule.");
+    struct trained_number *number = &numbers[count++];
+    *number = (struct trained_number){.place = entry->padded_offset};
+    number->softplus = strcmp(name, "loc") != 0 && strcmp(name, "t_mid") != 0;
+    number->plus_one = strcmp(name, "power") == 0;
+    snprintf(number->member, sizeof number->member, "%.15s", strcmp(name, "t_mid") == 0 ? "middle" : name);
+  }
+  return count;
+}
+
+/* Adds the row's part to the gradients of the schedule's numbers. */
+static void emit_schedule_gradient(struct plan *plan, int output) {
+  plan_emit(plan, "  {\n    const gamma_slope part = row_gamma_slope<%d>(objective, point, ", plan->d);
+  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
+            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
+  plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
+  plan_emit(plan, "    add_schedule_gradient(schedule_sums, schedule, point, gather_gamma_slope(part, %s));\n  }\n",
+            plan_place_text(plan->scratch, 0).s);
+}
+
+/* `schedule`: a constant, or with numbers that are trained. */
+static noprop_status emit_schedule(struct plan *plan) {
+  struct schedule described;
+  const noprop_status status = schedule_describe(plan->settings, NULL, &described);
+  if (status != NOPROP_OK) return status;
+  const schedule_description schedule = described.description;
+  if (schedule.knots > 0) {
+    plan_emit(plan, "  static __device__ const float schedule_rows[] = {");
+    for (int i = 0; i < schedule.knots; ++i) {
+      plan_emit(plan, "%s%s, ", i ? ", " : "", plan_float_text(described.rows[i][0]).s);
+      plan_emit(plan, "%s, %s", plan_float_text(described.rows[i][1]).s, plan_float_text(described.rows[i][2]).s);
+    }
+    plan_emit(plan, "};\n");
+  }
+  struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
+  const int trained = trained_numbers(plan, numbers);
+  plan_emit(plan, "  %sschedule_description schedule = {%d, %d, %s, ", trained ? "" : "const ", schedule.form,
+            schedule.renormalise, plan_float_text(schedule.low).s);
+  plan_emit(plan, "%s, %s, ", plan_float_text(schedule.range).s, plan_float_text(schedule.one_minus_high).s);
+  plan_emit(plan, "%s, %s, %s", plan_float_text(schedule.s).s, plan_float_text(schedule.k).s,
+            plan_float_text(schedule.middle).s);
+  if (schedule.form > SCHEDULE_FORM_SIGMOID) {
+    plan_emit(plan, ", %s, %s, ", plan_float_text(schedule.beta).s, plan_float_text(schedule.loc).s);
+    plan_emit(plan, "%s, %s", plan_float_text(schedule.scale).s, plan_float_text(schedule.power).s);
+  }
+  if (schedule.knots > 0) {
+    plan_emit(plan, ", %s, %s, ", plan_float_text(schedule.first).s, plan_float_text(schedule.span).s);
+    plan_emit(plan, "%s, %d, schedule_rows", plan_float_text(schedule.mix).s, schedule.knots);
+  }
+  plan_emit(plan, "};\n");
+  for (int i = 0; i < trained; ++i)
+    plan_emit(plan, "  schedule.%s = %s%s(P[%ld]);\n", numbers[i].member, numbers[i].plus_one ? "1.0f + " : "",
+              numbers[i].softplus ? "schedule_softplus" : "", numbers[i].place);
+  return NOPROP_OK;
+}
+
 noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
-  const schedule_description schedule = schedule_of(settings);
   const bool cross_entropy = settings->loss.error == LOSS_ERROR_CROSS_ENTROPY;
   const double recon = settings->loss.recon.type == RECON_NONE ? 0 : settings->loss.recon.weight;
+  const bool quantiles = draws_by_quantiles(plan);
   double mean = 1;
   if (cross_entropy && (settings->task != TASK_CLASSIFY || settings->prediction != PREDICTION_TARGET))
     return status_set(
@@ -541,22 +574,26 @@ noprop_status plan_emit_descriptions(struct plan *plan) {
                       "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
                       DRIFT_NAMES[settings->loss.reg_drift].name);
   if (settings->loss.normalize == NORMALIZE_ANALYTIC) {
-    const noprop_status status = mean_weight(settings, &mean);
+    const noprop_status status = objective_mean_weight(settings, &mean);
     if (status != NOPROP_OK) return status;
   }
-  plan_emit(plan, "  const schedule_description schedule = {%d, %d, %s, ", schedule.form, schedule.renormalise,
-            plan_float_text(schedule.low).s);
-  plan_emit(plan, "%s, %s, ", plan_float_text(schedule.range).s, plan_float_text(schedule.one_minus_high).s);
-  plan_emit(plan, "%s, %s, %s};\n", plan_float_text(schedule.s).s, plan_float_text(schedule.k).s,
-            plan_float_text(schedule.middle).s);
+  if (quantiles) {
+    const noprop_status status = emit_time_knots(plan);
+    if (status != NOPROP_OK) return status;
+  }
+  const noprop_status status = emit_schedule(plan);
+  if (status != NOPROP_OK) return status;
   plan_emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ",
             plan_path_of(settings), prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting,
-            settings->loss.reg_weighting, settings->loss.reg_drift, cross_entropy,
-            settings->loss.t_sampling == T_SAMPLING_LOW_DISCREPANCY, settings->loss.normalize == NORMALIZE_BATCH,
-            settings->loss.draws);
+            settings->loss.reg_weighting, settings->loss.reg_drift, cross_entropy, settings->loss.t_sampling,
+            settings->loss.normalize == NORMALIZE_BATCH, settings->loss.draws);
   plan_emit(plan, "%s, %s, ", plan_float_text(recon).s, plan_float_text(settings->loss.reg).s);
-  plan_emit(plan, "%s, %s, %s};\n", plan_float_text(settings->loss.t_eps).s, plan_float_text(1 / mean).s,
+  plan_emit(plan, "%s, %s, %s, ", plan_float_text(settings->loss.t_eps).s, plan_float_text(1 / mean).s,
             plan_float_text(settings->latent.off_value).s);
+  plan_emit(plan, "%s, %d, %s, ", plan_float_text(settings->loss.cap).s, quantiles ? OBJECTIVE_CELLS : 0,
+            quantiles ? "time_knots" : "nullptr");
+  plan_emit(plan, "%s};\n",
+            plan_float_text(settings->loss.t_sampling == T_SAMPLING_GAMMA ? 1 / objective_gamma_range(settings) : 0).s);
   return NOPROP_OK;
 }
 
@@ -572,8 +609,14 @@ static noprop_status emit_train(struct plan *plan) {
   const int output = network->op_count - 1, x_last = plan->x_last;
   const bool wide_x = network->x_width > X_CHUNK, backward = plan->backward;
   const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s\n%s", plan->state ? "#include \"state_gradient.cuh\"\n" : "",
-            PLAN_EXCHANGE);
+  struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
+  const int trained = backward ? trained_numbers(plan, numbers) : 0;
+  const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s\n%s",
+            trained       ? "#include \"schedule_gradient.cuh\"\n"
+            : plan->state ? "#include \"state_gradient.cuh\"\n"
+                          : "",
+            drops_condition ? "#include \"condition_dropout.cuh\"\n" : "", PLAN_EXCHANGE);
   plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
             backward ? "train" : "loss");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -595,6 +638,7 @@ static noprop_status emit_train(struct plan *plan) {
       "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
       plan_place_text(plan->scratch, 0).s);
   plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
+  if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
   plan_emit(plan,
             "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
@@ -615,6 +659,12 @@ static noprop_status emit_train(struct plan *plan) {
       plan_emit(plan, "  __syncthreads();\n");
     }
     plan_emit_forward(plan, 0, x_last);
+    if (drops_condition) {
+      plan_emit(plan, "  const bool keep_condition = keeps_condition(args, batch, row, %uu);\n",
+                (unsigned)fmin(rint(settings->loss.condition_dropout * 0x1p32), 0xffffffffp0));
+      plan_emit(plan, "  drop_condition<%d>(%s, keep_condition);\n  __syncthreads();\n", network->ops[x_last].width,
+                plan_place_text(plan->ops[x_last].at[POST], 0).s);
+    }
   }
   if (backward) {
     plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
@@ -624,8 +674,9 @@ static noprop_status emit_train(struct plan *plan) {
     if (x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
   }
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
-  plan_emit(plan, "  const float t = time_of(objective, args, batch, row, draw);\n");
-  plan_emit(plan, "  const path_point point = path_at(objective, schedule, t);\n");
+  plan_emit(plan, "  const time_draw drawn = draw_time(objective, schedule, args, batch, row, draw);\n");
+  plan_emit(plan, "  const float t = drawn.t;\n  path_point point = path_at(objective, schedule, t);\n");
+  plan_emit(plan, "  point.factor = drawn.factor;\n");
   plan_emit(plan, "  make_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, point, args, batch, %s, draw);\n", plan_place_text(plan->noise, 0).s,
             plan_place_text(plan->z1, 0).s, plan_noise_row(settings, false).s);
@@ -662,6 +713,7 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "  finish_state_gradient<%d>(point, args, row, draw, %s, ", plan->d,
               plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
+    if (trained) emit_schedule_gradient(plan, output);
   }
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && x_last >= 0) {
@@ -671,11 +723,20 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
     if (plan_has_slope(op))
       plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[x_last].at[SLOPE], 0).s);
+    if (drops_condition)
+      plan_emit(plan, "#pragma unroll\n    for (int j = 0; j < 8; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
     plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
               plan_round_up8(op->width) + 1, op->width);
     emit_backward(plan, 0, x_last);
   }
   plan_emit(plan, "  }\n"); /* tiles */
+  for (int i = 0; i < trained; ++i) {
+    plan_emit(plan, "  write_schedule_gradient(slot + %ld, schedule_sums[%d], ", numbers[i].place, i);
+    if (numbers[i].softplus)
+      plan_emit(plan, "schedule_sigmoid(P[%ld]));\n", numbers[i].place);
+    else
+      plan_emit(plan, "1.0f);\n");
+  }
   plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
             backward ? network->padded_floats : 0L);
   return NOPROP_OK;
@@ -709,7 +770,7 @@ noprop_status program_train(const struct network *network, const struct settings
                       .shape = shape,
                       .shared_limit = shared_limit,
                       .backward = backward,
-                      .state = kind == OBJECTIVE_TRAIN_STATE};
+                      .state = kind == OBJECTIVE_TRAIN_STATE || (backward && settings->schedule.learnable)};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);

@@ -43,6 +43,7 @@ struct plan {
   const struct settings *settings;
   const noprop_model_shape *shape;
   FILE *out;
+  int form; /* enum operand_form; tensor cores only */
   bool backward, solve;
   bool stages; /* the solver evaluates the field on a state of its own */
   /* The backward pass goes on to dL/dz_t and dL/dz1 (tiles state_gradient and target_gradient, of every draw). */

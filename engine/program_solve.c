@@ -119,7 +119,9 @@ static void emit_evaluation(struct plan *plan, const struct solve_form *form) {
     plan_emit(plan, "  guided_trace = pass ? fmaf(args.guidance, trace - guided_trace, guided_trace) : trace;\n");
   }
   plan_emit(plan, "  guide_output<DIMENSION>(%s, ", out.s);
-  plan_emit(plan, "%s, args.guidance, pass);\n  }\n", plan_place_text(plan->unguided, 0).s);
+  /* The next pass overwrites the output, by other warps than those that have just read it. */
+  plan_emit(plan, "%s, args.guidance, pass);\n  if (!pass) __syncthreads();\n  }\n",
+            plan_place_text(plan->unguided, 0).s);
   if (form->density) plan_emit(plan, "  const float trace = guided_trace;\n");
 }
 

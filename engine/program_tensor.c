@@ -1,4 +1,5 @@
-/* Code generation for tensor cores: a warp carries its rows through the network in registers (kernels/warp_tile.cuh).
+/* Code generation for tensor cores: a warp carries its rows through the network in registers (kernels/warp_tile.cuh),
+ * in one of the precisions of kernels/warp_operands.cuh.
  *
  * Arrays of the kernel's text are the network's: h3 is what op 3 hands on, `stream` the residual stream. What stays the
  * same during a solve (bias and condition of a layer) is kept in shared memory, or in the block's workspace where that
@@ -10,10 +11,17 @@
 #include "engine/program_plan.h"
 #include "engine/status.h"
 
-/* Widest layer whose rows fit the registers, and widest with two row blocks a warp. */
-enum { WIDEST = 128, WIDEST_OF_TWO = 64, WIDEST_STATE_OF_TWO = 16, KEPT_IN_SHARED = 10 * 1024 /* floats a block */ };
+/* Widest with two row blocks a warp. */
+enum { WIDEST_OF_TWO = 64, WIDEST_STATE_OF_TWO = 16, KEPT_IN_SHARED = 10 * 1024 /* floats a block */ };
 
 static int groups_of(int width) { return plan_round_up8(width) / 8; }
+
+/* What the kernel's text begins with: its precision and row blocks, named once. */
+static void emit_forms(struct plan *plan, int blocks) {
+  plan_emit(plan,
+            "enum { FORM = %d, BLOCKS = %d };\ntemplate <int N>\nusing operands = warp_operands<FORM, N, BLOCKS>;\n\n",
+            plan->form, blocks);
+}
 
 static bool is_hoisted(const struct plan *plan, const struct dense_op *op, const struct op_input *input) {
   return input->kind == INPUT_TIME || (input->kind == INPUT_OP && input->op == plan->x_last && !op->x_branch);
@@ -23,18 +31,6 @@ static bool reads_condition(const struct plan *plan, const struct dense_op *op) 
   for (int k = 0; k < op->input_count; ++k)
     if (op->inputs[k].kind == INPUT_OP && op->inputs[k].op == plan->x_last && !op->x_branch) return true;
   return false;
-}
-
-static noprop_status check(const struct network *network) {
-  for (int i = 0; i < network->op_count; ++i) {
-    const struct dense_op *op = &network->ops[i];
-    if (op->width > WIDEST)
-      return status_set(NOPROP_UNSUPPORTED,
-                        "precision: tf32 keeps rows in registers and takes layers up to %d wide; this network has one "
-                        "of %d; fp32 takes it",
-                        (int)WIDEST, op->width);
-  }
-  return NOPROP_OK;
 }
 
 static int row_blocks(const struct network *network) {
@@ -102,8 +98,8 @@ static void emit_sum(struct plan *plan, int index, const long *step, int blocks,
     if (is_hoisted(plan, op, input)) continue;
     if (input->kind == INPUT_X)
       plan_emit(plan,
-                "  warp_dense_condition<%d, %d>(a%d, args.condition, rows, args.condition_scale, args.condition_shift, "
-                "F + %s);\n",
+                "  warp_dense_condition<FORM, %d, %d>(a%d, args.condition, rows, args.condition_scale, "
+                "args.condition_shift, F + %s);\n",
                 plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), network->x_width, index,
                 plan_offset_text(plan, index, WEIGHT + k, step).s);
     else
@@ -118,8 +114,8 @@ static void emit_op(struct plan *plan, int index, const long *step, int blocks, 
   if (op->residual >= 0) plan_emit(plan, "  warp_add(a%d, stream);\n", index);
   if (plan_carries_stream(plan, index)) plan_emit(plan, "  warp_copy(stream, a%d);\n", index);
   if (index == plan->network->op_count - 1) return; /* the output: linear, not an operand */
-  plan_emit(plan, "  float h%d[%d][%d][4];\n  warp_activate<%d>(h%d, a%d);\n", index, groups_of(op->width), blocks,
-            op->activation, index, index);
+  plan_emit(plan, "  operands<%d> h%d;\n  warp_activate<%d>(h%d, a%d);\n", groups_of(op->width), index, op->activation,
+            index, index);
 }
 
 static void emit_forward(struct plan *plan, int first, int last, int blocks) {
@@ -129,7 +125,7 @@ static void emit_forward(struct plan *plan, int first, int last, int blocks) {
     const int next = i + run.period * run.count;
     if (run.count > 1) {
       const int end = i + run.period - 1, groups = groups_of(plan->network->ops[end].width);
-      plan_emit(plan, "  float r%d[%d][%d][4];\n  warp_copy(r%d, %s);\n", i, groups, blocks, i, chain);
+      plan_emit(plan, "  operands<%d> r%d = %s;\n", groups, i, chain);
       snprintf(chain, sizeof chain, "r%d", i);
       plan_emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
     }
@@ -140,7 +136,7 @@ static void emit_forward(struct plan *plan, int first, int last, int blocks) {
       snprintf(inner, sizeof inner, "h%d", i + q);
     }
     if (run.count > 1)
-      plan_emit(plan, "  warp_copy(%s, %s);\n  }\n", chain, inner);
+      plan_emit(plan, "  %s = %s;\n  }\n", chain, inner);
     else
       snprintf(chain, sizeof chain, "%s", inner);
     i = next;
@@ -207,8 +203,7 @@ static noprop_status emit_solve(struct plan *plan, int method, int drift, bool f
   plan_emit(plan, "  __syncthreads();\n");
   plan_emit_time_parts(plan);
   plan_emit(plan, "  __syncthreads();\n");
-  plan_emit(plan, "  float state[%d][%d][4];\n  warp_round(state, %s);\n", groups, blocks,
-            plan->stages ? "input" : "z");
+  plan_emit(plan, "  operands<%d> state;\n  warp_pack(state, %s);\n", groups, plan->stages ? "input" : "z");
   emit_forward(plan, plan->x_last + 1, output, blocks);
   plan_emit(plan,
             "  warp_solver_update<%d, %d>(objective, form, jump, t1 - t0, stage, denoise, a%d, z, input, sum, "
@@ -224,8 +219,17 @@ static noprop_status emit_solve(struct plan *plan, int method, int drift, bool f
 
 enum { TRAIN_BLOCKS = 1, TRAIN_ROWS = 16 * TRAIN_BLOCKS * TILE_WARPS, WIDEST_CONDITION = 64 };
 
-/* Floats of an array of the block's rows. */
-static long block_floats(int width) { return (long)plan_round_up8(width) * TRAIN_ROWS; }
+/* Floats of an array of factors of a warp's rows kept by rows, of slopes, and of such arrays of the block. */
+static long warp_floats(const struct plan *plan, int width) {
+  const int groups = groups_of(width), steps = plan->form == OPERANDS_BF16 ? (groups + 1) / 2 : groups;
+  return (long)steps * TRAIN_BLOCKS * 32 * 4;
+}
+
+static long warp_slopes(int width) { return (long)groups_of(width) * TRAIN_BLOCKS * 32 * 2; }
+
+static long kept_floats(const struct plan *plan, int field, int width) {
+  return TILE_WARPS * (field == SLOPE ? warp_slopes(width) : warp_floats(plan, width));
+}
 
 /* What the backward pass needs of all ops of one branch: in one memory, so that equal layers stay a loop. */
 static void allocate_kept(struct plan *plan, int field, bool x_branch) {
@@ -233,12 +237,12 @@ static void allocate_kept(struct plan *plan, int field, bool x_branch) {
   long floats = 0;
   for (int i = 0; i < network->op_count - 1; ++i)
     if (network->ops[i].x_branch == x_branch && (field == POST || plan_has_slope(&network->ops[i])))
-      floats += block_floats(network->ops[i].width);
+      floats += kept_floats(plan, field, network->ops[i].width);
   struct place place = plan_allocate(plan, floats);
   for (int i = 0; i < network->op_count - 1; ++i) {
     if (network->ops[i].x_branch != x_branch || (field == SLOPE && !plan_has_slope(&network->ops[i]))) continue;
     plan->ops[i].at[field] = place;
-    place.offset += block_floats(network->ops[i].width);
+    place.offset += kept_floats(plan, field, network->ops[i].width);
   }
 }
 
@@ -254,11 +258,11 @@ static void place_training(struct plan *plan) {
   }
   plan->scratch = plan_allocate(plan, TILE_THREADS);
   plan->stream = plan_allocate(plan, TRAIN_ROWS); /* data rows of the block */
-  for (int i = 0; i < 2; ++i) plan->delta[i] = plan_allocate(plan, block_floats(plan->widest));
-  plan->z = plan_allocate(plan, block_floats(plan->d));
-  plan->time = network->time_width ? plan_allocate(plan, block_floats(network->time_width)) : NOWHERE;
+  for (int i = 0; i < 2; ++i) plan->delta[i] = plan_allocate(plan, kept_floats(plan, POST, plan->widest));
+  plan->z = plan_allocate(plan, kept_floats(plan, POST, plan->d));
+  plan->time = network->time_width ? plan_allocate(plan, kept_floats(plan, POST, network->time_width)) : NOWHERE;
   plan->x = network->x_width && network->x_width <= WIDEST_CONDITION
-                ? plan_allocate(plan, block_floats(network->x_width))
+                ? plan_allocate(plan, kept_floats(plan, POST, network->x_width))
                 : NOWHERE;
   allocate_kept(plan, POST, false);
   allocate_kept(plan, SLOPE, false);
@@ -282,10 +286,9 @@ static void place_training(struct plan *plan) {
 }
 
 /* "(shared + 96 + l * 4096) + tile_warp() * 512": the warp's part of an array of the block. */
-static struct text warp_part(struct place place, long step, int width) {
+static struct text warp_part(struct place place, long step, long floats) {
   struct text text;
-  snprintf(text.s, sizeof text.s, "(%s) + tile_warp() * %d", plan_place_text(place, step).s,
-           plan_round_up8(width) * 16 * TRAIN_BLOCKS);
+  snprintf(text.s, sizeof text.s, "(%s) + tile_warp() * %ld", plan_place_text(place, step).s, floats);
   return text;
 }
 
@@ -312,7 +315,7 @@ static void emit_train_op(struct plan *plan, int index, const struct run *run, c
     const struct text fragments = plan_offset_text(plan, index, FRAGMENT + k, step);
     if (input->kind == INPUT_X && network->x_width > WIDEST_CONDITION)
       plan_emit(plan,
-                "  warp_dense_condition<%d, %d>(a%d, args.condition, rows.data, args.condition_scale, "
+                "  warp_dense_condition<FORM, %d, %d>(a%d, args.condition, rows.data, args.condition_scale, "
                 "args.condition_shift, F + %s);\n",
                 plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), network->x_width, index,
                 fragments.s);
@@ -322,20 +325,22 @@ static void emit_train_op(struct plan *plan, int index, const struct run *run, c
   if (op->residual >= 0) plan_emit(plan, "  warp_add(a%d, stream);\n", index);
   if (plan_carries_stream(plan, index)) plan_emit(plan, "  warp_copy(stream, a%d);\n", index);
   if (index == network->op_count - 1) return;
-  plan_emit(plan, "  float h%d[%d][%d][4];\n", index, groups, TRAIN_BLOCKS);
+  plan_emit(plan, "  operands<%d> h%d;\n", groups, index);
   if (plan_has_slope(op)) {
-    plan_emit(plan, "  {\n  float slope[%d][%d][4];\n  warp_finish<%d, %s>(h%d, slope, a%d, rows, ", groups,
-              TRAIN_BLOCKS, op->activation, op->dropout ? "true" : "false", index, index);
+    plan_emit(plan, "  {\n  warp_slopes<%d, BLOCKS> slope;\n  warp_finish<%d, %s>(h%d, slope, a%d, rows, ", groups,
+              op->activation, op->dropout ? "true" : "false", index, index);
     if (op->dropout)
       plan_emit(plan, "drop_threshold, drop_scale, args.seed, philox_stream(STREAM_DROPOUT, %d%s, %s), batch.step);\n",
                 index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
     else
       plan_emit(plan, "0u, 1.0f, 0ull, 0u, 0u);\n");
-    plan_emit(plan, "  warp_keep(%s, slope);\n  }\n", warp_part(places->at[SLOPE], step[SLOPE], op->width).s);
+    plan_emit(plan, "  warp_keep_slopes(%s, slope);\n  }\n",
+              warp_part(places->at[SLOPE], step[SLOPE], warp_slopes(op->width)).s);
   } else {
-    plan_emit(plan, "  warp_round(h%d, a%d);\n", index, index);
+    plan_emit(plan, "  warp_pack(h%d, a%d);\n", index, index);
   }
-  plan_emit(plan, "  keep_by_rows(%s, h%d);\n", warp_part(places->at[POST], step[POST], op->width).s, index);
+  plan_emit(plan, "  warp_keep_rows(%s, h%d);\n",
+            warp_part(places->at[POST], step[POST], warp_floats(plan, op->width)).s, index);
 }
 
 static void emit_train_forward(struct plan *plan, int first, int last) {
@@ -343,8 +348,7 @@ static void emit_train_forward(struct plan *plan, int first, int last) {
   for (int i = first; i <= last;) {
     const struct run run = plan_longest_run(plan, i, last);
     if (run.count > 1) {
-      plan_emit(plan, "  float r%d[%d][%d][4];\n  warp_copy(r%d, %s);\n", i,
-                groups_of(plan->network->ops[i + run.period - 1].width), TRAIN_BLOCKS, i, chain);
+      plan_emit(plan, "  operands<%d> r%d = %s;\n", groups_of(plan->network->ops[i + run.period - 1].width), i, chain);
       snprintf(chain, sizeof chain, "r%d", i);
       plan_emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
     }
@@ -355,7 +359,7 @@ static void emit_train_forward(struct plan *plan, int first, int last) {
       snprintf(inner, sizeof inner, "h%d", i + q);
     }
     if (run.count > 1)
-      plan_emit(plan, "  warp_copy(%s, %s);\n  }\n", chain, inner);
+      plan_emit(plan, "  %s = %s;\n  }\n", chain, inner);
     else
       snprintf(chain, sizeof chain, "%s", inner);
     i += run.period * run.count;
@@ -370,23 +374,23 @@ static void emit_train_backward_op(struct plan *plan, int index, const long *ste
   const struct dense_op *op = &network->ops[index];
   const int groups = groups_of(op->width);
   const char *again = op->x_branch ? "again" : "again || draw";
-  plan_emit(plan, "  // %s, backward\n  keep_by_rows(delta + tile_warp() * %d, %s);\n  __syncthreads();\n",
-            network->parameters[op->inputs[0].weight].name, groups * TRAIN_BLOCKS * 128, from);
+  plan_emit(plan, "  // %s, backward\n  warp_keep_rows(delta + tile_warp() * %ld, %s);\n  __syncthreads();\n",
+            network->parameters[op->inputs[0].weight].name, warp_floats(plan, op->width), from);
   if (op->bias >= 0)
-    plan_emit(plan, "  block_bias_gradient<%d, %d>(slot + %s, delta, %s);\n", groups, TRAIN_BLOCKS,
+    plan_emit(plan, "  block_bias_gradient<FORM, %d, BLOCKS>(slot + %s, delta, %s);\n", groups,
               plan_offset_text(plan, index, BIAS, step).s, again);
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     const struct text weight = plan_offset_text(plan, index, WEIGHT + k, step);
     if (input->kind == INPUT_X && network->x_width > WIDEST_CONDITION)
       plan_emit(plan,
-                "  block_condition_gradient<%d, %d, %d, %d>(slot + %s, args.condition, numbers, args.condition_scale, "
-                "args.condition_shift, delta, %s);\n",
+                "  block_condition_gradient<FORM, %d, %d, %d, BLOCKS>(slot + %s, args.condition, numbers, "
+                "args.condition_scale, args.condition_shift, delta, %s);\n",
                 plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), network->x_width, groups,
-                TRAIN_BLOCKS, weight.s, again);
+                weight.s, again);
     else
-      plan_emit(plan, "  block_weight_gradient<%d, %d, %d>(slot + %s, %d, %s, delta, %s);\n", groups_of(input->width),
-                groups, TRAIN_BLOCKS, weight.s, input->width,
+      plan_emit(plan, "  block_weight_gradient<FORM, %d, %d, BLOCKS>(slot + %s, %d, %s, delta, %s);\n",
+                groups_of(input->width), groups, weight.s, input->width,
                 plan_place_text(plan->ops[index].at[INPUT + k], step[INPUT + k]).s, again);
   }
   for (int k = 0; k < op->input_count; ++k) {
@@ -400,15 +404,15 @@ static void emit_train_backward_op(struct plan *plan, int index, const long *ste
       continue;
     }
     snprintf(to, to_size, "d%d", index);
-    plan_emit(plan, "  float d%d[%d][%d][4];\n  warp_zero(d%d);\n  warp_dense(d%d, %s, F + %s);\n", index, inputs,
-              TRAIN_BLOCKS, index, index, from, transpose.s);
+    plan_emit(plan,
+              "  operands<%d> d%d;\n  {\n  float s[%d][BLOCKS][4];\n  warp_zero(s);\n  warp_dense(s, %s, F + %s);\n",
+              inputs, index, inputs, from, transpose.s);
     if (plan_has_slope(before))
-      plan_emit(plan, "  {\n  float slope[%d][%d][4];\n  warp_recall(slope, %s);\n  warp_multiply(d%d, slope);\n  }\n",
-                inputs, TRAIN_BLOCKS, warp_part(plan->ops[input->op].at[SLOPE], step[INPUT + k], input->width).s,
-                index);
-    if (plan_feeds_residual(plan, input->op)) plan_emit(plan, "  warp_add(d%d, stream);\n", index);
-    if (before->residual >= 0) plan_emit(plan, "  warp_copy(stream, d%d);\n", index);
-    plan_emit(plan, "  warp_round(d%d, d%d);\n", index, index);
+      plan_emit(plan, "  warp_multiply_slopes(s, %s);\n",
+                warp_part(plan->ops[input->op].at[SLOPE], step[INPUT + k], warp_slopes(input->width)).s);
+    if (plan_feeds_residual(plan, input->op)) plan_emit(plan, "  warp_add(s, stream);\n");
+    if (before->residual >= 0) plan_emit(plan, "  warp_copy(stream, s);\n");
+    plan_emit(plan, "  warp_pack(d%d, s);\n  }\n", index);
   }
   plan_emit(plan, "  exchange(delta, other);\n");
 }
@@ -427,8 +431,8 @@ static void emit_train_backward(struct plan *plan, int first, int last, const ch
     if (run->count > 1) {
       snprintf(carried, sizeof carried, "b%d", run->first);
       snprintf(inner, sizeof inner, "%s", carried);
-      plan_emit(plan, "  float %s[%d][%d][4];\n  warp_copy(%s, %s);\n", carried,
-                groups_of(plan->network->ops[run->first + run->period - 1].width), TRAIN_BLOCKS, carried, from);
+      plan_emit(plan, "  operands<%d> %s = %s;\n", groups_of(plan->network->ops[run->first + run->period - 1].width),
+                carried, from);
       plan_emit(plan, "#pragma unroll 1\n  for (int l = %d; l >= 0; --l) {\n", run->count - 1);
     }
     for (int q = run->period - 1; q >= 0; --q) {
@@ -437,7 +441,7 @@ static void emit_train_backward(struct plan *plan, int first, int last, const ch
       snprintf(inner, sizeof inner, "%s", to);
     }
     if (run->count > 1) {
-      plan_emit(plan, "  warp_copy(%s, %s);\n  }\n", carried, inner);
+      plan_emit(plan, "  %s = %s;\n  }\n", carried, inner);
       snprintf(from, sizeof from, "%s", carried);
     } else {
       snprintf(from, sizeof from, "%s", inner);
@@ -493,12 +497,14 @@ static noprop_status emit_train(struct plan *plan) {
             plan_float_text(settings->latent.off_value).s);
   if (network->x_width) {
     if (network->x_width <= WIDEST_CONDITION) {
-      plan_emit(plan, "  float x[%d][%d][4];\n", groups_of(network->x_width), m);
+      plan_emit(plan, "  operands<%d> x;\n  {\n  float raw[%d][BLOCKS][4];\n", groups_of(network->x_width),
+                groups_of(network->x_width));
       plan_emit(
           plan,
-          "  warp_load<%d, %d>(x, args.condition, rows.data, args.condition_scale, args.condition_shift, 0.0f);\n",
+          "  warp_load<%d, %d>(raw, args.condition, rows.data, args.condition_scale, args.condition_shift, 0.0f);\n",
           plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), network->x_width);
-      plan_emit(plan, "  warp_round(x, x);\n  keep_by_rows(%s, x);\n", warp_part(plan->x, 0, network->x_width).s);
+      plan_emit(plan, "  warp_pack(x, raw);\n  }\n  warp_keep_rows(%s, x);\n",
+                warp_part(plan->x, 0, warp_floats(plan, network->x_width)).s);
     }
     emit_train_forward(plan, 0, x_last);
     plan_emit(plan, "  float x_gradient[%d][%d][4];\n  warp_zero(x_gradient);\n", groups_of(network->ops[x_last].width),
@@ -507,27 +513,32 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
   plan_emit(plan,
             "  float t[%d][2];\n  path_point point[%d][2];\n#pragma unroll\n  for (int i = 0; i < %d; ++i) {\n"
-            "    t[i / 2][i %% 2] = time_of(objective, args, batch, rows.row[i / 2][i %% 2], draw);\n"
-            "    point[i / 2][i %% 2] = path_at(objective, schedule, t[i / 2][i %% 2]);\n  }\n",
+            "    const time_draw drawn = draw_time(objective, schedule, args, batch, rows.row[i / 2][i %% 2], draw);\n"
+            "    t[i / 2][i %% 2] = drawn.t;\n"
+            "    point[i / 2][i %% 2] = path_at(objective, schedule, drawn.t);\n"
+            "    point[i / 2][i %% 2].factor = drawn.factor;\n  }\n",
             m, m, 2 * m);
   plan_emit(plan,
-            "  float z[%d][%d][4], noise[%d][%d][4], state[%d][%d][4];\n"
-            "  warp_make_state<%d>(z, noise, z1, point, args, batch, %s, draw);\n  warp_round(state, z);\n",
-            latent, m, latent, m, latent, m, plan->d, plan_noise_row(plan->settings, true).s);
-  plan_emit(plan, "  keep_by_rows(%s, state);\n", warp_part(plan->z, 0, plan->d).s);
+            "  float z[%d][%d][4], noise[%d][%d][4];\n  operands<%d> state;\n"
+            "  warp_make_state<%d>(z, noise, z1, point, args, batch, %s, draw);\n  warp_pack(state, z);\n",
+            latent, m, latent, m, latent, plan->d, plan_noise_row(plan->settings, true).s);
+  plan_emit(plan, "  warp_keep_rows(%s, state);\n", warp_part(plan->z, 0, warp_floats(plan, plan->d)).s);
   if (network->time_width) {
-    plan_emit(plan, "  float time[%d][%d][4];\n  warp_time<%d, %d>(time, args.frequencies, t);\n",
-              groups_of(network->time_width), m, network->time_kind, network->time_width);
-    plan_emit(plan, "  keep_by_rows(%s, time);\n", warp_part(plan->time, 0, network->time_width).s);
+    const int groups = groups_of(network->time_width);
+    plan_emit(plan,
+              "  operands<%d> time;\n  {\n  float raw[%d][BLOCKS][4];\n  warp_time<%d, %d>(raw, args.frequencies, t);\n"
+              "  warp_pack(time, raw);\n  }\n",
+              groups, groups, network->time_kind, network->time_width);
+    plan_emit(plan, "  warp_keep_rows(%s, time);\n",
+              warp_part(plan->time, 0, warp_floats(plan, network->time_width)).s);
   }
   if (stream) plan_emit(plan, "  float stream[%d][%d][4];\n", groups_of(network->ops[network->op_count - 2].width), m);
   emit_train_forward(plan, x_last + 1, output);
-  plan_emit(
-      plan,
-      "  float error[%d][%d][4];\n"
-      "  warp_objective<%d>(error, sums, objective, schedule, point, weight_scale, share, a%d, z, z1, noise, rows, "
-      "draw, args.out_row_loss);\n",
-      latent, m, plan->d, output);
+  plan_emit(plan,
+            "  operands<%d> error;\n  {\n  float raw[%d][BLOCKS][4];\n"
+            "  warp_objective<%d>(raw, sums, objective, schedule, point, weight_scale, share, a%d, z, z1, noise, rows, "
+            "draw, args.out_row_loss);\n  warp_pack(error, raw);\n  }\n",
+            latent, latent, plan->d, output);
   plan_emit(plan,
             "  if (draw == 0) {\n    warp_write_rows<%d>(args.out_prediction, a%d, rows);\n"
             "    warp_write_rows<%d>(args.out_z, z, rows);\n  }\n",
@@ -537,11 +548,10 @@ static noprop_status emit_train(struct plan *plan) {
   if (x_last >= 0) {
     const struct dense_op *op = &network->ops[x_last];
     if (plan_has_slope(op))
-      plan_emit(plan,
-                "  {\n  float slope[%d][%d][4];\n  warp_recall(slope, %s);\n  warp_multiply(x_gradient, slope);\n  }\n",
-                groups_of(op->width), m, warp_part(plan->ops[x_last].at[SLOPE], 0, op->width).s);
-    plan_emit(plan, "  warp_round(x_gradient, x_gradient);\n");
-    emit_train_backward(plan, 0, x_last, "x_gradient");
+      plan_emit(plan, "  warp_multiply_slopes(x_gradient, %s);\n",
+                warp_part(plan->ops[x_last].at[SLOPE], 0, warp_slopes(op->width)).s);
+    plan_emit(plan, "  operands<%d> x_error;\n  warp_pack(x_error, x_gradient);\n", groups_of(op->width));
+    emit_train_backward(plan, 0, x_last, "x_error");
   }
   plan_emit(plan, "  __syncthreads();\n  }\n"); /* tiles */
   plan_emit(plan, "  const row_terms all = gather_terms(sums, %s);\n", plan_place_text(plan->scratch, 0).s);
@@ -551,24 +561,27 @@ static noprop_status emit_train(struct plan *plan) {
 
 noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
                                    const noprop_model_shape *shape, size_t shared_limit, struct program *program) {
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = true};
+  struct plan plan = {.network = network,
+                      .settings = settings,
+                      .shape = shape,
+                      .shared_limit = shared_limit,
+                      .form = network->operand_form,
+                      .backward = true};
   char *text = NULL;
   size_t size = 0;
-  noprop_status status = check(network);
-  if (status != NOPROP_OK) return status;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_training(&plan);
+  plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"warp_train.cuh\"\n\n");
+  emit_forms(&plan, TRAIN_BLOCKS);
   plan_emit(&plan,
-            "#include \"tile_program.cuh\"\n#include \"warp_train.cuh\"\n\n%s"
-            "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) train(const train_arguments args) {\n"
+            "%sextern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) train(const train_arguments args) {\n"
             "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n"
             "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n"
             "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n"
-            "  const float *const P = args.parameters, *const F = args.fragments;\n",
+            "  const float *const P = args.parameters;\n  const unsigned *const F = args.fragments;\n",
             PLAN_EXCHANGE);
-  status = plan_finish(&plan, &text, emit_train(&plan), "train", program);
+  const noprop_status status = plan_finish(&plan, &text, emit_train(&plan), "train", program);
   if (status != NOPROP_OK) return status;
   program->block_rows = TRAIN_ROWS;
   program->fragments = true;
@@ -580,25 +593,29 @@ noprop_status program_train_tensor(const struct network *network, const struct s
 noprop_status program_integrate_tensor(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, int method, int drift, bool final_denoise,
                                        struct program *program) {
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .shared_limit = (size_t)-1, .solve = true};
+  struct plan plan = {.network = network,
+                      .settings = settings,
+                      .shape = shape,
+                      .shared_limit = (size_t)-1,
+                      .form = network->operand_form,
+                      .solve = true};
   const int blocks = row_blocks(network);
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4;
   char *text = NULL;
   size_t size = 0;
-  noprop_status status = check(network);
-  if (status != NOPROP_OK) return status;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"warp_rows.cuh\"\n\n");
+  emit_forms(&plan, blocks);
   plan_emit(
       &plan,
-      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments args) {\n");
+      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS) integrate(const integrate_arguments args) {\n");
   plan_emit(&plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   plan_emit(&plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
-  plan_emit(&plan, "  const float *const P = args.parameters, *const F = args.fragments;\n");
+  plan_emit(&plan, "  const float *const P = args.parameters;\n  const unsigned *const F = args.fragments;\n");
   place_arrays(&plan, blocks);
-  status = plan_finish(&plan, &text, emit_solve(&plan, method, drift, final_denoise, blocks), "integrate", program);
+  const noprop_status status =
+      plan_finish(&plan, &text, emit_solve(&plan, method, drift, final_denoise, blocks), "integrate", program);
   if (status != NOPROP_OK) return status;
   program->tier = "registers";
   program->block_rows = (unsigned)(16 * blocks * TILE_WARPS);

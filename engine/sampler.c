@@ -333,6 +333,12 @@ const char *noprop_sampler_method_at(int index) {
   return index >= 0 && index < METHOD_COUNT ? METHOD_NAMES[index].name : NULL;
 }
 
+bool noprop_sampler_is_adaptive(const noprop_model *model, const noprop_sampler_options *options, bool density) {
+  struct sampler_plan plan;
+  return model && options && sampler_resolve_density(model, options, density, &plan) == NOPROP_OK &&
+         solve_is_adaptive(plan.method);
+}
+
 noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sampler_options *options, char **text) {
   if (!model || !options || !text)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_sampler_describe: model, options and text must not be NULL");

@@ -12,7 +12,7 @@
 #include "noprop/config.h"
 #include "noprop/status.h"
 
-enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_MAX_TIMES = 257, SETTINGS_TEXT = 512 };
+enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_MAX_TIMES = 33, SETTINGS_MAX_KNOTS = 64, SETTINGS_TEXT = 512 };
 
 struct settings {
   int variant, task, preset, prediction, precision, coupling; /* enums of options.h */
@@ -23,9 +23,13 @@ struct settings {
   } data;
   struct {
     int type;
-    double alpha_bar[2]; /* at t = 0 and t = 1 */
-    double s, k, t_mid;  /* cosine offset; sigmoid steepness and middle */
-    bool learnable;
+    double alpha_bar[2];                 /* at t = 0 and t = 1 */
+    double s, k, t_mid;                  /* cosine offset; sigmoid steepness and middle */
+    double beta, loc, scale, power;      /* exponential rate; cauchy, laplace median and width; polynomial exponent */
+    double table[SETTINGS_MAX_KNOTS][2]; /* tabulated: t, gamma */
+    int table_count;
+    int hidden[SETTINGS_MAX_HIDDEN], hidden_count; /* widths of the monotone network */
+    bool learnable, learn_endpoints;
     bool renormalise; /* true: end points met exactly; false: the earlier systems' form, clipped to [.001, .999] */
   } schedule;
   struct {
@@ -45,6 +49,7 @@ struct settings {
     double vae, kl_z0;
     double condition_dropout; /* probability that a row is trained without its condition */
     double t_eps;             /* t stays in [t_eps, 1 - t_eps] */
+    double cap;               /* of SNR in weight min_snr, of SNR' in snr_prime */
   } loss;
   struct {
     int type, activation;

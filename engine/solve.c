@@ -27,7 +27,7 @@ static noprop_status upload_times(noprop_model *model, const struct sampler_plan
   if (plan->grid == GRID_USER)
     memcpy(times, options->times, count * sizeof *times);
   else
-    status = schedule_grid(&model->settings, plan->grid, plan->steps, times);
+    status = model_schedule_grid(model, plan->average, plan->grid, plan->steps, times);
   for (size_t i = 0; status == NOPROP_OK && i < count; ++i)
     rounded[i] = (float)times[plan->reverse ? count - 1 - i : i];
   if (status == NOPROP_OK) status = device_upload(model->device, to, rounded, count * sizeof *rounded);
@@ -91,7 +91,7 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
   if (status != NOPROP_OK) return status;
   const integrate_arguments arguments = {
       .parameters = DEVICE_POINTER(const float, parameters),
-      .fragments = DEVICE_POINTER(const float, model->fragments),
+      .fragments = DEVICE_POINTER(const unsigned, model->fragments),
       .condition = DEVICE_POINTER(const void, solve->condition_memory),
       .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
       .condition_shift = DEVICE_POINTER(const float, model->condition_shift),

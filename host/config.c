@@ -88,6 +88,14 @@ union value {
   struct {
     int entries[SETTINGS_MAX_HIDDEN], count;
   } list;
+  struct {
+    double entries[SETTINGS_MAX_KNOTS][2];
+    int count;
+  } pairs;
+  struct {
+    double entries[SETTINGS_MAX_TIMES];
+    int count;
+  } reals;
 };
 
 static bool is_null(const yaml_node_t *node) {
@@ -166,6 +174,18 @@ static bool string_from_text(const struct config_key *key, const char *text, uni
   return true;
 }
 
+static bool pair_from_node(const struct config_key *key, yaml_document_t *document, const yaml_node_t *node,
+                           double pair[2]) {
+  if (node->type != YAML_SEQUENCE_NODE) return false;
+  const yaml_node_item_t *items = node->data.sequence.items.start;
+  if (node->data.sequence.items.top - items != 2) return false;
+  for (int i = 0; i < 2; i++) {
+    const char *entry = plain_text(yaml_document_get_node(document, items[i]));
+    if (entry == NULL || !real_from_text(entry, &pair[i]) || !in_range(key, pair[i])) return false;
+  }
+  return true;
+}
+
 /* Reads one node as the key's type. False if it is not of that type or not in range. */
 static bool value_from_node(const struct config_key *key, yaml_document_t *document, const yaml_node_t *node,
                             union value *value) {
@@ -181,16 +201,8 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
       return plain != NULL && seed_from_text(plain, &value->seed);
     case KEY_REAL:
       return plain != NULL && real_from_text(plain, &value->real) && in_range(key, value->real);
-    case KEY_REAL_PAIR: {
-      if (node->type != YAML_SEQUENCE_NODE) return false;
-      const yaml_node_item_t *items = node->data.sequence.items.start;
-      if (node->data.sequence.items.top - items != 2) return false;
-      for (int i = 0; i < 2; i++) {
-        const char *entry = plain_text(yaml_document_get_node(document, items[i]));
-        if (entry == NULL || !real_from_text(entry, &value->pair[i]) || !in_range(key, value->pair[i])) return false;
-      }
-      return value->pair[0] < value->pair[1];
-    }
+    case KEY_REAL_PAIR:
+      return pair_from_node(key, document, node, value->pair) && value->pair[0] < value->pair[1];
     case KEY_ENUM:
       if (node->type != YAML_SCALAR_NODE) return false;
       value->integer = option_find(key->names, (const char *)node->data.scalar.value);
@@ -215,6 +227,35 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
         value->list.entries[value->list.count++] = (int)number;
       }
       return value->list.count > 0;
+    }
+    case KEY_REAL_PAIRS:
+      if (node->type != YAML_SEQUENCE_NODE) return false;
+      value->pairs.count = 0;
+      for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+           item++) {
+        if (value->pairs.count == SETTINGS_MAX_KNOTS) return false;
+        if (!pair_from_node(key, document, yaml_document_get_node(document, *item),
+                            value->pairs.entries[value->pairs.count]))
+          return false;
+        ++value->pairs.count;
+      }
+      return true;
+    case KEY_REAL_LIST: {
+      value->reals.count = 0;
+      if (is_word(key, node)) return true;
+      if (node->type != YAML_SEQUENCE_NODE) return false;
+      for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+           item++) {
+        const char *entry = plain_text(yaml_document_get_node(document, *item));
+        double number;
+        if (entry == NULL || !real_from_text(entry, &number) || !in_range(key, number)) return false;
+        if (value->reals.count == SETTINGS_MAX_TIMES) return false;
+        if (value->reals.count > 0 && number <= value->reals.entries[value->reals.count - 1]) return false;
+        value->reals.entries[value->reals.count++] = number;
+      }
+      /* The whole range, strictly increasing. */
+      return value->reals.count > 1 && value->reals.entries[0] == key->minimum &&
+             value->reals.entries[value->reals.count - 1] == key->maximum;
     }
   }
   return false;
@@ -255,6 +296,16 @@ static void value_store(const struct config_key *key, struct settings *settings,
       memcpy(member, value->list.entries, (size_t)value->list.count * sizeof(int));
       memcpy((char *)settings + key->count_offset, &value->list.count, sizeof(int));
       break;
+    case KEY_REAL_PAIRS:
+      memset(member, 0, key->size);
+      memcpy(member, value->pairs.entries, (size_t)value->pairs.count * sizeof *value->pairs.entries);
+      memcpy((char *)settings + key->count_offset, &value->pairs.count, sizeof(int));
+      break;
+    case KEY_REAL_LIST:
+      memset(member, 0, key->size);
+      memcpy(member, value->reals.entries, (size_t)value->reals.count * sizeof(double));
+      memcpy((char *)settings + key->count_offset, &value->reals.count, sizeof(int));
+      break;
   }
 }
 
@@ -291,6 +342,14 @@ static void value_load(const struct config_key *key, const struct settings *sett
     case KEY_INTEGER_LIST:
       memcpy(&value->list.count, (const char *)settings + key->count_offset, sizeof(int));
       memcpy(value->list.entries, member, (size_t)value->list.count * sizeof(int));
+      break;
+    case KEY_REAL_PAIRS:
+      memcpy(&value->pairs.count, (const char *)settings + key->count_offset, sizeof(int));
+      memcpy(value->pairs.entries, member, (size_t)value->pairs.count * sizeof *value->pairs.entries);
+      break;
+    case KEY_REAL_LIST:
+      memcpy(&value->reals.count, (const char *)settings + key->count_offset, sizeof(int));
+      memcpy(value->reals.entries, member, (size_t)value->reals.count * sizeof(double));
       break;
   }
 }
@@ -361,6 +420,29 @@ static void value_to_text(const struct config_key *key, const union value *value
       size_t used = (size_t)snprintf(buffer, size, "[");
       for (int i = 0; i < value->list.count && used + 16 < size; i++)
         used += (size_t)snprintf(buffer + used, size - used, "%s%d", i == 0 ? "" : ", ", value->list.entries[i]);
+      (void)snprintf(buffer + used, size - used, "]");
+      break;
+    }
+    case KEY_REAL_PAIRS: {
+      size_t used = (size_t)snprintf(buffer, size, "[");
+      for (int i = 0; i < value->pairs.count && used + 64 < size; i++) {
+        real_to_text(value->pairs.entries[i][0], first, sizeof first);
+        real_to_text(value->pairs.entries[i][1], second, sizeof second);
+        used += (size_t)snprintf(buffer + used, size - used, "%s[%s, %s]", i == 0 ? "" : ", ", first, second);
+      }
+      (void)snprintf(buffer + used, size - used, "]");
+      break;
+    }
+    case KEY_REAL_LIST: {
+      if (value->reals.count == 0) {
+        (void)snprintf(buffer, size, "%s", key->word);
+        break;
+      }
+      size_t used = (size_t)snprintf(buffer, size, "[");
+      for (int i = 0; i < value->reals.count && used + sizeof first + 4 < size; i++) {
+        real_to_text(value->reals.entries[i], first, sizeof first);
+        used += (size_t)snprintf(buffer + used, size - used, "%s%s", i == 0 ? "" : ", ", first);
+      }
       (void)snprintf(buffer + used, size - used, "]");
       break;
     }

@@ -1,9 +1,11 @@
 /* From a configuration to settings that the engine can use: preset applied, autos resolved, combinations checked. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/objective.h"
 #include "engine/status.h"
 #include "host/config.h"
 
@@ -26,19 +28,95 @@ __attribute__((format(printf, 4, 5))) static noprop_status refuse(const noprop_c
   return status_prefix(NOPROP_INVALID_CONFIG, "%s", origin);
 }
 
-/* True if the mean of the weight over t is known in closed form. */
-static bool weight_has_mean(const struct settings *s) {
-  switch (s->loss.weight) {
-    case WEIGHT_UNIFORM:
-    case WEIGHT_T:
-      return true;
-    case WEIGHT_ELBO:
-      if (s->variant == VARIANT_FM) return true;
-      /* SNR' and gamma' integrate to SNR and gamma where gamma' is gamma's derivative: not where it is clipped. */
-      return s->prediction != PREDICTION_VELOCITY && (s->schedule.renormalise || s->schedule.type != SCHEDULE_COSINE);
-    default:
-      return false;
+static noprop_status check_schedule(const noprop_config *config, const struct settings *s) {
+  const bool linear_path = s->variant == VARIANT_FM;
+  if (s->schedule.type == SCHEDULE_TABULATED) {
+    const double(*table)[2] = (const double(*)[2])s->schedule.table;
+    const int last = s->schedule.table_count - 1;
+    if (last < 1 || table[0][0] != 0 || table[last][0] != 1)
+      return refuse(config, s, "schedule.table",
+                    "does not reach from t = 0 to t = 1, and schedule.type tabulated needs that; allowed: 2 to 64 "
+                    "pairs [t, gamma], the first t 0, the last 1");
+    for (int i = 0; i < last; i++)
+      if (!(table[i + 1][0] > table[i][0] && table[i + 1][1] > table[i][1]))
+        return refuse(config, s, "schedule.table",
+                      "does not increase from pair %d [%g, %g] to [%g, %g]; allowed: t and gamma that both increase",
+                      i + 1, table[i][0], table[i][1], table[i + 1][0], table[i + 1][1]);
+  } else if (s->schedule.table_count > 0) {
+    return refuse(config, s, "schedule.table", "is for schedule.type tabulated; this is %s, where [] is allowed",
+                  SCHEDULE_NAMES[s->schedule.type].name);
   }
+  if (s->schedule.type == SCHEDULE_NETWORK && s->schedule.hidden_count > 4)
+    return refuse(config, s, "schedule.hidden", "has %d layers; allowed: 1 to 4 widths from 1 to 128",
+                  s->schedule.hidden_count);
+  if (s->schedule.learn_endpoints)
+    return refuse(
+        config, s, "schedule.learn_endpoints",
+        "is not offered: end points are held only by the exact KL divergence of z(0) and the reconstruction "
+        "at t = 1, and without both the loss falls by moving them instead of learning (P-18); allowed: false");
+  if (s->schedule.learnable) {
+    const char *type = SCHEDULE_NAMES[s->schedule.type].name;
+    if (linear_path || s->variant == VARIANT_SUPERVISED)
+      return refuse(config, s, "schedule.learnable",
+                    "needs the VP path, and variant %s has no schedule; allowed: variant df or ct, or false",
+                    VARIANT_NAMES[s->variant].name);
+    switch (s->schedule.type) {
+      case SCHEDULE_LINEAR:
+      case SCHEDULE_QUADRATIC:
+      case SCHEDULE_SINE:
+      case SCHEDULE_TABULATED:
+        return refuse(config, s, "schedule.learnable",
+                      "needs a schedule with numbers that shape it, and %s has none; allowed: cosine, sigmoid, "
+                      "exponential, cauchy, laplace, polynomial",
+                      type);
+      case SCHEDULE_NETWORK:
+        return refuse(config, s, "schedule.learnable",
+                      "has no kernels for type %s, which stays as it starts; allowed: cosine, sigmoid, exponential, "
+                      "cauchy, laplace, polynomial, or false",
+                      type);
+      default:
+        break;
+    }
+    if (!s->schedule.renormalise)
+      return refuse(
+          config, s, "schedule.learnable",
+          "needs end points that stay where they are, and schedule.renormalise is false; allowed: true there");
+    if ((s->schedule.type == SCHEDULE_COSINE && s->schedule.s == 0) ||
+        (s->schedule.type == SCHEDULE_POLYNOMIAL && s->schedule.power == 1))
+      return refuse(config, s, "schedule.learnable",
+                    "cannot start from schedule.%s, the end of its range; allowed: a larger value of it",
+                    s->schedule.type == SCHEDULE_COSINE ? "s 0" : "power 1");
+    if (s->loss.normalize != NORMALIZE_NONE)
+      return refuse(config, s, "schedule.learnable",
+                    "goes with loss.normalize none only: the mean weight would change with the schedule, and this is "
+                    "%s; allowed: false, or normalize none",
+                    NORMALIZE_NAMES[s->loss.normalize].name);
+    if (s->prediction == PREDICTION_V)
+      return refuse(config, s, "schedule.learnable",
+                    "has no gradients for prediction v; allowed: false, or prediction target, noise or velocity");
+    if (s->loss.weight == WEIGHT_MIN_SNR || s->loss.weight == WEIGHT_SNR_PRIME || s->loss.weight == WEIGHT_INVERSE_SNR)
+      return refuse(
+          config, s, "schedule.learnable",
+          "has no gradients for loss.weight %s; allowed: false, or weight uniform, elbo, t, drift, vp_velocity",
+          WEIGHT_NAMES[s->loss.weight].name);
+    if (s->precision == PRECISION_TF32 || s->precision == PRECISION_BF16)
+      return refuse(config, s, "schedule.learnable",
+                    "has kernels in precision fp32 only, and this is %s; allowed: false, or precision fp32 or auto",
+                    PRECISION_NAMES[s->precision].name);
+  }
+  /* A distribution function that does not rise between 0 and 1 cannot be scaled to do so. */
+  const double start = (0 - s->schedule.loc) / s->schedule.scale, end = (1 - s->schedule.loc) / s->schedule.scale;
+  const bool flat = (s->schedule.type == SCHEDULE_LAPLACE && (start > 60 || end < -60)) ||
+                    (s->schedule.type == SCHEDULE_CAUCHY && (fabs(start) > 1e12 || fabs(end) > 1e12)) ||
+                    (s->schedule.type == SCHEDULE_SIGMOID &&
+                     (-s->schedule.k * s->schedule.t_mid > 60 || s->schedule.k * (1 - s->schedule.t_mid) < -60));
+  if (s->schedule.renormalise && flat)
+    return refuse(config, s, s->schedule.type == SCHEDULE_SIGMOID ? "schedule.t_mid" : "schedule.loc",
+                  "leaves nothing of the %s schedule between t = 0 and t = 1; allowed: a middle nearer to them, or "
+                  "%s",
+                  SCHEDULE_NAMES[s->schedule.type].name,
+                  s->schedule.type == SCHEDULE_SIGMOID ? "a smaller schedule.k" : "a larger schedule.scale");
+  return NOPROP_OK;
 }
 
 static noprop_status check_roles(const noprop_config *config, const struct settings *s) {
@@ -51,6 +129,15 @@ static noprop_status check_roles(const noprop_config *config, const struct setti
   return NOPROP_OK;
 }
 
+/* Presets of systems that do not have the variant. */
+static noprop_status check_preset(const noprop_config *config, const struct settings *s) {
+  if (s->preset == PRESET_JAX_2025_10 && s->variant == VARIANT_DF)
+    return refuse(config, s, "preset",
+                  "describes df in three ways that contradict one another (D-03), and integrates a field of another "
+                  "model (D-02); allowed: variant fm or ct, or preset jax-head");
+  return NOPROP_OK;
+}
+
 static noprop_status check_loss(const noprop_config *config, const struct settings *s) {
   const bool linear_path = s->variant == VARIANT_FM;
   if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY && s->task != TASK_CLASSIFY)
@@ -60,23 +147,17 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
     return refuse(config, s, "loss.error",
                   "is not allowed where the network predicts %s; allowed: squared, or prediction target (variant ct)",
                   PREDICTION_NAMES[s->prediction].name);
-  if (s->loss.weight == WEIGHT_DRIFT && linear_path)
-    return refuse(config, s, "loss.weight",
-                  "is a weight of the VP path, and fm takes the linear one; allowed: "
-                  "uniform, elbo, t, vp_velocity, or variant df or ct");
-  if (s->loss.normalize == NORMALIZE_ANALYTIC && !weight_has_mean(s))
-    return refuse(config, s, "loss.normalize",
-                  "is not allowed: weight %s of prediction %s has no mean in closed form here; allowed: none, batch",
-                  WEIGHT_NAMES[s->loss.weight].name, PREDICTION_NAMES[s->prediction].name);
-  if (linear_path && s->loss.weight == WEIGHT_ELBO && s->loss.t_eps == 0)
-    return refuse(config, s, "loss.t_eps",
-                  "is not allowed with weight elbo on the linear path, whose integral is "
-                  "infinite; allowed: above 0, at most 0.1");
-  if (linear_path && s->prediction != PREDICTION_VELOCITY && s->loss.t_eps == 0)
-    return refuse(config, s, "loss.t_eps",
-                  "is not allowed where %s is predicted on the linear path, since the velocity "
-                  "is infinite at its ends; allowed: above 0, at most 0.1",
-                  PREDICTION_NAMES[s->prediction].name);
+  const char *key;
+  char sentence[400];
+  if (objective_refusal(s, &key, sentence, sizeof sentence) != NULL) return refuse(config, s, key, "%s", sentence);
+  if (s->loss.condition_dropout > 0 && strcmp(s->data.condition, "null") == 0)
+    return refuse(config, s, "loss.condition_dropout",
+                  "leaves out the condition of rows, and this model has none; allowed: 0.0, or data.condition the name "
+                  "of an array");
+  if (s->loss.condition_dropout > 0 && (s->precision == PRECISION_TF32 || s->precision == PRECISION_BF16))
+    return refuse(config, s, "loss.condition_dropout",
+                  "has no kernel for precision %s; allowed: 0.0, or precision fp32 or auto",
+                  PRECISION_NAMES[s->precision].name);
   if (s->loss.reg_drift == DRIFT_SDE)
     return refuse(config, s, "loss.reg_drift", "has noise, which is not regularised; allowed: ode, ou_mean");
   if (s->loss.reg_drift == DRIFT_OU_MEAN && linear_path)
@@ -205,8 +286,11 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
     return refuse(config, s, "sample.guidance",
                   "moves outputs, and with loss.error cross_entropy they are probabilities; allowed: 1.0, or "
                   "loss.error squared");
-  if (s->sample.grid == GRID_USER)
-    return refuse(config, s, "sample.grid", "takes times from a calling program; allowed here: auto, t, gamma");
+  if (s->sample.grid == GRID_USER && s->sample.time_count == 0)
+    return refuse(config, s, "sample.grid", "needs sample.times; allowed without: auto, t, gamma");
+  if (s->sample.grid != GRID_USER && s->sample.time_count > 0)
+    return refuse(config, s, "sample.times", "are for sample.grid user (or auto); allowed with grid %s: null",
+                  GRID_NAMES[s->sample.grid].name);
   if (s->sample.init == INIT_GIVEN)
     return refuse(config, s, "sample.init", "takes states from a calling program; allowed here: auto, zero, normal");
   if (s->variant == VARIANT_FM && s->loss.t_eps == 0 && s->sample.drift == DRIFT_SDE)
@@ -230,12 +314,18 @@ static void resolve_autos(struct settings *s) {
     s->prediction = s->variant == VARIANT_FM   ? PREDICTION_VELOCITY
                     : s->variant == VARIANT_DF ? PREDICTION_NOISE
                                                : PREDICTION_TARGET;
-  if (s->precision == PRECISION_AUTO) s->precision = PRECISION_FP32;
   /* Two names of one thing. */
   if (s->schedule.type == SCHEDULE_LOGISTIC) s->schedule.type = SCHEDULE_SIGMOID;
+  if (s->schedule.type == SCHEDULE_MONOTONIC_NN || s->schedule.type == SCHEDULE_LEARNABLE)
+    s->schedule.type = SCHEDULE_NETWORK;
+  if (s->schedule.type == SCHEDULE_TABULATED && s->schedule.table_count > 1) {
+    s->schedule.alpha_bar[0] = 1 / (1 + exp(-s->schedule.table[0][1]));
+    s->schedule.alpha_bar[1] = 1 / (1 + exp(-s->schedule.table[s->schedule.table_count - 1][1]));
+  }
   if (s->network.time_embedding.type == TIME_EMBEDDING_LOG_FREQ)
     s->network.time_embedding.type = TIME_EMBEDDING_FOURIER;
   if (s->network.time_embedding.type == TIME_EMBEDDING_SIMPLE) s->network.time_embedding.type = TIME_EMBEDDING_LINEAR;
+  if (s->sample.grid == GRID_AUTO && s->sample.time_count > 0) s->sample.grid = GRID_USER;
   if (s->sample.init == INIT_AUTO) s->sample.init = s->task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
   if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM;
   if (s->loss.recon.type == RECON_NONE) s->loss.recon.weight = 0;
@@ -255,6 +345,8 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status != NOPROP_OK) return status;
   resolve_autos(&resolved);
   status = check_roles(config, &resolved);
+  if (status == NOPROP_OK) status = check_preset(config, &resolved);
+  if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);

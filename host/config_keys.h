@@ -9,13 +9,25 @@
 
 #include "engine/settings.h"
 
-enum key_type { KEY_BOOL, KEY_INTEGER, KEY_SEED, KEY_REAL, KEY_REAL_PAIR, KEY_ENUM, KEY_STRING, KEY_INTEGER_LIST };
+enum key_type {
+  KEY_BOOL,
+  KEY_INTEGER,
+  KEY_SEED,
+  KEY_REAL,
+  KEY_REAL_PAIR,
+  KEY_ENUM,
+  KEY_STRING,
+  KEY_INTEGER_LIST,
+  KEY_REAL_PAIRS,
+  KEY_REAL_LIST
+};
 
 struct config_key {
   const char *path;
   enum key_type type;
-  size_t offset, size;      /* of the member in struct settings; size 0: the key has none and takes only its default */
-  size_t count_offset;      /* KEY_INTEGER_LIST: of the int that holds the number of entries */
+  size_t offset, size; /* of the member in struct settings; size 0: the key has none and takes only its default */
+  size_t
+      count_offset; /* KEY_INTEGER_LIST, KEY_REAL_LIST, KEY_REAL_PAIRS: of the int that holds the number of entries */
   const option_name *names; /* KEY_ENUM */
   double minimum, maximum;  /* of numbers, each entry of lists */
   bool above, below;        /* the minimum, the maximum itself is not allowed */

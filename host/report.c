@@ -109,8 +109,7 @@ noprop_status noprop_trajectory_times(const noprop_model *model, const noprop_sa
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "noprop_trajectory_times needs a model, options and a place for the count");
   struct sampler_plan plan;
-  struct settings settings;
-  noprop_status status = sampler_resolve(model, options, &plan);
+  const noprop_status status = sampler_resolve(model, options, &plan);
   if (status != NOPROP_OK) return status;
   *points = plan.steps + 1;
   if (!times) return NOPROP_OK;
@@ -118,8 +117,7 @@ noprop_status noprop_trajectory_times(const noprop_model *model, const noprop_sa
     memcpy(times, options->times, (size_t)*points * sizeof *times);
     return NOPROP_OK;
   }
-  status = settings_resolve(noprop_model_config(model), &settings);
-  return status == NOPROP_OK ? schedule_grid(&settings, plan.grid, plan.steps, times) : status;
+  return model_schedule_grid(model, plan.average, plan.grid, plan.steps, times);
 }
 
 /* ---- images in a grid -------------------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 #include "host/history.h"
 #include "host/progress.h"
 #include "host/run_files.h"
+#include "host/schedule_record.h"
 #include "noprop/report.h"
 
 /* Seconds of training between two looks at the stop flag. */
@@ -504,6 +505,8 @@ static noprop_status record_epoch(noprop_trainer *trainer) {
                 row->epoch, trainer->epochs, row->loss, row->validation_loss, rate);
   }
   noprop_status status = write_history_row(trainer, row);
+  if (status == NOPROP_OK && trainer->folder)
+    status = schedule_record_add(trainer->model, trainer->folder, row->epoch, trainer->epochs);
   if (status == NOPROP_OK && trainer->folder && best >= 0 && best == trainer->history.count - 1)
     status = save(trainer, "best.h5");
   return status;
@@ -522,6 +525,8 @@ static noprop_status open_history(noprop_trainer *trainer) {
   history_text(&text, &trainer->history);
   noprop_status status = text_write(&text, trainer->folder, "history.csv");
   if (status == NOPROP_OK) status = open_file(trainer, "history.csv", "ae", &trainer->history_file);
+  const long epochs = trainer->history.count > 0 ? trainer->history.rows[trainer->history.count - 1].epoch : 0;
+  if (status == NOPROP_OK) status = schedule_record_open(trainer->model, trainer->folder, epochs);
   return status;
 }
 
@@ -626,9 +631,11 @@ static noprop_status write_metrics(noprop_trainer *trainer) {
   const noprop_training_result *result = &trainer->result;
   const noprop_metrics *metrics = &result->metrics;
   struct text text = {0};
-  text_add(&text, "{\n  \"variant\": \"%s\",\n  \"task\": \"%s\",\n  \"split\": \"%s\",\n  \"rows\": %ld",
-           VARIANT_NAMES[trainer->settings.variant].name, TASK_NAMES[trainer->settings.task].name, result->split,
-           metrics->rows);
+  text_add(
+      &text,
+      "{\n  \"variant\": \"%s\",\n  \"task\": \"%s\",\n  \"precision\": \"%s\",\n  \"split\": \"%s\",\n  \"rows\": %ld",
+      VARIANT_NAMES[trainer->settings.variant].name, TASK_NAMES[trainer->settings.task].name,
+      noprop_model_precision(trainer->model, NULL), result->split, metrics->rows);
   if (metrics->has_accuracy) add_number(&text, "accuracy", metrics->accuracy);
   if (metrics->has_errors) {
     add_number(&text, "mse", metrics->mse);
@@ -677,6 +684,7 @@ noprop_status noprop_trainer_run(noprop_trainer *trainer) {
   uint64_t steps = result->steps - trainer->start_step;
   result->steps_per_second = result->seconds > 0 ? (double)steps / result->seconds : 0;
   result->launches_per_step = steps > 0 ? (double)trainer->launches / (double)steps : 0;
+  snprintf(result->precision, sizeof result->precision, "%s", noprop_model_precision(trainer->model, NULL));
   if (status != NOPROP_OK) {
     if (status != NOPROP_STOPPED) trainer_log(trainer, "error: %s", noprop_last_error());
     return status;

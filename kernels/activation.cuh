@@ -23,6 +23,13 @@ enum activation_form {
 // eps = 2^-24, which reaches the result times 1 - sigmoid(p) only; the quotient adds 3 eps.
 __device__ __forceinline__ float sigmoid(float p) { return __fdividef(1.0f, 1.0f + __expf(-p)); }
 
+// tanh in one special-function operation: relative error 2^-11 ("PTX ISA", tanh.approx.f32), of compute capability 7.5.
+__device__ __forceinline__ float tanh_approximate(float p) {
+  float value;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(value) : "f"(p));
+  return value;
+}
+
 template <int FORM>
 __device__ __forceinline__ activated activate(float p) {
   if (FORM == ACT_RELU) return {fmaxf(p, 0.0f), p > 0.0f ? 1.0f : 0.0f};
@@ -51,4 +58,32 @@ __device__ __forceinline__ activated activate(float p) {
     return {p > 0.0f ? scale * p : scale * alpha * expm1f(p), p > 0.0f ? scale : scale * alpha * expf(p)};
   }
   return {p, 1.0f};
+}
+
+// The same functions with one special-function operation instead of two or more, for kernels whose factors are rounded
+// to ten bits or fewer. With |error of tanh| <= 2^-11 |tanh|: sigmoid(p) = (1 + tanh(p/2))/2 errs by at most 2^-12,
+// swish = p sigmoid(p) and gelu by 2^-12 |p|, absolutely, tanh by 2^-11 of its value; slopes of sigmoid by 2^-12, of
+// tanh by 2^-10, of swish and gelu by 2^-12 times the slope's own derivative with respect to sigmoid, 1 + |p|. Rounding
+// a factor to tf32 errs by 2^-11 of it, to bf16 by 2^-8. Names of kernels' calls say which form they take.
+__device__ __forceinline__ float sigmoid_approximate(float p) { return fmaf(0.5f, tanh_approximate(0.5f * p), 0.5f); }
+
+template <int FORM>
+__device__ __forceinline__ activated activate_approximate(float p) {
+  if (FORM == ACT_GELU) {
+    const float square = p * p, s = sigmoid_approximate(1.5957691216f * p * (1.0f + 0.044715f * square));
+    return {p * s, s + p * s * (1.0f - s) * 1.5957691216f * (1.0f + 0.134145f * square)};
+  }
+  if (FORM == ACT_SWISH) {
+    const float s = sigmoid_approximate(p), value = p * s;
+    return {value, s + value * (1.0f - s)};
+  }
+  if (FORM == ACT_SIGMOID) {
+    const float s = sigmoid_approximate(p);
+    return {s, s * (1.0f - s)};
+  }
+  if (FORM == ACT_TANH) {
+    const float value = tanh_approximate(p);
+    return {value, 1.0f - value * value};
+  }
+  return activate<FORM>(p);
 }

@@ -33,6 +33,9 @@ enum random_stream {
 /* Validation draws its times and noise at this step, with row = row of the data set: the same at every call. */
 #define VALIDATION_STEP 0xffffffffu
 
+/* Factors of products on tensor cores (kernels/warp_operands.cuh). */
+enum operand_form { OPERANDS_TF32, OPERANDS_BF16 };
+
 /* The last SLOT_TERMS floats of a slot (at slot_stride - SLOT_TERMS) are sums over its rows, already multiplied by
  * 1/(rows of the batch x draws); the gradients of all parameters stand at its front. */
 enum slot_term { SLOT_LOSS = 0, SLOT_FLOW = 1, SLOT_RECON = 2, SLOT_REG = 3, SLOT_TERMS = 8 };
@@ -53,7 +56,7 @@ typedef struct {
 /* The train kernel (forward, loss, backward into slots) and the loss kernel (forward only). grid = slots. */
 typedef struct {
   const float *parameters;        /* padded layout of network.h */
-  const float *fragments;         /* tensor-core kernels: network_fragment_sources, tf32 */
+  const unsigned *fragments;      /* tensor-core kernels: weights as network_fragment_sources orders them */
   float *slots;                   /* [slot_count][slot_stride] */
   float *workspace;               /* [slot_count][workspace_stride], for what does not fit shared memory */
   const void *condition, *target; /* resident rows, or the rows of a streamed chunk */
@@ -91,7 +94,7 @@ typedef struct {
 /* The integrate kernel: grid = tiles of 32 rows, or of what the program says. */
 typedef struct {
   const float *parameters;
-  const float *fragments; /* tensor-core kernels: weights in the layout of network_fragment_sources, tf32 */
+  const unsigned *fragments; /* tensor-core kernels: weights as network_fragment_sources orders them */
   const void *condition;
   const float *condition_scale, *condition_shift;
   const float *output_scale, *output_shift; /* [d]: output = z * scale + shift */
@@ -115,12 +118,14 @@ typedef struct {
   solve_record *records; /* [rows], or NULL; adaptive solves */
 } integrate_arguments;
 
-/* Weights in fragment order: to[i] = tf32 of parameters[sources[i]], 0 where sources[i] is negative. */
+/* Weights in fragment order: number i is parameters[sources[i]] in the form's precision (OPERANDS_BF16: 16 bits, else
+ * 32), 0 where sources[i] is negative. */
 typedef struct {
   const float *parameters;
   const int *sources;
-  float *to;
-  unsigned count;
+  unsigned *to;
+  unsigned count; /* numbers */
+  int form;       /* enum operand_form */
 } fragments_arguments;
 
 /* The reduce-and-update kernels. */
@@ -129,8 +134,8 @@ typedef struct {
   float *moment1, *moment2, *average; /* [count]; NULL where the optimizer or EMA has none */
   const float *slots;
   float *norm_partials;       /* [blocks of the reduce kernel] */
-  float *fragments;           /* tensor cores: the weights' copies in fragment order, or NULL */
-  const int *fragment_places; /* [count][2]: where a parameter's copies stand, or -1 */
+  unsigned *fragments;        /* tensor cores: the weights' copies in fragment order, or NULL */
+  const int *fragment_places; /* [count][2]: where among the numbers a parameter's copies stand, or -1 */
   train_state *state;
   unsigned long long slot_stride;
   unsigned count, slot_count;
@@ -139,7 +144,9 @@ typedef struct {
   float learning_rate, weight_decay, clip, ema;
   float beta1, beta2, epsilon, momentum;
   unsigned warmup_steps, total_steps;
+  int fragment_form; /* OPERANDS_TF32 or OPERANDS_BF16 */
   unsigned char nesterov;
+  unsigned decayed; /* kernels ..._exempt: parameters from here on are not subject to weight decay */
 } update_arguments;
 
 #endif

@@ -9,30 +9,46 @@
 #include "schedule.h"
 
 enum objective_path { PATH_LINEAR, PATH_VP };
-enum objective_prediction { PREDICT_VELOCITY, PREDICT_NOISE, PREDICT_TARGET };
-enum objective_weight { WEIGH_UNIFORM, WEIGH_ELBO, WEIGH_T, WEIGH_DRIFT, WEIGH_VP_VELOCITY };
+enum objective_prediction { PREDICT_VELOCITY, PREDICT_NOISE, PREDICT_TARGET, PREDICT_V };
+enum objective_weight {
+  WEIGH_UNIFORM,
+  WEIGH_ELBO,
+  WEIGH_T,
+  WEIGH_DRIFT,
+  WEIGH_VP_VELOCITY,
+  WEIGH_MIN_SNR,
+  WEIGH_SNR_PRIME,
+  WEIGH_INVERSE_SNR
+};
+enum objective_times { TIMES_UNIFORM, TIMES_LOW_DISCREPANCY, TIMES_GAMMA, TIMES_IMPORTANCE };
 enum objective_term { TERM_PLAIN, TERM_SAME, TERM_SNR_PRIME };
 enum objective_drift { DRIVE_ODE, DRIVE_OU_MEAN };
 
 struct objective_description {
   int path, prediction, weight, recon_weighting, reg_weighting, reg_drift;
-  int cross_entropy;  // 1: the output is logits of a one-hot target
-  int low_discrepancy, batch_normalised;
+  int cross_entropy;            // 1: the output is logits of a one-hot target
+  int times, batch_normalised;  // enum objective_times
   unsigned draws;
   float recon, reg;    // weights of the terms; 0: not computed
   float time_margin;   // t stays in [time_margin, 1 - time_margin]
   float weight_scale;  // 1, or 1/E[w]
   float off_value;     // one-hot entries of the other classes
+  float cap;           // of SNR in min_snr, of SNR' in snr_prime
+  int cells;           // times by quantiles: [cells + 1] knots; 0: not
+  const float *knots;
+  float gamma_scale;  // times uniform in gamma: 1/(range of gamma)
 };
 
 struct path_point {
   float t, a, b, signal, noise, gamma_prime;  // signal = a^2, noise = b^2
+  float factor;                               // density of times asked for over that of the times drawn
 };
 
 __device__ __forceinline__ path_point path_at(const objective_description &objective,
                                               const schedule_description &schedule, float t) {
   path_point point;
   point.t = t;
+  point.factor = 1.0f;
   if (objective.path == PATH_LINEAR) {
     point.a = t;
     point.b = 1.0f - t;
@@ -50,18 +66,37 @@ __device__ __forceinline__ path_point path_at(const objective_description &objec
   return point;
 }
 
-// Weight of the predicted quantity (survey 1.3 and 2.10).
+// Weight of the predicted quantity (survey 1.3 and 2.10). elbo, min_snr and snr_prime are weights of the target's
+// error, SNR', min(SNR, cap) and min(SNR', cap), times (d target / d prediction)^2: b^2/a^2 for noise, b^2/(a^2 + b^2)
+// for v, b^2 for the velocity of the linear path, 4/(gamma'^2 a^2) for that of the VP path; written out, so that
+// nothing is divided by what vanishes at an end.
 __device__ __forceinline__ float weight_at(const objective_description &objective, const schedule_description &schedule,
                                            const path_point &point) {
-  const float snr_prime = point.gamma_prime * point.signal / point.noise;
-  if (objective.weight == WEIGH_ELBO) {
-    if (objective.prediction == PREDICT_TARGET)
-      return objective.path == PATH_LINEAR ? 2.0f * point.a / (point.b * point.noise) : snr_prime;
-    if (objective.prediction == PREDICT_NOISE) return point.gamma_prime;
-    return objective.path == PATH_LINEAR ? 2.0f * point.a / point.b : 4.0f / (point.gamma_prime * point.noise);
+  const bool linear = objective.path == PATH_LINEAR;
+  const float s = point.signal, n = point.noise;
+  const float unit = linear && objective.prediction == PREDICT_V ? 1.0f / (s + n) : 1.0f;
+  if (objective.weight == WEIGH_ELBO || objective.weight == WEIGH_SNR_PRIME) {
+    // SNR' b^2: gamma' a^2, and 2t/(1-t) on the linear path.
+    const float velocity = linear ? 2.0f * point.a / point.b : point.gamma_prime * s;
+    if (objective.weight == WEIGH_ELBO) {
+      if (objective.prediction == PREDICT_TARGET)
+        return linear ? 2.0f * point.a / (point.b * n) : point.gamma_prime * s / n;
+      if (objective.prediction == PREDICT_NOISE) return point.gamma_prime;
+      if (objective.prediction == PREDICT_V) return velocity * unit;
+      return linear ? velocity : 4.0f / (point.gamma_prime * n);
+    }
+    if (objective.prediction == PREDICT_TARGET) return fminf(velocity / n, objective.cap);
+    if (objective.prediction == PREDICT_NOISE) return fminf(point.gamma_prime, objective.cap * n / s);
+    return fminf(velocity, objective.cap * n) * unit;
   }
+  if (objective.weight == WEIGH_MIN_SNR) {
+    if (objective.prediction == PREDICT_TARGET) return fminf(s / n, objective.cap);
+    if (objective.prediction == PREDICT_NOISE) return fminf(1.0f, objective.cap * n / s);
+    return fminf(s, objective.cap * n) * unit;
+  }
+  if (objective.weight == WEIGH_INVERSE_SNR) return n / s;
   if (objective.weight == WEIGH_T) return point.t;
-  if (objective.weight == WEIGH_DRIFT) return 1.0f / (point.noise * point.gamma_prime);
+  if (objective.weight == WEIGH_DRIFT) return 1.0f / (n * point.gamma_prime);
   if (objective.weight == WEIGH_VP_VELOCITY) {
     // Of the VP schedule even on the linear path: that mixture is what the earlier system does (D-07).
     const schedule_point vp = schedule_evaluate(&schedule, point.t);
@@ -83,6 +118,11 @@ __device__ __forceinline__ prediction_form form_at(const objective_description &
     if (objective.prediction == PREDICT_VELOCITY) return {point.b, 1.0f, 1.0f, 0.0f};
     if (objective.prediction == PREDICT_NOISE)
       return {-point.b / point.a, 1.0f / point.a, -1.0f / point.a, 1.0f / point.a};
+    if (objective.prediction == PREDICT_V) {
+      // v = (a e - b z1)/s, s^2 = a^2 + b^2 >= 1/2: the v of the VP path of the same SNR, which z/s follows.
+      const float inverse = 1.0f / (point.signal + point.noise), root = sqrtf(inverse);
+      return {-point.b * root, point.a * inverse, -root, (point.a - point.b) * inverse};
+    }
     return {1.0f, 0.0f, 1.0f / point.b, -1.0f / point.b};
   }
   if (objective.prediction == PREDICT_TARGET) {
@@ -91,21 +131,32 @@ __device__ __forceinline__ prediction_form form_at(const objective_description &
   } else if (objective.prediction == PREDICT_NOISE) {
     form.xp = -point.b / point.a;
     form.xz = 1.0f / point.a;
+  } else if (objective.prediction == PREDICT_V) {
+    form.xp = -point.b;
+    form.xz = point.a;
   } else {
     form.xp = 2.0f / (g * point.a);
     form.xz = point.a;
   }
   if (drift == DRIVE_OU_MEAN) {
-    // gamma' (sqrt(ab) x^ - (1 + ab)/2 z); from noise: gamma' ((1 - ab)/2 z - b e^).
-    form.vp = objective.prediction == PREDICT_NOISE ? -g * point.b : g * point.a * form.xp;
-    form.vz = objective.prediction == PREDICT_NOISE ? 0.5f * g * point.noise
-                                                    : g * (point.a * form.xz - 0.5f * (1.0f + point.signal));
+    // gamma' (a x^ - (1 + ab)/2 z); with x^ put in for all others, the state's terms leave -+gamma' (1 - ab)/2.
+    const float half = 0.5f * g * point.noise;
+    form.vz = objective.prediction == PREDICT_TARGET  ? -0.5f * g * (1.0f + point.signal)
+              : objective.prediction == PREDICT_NOISE ? half
+                                                      : -half;
+    form.vp = objective.prediction == PREDICT_TARGET  ? g * point.a
+              : objective.prediction == PREDICT_NOISE ? -g * point.b
+              : objective.prediction == PREDICT_V     ? -g * point.a * point.b
+                                                      : 2.0f;
   } else if (objective.prediction == PREDICT_VELOCITY) {
     form.vp = 1.0f;
     form.vz = 0.0f;
   } else if (objective.prediction == PREDICT_NOISE) {
     form.vp = -0.5f * g * point.b;
     form.vz = 0.5f * g * point.noise;
+  } else if (objective.prediction == PREDICT_V) {
+    form.vp = -0.5f * g * point.a * point.b;
+    form.vz = 0.0f;
   } else {
     form.vp = 0.5f * g * point.a;
     form.vz = -0.5f * g * point.signal;
@@ -118,23 +169,49 @@ __device__ __forceinline__ float truth_of(const objective_description &objective
                                           float noise) {
   if (objective.prediction == PREDICT_TARGET) return z1;
   if (objective.prediction == PREDICT_NOISE) return noise;
+  if (objective.prediction == PREDICT_V) {
+    const float v = point.a * noise - point.b * z1;
+    return objective.path == PATH_LINEAR ? v / sqrtf(point.signal + point.noise) : v;
+  }
   if (objective.path == PATH_LINEAR) return z1 - noise;
   return 0.5f * point.gamma_prime * point.a * point.b * (point.b * z1 - point.a * noise);
 }
 
-// The time of a row.
-__device__ __forceinline__ float time_of(const objective_description &objective, const train_arguments &args,
-                                         const batch_rows &batch, const tile_row &row, unsigned draw) {
-  if (args.given_time) return args.given_time[row.local];
+struct time_draw {
+  float t, factor;
+};
+
+// The time of a row. By quantiles: the knots cut [time_margin, 1 - time_margin] into cells of (nearly) equal mass, and
+// times are uniform within a cell, so that their density is known exactly however coarse the knots are. `factor` is the
+// density asked for over that one: uniform for importance (weight times factor is then nearly constant), proportional
+// to gamma' for uniform gamma. Given times have factor 1.
+__device__ __forceinline__ time_draw draw_time(const objective_description &objective,
+                                               const schedule_description &schedule, const train_arguments &args,
+                                               const batch_rows &batch, const tile_row &row, unsigned draw) {
+  if (args.given_time) return {args.given_time[row.local], 1.0f};
   const unsigned stream = philox_stream(STREAM_TIME, 0, draw);
   float u;
-  if (objective.low_discrepancy) {
+  if (objective.times != TIMES_UNIFORM) {
     u = philox_uniform(philox(args.seed, 0, 0, stream, batch.step).word[0]) + (float)row.number / (float)batch.total;
     u -= floorf(u);
   } else {
     u = philox_uniform(philox(args.seed, 0, row.number, stream, batch.step).word[0]);
   }
-  return fmaf(1.0f - 2.0f * objective.time_margin, u, objective.time_margin);
+  if (objective.times != TIMES_GAMMA && objective.times != TIMES_IMPORTANCE)
+    return {fmaf(1.0f - 2.0f * objective.time_margin, u, objective.time_margin), 1.0f};
+  const float place = u * (float)objective.cells;
+  const int cell = min((int)place, objective.cells - 1);
+  const float start = objective.knots[cell], width = objective.knots[cell + 1] - start;
+  const float t = fmaf(place - (float)cell, width, start);
+  if (objective.times == TIMES_IMPORTANCE)
+    return {t, width * (float)objective.cells / (1.0f - 2.0f * objective.time_margin)};
+  return {t, width * (float)objective.cells * path_at(objective, schedule, t).gamma_prime * objective.gamma_scale};
+}
+
+__device__ __forceinline__ float time_of(const objective_description &objective, const schedule_description &schedule,
+                                         const train_arguments &args, const batch_rows &batch, const tile_row &row,
+                                         unsigned draw) {
+  return draw_time(objective, schedule, args, batch, row, draw).t;
 }
 
 // 1 / (mean weight of the batch): every block computes it alike, in a fixed order. `scratch` holds TILE_THREADS floats.
@@ -147,7 +224,8 @@ __device__ __forceinline__ float batch_weight_scale(const objective_description 
       tile_row row;
       row.local = at;
       row.number = at + (args.request ? args.row_base : 0);
-      sum += weight_at(objective, schedule, path_at(objective, schedule, time_of(objective, args, batch, row, draw)));
+      sum += weight_at(objective, schedule,
+                       path_at(objective, schedule, time_of(objective, schedule, args, batch, row, draw)));
     }
   }
   scratch[threadIdx.x] = sum;
@@ -203,13 +281,13 @@ __device__ __forceinline__ row_objective row_objective_at(const objective_descri
   const float snr_prime = point.gamma_prime * point.signal / point.noise;
   row.point = point;
   row.form = form_at(objective, point, objective.reg_drift);
-  row.weight = weight;
-  row.recon_weight = objective.recon_weighting == TERM_PLAIN  ? 1.0f
-                     : objective.recon_weighting == TERM_SAME ? weight
-                                                              : snr_prime;
-  row.reg_weight = objective.reg_weighting == TERM_PLAIN  ? 1.0f
-                   : objective.reg_weighting == TERM_SAME ? weight
-                                                          : snr_prime;
+  row.weight = weight * point.factor;
+  row.recon_weight = point.factor * (objective.recon_weighting == TERM_PLAIN  ? 1.0f
+                                     : objective.recon_weighting == TERM_SAME ? weight
+                                                                              : snr_prime);
+  row.reg_weight = point.factor * (objective.reg_weighting == TERM_PLAIN  ? 1.0f
+                                   : objective.reg_weighting == TERM_SAME ? weight
+                                                                          : snr_prime);
   return row;
 }
 

@@ -16,6 +16,10 @@
 #define SCHEDULE_EXP(x) expf(x)
 #define SCHEDULE_EXPM1(x) expm1f(x)
 #define SCHEDULE_LOG(x) logf(x)
+#define SCHEDULE_LOG1P(x) log1pf(x)
+#define SCHEDULE_POW(x, y) powf(x, y)
+#define SCHEDULE_ATAN2(y, x) atan2f(y, x)
+#define SCHEDULE_ABS(x) fabsf(x)
 #else
 #include <math.h>
 #define SCHEDULE_FUNCTION static inline
@@ -26,9 +30,25 @@
 #define SCHEDULE_EXP(x) exp(x)
 #define SCHEDULE_EXPM1(x) expm1(x)
 #define SCHEDULE_LOG(x) log(x)
+#define SCHEDULE_LOG1P(x) log1p(x)
+#define SCHEDULE_POW(x, y) pow(x, y)
+#define SCHEDULE_ATAN2(y, x) atan2(y, x)
+#define SCHEDULE_ABS(x) fabs(x)
 #endif
 
-enum schedule_form { SCHEDULE_FORM_LINEAR, SCHEDULE_FORM_COSINE, SCHEDULE_FORM_SIGMOID };
+enum schedule_form {
+  SCHEDULE_FORM_LINEAR,
+  SCHEDULE_FORM_COSINE,
+  SCHEDULE_FORM_SIGMOID,
+  SCHEDULE_FORM_EXPONENTIAL,
+  SCHEDULE_FORM_CAUCHY,
+  SCHEDULE_FORM_LAPLACE,
+  SCHEDULE_FORM_QUADRATIC,
+  SCHEDULE_FORM_POLYNOMIAL,
+  SCHEDULE_FORM_SINE,
+  SCHEDULE_FORM_TABLE,
+  SCHEDULE_FORM_NETWORK
+};
 
 typedef struct {
   int form;                     /* enum schedule_form */
@@ -37,6 +57,15 @@ typedef struct {
   SCHEDULE_REAL one_minus_high; /* 1 - alpha_bar(1) */
   SCHEDULE_REAL s;              /* cosine offset */
   SCHEDULE_REAL k, middle;      /* sigmoid steepness and middle */
+  SCHEDULE_REAL beta;           /* exponential rate */
+  SCHEDULE_REAL loc, scale;     /* cauchy, laplace: median and width */
+  SCHEDULE_REAL power;          /* polynomial exponent, at least 1 */
+  SCHEDULE_REAL first, span;    /* network: gamma(0), gamma(1) - gamma(0) */
+  SCHEDULE_REAL mix;            /* network: sigmoid(c), how much of the inner network enters */
+  int knots;                    /* table, network: rows of `table`, at least 2 */
+  /* [knots][3], the first t 0, the last 1. table: t, gamma, gamma'. network: its inner function is piecewise linear in
+   * t, and a row is t, its value there and its slope from there on (engine/schedule_network.c). */
+  const SCHEDULE_REAL *table;
 } schedule_description;
 
 typedef struct {
@@ -45,8 +74,72 @@ typedef struct {
 
 SCHEDULE_FUNCTION SCHEDULE_REAL schedule_sigmoid(SCHEDULE_REAL x) { return 1 / (1 + SCHEDULE_EXP(-x)); }
 
+/* ln(1 + exp(raw)): a positive number of a trained schedule. */
+SCHEDULE_FUNCTION SCHEDULE_REAL schedule_softplus(SCHEDULE_REAL raw) {
+  return raw > 0 ? raw + SCHEDULE_LOG1P(SCHEDULE_EXP(-raw)) : SCHEDULE_LOG1P(SCHEDULE_EXP(raw));
+}
+
+/* alpha_bar = sigmoid(gamma). */
+SCHEDULE_FUNCTION schedule_point schedule_of_gamma(SCHEDULE_REAL gamma, SCHEDULE_REAL gamma_prime) {
+  schedule_point point;
+  point.alpha_bar = schedule_sigmoid(gamma);
+  point.one_minus_alpha_bar = schedule_sigmoid(-gamma);
+  point.gamma_prime = gamma_prime;
+  return point;
+}
+
+/* The row of a table that t lies behind; the last row counts to the one before. */
+SCHEDULE_FUNCTION const SCHEDULE_REAL *schedule_row(const SCHEDULE_REAL *table, int knots, SCHEDULE_REAL t) {
+  int low = 0, high = knots - 1;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (t < table[3 * middle])
+      high = middle;
+    else
+      low = middle;
+  }
+  return table + 3 * low;
+}
+
+/* The cubic between two rows (t, gamma, gamma'). */
+SCHEDULE_FUNCTION schedule_point schedule_cubic(const SCHEDULE_REAL *row, SCHEDULE_REAL t) {
+  const SCHEDULE_REAL width = row[3] - row[0], rise = row[4] - row[1];
+  const SCHEDULE_REAL x = (t - row[0]) / width, y = (row[3] - t) / width;
+  /* Measured from the nearer end, so that the end points are met exactly. */
+  const SCHEDULE_REAL slope = 6 * x * y * rise / width + y * (1 - 3 * x) * row[2] + x * (1 - 3 * y) * row[5];
+  const SCHEDULE_REAL bend = x * y * width;
+  const SCHEDULE_REAL gamma = x < y ? row[1] + (x * x * (3 - 2 * x) * rise + bend * (y * row[2] - x * row[5]))
+                                    : row[4] - (y * y * (3 - 2 * y) * rise - bend * (y * row[2] - x * row[5]));
+  return schedule_of_gamma(gamma, slope);
+}
+
+/* f = t + t (1 - t) mix sigmoid(g), gamma = gamma(0) + span f, for an increasing g with slope g' (survey 4.2). */
+SCHEDULE_FUNCTION schedule_point schedule_of_network(const schedule_description *schedule, SCHEDULE_REAL t,
+                                                     SCHEDULE_REAL g, SCHEDULE_REAL slope) {
+  const SCHEDULE_REAL one = 1, on = schedule_sigmoid(g), off = schedule_sigmoid(-g), rest = one - t;
+  const SCHEDULE_REAL gamma =
+      t < rest ? schedule->first + schedule->span * (t * (one + rest * schedule->mix * on))
+               : schedule->first + schedule->span - schedule->span * (rest * (one - t * schedule->mix * on));
+  const SCHEDULE_REAL bend = (rest - t) * on + t * rest * on * off * slope;
+  return schedule_of_gamma(gamma, schedule->span * (one + schedule->mix * bend));
+}
+
+/* Laplace's distribution function: F(high) - F(low), gap = high - low >= 0; differences of equal sign as products. */
+SCHEDULE_FUNCTION SCHEDULE_REAL schedule_laplace(SCHEDULE_REAL low, SCHEDULE_REAL high, SCHEDULE_REAL gap) {
+  const SCHEDULE_REAL half = (SCHEDULE_REAL)0.5;
+  if (high <= 0) return half * SCHEDULE_EXP(high) * -SCHEDULE_EXPM1(-gap);
+  if (low >= 0) return half * SCHEDULE_EXP(-low) * -SCHEDULE_EXPM1(-gap);
+  return half * (-SCHEDULE_EXPM1(-high) - SCHEDULE_EXPM1(low));
+}
+
 SCHEDULE_FUNCTION schedule_point schedule_evaluate(const schedule_description *schedule, SCHEDULE_REAL t) {
   const SCHEDULE_REAL one = 1, half = (SCHEDULE_REAL)0.5, pi = (SCHEDULE_REAL)3.14159265358979323846;
+  if (schedule->form == SCHEDULE_FORM_TABLE)
+    return schedule_cubic(schedule_row(schedule->table, schedule->knots, t), t);
+  if (schedule->form == SCHEDULE_FORM_NETWORK) {
+    const SCHEDULE_REAL *row = schedule_row(schedule->table, schedule->knots, t);
+    return schedule_of_network(schedule, t, row[1] + row[2] * (t - row[0]), row[2]);
+  }
   SCHEDULE_REAL rise = t, fall = one - t, slope = one; /* F(t) - F(0), F(1) - F(t), F'(t), over F(1) - F(0) */
   schedule_point point;
   if (schedule->form == SCHEDULE_FORM_COSINE) {
@@ -86,6 +179,56 @@ SCHEDULE_FUNCTION schedule_point schedule_evaluate(const schedule_description *s
       fall = end * minus * -SCHEDULE_EXPM1(-k * (one - t)) * scale;
       slope = k * plus * minus * scale;
     }
+  } else if (schedule->form == SCHEDULE_FORM_EXPONENTIAL) {
+    /* F = 1 - exp(-beta t). */
+    const SCHEDULE_REAL beta = schedule->beta, left = SCHEDULE_EXP(-beta * t);
+    const SCHEDULE_REAL scale = schedule->renormalise ? -one / SCHEDULE_EXPM1(-beta) : one;
+    rise = -SCHEDULE_EXPM1(-beta * t) * scale;
+    fall = schedule->renormalise ? left * -SCHEDULE_EXPM1(-beta * (one - t)) * scale : left;
+    slope = beta * left * scale;
+  } else if (schedule->form == SCHEDULE_FORM_CAUCHY) {
+    /* F = 1/2 + atan(n)/pi; atan(n) - atan(m) is the angle of (1 + n m, n - m). */
+    const SCHEDULE_REAL inverse = one / schedule->scale, n = (t - schedule->loc) * inverse;
+    const SCHEDULE_REAL n0 = -schedule->loc * inverse, n1 = (one - schedule->loc) * inverse;
+    if (schedule->renormalise) {
+      const SCHEDULE_REAL scale = one / SCHEDULE_ATAN2(inverse, one + n0 * n1);
+      rise = SCHEDULE_ATAN2(t * inverse, one + n0 * n) * scale;
+      fall = SCHEDULE_ATAN2((one - t) * inverse, one + n * n1) * scale;
+      slope = inverse / (one + n * n) * scale;
+    } else {
+      rise = SCHEDULE_ATAN2(one, -n) / pi;
+      fall = SCHEDULE_ATAN2(one, n) / pi;
+      slope = inverse / (pi * (one + n * n));
+    }
+  } else if (schedule->form == SCHEDULE_FORM_LAPLACE) {
+    /* F = 1/2 + sgn(n)/2 (1 - exp(-|n|)). */
+    const SCHEDULE_REAL inverse = one / schedule->scale, n = (t - schedule->loc) * inverse;
+    const SCHEDULE_REAL tail = half * SCHEDULE_EXP(-SCHEDULE_ABS(n));
+    if (schedule->renormalise) {
+      const SCHEDULE_REAL n0 = -schedule->loc * inverse, n1 = (one - schedule->loc) * inverse;
+      const SCHEDULE_REAL scale = one / schedule_laplace(n0, n1, inverse);
+      rise = schedule_laplace(n0, n, t * inverse) * scale;
+      fall = schedule_laplace(n, n1, (one - t) * inverse) * scale;
+      slope = tail * inverse * scale;
+    } else {
+      rise = n < 0 ? tail : one - tail;
+      fall = n < 0 ? one - tail : tail;
+      slope = tail * inverse;
+    }
+  } else if (schedule->form == SCHEDULE_FORM_QUADRATIC) {
+    rise = t * t;
+    fall = (one - t) * (one + t);
+    slope = 2 * t;
+  } else if (schedule->form == SCHEDULE_FORM_POLYNOMIAL) {
+    rise = SCHEDULE_POW(t, schedule->power);
+    fall = -SCHEDULE_EXPM1(schedule->power * SCHEDULE_LOG(t));
+    slope = schedule->power * SCHEDULE_POW(t, schedule->power - one);
+  } else if (schedule->form == SCHEDULE_FORM_SINE) {
+    /* F = sin(pi t/2); 1 - F = 2 sin^2(pi (1 - t)/4). */
+    const SCHEDULE_REAL quarter = SCHEDULE_SINPI((one - t) * (half * half));
+    rise = SCHEDULE_SINPI(t * half);
+    fall = 2 * quarter * quarter;
+    slope = half * pi * SCHEDULE_SINPI((one - t) * half);
   }
   point.alpha_bar = schedule->low + schedule->range * rise;
   point.one_minus_alpha_bar = schedule->one_minus_high + schedule->range * fall;

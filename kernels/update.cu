@@ -3,6 +3,7 @@
 //   reduce_update     everything in one pass (no clipping)
 //   reduce_gradient   sums the slots into `gradient`, with partial squared norms per block
 //   clip_update       the rest, once the norm can be known
+//   ..._exempt        the same where some parameters are left out of weight decay
 //
 // Four parameters a thread, UPDATE_THREADS threads a block; every sum has a fixed order, so results depend on nothing
 // but the numbers. Block 0 of the last launch keeps the model's position and sums in train_state.
@@ -125,11 +126,11 @@ __device__ __forceinline__ void finish_step(const update_arguments &a, const ste
 }
 
 // One parameter. Returns false, with nothing changed, if the gradient is not finite.
-__device__ __forceinline__ bool update_one(const update_arguments &a, const step_scalars &s, float gradient,
-                                           float &parameter, float &moment1, float &moment2) {
+__device__ __forceinline__ bool update_one(const update_arguments &a, const step_scalars &s, float weight_decay,
+                                           float gradient, float &parameter, float &moment1, float &moment2) {
   if (!isfinite(gradient)) return false;
   float g = gradient * s.scale;
-  if (a.optimizer != OPTIMIZER_ADAMW) g += a.weight_decay * parameter;
+  if (a.optimizer != OPTIMIZER_ADAMW) g += weight_decay * parameter;
   if (a.optimizer == OPTIMIZER_SGD) {
     if (a.momentum != 0.0f) {
       moment1 = a.momentum * moment1 + g;
@@ -143,7 +144,7 @@ __device__ __forceinline__ bool update_one(const update_arguments &a, const step
     moment1 = a.beta1 * moment1 + (1.0f - a.beta1) * g;
     moment2 = a.beta2 * moment2 + (1.0f - a.beta2) * (g * g);
     float change = (moment1 * s.correction1) / (sqrtf(moment2 * s.correction2) + a.epsilon);
-    if (a.optimizer == OPTIMIZER_ADAMW) change += a.weight_decay * parameter;
+    if (a.optimizer == OPTIMIZER_ADAMW) change += weight_decay * parameter;
     parameter -= s.learning_rate * change;
   }
   return true;
@@ -157,25 +158,43 @@ __device__ __forceinline__ float round_tf32(float value) {
   return value;
 }
 
+// bf16: the upper half of a float, nearest, ties to even; NaN stays one.
+__device__ __forceinline__ unsigned short round_bf16(float value) {
+  const unsigned bits = __float_as_uint(value);
+  if (isnan(value)) return 0x7fffu;
+  return static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+// Number `at` of weights in fragment order.
+__device__ __forceinline__ void write_fragment(unsigned *fragments, int form, int at, float value) {
+  if (form == OPERANDS_BF16) {
+    reinterpret_cast<unsigned short *>(fragments)[at] = round_bf16(value);
+    return;
+  }
+  fragments[at] = __float_as_uint(round_tf32(value));
+}
+
 // The copies of a weight that the tensor-core kernels read.
 __device__ __forceinline__ void write_fragments(const update_arguments &a, unsigned at, float parameter) {
   const int2 places = reinterpret_cast<const int2 *>(a.fragment_places)[at];
-  const float value = round_tf32(parameter);
-  if (places.x >= 0) a.fragments[places.x] = value;
-  if (places.y >= 0) a.fragments[places.y] = value;
+  if (places.x >= 0) write_fragment(a.fragments, a.fragment_form, places.x, parameter);
+  if (places.y >= 0) write_fragment(a.fragments, a.fragment_form, places.y, parameter);
 }
 
-// Four parameters from their gradient; false if one of its elements is not finite.
+// Four parameters from their gradient; false if one of its elements is not finite. EXEMPT: weight decay ends at
+// a.decayed, a multiple of 8.
+template <bool EXEMPT>
 __device__ __forceinline__ bool update_four(const update_arguments &a, const step_scalars &s, float4 gradient,
                                             unsigned first) {
   const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   float4 parameter = *reinterpret_cast<float4 *>(a.parameters + first);
   float4 moment1 = a.moment1 ? *reinterpret_cast<float4 *>(a.moment1 + first) : zero;
   float4 moment2 = a.moment2 ? *reinterpret_cast<float4 *>(a.moment2 + first) : zero;
-  bool finite = update_one(a, s, gradient.x, parameter.x, moment1.x, moment2.x);
-  finite &= update_one(a, s, gradient.y, parameter.y, moment1.y, moment2.y);
-  finite &= update_one(a, s, gradient.z, parameter.z, moment1.z, moment2.z);
-  finite &= update_one(a, s, gradient.w, parameter.w, moment1.w, moment2.w);
+  const float decay = EXEMPT && first >= a.decayed ? 0.0f : a.weight_decay;
+  bool finite = update_one(a, s, decay, gradient.x, parameter.x, moment1.x, moment2.x);
+  finite &= update_one(a, s, decay, gradient.y, parameter.y, moment1.y, moment2.y);
+  finite &= update_one(a, s, decay, gradient.z, parameter.z, moment1.z, moment2.z);
+  finite &= update_one(a, s, decay, gradient.w, parameter.w, moment1.w, moment2.w);
   *reinterpret_cast<float4 *>(a.parameters + first) = parameter;
   if (a.fragments) {
     write_fragments(a, first, parameter.x);
@@ -196,9 +215,8 @@ __device__ __forceinline__ bool update_four(const update_arguments &a, const ste
   return finite;
 }
 
-}  // namespace
-
-extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update(const update_arguments a) {
+template <bool EXEMPT>
+__device__ __forceinline__ void reduce_and_update(const update_arguments &a) {
   __shared__ step_scalars shared;
   if (threadIdx.x < 32) {
     const step_scalars s = make_scalars(a, 0.0f, 1.0f);
@@ -210,18 +228,46 @@ extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update(const
   if (first < a.count) gradient = sum_slots(a, first);
   __syncthreads();
   const step_scalars s = shared;
-  if (first < a.count && s.active && !update_four(a, s, gradient, first)) {
+  if (first < a.count && s.active && !update_four<EXEMPT>(a, s, gradient, first)) {
     a.state->bad_term = SLOT_TERMS;
     a.state->bad_step = a.state->running;
     a.state->halted = 1;
   }
 }
 
+template <bool EXEMPT>
+__device__ __forceinline__ void clip_and_update(const update_arguments &a) {
+  __shared__ step_scalars shared;
+  if (threadIdx.x < 32) {
+    float squares = 0.0f;
+    for (unsigned block = threadIdx.x; block < gridDim.x; block += 32) squares += a.norm_partials[block];
+    const float norm = sqrtf(warp_total(squares));
+    const step_scalars s = make_scalars(a, norm, fminf(1.0f, a.clip / (norm + 1e-6f)));
+    if (threadIdx.x == 0) shared = s;
+    if (blockIdx.x == 0) finish_step(a, s);
+  }
+  const unsigned first = (blockIdx.x * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
+  __syncthreads();
+  const step_scalars s = shared;
+  if (first < a.count && s.active)
+    update_four<EXEMPT>(a, s, *reinterpret_cast<const float4 *>(a.gradient + first), first);
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update(const update_arguments a) {
+  reduce_and_update<false>(a);
+}
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update_exempt(const update_arguments a) {
+  reduce_and_update<true>(a);
+}
+
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) make_fragments(const fragments_arguments a) {
   const unsigned at = blockIdx.x * UPDATE_THREADS + threadIdx.x;
   if (at >= a.count) return;
   const int source = a.sources[at];
-  a.to[at] = source >= 0 ? round_tf32(a.parameters[source]) : 0.0f;
+  write_fragment(a.to, a.form, at, source >= 0 ? a.parameters[source] : 0.0f);
 }
 
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient(const update_arguments a) {
@@ -245,17 +291,9 @@ extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient(con
 }
 
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) clip_update(const update_arguments a) {
-  __shared__ step_scalars shared;
-  if (threadIdx.x < 32) {
-    float squares = 0.0f;
-    for (unsigned block = threadIdx.x; block < gridDim.x; block += 32) squares += a.norm_partials[block];
-    const float norm = sqrtf(warp_total(squares));
-    const step_scalars s = make_scalars(a, norm, fminf(1.0f, a.clip / (norm + 1e-6f)));
-    if (threadIdx.x == 0) shared = s;
-    if (blockIdx.x == 0) finish_step(a, s);
-  }
-  const unsigned first = (blockIdx.x * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
-  __syncthreads();
-  const step_scalars s = shared;
-  if (first < a.count && s.active) update_four(a, s, *reinterpret_cast<const float4 *>(a.gradient + first), first);
+  clip_and_update<false>(a);
+}
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) clip_update_exempt(const update_arguments a) {
+  clip_and_update<true>(a);
 }

@@ -40,23 +40,36 @@ __device__ __forceinline__ float condition_value(const void *data, unsigned row,
   return fmaf(raw, __ldg(scale + feature), __ldg(shift + feature));
 }
 
-// acc += x W for the condition x, straight from device memory: operands are made eight features at a time.
-template <int KIND, int WIDTH, int N, int M>
+// acc += x W for the condition x, straight from device memory: factors are made one step at a time.
+template <int FORM, int KIND, int WIDTH, int N, int M>
 __device__ __forceinline__ void warp_dense_condition(float (&acc)[N][M][4], const void *data,
                                                      const warp_row_numbers<M> &rows, const float *scale,
-                                                     const float *shift, const float *fragments) {
-  const float4 *from = (const float4 *)fragments + tile_lane();
+                                                     const float *shift, const unsigned *fragments) {
+  constexpr int groups = operand_groups(FORM), words = (N + 1) / 2 * 32 * OPERAND_WORDS;
 #pragma unroll 1
-  for (int k = 0; k < WIDTH; k += 8, from += (N + 1) / 2 * 32) {
-    float in[1][M][4];
+  for (int k = 0; k < WIDTH; k += 8 * groups, fragments += words) {
+    float value[groups][M][4];
 #pragma unroll
-    for (int m = 0; m < M; ++m)
+    for (int n = 0; n < groups; ++n)
 #pragma unroll
-      for (int c = 0; c < 4; ++c)
-        in[0][m][c] = round_tf32(
-            condition_value<KIND, WIDTH>(data, rows.number[m][c >> 1], k + element_feature(c), scale, shift, 0.0f));
-    warp_dense<1, N, M>(acc, in, (const float *)(from - tile_lane()));
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+          value[n][m][c] = condition_value<KIND, WIDTH>(data, rows.number[m][c >> 1], k + 8 * n + element_feature(c),
+                                                        scale, shift, 0.0f);
+    warp_operands<FORM, groups, M> in;
+    warp_pack(in, value);
+    warp_dense(acc, in, fragments);
   }
+}
+
+// Two standard normals: those of features `feature` (even) and the one after it, as normal4 makes them of the words.
+__device__ __forceinline__ float2 normal_pair(const philox_words &words, int feature) {
+  const bool second = feature & 2;
+  float sine, cosine;
+  const float radius = sqrtf(-2.0f * logf(philox_uniform(second ? words.word[2] : words.word[0])));
+  sincospif(2.0f * philox_uniform(second ? words.word[3] : words.word[1]), &sine, &cosine);
+  return make_float2(radius * cosine, radius * sine);
 }
 
 // z(0): given, standard normal or zero. Features from D on are zero and stay zero.
@@ -68,21 +81,20 @@ __device__ __forceinline__ void warp_start(float (&z)[N][M][4], const integrate_
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int feature = 8 * n + element_feature(c);
-        const unsigned row = rows.number[m][c >> 1];
-        float value = 0.0f;
-        if (feature < D) {
-          if (args.start) {
-            value = args.start[(unsigned long long)row * D + feature];
-          } else if (args.normal_start) {
-            const float4 normals =
-                normal4(philox(args.seed, feature / 4, args.row_base + row, philox_stream(STREAM_START, 0, 0), 0));
-            const int j = feature & 3;
-            value = j == 0 ? normals.x : j == 1 ? normals.y : j == 2 ? normals.z : normals.w;
-          }
+      for (int half = 0; half < 2; ++half) {
+        const int feature = 8 * n + element_feature(0);
+        const unsigned row = rows.number[m][half];
+        float2 two = make_float2(0.0f, 0.0f);
+        if (args.start) {
+          const float *from = args.start + (unsigned long long)row * D;
+          if (feature < D) two.x = from[feature];
+          if (feature + 1 < D) two.y = from[feature + 1];
+        } else if (args.normal_start && feature < D) {
+          two = normal_pair(philox(args.seed, feature / 4, args.row_base + row, philox_stream(STREAM_START, 0, 0), 0),
+                            feature);
         }
-        z[n][m][c] = value;
+        z[n][m][2 * half] = two.x;
+        z[n][m][2 * half + 1] = feature + 1 < D ? two.y : 0.0f;
       }
 }
 

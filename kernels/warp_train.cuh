@@ -1,13 +1,8 @@
 // Training on tensor cores: a warp carries its rows forward and backward in registers, the block's warps together make
-// the weight gradients.
-//
-// For a weight gradient the rows are what is summed over, so its operands are needed "by rows": keep_by_rows() stores
-// an array in the order of mma's operands with rows as the inner dimension, [warp][group of eight features][row
-// block][lane] [4] floats. Lane 4 g + t finds there feature g of the group in four rows, one for each of [0..3]: the
-// first operand's [0] and [2] of two mma steps, or the second operand's two of each. The sixteen bytes of a lane stand
-// at kept_lane(lane), so that neither the stores (one word a lane) nor the loads (sixteen bytes a lane) meet in a bank.
+// the weight gradients (warp_gradient.cuh).
 #pragma once
 
+#include "warp_gradient.cuh"
 #include "warp_rows.cuh"
 
 template <int M>
@@ -53,8 +48,7 @@ __device__ __forceinline__ warp_batch_rows<M> warp_paired_rows(const train_argum
 #pragma unroll
   for (int m = 0; m < M; ++m)
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-      paired.row[m][half] = paired_row<DRAWS>(args, batch, rows.row[m][half], draw);
+    for (int half = 0; half < 2; ++half) paired.row[m][half] = paired_row<DRAWS>(args, batch, rows.row[m][half], draw);
   return paired;
 }
 
@@ -69,22 +63,25 @@ __device__ __forceinline__ void warp_make_state(float (&z)[N][M][4], float (&noi
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int feature = 8 * n + element_feature(c), half = c >> 1;
+      for (int half = 0; half < 2; ++half) {
+        const int feature = 8 * n + element_feature(0);
         const tile_row &row = rows.row[m][half];
-        float value = 0.0f;
-        if (feature < D) {
-          if (args.given_noise) {
-            value = args.given_noise[(unsigned long long)row.local * D + feature];
-          } else {
-            const float4 normals =
-                normal4(philox(args.seed, feature / 4, row.number, philox_stream(STREAM_NOISE, 0, draw), batch.step));
-            const int j = feature & 3;
-            value = j == 0 ? normals.x : j == 1 ? normals.y : j == 2 ? normals.z : normals.w;
-          }
+        float2 two = make_float2(0.0f, 0.0f);
+        if (args.given_noise) {
+          const float *from = args.given_noise + (unsigned long long)row.local * D;
+          if (feature < D) two.x = from[feature];
+          if (feature + 1 < D) two.y = from[feature + 1];
+        } else if (feature < D) {
+          two = normal_pair(
+              philox(args.seed, feature / 4, row.number, philox_stream(STREAM_NOISE, 0, draw), batch.step), feature);
         }
-        noise[n][m][c] = value;
-        z[n][m][c] = fmaf(point[m][half].a, z1[n][m][c], point[m][half].b * value);
+        if (feature + 1 >= D) two.y = 0.0f;
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int c = 2 * half + e;
+          noise[n][m][c] = e ? two.y : two.x;
+          z[n][m][c] = fmaf(point[m][half].a, z1[n][m][c], point[m][half].b * noise[n][m][c]);
+        }
       }
 }
 
@@ -98,176 +95,89 @@ __device__ __forceinline__ void warp_time(float (&to)[N][M][4], const float *fre
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         const int feature = 8 * n + element_feature(c);
-        to[n][m][c] = feature < SIZE ? round_tf32(time_feature<FORM, SIZE>(frequencies, feature, t[m][c >> 1])) : 0.0f;
+        to[n][m][c] = feature < SIZE ? time_feature<FORM, SIZE>(frequencies, feature, t[m][c >> 1]) : 0.0f;
       }
 }
 
-// post = dropout(activation(pre)) as operands of the next layer; slope = d post / d pre.
-template <int FORM, bool DROPOUT, int N, int M>
-__device__ __forceinline__ void warp_finish(float (&post)[N][M][4], float (&slope)[N][M][4],
+// Slopes d post / d pre: pairs of float16, whose rounding (2^-12 of the slope) is below that of the factors. Word
+// [n][m][0] has those of row g, [1] those of row g + 8.
+template <int N, int M>
+struct warp_slopes {
+  unsigned word[N][M][2];
+};
+
+__device__ __forceinline__ unsigned half_pair(float low, float high) {
+  unsigned bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+__device__ __forceinline__ float2 half_pair_values(unsigned bits) {
+  float2 two;
+  asm("{\n\t.reg .b16 low, high;\n\tmov.b32 {low, high}, %2;\n\tcvt.f32.f16 %0, low;\n\tcvt.f32.f16 %1, high;\n\t}"
+      : "=f"(two.x), "=f"(two.y)
+      : "r"(bits));
+  return two;
+}
+
+// post = dropout(activation(pre)) as factors of the next layer; slope = d post / d pre.
+template <int ACTIVATION, bool DROPOUT, int FORM, int N, int M>
+__device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, warp_slopes<N, M> &slope,
                                             const float (&pre)[N][M][4], const warp_batch_rows<M> &rows,
                                             unsigned threshold, float scale, unsigned long long seed, unsigned stream,
                                             unsigned step) {
+  float value[N][M][4];
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        philox_words words;
-        if (DROPOUT) words = philox(seed, n, rows.row[m][half].number, stream, step);
+        activated two[2] = {activate_approximate<ACTIVATION>(pre[n][m][2 * half]),
+                            activate_approximate<ACTIVATION>(pre[n][m][2 * half + 1])};
+        if (DROPOUT) {  // numbers 2 t and 2 t + 1 of eight, two to a word
+          const philox_words words = philox(seed, n, rows.row[m][half].number, stream, step);
+          const int t = quad();
+          const unsigned word = t < 2 ? (t ? words.word[1] : words.word[0]) : (t == 2 ? words.word[2] : words.word[3]);
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int c = 2 * half + e;
-          activated a = activate<FORM>(pre[n][m][c]);
-          if (DROPOUT) {  // number t + 4 e of eight, two to a word
-            const unsigned word = quad() < 2 ? words.word[2 * e] : words.word[2 * e + 1];
-            const float keep = ((word >> (16 * (quad() & 1))) & 0xffffu) >= threshold ? scale : 0.0f;
-            a.value *= keep;
-            a.slope *= keep;
+          for (int e = 0; e < 2; ++e) {
+            const float keep = (e ? word >> 16 : word & 0xffffu) >= threshold ? scale : 0.0f;
+            two[e].value *= keep;
+            two[e].slope *= keep;
           }
-          post[n][m][c] = round_tf32(a.value);
-          slope[n][m][c] = a.slope;
         }
+        value[n][m][2 * half] = two[0].value;
+        value[n][m][2 * half + 1] = two[1].value;
+        slope.word[n][m][half] = half_pair(two[0].slope, two[1].slope);
       }
+  warp_pack(post, value);
 }
 
+// In memory: uint2 [N][M][32 lanes].
 template <int N, int M>
-__device__ __forceinline__ void warp_multiply(float (&to)[N][M][4], const float (&by)[N][M][4]) {
+__device__ __forceinline__ void warp_keep_slopes(float *memory, const warp_slopes<N, M> &from) {
+  uint2 *to = (uint2 *)memory + tile_lane();
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int c = 0; c < 4; ++c) to[n][m][c] *= by[n][m][c];
+    for (int m = 0; m < M; ++m) to[(n * M + m) * 32] = make_uint2(from.word[n][m][0], from.word[n][m][1]);
 }
 
-// Which sixteen bytes of thirty-two are lane `lane`'s. The stores of keep_by_rows differ in bits 1 to 3 of the lane;
-// bit 3 would not tell banks apart (32 of them are eight lanes wide) and is mixed into bit 0.
-__device__ __forceinline__ int kept_lane(int lane) { return lane ^ ((lane >> 3) & 1); }
-
-// The warp's part of an array kept by rows: float [N][M][32][4]. Lane 4 g + t of [q] holds feature g of row
-// 2 (q / 2) + t / 2 + 4 (q mod 2) + 8 (t mod 2).
 template <int N, int M>
-__device__ __forceinline__ void keep_by_rows(float *memory, const float (&from)[N][M][4]) {
-  const int g = quad_row(), q = (g & 2) + (g >> 2), mixed = quad() >> 1;
-  float *const low = memory + 4 * (4 * quad() + 2 * (g & 1) + mixed) + q, *const high = low + 4 - 8 * mixed;
+__device__ __forceinline__ void warp_multiply_slopes(float (&to)[N][M][4], const float *memory) {
+  const uint2 *from = (const uint2 *)memory + tile_lane();
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int c = 0; c < 4; ++c) (c >> 1 ? high : low)[(n * M + m) * 128 + 64 * (c & 1)] = from[n][m][c];
-}
-
-// Sixteen inputs times eight outputs of a weight gradient, four columns of outputs at a time.
-enum { GRADIENT_COLUMNS = 4 };
-
-// Writes acc, or adds it to what stands there: inputs first.. of [inputs][LD], output groups from `group`.
-template <int LD>
-__device__ __forceinline__ void store_gradient(float *gradient, const float (&acc)[GRADIENT_COLUMNS][4], int first,
-                                               int inputs, int group, bool accumulate) {
-#pragma unroll
-  for (int j = 0; j < GRADIENT_COLUMNS; ++j)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int input = first + 8 * half + quad_row(), column = 8 * (group + j) + 2 * quad();
-      if (input >= inputs || column >= LD) continue;
-      float2 *to = (float2 *)(gradient + input * LD + column);
-      float2 value = make_float2(acc[j][2 * half], acc[j][2 * half + 1]);
-      if (accumulate) value = make_float2(to->x + value.x, to->y + value.y);
-      *to = value;
+    for (int m = 0; m < M; ++m) {
+      const uint2 two = from[(n * M + m) * 32];
+      const float2 upper = half_pair_values(two.x), lower = half_pair_values(two.y);
+      to[n][m][0] *= upper.x, to[n][m][1] *= upper.y, to[n][m][2] *= lower.x, to[n][m][3] *= lower.y;
     }
-}
-
-// Two mma steps (the sixteen rows of a row block): acc += inputs (two groups of eight, by rows) times delta.
-template <int N, int M>
-__device__ __forceinline__ void accumulate_rows(float (&acc)[GRADIENT_COLUMNS][4], float4 low, float4 high,
-                                                const float4 *delta, int group) {
-  const float rows0[4] = {low.x, low.y, high.x, high.y}, rows1[4] = {low.z, low.w, high.z, high.w};
-#pragma unroll
-  for (int j = 0; j < GRADIENT_COLUMNS; ++j) {
-    if (group + j >= N) continue;
-    const float4 columns = delta[(group + j) * M * 32];
-    mma_tf32(acc[j], rows0, columns.x, columns.y);
-    mma_tf32(acc[j], rows1, columns.z, columns.w);
-  }
-}
-
-// gradient[k][n] (+)= sum over the block's rows of in[row][k] delta[row][n]; both kept by rows, K and N groups of
-// eight.
-template <int K, int N, int M>
-__device__ __forceinline__ void block_weight_gradient(float *gradient, int inputs, const float *in, const float *delta,
-                                                      bool accumulate) {
-  constexpr int columns = (N + GRADIENT_COLUMNS - 1) / GRADIENT_COLUMNS, items = (K + 1) / 2 * columns;
-#pragma unroll 1
-  for (int item = tile_warp(); item < items; item += TILE_WARPS) {
-    const int k = item / columns * 2, group = item % columns * GRADIENT_COLUMNS;
-    float acc[GRADIENT_COLUMNS][4] = {};
-#pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
-      const int warp = at / M, m = at % M;
-      const float4 *rows = (const float4 *)in + ((warp * K + k) * M + m) * 32 + kept_lane(tile_lane());
-      const float4 low = rows[0], high = k + 1 < K ? rows[M * 32] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      accumulate_rows<N, M>(acc, low, high, (const float4 *)delta + (warp * N * M + m) * 32 + kept_lane(tile_lane()),
-                            group);
-    }
-    store_gradient<8 * N>(gradient, acc, 8 * k, inputs, group, accumulate);
-  }
-}
-
-// The same for a wide condition, read again from device memory; `numbers`: data rows of the block, [TILE_WARPS * 16 M].
-template <int KIND, int WIDTH, int N, int M>
-__device__ __forceinline__ void block_condition_gradient(float *gradient, const void *data, const unsigned *numbers,
-                                                         const float *scale, const float *shift, const float *delta,
-                                                         bool accumulate) {
-  constexpr int columns = (N + GRADIENT_COLUMNS - 1) / GRADIENT_COLUMNS, items = (WIDTH + 15) / 16 * columns;
-  const int t = quad();
-#pragma unroll 1
-  for (int item = tile_warp(); item < items; item += TILE_WARPS) {
-    const int first = item / columns * 16, group = item % columns * GRADIENT_COLUMNS;
-    float acc[GRADIENT_COLUMNS][4] = {};
-#pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
-      float value[2][4];
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const unsigned row = numbers[16 * at + 2 * (q >> 1) + (t >> 1) + 4 * (q & 1) + 8 * (t & 1)];
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          value[half][q] =
-              round_tf32(condition_value<KIND, WIDTH>(data, row, first + 8 * half + quad_row(), scale, shift, 0.0f));
-      }
-      accumulate_rows<N, M>(acc, make_float4(value[0][0], value[0][1], value[0][2], value[0][3]),
-                            make_float4(value[1][0], value[1][1], value[1][2], value[1][3]),
-                            (const float4 *)delta + (at / M * N * M + at % M) * 32 + kept_lane(tile_lane()), group);
-    }
-    store_gradient<8 * N>(gradient, acc, first, WIDTH, group, accumulate);
-  }
-}
-
-// gradient[n] (+)= sum over the block's rows of delta[row][n].
-template <int N, int M>
-__device__ __forceinline__ void block_bias_gradient(float *gradient, const float *delta, bool accumulate) {
-  const float ones[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-#pragma unroll 1
-  for (int n = tile_warp(); n < N; n += TILE_WARPS) {
-    float acc[4] = {};
-#pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
-      const float4 columns = ((const float4 *)delta)[(at / M * N * M + n * M + at % M) * 32 + kept_lane(tile_lane())];
-      mma_tf32(acc, ones, columns.x, columns.y);
-      mma_tf32(acc, ones, columns.z, columns.w);
-    }
-    if (quad_row() == 0) {
-      float2 *to = (float2 *)(gradient + 8 * n + 2 * quad());
-      *to = accumulate ? make_float2(to->x + acc[0], to->y + acc[1]) : make_float2(acc[0], acc[1]);
-    }
-  }
 }
 
 // Loss terms of the warp's rows, added to `sums` (lanes with t = 0), and the gradient of the batch mean with respect to
-// the output as operands; features from D on and rows past the end get zero.
+// the output; features from D on and rows past the end get zero.
 template <int D, int N, int M>
 __device__ __forceinline__ void warp_objective(float (&delta)[N][M][4], row_terms &sums,
                                                const objective_description &objective,
@@ -296,7 +206,7 @@ __device__ __forceinline__ void warp_objective(float (&delta)[N][M][4], row_term
             gradient =
                 objective_element<D>(objective, row, out[n][m][c], z[n][m][c], z1[n][m][c], noise[n][m][c], terms);
           // A row past the end must not contribute, even where its weight is not finite.
-          delta[n][m][c] = share[m][half] != 0.0f ? round_tf32(share[m][half] * gradient) : 0.0f;
+          delta[n][m][c] = share[m][half] != 0.0f ? share[m][half] * gradient : 0.0f;
         }
 #pragma unroll
       for (int distance = 1; distance <= 2; distance <<= 1) {

@@ -251,7 +251,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   json_text(&json, "network", what->network);
   json_text(&json, "hidden", what->hidden ? what->hidden : find_network(what->network)->hidden);
   if (what->variant) json_text(&json, "variant", what->variant);
-  json_text(&json, "precision", what->precision ? what->precision : "fp32");
+  json_text(&json, "precision", noprop_model_precision(subject->model, NULL));
   if (training) {
     json_integer(&json, "batch", what->batch);
     json_number(&json, "dropout", what->dropout);
@@ -369,8 +369,13 @@ static int run(struct cli *cli) {
     goto done;
   }
   for (int i = 0; i < count && status == NOPROP_OK; i++) {
+    const char *reason;
     progress_line(cli, "preparing %d of %d", i + 1, count);
     status = prepare(device, &subjects[i]);
+    if (status == NOPROP_OK && i == 0 && argument_given(cli, "--precision")) {
+      const char *precision = noprop_model_precision(subjects[i].model, &reason);
+      say(cli, "precision %s: %s", precision, reason);
+    }
     if (status == NOPROP_OK) status = warm_up(device, &subjects[i]);
   }
   double seconds = argument_number(cli, "--seconds", 1) * count, start = now_seconds(), used = 0;
@@ -401,7 +406,7 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
     {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet or field", 0, 0},
     {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df or ct", 0, 0},
-    {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default) or tf32: tensor cores", 0, 0},
+    {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32 or bf16", 0, 0},
     {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
     {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},

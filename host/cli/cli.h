@@ -126,7 +126,7 @@ struct split_rows {
 };
 int open_split(struct cli *cli, const noprop_config *config, noprop_dataset *dataset, const char *otherwise,
                bool need_target, struct split_rows *rows);
-/* --steps, --calls, --method, --grid, --seed into the options of a solve. */
+/* What SOLVE_ARGUMENTS, --seed and --probes say, into the options of a solve. */
 int solve_options(struct cli *cli, noprop_model *model, noprop_sampler_options *options);
 void metrics_json(struct json *json, const noprop_metrics *metrics);
 void metrics_table(struct table *table, const noprop_metrics *metrics);
@@ -141,18 +141,34 @@ extern volatile sig_atomic_t stop_requested;
 void catch_stop(void);
 
 /* The options of a solve, for the tables of commands. */
-#define SOLVE_ARGUMENTS                                                                                             \
-  {ARGUMENT_INTEGER, "--steps", 0, "N", "steps of the solve (default: the model's sample.steps)", 1, 1e6},          \
-      {ARGUMENT_INTEGER, "--calls", 0, "N", "at most so many network calls per row; sets the steps", 1, 1e6},       \
-      {ARGUMENT_TEXT,                                                                                               \
-       "--method",                                                                                                  \
-       0,                                                                                                           \
-       "M",                                                                                                         \
-       "euler, midpoint, heun, rk4, exponential, dpm2m, midpoint_time or auto",                                     \
-       0,                                                                                                           \
-       0},                                                                                                          \
-  {                                                                                                                 \
-    ARGUMENT_TEXT, "--grid", 0, "G", "times of the steps: auto, t (uniform in t) or gamma (uniform in gamma)", 0, 0 \
+#define SOLVE_ARGUMENTS                                                                                                  \
+  {ARGUMENT_INTEGER, "--steps", 0, "N", "steps of the solve (default: the model's sample.steps)", 1, 1e6},               \
+      {ARGUMENT_INTEGER, "--calls", 0, "N", "at most so many network calls per row; sets the steps", 1, 1e6},            \
+      {ARGUMENT_TEXT,                                                                                                    \
+       "--method",                                                                                                       \
+       0,                                                                                                                \
+       "M",                                                                                                              \
+       "euler, midpoint, heun, rk4, exponential, dpm2m, midpoint_time, euler_maruyama, bosh3, dopri5 or auto",           \
+       0,                                                                                                                \
+       0},                                                                                                               \
+      {ARGUMENT_TEXT, "--grid", 0, "G", "times of the steps: auto, t (uniform in t) or gamma (uniform in gamma)", 0, 0}, \
+      {ARGUMENT_TEXT, "--times", 0, "T,T,...", "times of the steps, increasing from 0 to 1", 0, 0},                      \
+      {ARGUMENT_TEXT, "--drift", 0, "D", "ode, sde (with noise) or ou_mean", 0, 0},                                      \
+      {ARGUMENT_NUMBER, "--churn", 0, "C", "drift sde: share of its noise, 0 to 1", 0, 1},                               \
+      {ARGUMENT_NUMBER, "--guidance", 0, "S", "scale of classifier-free guidance; 1: none", 0, 1000},                    \
+      {ARGUMENT_NUMBER, "--rtol", 0, "R", "bosh3, dopri5: relative tolerance of a step", 1e-7, 1},                       \
+      {ARGUMENT_NUMBER, "--atol", 0, "A", "bosh3, dopri5: absolute tolerance of a step", 1e-8, 1}, {                     \
+    ARGUMENT_INTEGER, "--max-steps", 0, "N", "bosh3, dopri5: steps that a row may try", 1, 1e6                           \
   }
+/* How the trace of a log density is taken. */
+#define PROBES_ARGUMENT \
+  { ARGUMENT_INTEGER, "--probes", 0, "K", "0: exact traces; K: Hutchinson's estimate by K probes", 0, 65535 }
+
+/* ---- reports of rows (solve_rows.c) ---- */
+
+/* Adds how each row's solve went to a file's split, if `adaptive`: outcome, calls, steps, rejections [rows]; says how
+ * many rows did not come to the end, and puts their number into *unfinished. */
+noprop_status add_solve_rows(struct cli *cli, noprop_dataset *file, const char *split, const noprop_solve_row *rows,
+                             long count, bool adaptive, long *unfinished);
 
 #endif

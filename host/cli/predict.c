@@ -31,6 +31,7 @@ static void rows_first(const float *from, long points, long rows, long width, fl
 struct solved {
   float *output, *latent, *output_path, *latent_path, *probabilities;
   int32_t *labels;
+  noprop_solve_row *rows;
 };
 
 static noprop_status add(noprop_dataset *file, const char *split, const char *name, noprop_type type, long rows,
@@ -65,15 +66,18 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
   solved->output = malloc(values * sizeof *solved->output);
   solved->latent = malloc(values * sizeof *solved->latent);
   solved->labels = malloc((size_t)count * sizeof *solved->labels);
+  solved->rows = malloc((size_t)count * sizeof *solved->rows);
   solved->probabilities = malloc((size_t)count * (size_t)width * sizeof *solved->probabilities);
   if (options.trajectory) {
     solved->output_path = malloc(values * sizeof *solved->output_path);
     solved->latent_path = malloc(values * sizeof *solved->latent_path);
   }
-  if (!solved->output || !solved->latent || !solved->labels || !solved->probabilities ||
+  if (!solved->output || !solved->latent || !solved->labels || !solved->probabilities || !solved->rows ||
       (options.trajectory && (!solved->output_path || !solved->latent_path)))
     return fail(cli, EXIT_FAILED, "no memory for %ld rows", count);
-  status = noprop_sample(model, &options, &rows->condition, count, solved->latent, solved->output);
+  const noprop_solve_results results = {.latent = solved->latent, .output = solved->output, .rows = solved->rows};
+  long unfinished = 0;
+  status = noprop_solve(model, &options, &rows->condition, count, &results);
   if (status != NOPROP_OK) return fail_status(cli, status);
 
   const char *path = argument_text(cli, "--output", 0);
@@ -99,6 +103,9 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
       status =
           add(file, rows->split, "latent_trajectory", NOPROP_TYPE_FLOAT32, count, points, width, solved->latent_path);
   }
+  if (status == NOPROP_OK)
+    status = add_solve_rows(cli, file, rows->split, solved->rows, count,
+                            noprop_sampler_is_adaptive(model, &options, false), &unfinished);
   if (status == NOPROP_OK) status = noprop_dataset_save(file, path, "predictions", NULL);
   noprop_dataset_destroy(file);
   if (status != NOPROP_OK) {
@@ -112,6 +119,7 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
     json_text(&json, "target", roles->target);
     json_integer(&json, "rows", count);
     json_integer(&json, "width", width);
+    json_integer(&json, "unfinished", unfinished);
     json_end(&json);
   } else {
     printf("%ld rows of %s/%s written to %s\n", count, rows->split, roles->target, path);
@@ -141,6 +149,7 @@ static int run(struct cli *cli) {
   free(solved.latent_path);
   free(solved.probabilities);
   free(solved.labels);
+  free(solved.rows);
   noprop_model_destroy(model);
   noprop_dataset_destroy(dataset);
   noprop_device_close(device);
@@ -168,7 +177,8 @@ const struct command COMMAND_PREDICT = {
     "solve;\n"
     "--calls bounds network calls per row, of which a step takes one (euler, exponential, dpm2m), two (midpoint, heun) "
     "or\n"
-    "four (rk4). --trajectory adds trajectory and latent_trajectory.",
+    "four (rk4), three or six (bosh3, dopri5: also outcome, calls, steps and rejections of every row). --trajectory "
+    "adds trajectory and latent_trajectory.",
     "noprop predict runs/two_moons-ct-001 --data moons.h5 -o predictions.h5\n"
     "noprop predict model.h5 --data moons.h5 -o p.h5 --split validation --calls 5 --trajectory",
     run,

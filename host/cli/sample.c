@@ -76,6 +76,10 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   noprop_array condition = {0};
   void *condition_values = NULL;
   float *output = NULL, *latent = NULL;
+  double *log_density = NULL;
+  noprop_solve_row *reports = NULL;
+  long unfinished = 0;
+  const bool density = argument_given(cli, "--density");
   noprop_dataset *file = NULL;
   const char *path = argument_text(cli, "--output", 0), *split = argument_text(cli, "--split", 0);
   if (!split) split = "test";
@@ -88,15 +92,19 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   if (code != EXIT_DONE) goto done;
   output = malloc((size_t)rows * (size_t)width * sizeof *output);
   latent = malloc((size_t)rows * (size_t)width * sizeof *latent);
-  if (!output || !latent) {
+  reports = malloc((size_t)rows * sizeof *reports);
+  if (density) log_density = malloc((size_t)rows * sizeof *log_density);
+  if (!output || !latent || !reports || (density && !log_density)) {
     code = fail(cli, EXIT_FAILED, "no memory for %ld samples", rows);
     goto done;
   }
-  status = noprop_sampler_describe(model, &options, &words);
-  if (status == NOPROP_OK) say(cli, "sampler: %s", words);
+  /* With a density, auto is another method and nothing is denoised. */
+  if (!density) status = noprop_sampler_describe(model, &options, &words);
+  if (status == NOPROP_OK && words) say(cli, "sampler: %s", words);
   noprop_free(words);
   if (status == NOPROP_OK)
-    status = noprop_sample(model, &options, condition_values ? &condition : NULL, rows, latent, output);
+    status = noprop_solve(model, &options, condition_values ? &condition : NULL, rows,
+                          &(noprop_solve_results){latent, output, log_density, reports});
   if (status == NOPROP_OK) status = noprop_dataset_create(&file);
   noprop_array array = {.name = roles->target,
                         .type = NOPROP_TYPE_FLOAT32,
@@ -109,6 +117,18 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   array.name = "latent";
   array.values = latent;
   if (status == NOPROP_OK) status = noprop_dataset_add(file, split, &array);
+  if (status == NOPROP_OK && density)
+    status = noprop_dataset_add(file, split,
+                                &(noprop_array){.name = "log_density",
+                                                .type = NOPROP_TYPE_FLOAT64,
+                                                .rows = rows,
+                                                .width = 1,
+                                                .rank = 1,
+                                                .shape = {rows},
+                                                .values = log_density});
+  if (status == NOPROP_OK)
+    status = add_solve_rows(cli, file, split, reports, rows, noprop_sampler_is_adaptive(model, &options, density),
+                            &unfinished);
   if (status == NOPROP_OK && condition_values) status = noprop_dataset_add(file, split, &condition);
   if (status == NOPROP_OK) status = noprop_dataset_save(file, path, "samples", NULL);
   if (status != NOPROP_OK) {
@@ -122,6 +142,7 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
     json_text(&json, "target", roles->target);
     json_integer(&json, "rows", rows);
     json_integer(&json, "width", width);
+    json_integer(&json, "unfinished", unfinished);
     json_end(&json);
   } else {
     printf("%ld samples of %s written to %s, group %s\n", rows, roles->target, path, split);
@@ -131,6 +152,8 @@ done:
   free(condition_values);
   free(output);
   free(latent);
+  free(log_density);
+  free(reports);
   return code;
 }
 
@@ -159,6 +182,8 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_INTEGER, "--seed", 0, "K", "seed of the noise: same seed, same samples", 0, 9e15},
     {ARGUMENT_TEXT, "--split", 0, "S", "group to write, and to read conditions from (default test)", 0, 0},
     SOLVE_ARGUMENTS,
+    {ARGUMENT_FLAG, "--density", 0, NULL, "also write log_density [rows] in nats: drift ode, no final denoising", 0, 0},
+    PROBES_ARGUMENT,
     {0}};
 
 const struct command COMMAND_SAMPLE = {"sample",

@@ -72,8 +72,15 @@ static int run(struct cli *cli) {
 }
 
 static const struct argument ARGUMENTS[] = {
-    {ARGUMENT_OPERAND, "TYPE", 0, NULL, "linear, cosine, sigmoid (= logistic)", 1, 1},
-    {ARGUMENT_SETTING, "KEY=VALUE", 0, NULL, "alpha_bar=[lo,hi], s=, k=, t_mid=: keys of the schedule section", 0, 0},
+    {ARGUMENT_OPERAND, "TYPE", 0, NULL,
+     "linear, cosine, sigmoid (= logistic), exponential, cauchy, laplace, quadratic, polynomial, sine, tabulated, "
+     "network (= monotonic_nn, learnable; as it starts)",
+     1, 1},
+    {ARGUMENT_SETTING, "KEY=VALUE", 0, NULL,
+     "alpha_bar=[lo,hi], s=, k=, t_mid=, beta=, loc=, scale=, power=, table=[[0,-7],[1,7]], hidden=, renormalise=: "
+     "keys "
+     "of the schedule section",
+     0, 0},
     {ARGUMENT_INTEGER, "--points", 0, "N", "rows of the table, t from 0 to 1 (default 11)", 2, POINTS_MOST},
     {ARGUMENT_TEXT, "--output", 'o', "FILE.png", "draw a picture instead", 0, 0},
     {0}};

@@ -89,6 +89,34 @@ static int copy_name(struct cli *cli, const char *name, char *to, size_t size) {
   return EXIT_DONE;
 }
 
+/* "0,0.2,1" as the times of the steps; they live as long as the program. */
+static int read_times(struct cli *cli, noprop_sampler_options *options) {
+  enum { MOST = 100001 };
+  static double *times;
+  const char *text = argument_text(cli, "--times", 0);
+  int count = 0;
+  if (!text) return EXIT_DONE;
+  if (argument_given(cli, "--steps") || argument_given(cli, "--calls") || argument_given(cli, "--grid"))
+    return fail(cli, EXIT_USAGE, "--times gives the steps; --steps, --calls and --grid cannot be given beside it");
+  free(times);
+  times = malloc((strlen(text) + 2) * sizeof *times);
+  if (!times) return fail(cli, EXIT_FAILED, "no memory for the times");
+  for (const char *at = text;; at++) {
+    char *end;
+    times[count] = strtod(at, &end);
+    if (end == at || (*end && *end != ',') || count >= MOST)
+      return fail(cli, EXIT_USAGE, "--times must be a list of numbers from 0 to 1, as 0,0.2,1, not \"%s\"", text);
+    count++;
+    at = end;
+    if (!*end) break;
+  }
+  if (count < 2) return fail(cli, EXIT_USAGE, "--times needs at least 0 and 1");
+  options->times = times;
+  options->steps = count - 1;
+  memcpy(options->grid, "user", sizeof "user");
+  return EXIT_DONE;
+}
+
 int solve_options(struct cli *cli, noprop_model *model, noprop_sampler_options *options) {
   *options = noprop_sampler_options_default(model);
   if (argument_given(cli, "--steps") && argument_given(cli, "--calls"))
@@ -97,9 +125,19 @@ int solve_options(struct cli *cli, noprop_model *model, noprop_sampler_options *
   options->calls = (int)argument_integer(cli, "--calls", 0);
   const char *seed = argument_text(cli, "--seed", 0);
   if (seed) options->seed = strtoull(seed, NULL, 10);
+  /* Steps from the command line take the place of times from the configuration. */
+  if (strcmp(options->grid, "user") == 0 && (argument_given(cli, "--steps") || argument_given(cli, "--calls")))
+    memcpy(options->grid, "auto", sizeof "auto");
   int code = copy_name(cli, "--method", options->method, sizeof options->method);
   if (code == EXIT_DONE) code = copy_name(cli, "--grid", options->grid, sizeof options->grid);
-  return code;
+  if (code == EXIT_DONE) code = copy_name(cli, "--drift", options->drift, sizeof options->drift);
+  options->churn = argument_number(cli, "--churn", options->churn);
+  options->guidance = argument_number(cli, "--guidance", options->guidance);
+  options->rtol = argument_number(cli, "--rtol", options->rtol);
+  options->atol = argument_number(cli, "--atol", options->atol);
+  options->max_steps = (int)argument_integer(cli, "--max-steps", options->max_steps);
+  options->probes = (int)argument_integer(cli, "--probes", options->probes);
+  return code == EXIT_DONE ? read_times(cli, options) : code;
 }
 
 void metrics_json(struct json *json, const noprop_metrics *metrics) {

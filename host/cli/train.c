@@ -92,6 +92,7 @@ static void print_outcome(struct cli *cli, const struct outcome *outcome) {
     json_text(&json, "split", r->split);
     metrics_json(&json, &r->metrics);
     json_integer(&json, "parameters", r->parameters);
+    json_text(&json, "precision", r->precision);
     json_number(&json, "seconds", r->seconds);
     json_number(&json, "steps_per_second", r->steps_per_second);
     json_number(&json, "launches_per_step", r->launches_per_step);

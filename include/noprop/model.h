@@ -120,6 +120,10 @@ NOPROP_API uint64_t noprop_model_step(const noprop_model *model);
 NOPROP_API noprop_status noprop_model_validate(noprop_model *model, const noprop_array *condition,
                                                const noprop_array *target, noprop_loss_terms *terms);
 
+/* The arithmetic that the model's kernels use: "fp32", "tf32" or "bf16", never "auto". *reason (may be NULL) receives
+ * why, in words: asked for, or what precision auto went by. Both texts live as long as the model. */
+NOPROP_API const char *noprop_model_precision(const noprop_model *model, const char **reason);
+
 /* The configuration that the model was made with; owned by the model. */
 NOPROP_API const noprop_config *noprop_model_config(const noprop_model *model);
 NOPROP_API const noprop_model_shape *noprop_model_get_shape(const noprop_model *model);

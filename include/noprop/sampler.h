@@ -72,6 +72,11 @@ NOPROP_API noprop_sampler_options noprop_sampler_options_default(const noprop_mo
 NOPROP_API noprop_status noprop_sample(noprop_model *model, const noprop_sampler_options *options,
                                        const noprop_array *condition, long rows, float *latent, float *output);
 
+/* Whether steps of a solve find their own size, so that rows differ in calls and steps; `density`: with log densities.
+ * False for options that are refused. */
+NOPROP_API bool noprop_sampler_is_adaptive(const noprop_model *model, const noprop_sampler_options *options,
+                                           bool density);
+
 /* The same with all that a solve can say. With log_density (drift "ode"; methods euler, midpoint, heun, rk4, bosh3,
  * dopri5; "auto" is dopri5): log p of the state at t = 1 under the flow from N(0, I), d log p / dt = -tr(df/dz). The
  * outputs then are these states: no final denoising, whatever the options say. Launches one kernel. */

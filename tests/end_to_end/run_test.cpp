@@ -79,6 +79,16 @@ TEST(Run, SaysWhatIsKnownOfAPresetAndWarnsOfRareChoices) {
   EXPECT_EQ(elbo.find("known of the preset"), std::string::npos) << elbo;
 }
 
+/* A preset's name is all a user needs. */
+TEST(Run, PresetsTrainByNameAlone) {
+  SmallWork work;
+  for (const char *preset : {"jax-2025-10", "jax-2025-11"}) {
+    const Outcome outcome = work.train(preset, {std::string("preset=") + preset, "train.epochs=1"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.err.find("known of the preset: D-01"), std::string::npos) << outcome.err;
+  }
+}
+
 TEST(Run, StopsEarlyWhenValidationNoLongerImproves) {
   SmallWork work;
   // A learning rate of almost nothing: validation on fixed noise improves by less than its ninth digit sooner or later.
@@ -124,6 +134,18 @@ TEST(Run, SamplesOfAGeneratingModelAreRepeatableByTheirSeed) {
   // Conditions from a file are taken in turn; a label that is none is refused.
   EXPECT_EQ(noprop({"sample", "run", "-n", "600", "--condition", "g.h5", "-o", "d.h5"}, here).code, 0);
   EXPECT_EQ(noprop({"sample", "run", "-n", "6", "--condition", "8", "-o", "e.h5"}, here).code, 2);
+  const Outcome densities = noprop({"logprob", "run", "--data", "g.h5", "-o", "l.h5", "--json"}, here);
+  ASSERT_EQ(densities.code, 0) << densities.err;
+  const auto line = parse_json(densities.out).at(0);
+  for (const char *key : {"file", "split", "rows", "log_density", "bits_per_dimension", "unfinished"})
+    EXPECT_TRUE(line.count(key)) << key;
+  const auto held = parse_json(noprop({"inspect", "l.h5", "--json"}, here).out).at(0);
+  for (const char *key : {"test.log_density", "test.latent", "test.outcome", "test.calls"})
+    EXPECT_TRUE(held.count(key)) << key;
+  EXPECT_EQ(noprop({"sample", "run", "-n", "9", "--condition", "3", "--density", "-o", "f.h5"}, here).code, 0);
+  EXPECT_TRUE(parse_json(noprop({"inspect", "f.h5", "--json"}, here).out).at(0).count("test.log_density"));
+  EXPECT_EQ(noprop({"sample", "run", "-n", "9", "--condition", "3", "--times", "0,0.4,1", "-o", "f.h5"}, here).code, 0);
+  EXPECT_EQ(noprop({"sample", "run", "-n", "9", "--condition", "3", "--times", "0,x", "-o", "f.h5"}, here).code, 2);
   EXPECT_EQ(noprop({"sample", "run", "-n", "6", "-o", "e.h5"}, here).code, 2);
 }
 

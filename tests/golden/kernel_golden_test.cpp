@@ -8,6 +8,9 @@
 
 #include <regex>
 
+extern "C" {
+#include "engine/schedule.h"
+}
 #include "tests/golden/golden_cases.h"
 #include "tests/kernels/harness.h"
 #include "tests/reference/compare.h"
@@ -71,6 +74,9 @@ void expect_golden(Quantity quantity, const std::vector<float> &got, const Vecto
 Keys preset_keys(const Settings &settings, bool has_x) {
   std::string hidden;
   for (long width : settings.network.hidden) hidden += (hidden.empty() ? "[" : ", ") + std::to_string(width);
+  std::string hidden_schedule;
+  for (long width : settings.schedule.hidden)
+    hidden_schedule += (hidden_schedule.empty() ? "[" : ", ") + std::to_string(width);
   Keys keys = {
       {"preset", "jax-head"},
       {"variant", settings.variant},
@@ -88,6 +94,11 @@ Keys preset_keys(const Settings &settings, bool has_x) {
       {"schedule.s", digits(settings.schedule.s)},
       {"schedule.k", digits(settings.schedule.k)},
       {"schedule.t_mid", digits(settings.schedule.t_mid)},
+      {"schedule.beta", digits(settings.schedule.beta)},
+      {"schedule.loc", digits(settings.schedule.loc)},
+      {"schedule.scale", digits(settings.schedule.scale)},
+      {"schedule.power", digits(settings.schedule.power)},
+      {"schedule.hidden", hidden_schedule + "]"},
       {"schedule.alpha_bar", "[" + digits(settings.schedule.low) + ", " + digits(settings.schedule.high) + "]"}};
   if (!has_x) keys.push_back({"data.condition", "null"});
   return keys;
@@ -247,6 +258,14 @@ TEST(KernelGolden, Schedules) {
     std::vector<noprop_schedule_values> values(t.size());
     ASSERT_TRUE(ok(noprop_schedule_evaluate(config, t.data(), static_cast<long>(t.size()), values.data()),
                    "noprop_schedule_evaluate"));
+    if (!settings.schedule.numbers.empty()) { /* a network with weights of its own */
+      struct settings resolved = {};
+      auto described = std::make_unique<struct schedule>();
+      ASSERT_TRUE(ok(settings_resolve(config, &resolved), "settings_resolve"));
+      ASSERT_TRUE(
+          ok(schedule_describe(&resolved, settings.schedule.numbers.data(), described.get()), "schedule_describe"));
+      for (size_t i = 0; i < t.size(); ++i) values[i] = schedule_at(described.get(), t[i]);
+    }
     noprop_config_destroy(config);
     Vector<double> alpha_bar, gamma, gamma_prime;
     for (const auto &v : values) {

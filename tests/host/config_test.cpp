@@ -155,6 +155,7 @@ schedule: {alpha_bar: [0.1, 0.30000000000000004]}
 network: {hidden: [1, 4096, 7], time_embedding: {size: 4}}
 optimizer: {learning_rate: 1e-7, ema: 0.99999999999999989}
 train: {steps: 1234567890, early_stop: 3}
+sample: {times: [0, 0.1, 1]}
 )",
                                 "a.yaml"),
             NOPROP_OK)
@@ -273,10 +274,44 @@ TEST(Config, ListsAreChecked) {
   for (int i = 1; i < SETTINGS_MAX_HIDDEN; i++) many += ", 1";
   EXPECT_EQ(refusal(many + "]}"), "");
   EXPECT_NE(refusal(many + ", 1]}"), "");
+  EXPECT_EQ(refusal("sample: {times: [0, 0.25, 1]}"), "");
+  EXPECT_EQ(refusal("sample: {times: null}"), "");
+  EXPECT_EQ(
+      refusal("sample: {times: [0, 0.5]}"),
+      "a.yaml:1: sample.times: [0, 0.5] is not allowed; allowed: null or list of 2 to 33 numbers that increase from "
+      "0 to 1");
+  EXPECT_NE(refusal("sample: {times: [0, 0.5, 0.5, 1]}"), "");
+  EXPECT_NE(refusal("sample: {times: []}"), "");
   EXPECT_NE(refusal("schedule: {alpha_bar: [0.9, 0.1]}"), "");
   EXPECT_NE(refusal("schedule: {alpha_bar: [0.1]}"), "");
   EXPECT_NE(refusal("schedule: {alpha_bar: [0.0, 0.5]}"), "");
   EXPECT_NE(refusal("schedule: {alpha_bar: [0.5, 1.0]}"), "");
+}
+
+TEST(Config, TablesOfPairs) {
+  const Config config = make();
+  EXPECT_EQ(get(config, "schedule.table"), "[]");
+  ASSERT_EQ(noprop_config_set(config.get(), "schedule.table", "[[0, -7], [0.30000000000000004, 1.5], [1, 9]]"),
+            NOPROP_OK);
+  EXPECT_EQ(get(config, "schedule.table"), "[[0.0, -7.0], [0.30000000000000004, 1.5], [1.0, 9.0]]");
+  char *text = nullptr;
+  ASSERT_EQ(noprop_config_text(config.get(), &text), NOPROP_OK);
+  const Config again = make();
+  ASSERT_EQ(noprop_config_parse(again.get(), text, "again.yaml"), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(get(again, "schedule.table"), get(config, "schedule.table"));
+  free(text);
+  EXPECT_NE(refusal("schedule: {table: [[0, -7], [1]]}"), "");
+  EXPECT_NE(refusal("schedule: {table: [0, -7]}"), "");
+  EXPECT_NE(refusal("schedule: {table: [[0, a], [1, 2]]}"), "");
+  EXPECT_NE(refusal("schedule: {table: [[0, -101], [1, 2]]}"), "");
+  std::string many = "schedule: {table: [[0, 0]";
+  for (int i = 1; i < SETTINGS_MAX_KNOTS; i++) many += ", [1.2345678901234567e-10, -1.2345678901234567e-10]";
+  EXPECT_EQ(refusal(many + "]}"), "");
+  EXPECT_NE(refusal(many + ", [1, 1]]}"), "");
+  /* The longest there is can be printed whole. */
+  ASSERT_EQ(noprop_config_parse(config.get(), (many + "]}").c_str(), nullptr), NOPROP_OK);
+  EXPECT_EQ(get(config, "schedule.table").substr(0, 12), "[[0.0, 0.0],");
+  EXPECT_EQ(get(config, "schedule.table").substr(get(config, "schedule.table").size() - 2), "]]");
 }
 
 TEST(Config, KeysGivenTwiceAreRefused) {
@@ -306,9 +341,7 @@ TEST(Config, OddYamlIsReadOrRefusedClearly) {
 
 TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
   const std::vector<std::pair<std::string, std::string>> later = {{"variant", "dt"},
-                                                                  {"prediction", "v"},
-                                                                  {"precision", "bf16"},
-                                                                  {"schedule.learnable", "true"},
+
                                                                   {"loss.vae", "0.5"},
                                                                   {"loss.kl_z0", "1"},
                                                                   {"encoder.type", "mlp"},
@@ -376,7 +409,7 @@ TEST(Config, AutosAreResolvedByVariantAndTask) {
     EXPECT_EQ(s.prediction, c.prediction);
     EXPECT_EQ(s.sample.final_denoise, c.final_denoise);
     EXPECT_EQ(s.sample.init, INIT_ZERO);
-    EXPECT_EQ(s.precision, PRECISION_FP32);
+    EXPECT_EQ(s.precision, PRECISION_AUTO) << "the device decides";
     EXPECT_STREQ(s.data.condition, "x");
     EXPECT_STREQ(s.data.target, "y");
   }
@@ -450,6 +483,32 @@ TEST(Config, PresetsSetTheEarlierSystemsValues) {
   }
 }
 
+/* Survey 2.11 and 4.5: the earlier README's objectives and schedule. */
+TEST(Config, PresetJax202510IsTheEarlierReadme) {
+  for (const char *variant : {"fm", "ct"}) {
+    const Config config = make();
+    noprop_config_set(config.get(), "preset", "jax-2025-10");
+    noprop_config_set(config.get(), "variant", variant);
+    const settings s = resolve(config);
+    const bool ct = s.variant == VARIANT_CT;
+    EXPECT_EQ(s.loss.weight, ct ? WEIGHT_ELBO : WEIGHT_UNIFORM);
+    EXPECT_EQ(s.loss.normalize, ct ? NORMALIZE_BATCH : NORMALIZE_NONE);
+    EXPECT_EQ(s.sample.drift, ct ? DRIFT_OU_MEAN : DRIFT_ODE);
+    EXPECT_EQ(s.sample.final_denoise, 0);
+    EXPECT_EQ(s.sample.init, INIT_ZERO);
+    EXPECT_EQ(s.schedule.type, SCHEDULE_LINEAR);
+    EXPECT_EQ(s.schedule.alpha_bar[0], 0.01);
+    EXPECT_EQ(s.schedule.alpha_bar[1], 0.99);
+    EXPECT_EQ(s.loss.t_sampling, T_SAMPLING_UNIFORM);
+    EXPECT_EQ(s.loss.t_eps, 0.0);
+    EXPECT_TRUE(s.data.standardise);
+    EXPECT_EQ(s.optimizer.type, OPTIMIZER_ADAMW);
+    EXPECT_EQ(s.optimizer.weight_decay, 1e-4);
+    EXPECT_EQ(s.optimizer.clip, 0.0);
+    EXPECT_EQ(s.train.epochs, 400);
+  }
+}
+
 TEST(Config, GivenKeysOverrideAPresetAndTheTextSaysWhatIsUsed) {
   const Config config = make();
   ASSERT_EQ(noprop_config_parse(config.get(), "preset: jax-head\nvariant: df\nloss: {weight: uniform}\n", "a.yaml"),
@@ -484,10 +543,47 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"variant", "fm"}, {"sample.method", "dpm2m"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
       {{{"coupling", "ot"}, {"sample.drift", "sde"}}, "sample.drift"},
       {{{"coupling", "ot"}, {"variant", "supervised"}}, "coupling"},
+      {{{"variant", "fm"}, {"loss.weight", "inverse_snr"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"variant", "fm"}, {"loss.t_sampling", "gamma"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"prediction", "velocity"}, {"loss.weight", "min_snr"}}, "loss.weight"},
+      {{{"prediction", "velocity"}, {"loss.weight", "snr_prime"}}, "loss.weight"},
+      {{{"loss.normalize", "analytic"}, {"loss.weight", "min_snr"}}, "loss.normalize"},
+      {{{"loss.t_sampling", "importance"}}, "loss.t_sampling"},
+      {{{"loss.t_sampling", "importance"}, {"loss.weight", "t"}, {"loss.normalize", "batch"}}, "loss.normalize"},
+      {{{"loss.t_sampling", "gamma"}, {"loss.weight", "elbo"}}, "loss.t_sampling"},
+      {{{"loss.t_sampling", "gamma"}, {"schedule.renormalise", "false"}}, "loss.t_sampling"},
+      {{{"loss.t_sampling", "gamma"}, {"loss.weight", "t"}, {"loss.normalize", "analytic"}}, "loss.normalize"},
       {{{"variant", "fm"}, {"loss.reg_drift", "ou_mean"}}, "loss.reg_drift"},
       {{{"variant", "fm"}, {"sample.drift", "ou_mean"}}, "sample.drift"},
       {{{"sample.drift", "ou_mean"}, {"sample.method", "dpm2m"}}, "sample.method"},
       {{{"sample.grid", "user"}}, "sample.grid"},
+      {{{"schedule.type", "tabulated"}}, "schedule.table"},
+      {{{"schedule.type", "tabulated"}, {"schedule.table", "[[0, -5], [0.9, 5]]"}}, "schedule.table"},
+      {{{"schedule.type", "tabulated"}, {"schedule.table", "[[0, -5], [0.5, -5], [1, 5]]"}}, "schedule.table"},
+      {{{"schedule.type", "tabulated"}, {"schedule.table", "[[0, -5], [0.5, 0], [0.5, 1], [1, 5]]"}}, "schedule.table"},
+      {{{"schedule.table", "[[0, -5], [1, 5]]"}}, "schedule.table"},
+      {{{"schedule.type", "network"}, {"schedule.hidden", "[8, 8, 8, 8, 8]"}}, "schedule.hidden"},
+      {{{"schedule.type", "laplace"}, {"schedule.loc", "9"}}, "schedule.loc"},
+      {{{"schedule.learn_endpoints", "true"}, {"schedule.learnable", "true"}}, "schedule.learn_endpoints"},
+      {{{"schedule.learnable", "true"}, {"variant", "fm"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"schedule.type", "linear"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"schedule.type", "network"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"schedule.renormalise", "false"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"schedule.s", "0"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"loss.normalize", "batch"}}, "schedule.learnable"},
+      {{{"schedule.learnable", "true"}, {"precision", "tf32"}}, "schedule.learnable"},
+      {{{"schedule.type", "sigmoid"}, {"schedule.k", "90"}, {"schedule.t_mid", "2"}}, "schedule.t_mid"},
+      {{{"sample.grid", "gamma"}, {"sample.times", "[0, 0.5, 1]"}}, "sample.times"},
+      {{{"sample.drift", "sde"}, {"sample.method", "heun"}}, "sample.method"},
+      {{{"sample.method", "euler_maruyama"}}, "sample.method"},
+      {{{"sample.churn", "0.5"}}, "sample.churn"},
+      {{{"variant", "fm"}, {"sample.drift", "sde"}, {"loss.t_eps", "0"}}, "loss.t_eps"},
+      {{{"sample.guidance", "2"}}, "sample.guidance"},
+      {{{"sample.guidance", "2"}, {"loss.condition_dropout", "0.1"}, {"loss.error", "cross_entropy"}},
+       "sample.guidance"},
+      {{{"task", "generate"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
+      {{{"precision", "tf32"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
+      {{{"loss.reg_drift", "sde"}}, "loss.reg_drift"},
       {{{"sample.init", "given"}}, "sample.init"},
       {{{"network.time_embedding.size", "7"}}, "network.time_embedding.size"},
       {{{"optimizer.nesterov", "true"}}, "optimizer.nesterov"},
@@ -495,6 +591,7 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"train.steps", "10"}, {"optimizer.warmup_steps", "10"}}, "optimizer.warmup_steps"},
       {{{"data.condition", "null"}}, "data.condition"},
       {{{"data.condition", "y"}}, "data.condition"},
+      {{{"preset", "jax-2025-10"}, {"variant", "df"}}, "preset"},
       {{{"variant", "supervised"}, {"task", "generate"}}, "variant"},
       {{{"variant", "supervised"}, {"preset", "jax-head"}}, "preset"},
   };

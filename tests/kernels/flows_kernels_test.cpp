@@ -1,6 +1,7 @@
 /* Solves beyond fixed steps of an ODE, against the reference: noise, adaptive steps, log densities, guidance. */
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/kernels/harness.h"
@@ -257,6 +258,97 @@ TEST(AdaptiveSolves, TakeTheReferencesStepsAndMeetTheTolerance) {
     EXPECT_LT(worst_density, 20);
     EXPECT_LT(fewest, most_steps) << "rows have steps of their own";
   }
+}
+
+/* ---- guidance ---- */
+
+/* Rows lose their condition in training as the seed says, and gradients do not reach its branch through them. */
+TEST(Guidance, TrainingLeavesConditionsOutAsTheReferenceDoes) {
+  for (const char *type : {"mlp", "resnet"}) {
+    Subject s({{"variant", "ct"},
+               {"task", "regress"},
+               {"network.type", type},
+               {"network.hidden", "[12, 6]"},
+               {"network.time_embedding.size", "6"},
+               {"loss.condition_dropout", "0.4"},
+               {"optimizer.type", "sgd"},
+               {"optimizer.learning_rate", "0.1"},
+               {"seed", "77"}},
+              kFloatCondition, 2, 3, 45);
+    ASSERT_TRUE(s.model);
+    const auto want = reference::train(s.settings, s.network, tracked(s.parameters), s.data->reference, 20, 4, 100);
+    const auto batch = reference::training_batch(s.settings, s.network, s.data->reference, 20, 0);
+    const long without = std::count(batch.without_condition.begin(), batch.without_condition.end(), true);
+    EXPECT_GT(without, 0);
+    EXPECT_LT(without, 20);
+    ASSERT_TRUE(ok(noprop_model_bind(s.model.get(), s.condition(), &s.data->target, 20), "noprop_model_bind"));
+    ASSERT_TRUE(ok(noprop_model_train_step(s.model.get(), 4), "noprop_model_train_step"));
+    expect_within(kParameters, parameters_of(s.model.get()), want.parameters, type, &s.parameters);
+  }
+}
+
+/* p0 + s (p1 - p0), in fixed, adaptive and density-carrying solves; scale 0 does not depend on the condition. */
+TEST(Guidance, SolvesMeetTheReference) {
+  Subject s({{"variant", "fm"},
+             {"task", "generate"},
+             {"network.hidden", "[12, 6]"},
+             {"network.time_embedding.size", "6"},
+             {"loss.condition_dropout", "0.2"},
+             {"loss.t_eps", "0.02"}},
+            kLabelCondition, 4, 3, 37);
+  ASSERT_TRUE(s.model);
+  reference::Solve solve;
+  solve.method = "heun", solve.steps = 5, solve.guidance = 2.5;
+  s.set("heun", "t", "ode", 5);
+  s.options.guidance = 2.5;
+  Vector<Tracked> want;
+  for (size_t row = 0; row < s.rows(); ++row) {
+    const auto states =
+        reference::integrate(s.settings, s.network, tracked(s.parameters), solve, s.start_of(row), s.x_of(row));
+    want.insert(want.end(), states.back().begin(), states.back().end());
+  }
+  std::vector<float> latent(s.start.size()), again(latent);
+  std::vector<noprop_solve_row> rows(s.rows());
+  ASSERT_TRUE(ok(noprop_sample(s.model.get(), &s.options, s.condition(), s.data->rows, latent.data(), nullptr),
+                 "noprop_sample"));
+  expect_within(kSolve, latent, want, "guided heun");
+
+  /* With a density, the state is the same, to the bit; and the density integrates the guided field's divergence, which
+   * central differences of the flow map's logarithmic volume confirm. */
+  std::vector<double> density(s.rows());
+  const noprop_solve_results results = {again.data(), nullptr, density.data(), rows.data()};
+  ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+  EXPECT_EQ(again, latent);
+  EXPECT_EQ(rows[0].calls, 2 * 2 * 5);
+  s.options.steps = solve.steps = 60; /* the divergence's quadrature is of second order */
+  ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+  const Vector<double> parameters(s.parameters.begin(), s.parameters.end());
+  for (size_t row = 0; row < 5; ++row) {
+    const Vector<double> from = values_of(s.start_of(row)), x = values_of(s.x_of(row));
+    double jacobian[3][3];
+    for (size_t j = 0; j < 3; ++j) {
+      Vector<double> up = from, down = from;
+      up[j] += 1e-4, down[j] -= 1e-4;
+      const auto a = reference::integrate(s.settings, s.network, parameters, solve, up, x).back(),
+                 b = reference::integrate(s.settings, s.network, parameters, solve, down, x).back();
+      for (size_t i = 0; i < 3; ++i) jacobian[i][j] = (a[i] - b[i]) / 2e-4;
+    }
+    const auto &m = jacobian;
+    const double volume = m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
+                          m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0]) +
+                          m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0]);
+    const double want_density =
+        reference::log_normal(from) - std::log(std::fabs(volume)) + constant_of(s) - reference::log_normal({0, 0, 0});
+    EXPECT_NEAR(density[row], want_density, 0.02) << row;
+  }
+
+  /* Adaptive steps come to the same end. */
+  ASSERT_TRUE(ok(noprop_sample(s.model.get(), &s.options, s.condition(), s.data->rows, latent.data(), nullptr),
+                 "noprop_sample"));
+  s.set("dopri5", "auto", "ode", 5);
+  ASSERT_TRUE(ok(noprop_sample(s.model.get(), &s.options, s.condition(), s.data->rows, again.data(), nullptr),
+                 "noprop_sample"));
+  for (size_t i = 0; i < latent.size(); ++i) EXPECT_NEAR(latent[i], again[i], 0.02 * (1 + std::fabs(latent[i])));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-/* Preset jax-2025-11 against its formulas as the survey states them (2.5, 4.5), written out here independently of the
- * engine's table. (jax-head is compared with the earlier library's own numbers: tests/golden.) */
+/* Presets jax-2025-11 and jax-2025-10 against their formulas as the survey states them (2.5, 2.11, 4.5), written out
+ * here independently of the engine's table. (jax-head is compared with the earlier library's own numbers:
+ * tests/golden.) */
 #include <gtest/gtest.h>
 
 #include "tests/kernels/harness.h"
@@ -8,18 +9,26 @@ namespace {
 
 using namespace kernels_test;
 
-class Preset2025 : public testing::TestWithParam<const char *> {};
-INSTANTIATE_TEST_SUITE_P(Variants, Preset2025, testing::Values("fm", "df", "ct"));
+using PresetAndVariant = std::pair<const char *, const char *>;
+class Preset2025 : public testing::TestWithParam<PresetAndVariant> {};
+INSTANTIATE_TEST_SUITE_P(Variants, Preset2025,
+                         testing::Values(PresetAndVariant{"jax-2025-11", "fm"}, PresetAndVariant{"jax-2025-11", "df"},
+                                         PresetAndVariant{"jax-2025-11", "ct"}, PresetAndVariant{"jax-2025-10", "fm"},
+                                         PresetAndVariant{"jax-2025-10", "ct"}));
 
 TEST_P(Preset2025, LossIsThatOfTheSurvey) {
-  const std::string variant = GetParam();
+  const std::string preset = GetParam().first, variant = GetParam().second;
+  const bool early = preset == "jax-2025-10";
+  const bool plain = early && variant == "fm"; /* E |model - (target - z0)|^2 */
   const Settings settings = reference::settings_from({{"variant", variant},
                                                       {"task", "regress"},
                                                       {"schedule.type", "linear"},
-                                                      {"schedule.alpha_bar", "[0.05, 0.95]"},
+                                                      {"schedule.alpha_bar", early ? "[0.01, 0.99]" : "[0.05, 0.95]"},
                                                       {"schedule.renormalise", "false"},
-                                                      {"loss.weight", variant == "fm" ? "vp_velocity" : "elbo"},
-                                                      {"loss.normalize", "batch"},
+                                                      {"loss.weight", plain             ? "uniform"
+                                                                      : variant == "fm" ? "vp_velocity"
+                                                                                        : "elbo"},
+                                                      {"loss.normalize", plain ? "none" : "batch"},
                                                       {"loss.t_sampling", "uniform"},
                                                       {"loss.t_eps", "0"},
                                                       {"loss.reg", "0.1"},
@@ -28,11 +37,11 @@ TEST_P(Preset2025, LossIsThatOfTheSurvey) {
                                                       {"network.squash_activation", "false"},
                                                       {"network.dropout", "0.1"},
                                                       {"network.time_embedding.type", "sinusoidal"},
-                                                      {"network.time_embedding.size", "32"}});
+                                                      {"network.time_embedding.size", early ? "64" : "32"}});
   const auto data = make_data(settings, kFloatCondition, 3, 2, 50, 21);
   const reference::Network network = reference::make_network(settings, 3, 2);
   const std::vector<float> parameters = random_parameters(network, 22);
-  const Model model = create_model({{"preset", "jax-2025-11"},
+  const Model model = create_model({{"preset", preset},
                                     {"variant", variant},
                                     {"task", "regress"},
                                     {"network.hidden", "[9, 9]"},
@@ -57,7 +66,7 @@ TEST_P(Preset2025, LossIsThatOfTheSurvey) {
   request.gradient = gradient.data();
   noprop_loss_terms terms;
   ASSERT_TRUE(ok(noprop_model_loss(model.get(), &request, &terms), "noprop_model_loss"));
-  expect_within(kTerm, terms.flow, want.flow, variant + " flow");
+  expect_within(kTerm, terms.flow, want.flow, preset + " " + variant + " flow");
   expect_within(kTerm, terms.reg, want.reg, variant + " reg");
   expect_within(kTerm, terms.loss, want.total, variant + " loss");
   expect_within(kGradient, gradient, want.gradient, variant + " gradient");

@@ -38,12 +38,20 @@ const SolveCase kCases[] = {
     {"ct", "velocity", "regress", "heun", "user", "ode", true, 5, "mlp", "[10, 20]", kFloatCondition, 2, 2, 31},
     {"df", "velocity", "regress", "rk4", "gamma", "ode", false, 4, "resnet", "[8, 8, 8]", kByteCondition, 9, 3, 5},
     {"ct", "target", "classify", "midpoint", "t", "ou_mean", true, 5, "mlp", "[12, 12]", kFloatCondition, 2, 4, 33},
+    {"ct", "v", "generate", "dpm2m", "gamma", "ode", true, 6, "mlp", "[12, 6]", kLabelCondition, 10, 2, 70},
+    {"ct", "v", "regress", "euler", "t", "ou_mean", false, 9, "mlp", "[14]", kFloatCondition, 2, 2, 20},
+    {"fm", "v", "regress", "heun", "t", "ode", false, 6, "mlp", "[10]", kByteCondition, 70, 3, 7},
+    {"ct", "velocity", "regress", "euler", "t", "ou_mean", false, 9, "mlp", "[14]", kFloatCondition, 2, 2, 20},
 };
 
 class Solves : public testing::TestWithParam<std::tuple<const char *, size_t>> {};
 INSTANTIATE_TEST_SUITE_P(Cases, Solves,
                          testing::Combine(testing::Values("fp32", "tf32"),
                                           testing::Range(size_t{0}, std::size(kCases))));
+
+INSTANTIATE_TEST_SUITE_P(Bf16, Solves,
+                         testing::Combine(testing::Values("bf16"),
+                                          testing::Values(size_t{1}, size_t{2}, size_t{7}, size_t{10})));
 
 TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
   const char *precision = std::get<0>(GetParam());

@@ -19,8 +19,8 @@ std::string SweepCase::name() const {
 
 SweepCase sweep_case(int index) {
   if (index >= kSweepCases) {
-    SweepCase c = sweep_case(index - kSweepCases);
-    c.keys.emplace_back("precision", "tf32");
+    SweepCase c = sweep_case(index % kSweepCases);
+    c.keys.emplace_back("precision", index < 2 * kSweepCases ? "tf32" : "bf16");
     /* Adam divides the gradient by its own size: where that is rounding, parameters differ by whole steps. The
      * optimizers are the same in every precision. */
     c.keys.emplace_back("optimizer.type", "sgd");
@@ -48,33 +48,48 @@ SweepCase sweep_case(int index) {
       c.condition == kNoCondition ? "generate" : turn({"classify", "regress", "classify", "generate"}, index / 2);
   /* Cross-entropy needs labels and a predicted target. */
   const bool cross_entropy = variant == "ct" && task == "classify";
-  std::string prediction = cross_entropy ? "target" : turn({"auto", "velocity", "noise", "target"}, index / 3);
+  std::string prediction = cross_entropy ? "target" : turn({"auto", "velocity", "noise", "target", "v"}, index / 3);
   const std::string predicted = prediction != "auto" ? prediction
                                 : linear             ? "velocity"
                                 : variant == "df"    ? "noise"
                                                      : "target";
-  std::vector<std::string> weights = {"uniform", "elbo", "t"};
+  std::vector<std::string> weights = {"uniform", "elbo", "t", "min_snr", "inverse_snr", "snr_prime"};
   if (!linear) weights.push_back("drift"), weights.push_back("vp_velocity");
   const std::string weight = turn(weights, index / 2);
   const bool closed = weight == "uniform" || weight == "t" ||
-                      (weight == "elbo" && (linear || predicted == "noise" || predicted == "target"));
+                      (weight == "elbo" && (linear || predicted != "velocity")) ||
+                      (linear && (weight == "min_snr" || weight == "inverse_snr"));
   const std::string normalize =
       closed ? turn({"none", "batch", "analytic"}, index / 4) : turn({"none", "batch"}, index / 4);
+
+  /* Each on the VP path once. */
+  const std::string schedule = linear ? "logistic"
+                                      : turn({"cosine", "linear", "sigmoid", "exponential", "cauchy", "laplace",
+                                              "quadratic", "polynomial", "sine", "tabulated"},
+                                             index - index / 3 - 1);
 
   keys = {{"variant", variant},
           {"task", task},
           {"prediction", prediction},
           {"seed", std::to_string(generator() * uint64_t{4294967291} + generator())},
-          {"schedule.type", turn({"cosine", "linear", "sigmoid", "logistic"}, index)},
+          {"schedule.type", schedule},
           {"schedule.renormalise", chance(70) ? "true" : "false"},
           {"schedule.alpha_bar", chance(50) ? "[0.001, 0.999]" : "[0.02, 0.97]"},
           {"latent.off_value", task == "classify" && chance(40) ? "-1" : "0"},
           {"loss.weight", weight},
           {"loss.normalize", normalize},
           {"loss.t_sampling", chance(50) ? "uniform" : "low_discrepancy"},
+          {"loss.cap", index % 2 ? "5" : "0.7"},
           {"loss.draws", chance(25) ? "3" : "1"},
           {"loss.error", cross_entropy ? "cross_entropy" : "squared"},
           {"loss.t_eps", chance(60) ? "0.001" : "0.02"}};
+  /* Times by quantiles take turns where they make sense. */
+  const bool clipped = value_of(keys, "schedule.renormalise") == "false" && value_of(keys, "schedule.type") == "cosine";
+  for (auto &[key, value] : keys) {
+    if (key != "loss.t_sampling") continue;
+    if (index % 5 >= 3 && weight != "uniform" && normalize != "batch") value = "importance";
+    if (index % 5 <= 1 && weight != "elbo" && normalize != "analytic" && (linear || !clipped)) value = "gamma";
+  }
   if (!cross_entropy && chance(60)) {
     keys.push_back({"loss.recon.weight", "0.3"});
     keys.push_back({"loss.recon.weighting", pick({"none", "same", "snr_prime"})});
@@ -84,6 +99,8 @@ SweepCase sweep_case(int index) {
     keys.push_back({"loss.reg_weighting", pick({"none", "same", "snr_prime"})});
     keys.push_back({"loss.reg_drift", linear || chance(50) ? "ode" : "ou_mean"});
   }
+  if (schedule == "tabulated")
+    keys.push_back({"schedule.table", "[[0.0, -6.5], [0.2, -3.0], [0.3, -2.5], [0.75, 4.0], [1.0, 7.25]]"});
   const int layers = wide ? 2 : between(1, 4), same = between(3, 40);
   const bool equal = chance(40); /* runs of equal layers become loops */
   std::string hidden;

@@ -16,7 +16,7 @@ struct SweepCase {
 };
 
 constexpr int kSweepCases = 16;
-/* From kSweepCases on the same cases in tf32. */
+/* From kSweepCases on the same cases in tf32, from 2 kSweepCases on in bf16. */
 SweepCase sweep_case(int index);
 
 /* Keys that only the engine has: no condition, number of steps for the rate schedule. */

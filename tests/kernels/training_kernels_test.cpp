@@ -112,6 +112,10 @@ TEST_P(StateSweep, GradientsOfStateAndCleanLatent) {
 
 class Sweep : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, 2 * kSweepCases));
+/* Of bf16 those that its pairs of groups could go wrong with: odd and even numbers of groups, both networks, all kinds
+ * of conditions. What does not depend on the factors was swept above. */
+const int kBf16[] = {2 * kSweepCases + 2, 2 * kSweepCases + 5, 2 * kSweepCases + 7, 2 * kSweepCases + 14};
+INSTANTIATE_TEST_SUITE_P(Bf16, Sweep, testing::ValuesIn(kBf16));
 
 /* Times can be given only for a single draw. */
 std::vector<int> single_draws() {
@@ -214,13 +218,15 @@ TEST(SweepTable, HoldsEveryChoice) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> choices = {
       {"variant", {"fm", "df", "ct"}},
       {"task", {"classify", "regress", "generate"}},
-      {"prediction", {"auto", "velocity", "noise", "target"}},
-      {"schedule.type", {"cosine", "linear", "sigmoid", "logistic"}},
+      {"prediction", {"auto", "velocity", "noise", "target", "v"}},
+      {"schedule.type",
+       {"cosine", "linear", "sigmoid", "logistic", "exponential", "cauchy", "laplace", "quadratic", "polynomial",
+        "sine", "tabulated"}},
       {"schedule.renormalise", {"true", "false"}},
       {"latent.off_value", {"0", "-1"}},
-      {"loss.weight", {"uniform", "elbo", "t", "drift", "vp_velocity"}},
+      {"loss.weight", {"uniform", "elbo", "t", "drift", "vp_velocity", "min_snr", "snr_prime", "inverse_snr"}},
       {"loss.normalize", {"none", "batch", "analytic"}},
-      {"loss.t_sampling", {"uniform", "low_discrepancy"}},
+      {"loss.t_sampling", {"uniform", "low_discrepancy", "gamma", "importance"}},
       {"loss.draws", {"1", "3"}},
       {"loss.error", {"squared", "cross_entropy"}},
       {"loss.recon.weighting", {"none", "same", "snr_prime"}},

@@ -68,10 +68,15 @@ TEST(Sampler, KeepsWithinTheCallsAllowed) {
     const char *method;
     int denoise;
     const char *found;
-  } cases[] = {{"euler", 0, "12 steps, 12 network calls"},   {"euler", 1, "11 steps, 12 network calls"},
-               {"midpoint", 1, "5 steps, 11 network calls"}, {"heun", 0, "6 steps, 12 network calls"},
-               {"rk4", 0, "3 steps, 12 network calls"},      {"rk4", 1, "2 steps, 9 network calls"},
-               {"dpm2m", 1, "11 steps, 12 network calls"}};
+  } cases[] = {{"euler", 0, "12 steps, 12 network calls"},
+               {"euler", 1, "11 steps, 12 network calls"},
+               {"midpoint", 1, "5 steps, 11 network calls"},
+               {"heun", 0, "6 steps, 12 network calls"},
+               {"rk4", 0, "3 steps, 12 network calls"},
+               {"rk4", 1, "2 steps, 9 network calls"},
+               {"dpm2m", 1, "11 steps, 12 network calls"},
+               {"bosh3", 1, "at most 3 steps and 12 network calls"},
+               {"dopri5", 0, "at most 1 steps and 8 network calls"}};
   for (const auto &c : cases) {
     set(options.method, sizeof options.method, c.method);
     options.final_denoise = c.denoise;
@@ -161,6 +166,58 @@ TEST(Sampler, UsesAveragedParametersUnlessToldOtherwise) {
   EXPECT_EQ(averaged, want);
 }
 
+/* One launch; every row has steps of its own, whatever its neighbours; calls stay below the bound; a trajectory ends at
+ * the end point. */
+TEST(Sampler, AdaptiveRowsGoTheirOwnWayInOneLaunch) {
+  const Data data = make_data(70, 3, 2, false);
+  const Model model = make_model(with(kRegress, {{"variant", "fm"}}), data);
+  ASSERT_TRUE(model);
+  noprop_array condition = data.condition_array();
+  noprop_sampler_options options = noprop_sampler_options_default(model.get());
+  set(options.method, sizeof options.method, "dopri5");
+  set(options.init, sizeof options.init, "normal");
+  options.steps = 4;                        /* points of the trajectory */
+  options.rtol = 1e-6, options.atol = 1e-7; /* cubic interpolation then errs less than is asked below */
+  std::vector<float> all(140), some(2 * 33), path(5 * 140);
+  std::vector<noprop_solve_row> rows(70), few(33);
+  noprop_solve_results results = {all.data(), nullptr, nullptr, rows.data()};
+  const noprop_device_counters before = counters();
+  ASSERT_OK(noprop_solve(model.get(), &options, &condition, 70, &results));
+  EXPECT_EQ(counters().launches - before.launches, 1u);
+  for (const auto &row : rows) {
+    EXPECT_EQ(row.outcome, NOPROP_SOLVE_DONE);
+    EXPECT_EQ(row.reached, 1);
+    EXPECT_EQ(row.calls, 2 + 6 * (row.steps + row.rejections));
+  }
+  options.trajectory = true;
+  ASSERT_OK(noprop_sample(model.get(), &options, &condition, 70, path.data(), nullptr));
+  EXPECT_EQ(all, std::vector<float>(path.end() - 140, path.end()));
+  /* The points inside: as a solve with many fixed steps has them. */
+  std::vector<float> fine(41 * 140);
+  noprop_sampler_options fixed = options;
+  set(fixed.method, sizeof fixed.method, "rk4");
+  fixed.steps = 40;
+  ASSERT_OK(noprop_sample(model.get(), &fixed, &condition, 70, fine.data(), nullptr));
+  for (size_t slice = 0; slice < 5; ++slice)
+    for (size_t i = 0; i < 140; ++i) EXPECT_NEAR(path[slice * 140 + i], fine[slice * 10 * 140 + i], 2e-3) << slice;
+  options.trajectory = false;
+  condition.rows = 33;
+  results = {some.data(), nullptr, nullptr, few.data()};
+  ASSERT_OK(noprop_solve(model.get(), &options, &condition, 33, &results));
+  EXPECT_EQ(some, std::vector<float>(all.begin(), all.begin() + 66));
+  /* What the bound leaves undone is said, and where it stopped. */
+  condition.rows = 70;
+  options.rtol = 1e-7, options.atol = 1e-8, options.calls = 14;
+  results = {all.data(), nullptr, nullptr, rows.data()};
+  ASSERT_OK(noprop_solve(model.get(), &options, &condition, 70, &results));
+  for (const auto &row : rows) {
+    EXPECT_EQ(row.outcome, NOPROP_SOLVE_STEP_CAP);
+    EXPECT_EQ(row.calls, 14);
+    EXPECT_LT(row.reached, 1);
+  }
+  EXPECT_STREQ(noprop_solve_outcome_name(rows[0].outcome), "step_cap");
+}
+
 TEST(Sampler, RefusesWhatItCannotDoWithASentence) {
   const Data data = make_data(8, 3, 2, false);
   const Model ct = make_model(kRegress, data), fm = make_model(with(kRegress, {{"variant", "fm"}}), data);
@@ -187,6 +244,10 @@ TEST(Sampler, RefusesWhatItCannotDoWithASentence) {
       {"auto", "user", "auto", "ode", 3, 0, -1, false,
        "times: entry 2 is 0.5; times must start at 0, increase and end at 1"},
       {"auto", "auto", "given", "ode", 4, 0, -1, false, "init is \"given\", but start is NULL"},
+      {"euler_maruyama", "auto", "auto", "ode", 4, 0, -1, false,
+       "which solves drift \"sde\"; drift \"ode\" takes euler"},
+      {"dopri5", "auto", "auto", "sde", 4, 0, -1, false, "which has no noise; drift \"sde\" takes euler_maruyama"},
+      {"dopri5", "auto", "auto", "ode", 4, 8, -1, false, "needs at least 9 (6 a step, 2 before the first, 1 for final"},
   };
   for (const auto &c : cases) {
     noprop_sampler_options options = noprop_sampler_options_default(ct.get());
@@ -203,6 +264,25 @@ TEST(Sampler, RefusesWhatItCannotDoWithASentence) {
         << c.sentence;
     EXPECT_NE(std::string(noprop_last_error()).find(c.sentence), std::string::npos) << noprop_last_error();
   }
+  /* Numbers, guidance and densities. */
+  const auto refused = [&](void (*change)(noprop_sampler_options *), bool density, const std::string &sentence) {
+    noprop_sampler_options options = noprop_sampler_options_default(ct.get());
+    std::vector<double> log_density(8);
+    change(&options);
+    const noprop_solve_results results = {nullptr, output.data(), density ? log_density.data() : nullptr, nullptr};
+    EXPECT_EQ(noprop_solve(ct.get(), &options, &condition, 8, &results), NOPROP_INVALID_ARGUMENT) << sentence;
+    EXPECT_NE(std::string(noprop_last_error()).find(sentence), std::string::npos) << noprop_last_error();
+  };
+  refused([](noprop_sampler_options *o) { o->churn = 1.5; }, false, "churn is 1.5; allowed is 0 to 1");
+  refused([](noprop_sampler_options *o) { o->churn = 0.5; }, false, "churn is 0.5, but drift \"ode\" has no noise");
+  refused([](noprop_sampler_options *o) { o->rtol = 0; }, false, "rtol is 0; allowed is 1e-7 to 1");
+  refused([](noprop_sampler_options *o) { o->max_steps = 0; }, false, "max_steps is 0");
+  refused([](noprop_sampler_options *o) { o->guidance = 2; }, false, "was trained with loss.condition_dropout 0");
+  refused([](noprop_sampler_options *o) { snprintf(o->drift, sizeof o->drift, "ou_mean"); }, true,
+          "log densities follow drift \"ode\" alone");
+  refused([](noprop_sampler_options *o) { snprintf(o->method, sizeof o->method, "dpm2m"); }, true,
+          "log densities take euler, midpoint, heun, rk4, bosh3, dopri5");
+
   noprop_sampler_options options = noprop_sampler_options_default(ct.get());
   EXPECT_EQ(noprop_sample(ct.get(), &options, nullptr, 8, nullptr, output.data()), NOPROP_INVALID_ARGUMENT);
   EXPECT_NE(std::string(noprop_last_error()).find("the condition is missing"), std::string::npos)

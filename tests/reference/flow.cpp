@@ -169,12 +169,18 @@ AdaptiveResult integrate_adaptive(const Field<double> &field, const AdaptiveSolv
   return result;
 }
 
-CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, int steps,
+CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, double from, double to, int steps,
                                        const std::vector<Vector<double>> &start) {
-  CompatResult result = {start, 0};
-  double width = 1.0 / steps;
+  CompatResult result = {start, from, {}};
+  const auto keep = [&] {
+    result.states.emplace_back();
+    for (const Vector<double> &z : result.end)
+      result.states.back().insert(result.states.back().end(), z.begin(), z.end());
+  };
+  double width = (to - from) / steps;
+  keep();
   for (int n = 0; n < steps; ++n) {
-    const double s = std::min(width, 1 - result.reached), t = result.reached;
+    const double s = std::min(width, to - result.reached), t = result.reached;
     double error = 0;
     size_t count = 0;
     for (size_t row = 0; row < start.size(); ++row) {
@@ -188,6 +194,7 @@ CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields,
     error /= static_cast<double>(count);
     width = error > 1e-6 ? s / 2 : error < 1e-7 ? 1.5 * s : s;
     result.reached = t + s;
+    keep();
   }
   return result;
 }

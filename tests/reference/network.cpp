@@ -30,6 +30,16 @@ Real activate(const std::string &name, Real p) {
   throw std::invalid_argument("the reference does not know the activation " + name);
 }
 
+/* Tensor-core kernels make these of the approximate tanh. */
+template <typename Real>
+static Real activate_approximately(const std::string &name, Real p) {
+  if (name == "gelu") return p * approximate_sigmoid(2 * kGelu * (p + 0.044715 * p * p * p));
+  if (name == "swish") return p * approximate_sigmoid(p);
+  if (name == "sigmoid") return approximate_sigmoid(p);
+  if (name == "tanh") return approximate_tanh(p);
+  return activate(name, p);
+}
+
 /* `low` below zero, `high` above. So close to zero that the sign is not certain the slope may be either. */
 static double slope_at_kink(double p, double low, double high) { return p > 0 ? high : low; }
 static Tracked slope_at_kink(Tracked p, Tracked low, Tracked high) {
@@ -54,6 +64,27 @@ Real activate_prime(const std::string &name, Real p) {
   if (name == "elu") return value_of(p) > 0 ? Real(1.0) : Real(exp(p)); /* no kink */
   if (name == "selu") return slope_at_kink(p, Real(kSeluScale * kSeluAlpha * exp(p)), Real(kSeluScale));
   throw std::invalid_argument("the reference does not know the activation " + name);
+}
+
+template <typename Real>
+static Real activate_prime_approximately(const std::string &name, Real p) {
+  if (name == "gelu") {
+    const Real s = approximate_sigmoid(2 * kGelu * (p + 0.044715 * p * p * p));
+    return s + p * (s * (1.0 - s)) * (2 * kGelu * (1.0 + 3 * 0.044715 * p * p));
+  }
+  if (name == "swish") {
+    const Real s = approximate_sigmoid(p);
+    return s + p * (s * (1.0 - s));
+  }
+  if (name == "sigmoid") {
+    const Real s = approximate_sigmoid(p);
+    return s * (1.0 - s);
+  }
+  if (name == "tanh") {
+    const Real t = approximate_tanh(p);
+    return 1.0 - t * t;
+  }
+  return activate_prime(name, p);
 }
 
 /* ---- time embedding ------------------------------------------------------------------------------------------------
@@ -159,6 +190,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   n.dropout = settings.network.dropout;
   n.x = x_width, n.latent = latent, n.time = time;
   if (settings.precision == "tf32") n.operand_bits = 10;
+  if (settings.precision == "bf16") n.operand_bits = 7;
 
   Op plain, dropped, x_op;
   dropped.dropout = true;
@@ -231,7 +263,13 @@ static const Vector<Real> &input(const Trace<Real> &trace, const Source &source)
 /* A number as it enters products. */
 template <typename Real>
 static Real factor_of(const Network &network, Real number) {
-  return network.operand_bits ? rounded_to(number, network.operand_bits) : number;
+  return network.operand_bits ? rounded_to(number, network.operand_bits, network.operand_bits == 7) : number;
+}
+
+/* A slope as it is kept for the backward pass: float16 has ten bits of fraction down to 2^-14. */
+template <typename Real>
+static Real kept_slope(const Network &network, Real slope) {
+  return network.operand_bits ? rounded_to(slope, 10, true, -14) : slope;
 }
 
 template <typename Real>
@@ -253,7 +291,9 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
       if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
       if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
       pre[j] = sum;
-      post[j] = op.activation ? activate(network.activation, sum) : sum;
+      post[j] = !op.activation         ? sum
+                : network.operand_bits ? activate_approximately(network.activation, sum)
+                                       : activate(network.activation, sum);
       if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
       if (without_condition && op.x_branch) post[j] = 0.0;
     }
@@ -281,8 +321,11 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
     Vector<Real> &bar = pre_bar[o];
     for (size_t j = 0; j < bar.size(); ++j) {
       Real b = trace.without_condition && op.x_branch ? Real(0.0) : post_bar[o][j];
-      if (op.dropout && dropout) b = dropout(static_cast<long>(o), static_cast<long>(j)) * b;
-      if (op.activation) b = b * activate_prime(network.activation, trace.pre[o][j]);
+      Real slope = !op.activation         ? Real(1.0)
+                   : network.operand_bits ? activate_prime_approximately(network.activation, trace.pre[o][j])
+                                          : activate_prime(network.activation, trace.pre[o][j]);
+      if (op.dropout && dropout) slope = dropout(static_cast<long>(o), static_cast<long>(j)) * slope;
+      if (op.activation || (op.dropout && dropout)) b = b * kept_slope(network, slope);
       bar[j] += b;
     }
     Vector<Real> factor = bar; /* as it enters products */

@@ -54,7 +54,8 @@ struct Op {
 struct Network {
   std::string activation;
   double dropout = 0;
-  int operand_bits = 0;             /* of the fractions of products' factors; 0: as they are */
+  /* Tensor cores: bits of the fractions of products' factors (10: tf32, 7: bf16), where slopes are float16; 0: no. */
+  int operand_bits = 0;
   long x = 0, latent = 0, time = 0; /* widths; 0: absent */
   std::vector<Array> arrays;
   std::vector<Op> ops;

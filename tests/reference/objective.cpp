@@ -5,7 +5,7 @@
 
 namespace reference {
 
-using std::exp, std::log;
+using std::exp, std::log, std::sqrt;
 
 template <typename Real>
 Vector<Real> one_hot(long label, long classes, double off_value) {
@@ -114,7 +114,7 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
   loss.weight = all_weights[0];
 
   for (size_t k = 0; k < draws; ++k) {
-    const Vector<Real> &w = all_weights[k];
+    Vector<Real> w = all_weights[k];
     for (size_t i = 0; i < rows; ++i) {
       const Path<Real> &path = paths[k][i];
       const Vector<Real> &z1 = batch.z1[i], &noise = batch.noise[k][i];
@@ -122,8 +122,12 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       for (size_t j = 0; j < d; ++j) z.push_back(path.a * z1[j] + path.b * noise[j]);
       const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout{};
       const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
-      const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, batch.t[k][i]), dropout);
+      const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, batch.t[k][i]), dropout,
+                                        !batch.without_condition.empty() && batch.without_condition[i]);
       const Vector<Real> &output = trace.output();
+      const Real factor = batch.factor.empty() ? Real(1.0) : batch.factor[k][i];
+      const Real weight = w[i];
+      w[i] = weight * factor;
 
       std::string kind;
       const Vector<Real> p = decoded(settings, output, &kind); /* predicted quantity `kind` */
@@ -144,6 +148,10 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
             by_z1 = 1.0;
           } else if (kind == "noise") {
             by_noise = 1.0;
+          } else if (kind == "v") {
+            const Real s = sqrt(path.a * path.a + path.b * path.b);
+            by_z1 = -(path.b / s);
+            by_noise = path.a / s;
           } else if (settings.linear_path()) {
             by_z1 = 1.0;
             by_noise = -1.0;
@@ -163,7 +171,7 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       const Combination<Real> target = convert(path, kind, "target");
       const Vector<Real> z1_hat = combine(target, z, p);
       if (settings.loss.recon_type == "mse") {
-        const Real wr = term_weight(settings, settings.loss.recon_weighting, path, w[i]);
+        const Real wr = factor * term_weight(settings, settings.loss.recon_weighting, path, weight);
         for (size_t j = 0; j < d; ++j) {
           const Real error = z1_hat[j] - z1[j];
           recon += wr * error * error / dims;
@@ -177,7 +185,7 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       const Combination<Real> drift =
           convert(path, kind, settings.loss.reg_drift == "ode" ? "velocity" : settings.loss.reg_drift);
       const Vector<Real> velocity = combine(drift, z, p);
-      const Real wg = term_weight(settings, settings.loss.reg_weighting, path, w[i]);
+      const Real wg = factor * term_weight(settings, settings.loss.reg_weighting, path, weight);
       for (size_t j = 0; j < d; ++j) {
         reg += wg * velocity[j] * velocity[j] / dims;
         const Real bar = settings.loss.reg * wg * 2.0 * velocity[j] / dims;

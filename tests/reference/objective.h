@@ -17,8 +17,10 @@ struct Batch {
   std::vector<long> label;                      /* [rows], for cross_entropy */
   std::vector<Vector<Real>> x;                  /* [rows][C], or empty */
   std::vector<Vector<Real>> t;                  /* [draws][rows] */
+  std::vector<Vector<Real>> factor;             /* [draws][rows], or empty: ones; every term of the row times this */
   std::vector<std::vector<Vector<Real>>> noise; /* [draws][rows][d] */
   BatchDropout dropout;
+  std::vector<bool> without_condition; /* [rows], or empty: none */
 };
 
 template <typename Real>

@@ -74,8 +74,8 @@ void check_gradient(Model m, const std::string &what) {
 TEST(Objective, GradientsMatchDifferencesForEveryCombination) {
   for (const char *type : {"mlp", "resnet"})
     for (const char *variant : {"fm", "df", "ct"})
-      for (const char *prediction : {"velocity", "noise", "target"})
-        for (const char *weight : {"uniform", "elbo", "t", "drift", "vp_velocity"})
+      for (const char *prediction : {"velocity", "noise", "target", "v"})
+        for (const char *weight : {"uniform", "elbo", "t", "drift", "vp_velocity", "min_snr"})
           for (const char *drift : {"ode", "ou_mean"}) {
             if (std::string(variant) == "fm" && std::string(drift) == "ou_mean") continue; /* a VP drift */
             const bool other = (weight[0] + prediction[0]) % 2 != 0; /* the term weightings take turns */
@@ -167,7 +167,7 @@ TEST(Objective, CrossEntropyIsMinusLogProbabilityOfTheLabel) {
  * output is the exact prediction for a batch whose clean latent and noise coincide (z1 = e gives z = (a + b) z1). */
 TEST(Objective, ExactPredictionHasNoLoss) {
   for (const char *variant : {"fm", "ct"})
-    for (const char *prediction : {"velocity", "noise", "target"}) {
+    for (const char *prediction : {"velocity", "noise", "target", "v"}) {
       Model m = make_model({{"variant", variant},
                             {"prediction", prediction},
                             {"task", "regress"},
@@ -180,7 +180,9 @@ TEST(Objective, ExactPredictionHasNoLoss) {
       for (size_t i = 0; i < 5; ++i) m.batch.noise[0][i] = m.batch.z1[i];
       const auto p = path_at(m.settings, 0.3);
       const double velocity = p.la * p.a + p.lb * p.b;
-      const double factor = (std::string(prediction) == "velocity" ? velocity : 1) / (p.a + p.b);
+      const double v = (p.a - p.b) / std::hypot(p.a, p.b);
+      const std::string kind = prediction;
+      const double factor = (kind == "velocity" ? velocity : kind == "v" ? v : 1) / (p.a + p.b);
       std::fill(m.parameters.begin(), m.parameters.end(), 0.0);
       for (long j = 0; j < 3; ++j) {
         m.parameters[static_cast<size_t>(m.network.array("squash.z.weight").offset + 4 * j)] = factor;

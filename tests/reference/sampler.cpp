@@ -108,6 +108,7 @@ std::vector<Vector<Real>> integrate_field(const Settings &settings, const Field<
     return result;
   };
   const auto noise = [&](size_t step) {
+    if (!solve.given_noise.empty()) return Vector<Real>(start.size(), solve.given_noise[step]);
     return normals<Real>(solve.seed, kSde, solve.row, static_cast<uint32_t>(step), static_cast<long>(start.size()));
   };
   for (size_t i = 0; i + 1 < times.size(); ++i) {

@@ -28,6 +28,7 @@ struct Solve {
   double churn = 1;
   uint64_t seed = 0;
   uint32_t row = 0;
+  std::vector<double> given_noise; /* [steps]: in place of the seed's, the same for every feature */
   /* Classifier-free guidance: outputs p0 + guidance (p1 - p0), p0 with nothing of the condition but zeros behind its
    * branch. */
   double guidance = 1;
@@ -93,8 +94,9 @@ AdaptiveResult integrate_adaptive(const Field<double> &field, const AdaptiveSolv
 struct CompatResult {
   std::vector<Vector<double>> end;
   double reached;
+  std::vector<Vector<double>> states; /* [steps + 1][rows * d] */
 };
-CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, int steps,
+CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, double from, double to, int steps,
                                        const std::vector<Vector<double>> &start);
 
 }  // namespace reference

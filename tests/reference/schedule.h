@@ -20,6 +20,7 @@ ScheduleValues<Real> schedule_at(const Settings &settings, Real t);
 template <typename Real>
 struct Path {
   Real t, a, b, la, lb, r;
+  bool b_is_rest = false;        /* linear path: a + b = 1 */
   ScheduleValues<Real> schedule; /* also on the linear path: some weights refer to it */
 };
 template <typename Real>
@@ -30,14 +31,18 @@ template <typename Real>
 struct Combination {
   Real state, prediction;
 };
-/* What the network's output p of kind `from` ("velocity", "noise", "target") says about quantity `to` (these, or
- * "ou_mean": the drift gamma' (sqrt(ab) z1hat - (1+ab)/2 z)). */
+/* What the network's output p of kind `from` ("velocity", "noise", "target", or "v": (a noise - b target)/s with
+ * s^2 = a^2 + b^2, on the linear path the v of the VP path with the same SNR, which z/s follows) says about quantity
+ * `to` (these, or "ou_mean": the drift gamma' (sqrt(ab) z1hat - (1+ab)/2 z)). */
 template <typename Real>
 Combination<Real> convert(const Path<Real> &path, const std::string &from, const std::string &to);
 
 /* Weight of a squared error of the predicted quantity (survey 1.3 and 2.10). */
 template <typename Real>
 Real weight_at(const Settings &settings, const Path<Real> &path);
+/* (d z1hat/d p)^2: a weight of the target's error times this is the weight of the prediction's. */
+template <typename Real>
+Real error_square(const Path<Real> &path, const std::string &predicted);
 /* SNR' of the path (linear: 2t/(1-t)^3). */
 template <typename Real>
 Real snr_prime_at(const Settings &settings, const Path<Real> &path);

@@ -28,6 +28,26 @@ TEST(Schedule, MeetsTheTabulatedValues) {
        {.00669, .0759, .5, .9241, .9933},
        {10, 10, 10, 10, 10},
        {.0674, .8208, 10, 121.8, 1484}},
+      {{{"schedule.type", "exponential"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.01, .3956, .6295, .7713, .8574},
+       {198, 4.972, 3.091, 2.48, 2.169},
+       {2, 3.254, 5.252, 8.364, 13.04}},
+      {{{"schedule.type", "cauchy"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.0716, .1287, .5, .8713, .9284},
+       {1.805, 3.837, 12.48, 3.837, 1.805},
+       {.1392, .5668, 12.48, 25.98, 23.42}},
+      {{{"schedule.type", "laplace"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.0133, .0502, .5, .9498, .9867},
+       {2.516, 8.432, 19.6, 8.432, 2.516},
+       {.0339, .4459, 19.6, 159.5, 186.6}},
+      {{{"schedule.type", "quadratic"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.01, .07125, .255, .5613, .99},
+       {0, 7.405, 5.159, 5.97, 198},
+       {0, .5681, 1.766, 7.636, 19600}},
+      {{{"schedule.type", "polynomial"}, {"schedule.alpha_bar", "[0.01, 0.99]"}},
+       {.01, .07125, .255, .5613, .99},
+       {0, 7.405, 5.159, 5.97, 198},
+       {0, .5681, 1.766, 7.636, 19600}},
   };
   for (const Row &row : rows) {
     Settings settings = with(row.keys);
@@ -53,9 +73,16 @@ TEST(Schedule, ClippedCosineKeepsTheUnclippedDerivative) {
 
 class EverySchedule : public testing::TestWithParam<const char *> {
  protected:
-  Settings settings() const { return with({{"schedule.type", GetParam()}}); }
+  Settings settings() const {
+    Settings s = with({{"schedule.type", GetParam()}, {"schedule.hidden", "[3, 2]"}});
+    /* A network with kinks inside (0, 1): c, 1 x 3 + 3, 3 x 2 + 2, 2 x 1 + 1. */
+    s.schedule.numbers = {.4, 1.2, .3, 2, -.31, -.42, -1, .5, -1, 0, 1.5, .7, .2, -.63, .1, 2, 1, -.4};
+    return s;
+  }
 };
-INSTANTIATE_TEST_SUITE_P(Types, EverySchedule, testing::Values("linear", "cosine", "sigmoid", "logistic"));
+INSTANTIATE_TEST_SUITE_P(Types, EverySchedule,
+                         testing::Values("linear", "cosine", "sigmoid", "logistic", "exponential", "cauchy", "laplace",
+                                         "quadratic", "polynomial", "sine", "network"));
 
 TEST_P(EverySchedule, MeetsItsBoundsExactly) {
   const auto first = schedule_at(settings(), 0.0), last = schedule_at(settings(), 1.0);
@@ -103,7 +130,9 @@ TEST(Path, AllPredictionsAgreeUnderAnExactTarget) {
     for (double t = 0.05; t < 0.97; t += 0.1) {
       const auto p = path_at(settings, t);
       const double z1 = 0.7, e = -1.3, z = p.a * z1 + p.b * e, u = p.la * p.a * z1 + p.lb * p.b * e;
-      for (const auto &exact : {std::pair<std::string, double>{"velocity", u}, {"noise", e}, {"target", z1}}) {
+      const double v = (p.a * e - p.b * z1) / std::hypot(p.a, p.b);
+      for (const auto &exact :
+           {std::pair<std::string, double>{"velocity", u}, {"noise", e}, {"target", z1}, {"v", v}}) {
         const std::string &kind = exact.first;
         const double value = exact.second;
         const auto says = [&](const std::string &to) {
@@ -113,13 +142,19 @@ TEST(Path, AllPredictionsAgreeUnderAnExactTarget) {
         EXPECT_NEAR(says("velocity"), u, 1e-11 * (1 + std::fabs(u))) << kind;
         EXPECT_NEAR(says("noise"), e, 1e-11) << kind;
         EXPECT_NEAR(says("target"), z1, 1e-11) << kind;
+        EXPECT_NEAR(says("v"), v, 1e-11) << kind;
+        if (std::string(variant) == "ct") {
+          const double ab = p.schedule.alpha_bar;
+          const double mean = p.schedule.gamma_prime * (std::sqrt(ab) * z1 - 0.5 * (1 + ab) * z);
+          EXPECT_NEAR(says("ou_mean"), mean, 1e-11 * (1 + std::fabs(mean))) << kind;
+        }
       }
     }
   }
 }
 
 TEST(Path, ConversionsRoundTrip) {
-  const char *kinds[] = {"velocity", "noise", "target"};
+  const char *kinds[] = {"velocity", "noise", "target", "v"};
   for (const char *variant : {"fm", "df"}) {
     const auto p = path_at(path_settings(variant, "auto", "linear"), 0.3);
     for (const char *from : kinds)
@@ -128,6 +163,23 @@ TEST(Path, ConversionsRoundTrip) {
         EXPECT_NEAR(back.state + back.prediction * there.state, 0, 1e-12);
         EXPECT_NEAR(back.prediction * there.prediction, 1, 1e-12);
       }
+  }
+}
+
+/* v of the linear path is the v of the VP path of the same SNR that z/s follows, and is perpendicular to it. */
+TEST(Path, LinearVIsTheVOfTheVpPathOfTheSameSnr) {
+  for (double t : {0.0, 0.001, 0.3, 0.5, 0.9, 1.0}) {
+    const auto p = path_at(path_settings("fm", "v", "cosine"), t);
+    const double s = std::hypot(t, 1 - t), alpha_bar = square(t / s), z1 = 0.7, e = -1.3;
+    const double v = std::sqrt(alpha_bar) * e - std::sqrt(1 - alpha_bar) * z1, z = t * z1 + (1 - t) * e;
+    const auto target = convert(p, "v", "target"), noise = convert(p, "v", "noise"),
+               velocity = convert(p, "v", "velocity");
+    EXPECT_NEAR(target.state * z + target.prediction * v, z1, 1e-14) << "finite and exact at both ends";
+    EXPECT_NEAR(noise.state * z + noise.prediction * v, e, 1e-14);
+    if (t > 0 && t < 1) {
+      EXPECT_NEAR(velocity.state * z + velocity.prediction * v, z1 - e, 1e-13);
+    }
+    EXPECT_NEAR(square(z / s) + square(v), square(z1) + square(e), 1e-14) << "a rotation of (z1, e)";
   }
 }
 
@@ -148,23 +200,77 @@ TEST(Path, OuMeanIsTheSdeDriftWithoutNoise) {
   }
 }
 
-/* Survey 1.3: elbo weights make w error^2 the same number whatever is predicted. */
-TEST(Weight, ElboGivesTheSameBoundForEveryPrediction) {
-  for (const char *variant : {"fm", "ct"})
-    for (double t : {0.05, 0.4, 0.8}) {
-      const double z = 0.3, off = 0.21; /* the estimate of z1 is off by this */
-      std::vector<double> bounds;
-      for (const char *kind : {"velocity", "noise", "target"}) {
-        Settings settings = path_settings(variant, kind, "cosine");
-        settings.loss.weight = "elbo";
-        const auto p = path_at(settings, t);
-        const auto c = convert(p, "target", kind);
-        const double error = (c.state * z + c.prediction * off) - c.state * z;
-        bounds.push_back(weight_at(settings, p) * error * error);
+/* Survey 1.3: weights of the target's error make w error^2 the same number whatever is predicted. */
+TEST(Weight, AWeightOfTheTargetGivesTheSameNumberForEveryPrediction) {
+  for (const char *weight : {"elbo", "min_snr", "snr_prime"})
+    for (const char *variant : {"fm", "ct"})
+      for (double t : {0.05, 0.4, 0.8, 0.97}) {
+        const double off = 0.21; /* the estimate of z1 is off by this */
+        std::vector<double> bounds;
+        for (const char *kind : {"target", "noise", "v", "velocity"}) {
+          Settings settings = path_settings(variant, kind, "cosine");
+          settings.loss.weight = weight;
+          const auto p = path_at(settings, t);
+          const double error = convert(p, "target", kind).prediction * off;
+          bounds.push_back(weight_at(settings, p) * error * error);
+        }
+        for (double bound : bounds) EXPECT_NEAR(bound, bounds[0], 1e-11 * bounds[0]) << weight << variant << t;
       }
-      EXPECT_NEAR(bounds[0], bounds[2], 1e-11 * bounds[2]);
-      EXPECT_NEAR(bounds[1], bounds[2], 1e-11 * bounds[2]);
-    }
+}
+
+/* The rows of survey 1.3: what is predicted, and the bound's weight on either path. The score is -noise/b, the drift M
+ * and the velocity of the VP path are linear in the target. */
+TEST(Weight, ElboIsTheTableOfTheSurvey) {
+  for (double t : {0.05, 0.3, 0.6, 0.95}) {
+    Settings vp = path_settings("ct", "target", "sigmoid"), linear = path_settings("fm", "target", "sigmoid");
+    vp.loss.weight = linear.loss.weight = "elbo";
+    const auto p = path_at(vp, t), q = path_at(linear, t);
+    const double ab = p.schedule.alpha_bar, rest = p.schedule.one_minus_alpha_bar, g = p.schedule.gamma_prime;
+    const auto weight = [](Settings settings, const char *kind, const Path<double> &path) {
+      settings.prediction = kind;
+      return weight_at(settings, path);
+    };
+    const auto near = [](double got, double want) { EXPECT_NEAR(got, want, 1e-12 * want); };
+    near(weight(vp, "target", p), g * ab / rest);
+    near(weight(vp, "noise", p), g);
+    near(weight(vp, "velocity", p), 4 / (g * rest));
+    near(weight(vp, "v", p), g * ab); /* error of v = error of z1 over b */
+    near(weight(linear, "target", q), 2 * t / std::pow(1 - t, 3));
+    near(weight(linear, "noise", q), 2 / (t * (1 - t)));
+    near(weight(linear, "velocity", q), 2 * t / (1 - t));
+    near(weight(linear, "v", q), 2 * t / ((1 - t) * (t * t + (1 - t) * (1 - t))));
+    /* Errors that no network predicts: weight times (d error / d target)^2 is SNR' again. */
+    const double snr_prime = weight(vp, "target", p);
+    const auto in = [&](const char *kind) { return convert(p, "target", kind).prediction; };
+    near(g / rest * square(std::sqrt(rest) * in("noise")), snr_prime);
+    near(g * rest * square(in("noise") / p.b), snr_prime);
+    near(1 / (g * rest) * square(in("ou_mean")), snr_prime);
+  }
+}
+
+/* Hang et al., "Efficient diffusion training via min-SNR weighting" (2023), section 3.4: min(SNR, c) for the target,
+ * over SNR for the noise, over SNR + 1 for v. On the linear path SNR + 1 = s^2/b^2. */
+TEST(Weight, MinSnrIsAsPublished) {
+  for (const char *variant : {"fm", "ct"})
+    for (double cap : {0.7, 5.0})
+      for (double t : {0.05, 0.5, 0.7, 0.95}) {
+        Settings settings = path_settings(variant, "target", "cosine");
+        settings.loss.weight = "min_snr";
+        settings.loss.cap = cap;
+        const auto p = path_at(settings, t);
+        const double snr = square(p.a / p.b), least = std::min(snr, cap);
+        EXPECT_NEAR(weight_at(settings, p), least, 1e-12 * least);
+        settings.prediction = "noise";
+        EXPECT_NEAR(weight_at(settings, p), least / snr, 1e-12 * least / snr);
+        settings.prediction = "v";
+        EXPECT_NEAR(weight_at(settings, p), least / (snr + 1), 1e-12 * least);
+        settings.loss.weight = "inverse_snr";
+        EXPECT_NEAR(weight_at(settings, p), 1 / snr, 1e-12 / snr);
+        settings.loss.weight = "snr_prime";
+        settings.prediction = "target";
+        const double snr_prime = 2 * p.r * snr;
+        EXPECT_NEAR(weight_at(settings, p), std::min(snr_prime, cap), 1e-12 * snr_prime);
+      }
 }
 
 /* The compatibility weights as survey 2.10 and the discrepancy register state them. */
@@ -184,11 +290,17 @@ TEST(Weight, CompatibilityFormsAreTheRegistersForms) {
 /* Simpson's rule in the logit of t (all weights blow up at the ends). */
 TEST(Weight, AnalyticMeanIsTheIntegral) {
   for (const char *variant : {"fm", "df"})
-    for (const char *kind : {"velocity", "noise", "target"})
-      for (const char *weight : {"uniform", "t", "elbo"}) {
+    for (const char *kind : {"velocity", "noise", "target", "v"})
+      for (const char *weight :
+           {"uniform", "t", "elbo", "min_snr", "inverse_snr", "snr_prime", "drift", "vp_velocity"}) {
         Settings settings = path_settings(variant, kind, "cosine");
         settings.loss.weight = weight;
-        if (std::string(weight) == "elbo" && std::string(variant) == "df" && std::string(kind) == "velocity") {
+        const std::string name = weight;
+        const bool linear = std::string(variant) == "fm";
+        const bool closed = name == "uniform" || name == "t" ||
+                            (name == "elbo" && (linear || std::string(kind) != "velocity")) ||
+                            (linear && (name == "min_snr" || name == "inverse_snr"));
+        if (!closed) {
           EXPECT_THROW(weight_mean(settings), std::invalid_argument);
           continue;
         }

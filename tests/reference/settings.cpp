@@ -39,6 +39,23 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"schedule.s", [&] { schedule.s = number(); }},
       {"schedule.k", [&] { schedule.k = number(); }},
       {"schedule.t_mid", [&] { schedule.t_mid = number(); }},
+      {"schedule.beta", [&] { schedule.beta = number(); }},
+      {"schedule.loc", [&] { schedule.loc = number(); }},
+      {"schedule.scale", [&] { schedule.scale = number(); }},
+      {"schedule.power", [&] { schedule.power = number(); }},
+      {"schedule.learnable", [&] { schedule.learnable = truth(); }},
+      {"schedule.learn_endpoints", [&] { schedule.learn_endpoints = truth(); }},
+      {"schedule.hidden",
+       [&] {
+         schedule.hidden.clear();
+         for (double v : numbers(text)) schedule.hidden.push_back(static_cast<long>(v));
+       }},
+      {"schedule.table",
+       [&] {
+         const auto all = numbers(text);
+         schedule.table.clear();
+         for (size_t i = 0; i + 1 < all.size(); i += 2) schedule.table.emplace_back(all[i], all[i + 1]);
+       }},
       {"schedule.renormalise", [&] { schedule.renormalise = truth(); }},
       {"latent.off_value", [&] { off_value = number(); }},
       {"loss.weight", [&] { loss.weight = text; }},
@@ -51,7 +68,9 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"loss.recon.weighting", [&] { loss.recon_weighting = text; }},
       {"loss.reg", [&] { loss.reg = number(); }},
       {"loss.reg_weighting", [&] { loss.reg_weighting = text; }},
+      {"loss.condition_dropout", [&] { loss.condition_dropout = number(); }},
       {"loss.reg_drift", [&] { loss.reg_drift = text; }},
+      {"loss.cap", [&] { loss.cap = number(); }},
       {"loss.t_eps", [&] { loss.t_eps = number(); }},
       {"network.type", [&] { network.type = text; }},
       {"network.activation", [&] { network.activation = text; }},

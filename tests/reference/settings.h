@@ -18,15 +18,19 @@ struct Settings {
   struct {
     std::string type = "cosine";
     double low = 0.001, high = 0.999; /* alpha_bar at t = 0 and t = 1 */
-    double s = 0.008, k = 10, t_mid = 0.5;
-    bool renormalise = true;
+    double s = 0.008, k = 10, t_mid = 0.5, beta = 2, loc = 0.5, scale = 0.1, power = 2;
+    bool renormalise = true, learnable = false, learn_endpoints = false;
+    std::vector<std::pair<double, double>> table; /* t, gamma */
+    std::vector<long> hidden = {64, 64};
+    /* network: c, then K [inputs][outputs] and b [outputs] of each layer, as stored. */
+    std::vector<double> numbers;
   } schedule;
   double off_value = 0;
   struct {
     std::string weight = "uniform", normalize = "none", t_sampling = "low_discrepancy", error = "squared";
     int draws = 1;
     std::string recon_type = "mse", recon_weighting = "none", reg_weighting = "none", reg_drift = "ode";
-    double recon_weight = 0, reg = 0, t_eps = 1e-3;
+    double recon_weight = 0, reg = 0, t_eps = 1e-3, cap = 5, condition_dropout = 0;
   } loss;
   struct {
     std::string type = "mlp", activation = "swish";
@@ -46,7 +50,7 @@ struct Settings {
   } optimizer;
 
   bool linear_path() const { return variant == "fm"; }
-  /* "velocity", "noise" or "target": auto goes by variant. */
+  /* "velocity", "noise", "target" or "v": auto goes by variant. */
   std::string predicted() const;
 
   /* Sets the member that the engine's configuration calls `key`; throws std::invalid_argument for an unknown one. */

@@ -9,6 +9,7 @@
 #ifndef TESTS_REFERENCE_TRACKED_H
 #define TESTS_REFERENCE_TRACKED_H
 
+#include <algorithm>
 #include <cmath>
 
 namespace reference {
@@ -64,6 +65,7 @@ inline Tracked log(Tracked x) { return function(std::log(x.value), 1 / x.value, 
 inline Tracked log1p(Tracked x) { return function(std::log1p(x.value), 1 / (1 + x.value), x); }
 inline Tracked expm1(Tracked x) { return function(std::expm1(x.value), std::exp(x.value), x); }
 inline Tracked tanh(Tracked x) { return function(std::tanh(x.value), 1 - square(std::tanh(x.value)), x); }
+inline Tracked atan(Tracked x) { return function(std::atan(x.value), 1 / (1 + square(x.value)), x); }
 inline Tracked sqrt(Tracked x) {
   const double root = std::sqrt(x.value);
   return function(root, root > 0 ? .5 / root : 0, x);
@@ -87,19 +89,34 @@ inline Tracked sigmoid(Tracked x) {
   const double s = 1 / (1 + std::exp(-x.value));
   return rounded(s, square(s * (1 - s)) * x.variance, (1 - s) * (std::fabs(x.value) + 4) + 3);
 }
+inline double softplus(double x) { return std::log1p(std::exp(-std::fabs(x))) + std::fmax(x, 0); }
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-/* Rounding to `bits` of fraction, ties away from zero, as kernels round the factors of products. An uncertain number
- * may round to the neighbour. */
-inline double rounded_to(double x, int bits) {
-  if (x == 0) return x;
-  const double spacing = std::ldexp(1.0, std::ilogb(x) - bits);
-  return std::copysign(std::floor(std::fabs(x) / spacing + 0.5) * spacing, x);
+/* The hardware's approximate tanh errs by 2^-11 of its value ("PTX ISA", tanh.approx.f32), and sigmoid made of it,
+ * (1 + tanh(x/2))/2, by half of that. */
+constexpr double kApproximateTanh = 1.0 / 2048;
+inline double approximate_tanh(double x) { return std::tanh(x); }
+inline Tracked approximate_tanh(Tracked x) {
+  const double t = std::tanh(x.value);
+  return rounded(t, square(1 - t * t) * x.variance, kApproximateTanh / kEpsilon);
 }
-inline Tracked rounded_to(Tracked x, int bits) {
+template <typename Real>
+Real approximate_sigmoid(Real x) {
+  return 0.5 * approximate_tanh(0.5 * x) + 0.5;
+}
+
+/* Rounding to `bits` of fraction as kernels round the factors of products, ties away from zero (tf32) or to even
+ * (bf16). An uncertain number may round to the neighbour. Numbers below 2^least are rounded as 2^least is. */
+inline double rounded_to(double x, int bits, bool even = false, int least = -1000) {
+  if (x == 0) return x;
+  const double spacing = std::ldexp(1.0, std::max(std::ilogb(x), least) - bits), units = std::fabs(x) / spacing;
+  return std::copysign((even ? std::nearbyint(units) : std::floor(units + 0.5)) * spacing, x);
+}
+inline Tracked rounded_to(Tracked x, int bits, bool even = false, int least = -1000) {
   if (x.value == 0) return x;
-  const double spacing = std::ldexp(1.0, std::ilogb(x.value) - bits);
-  return {rounded_to(x.value, bits), x.variance + square(spacing) * std::fmin(1.0, 4 * x.deviation() / spacing)};
+  const double spacing = std::ldexp(1.0, std::max(std::ilogb(x.value), least) - bits);
+  return {rounded_to(x.value, bits, even, least),
+          x.variance + square(spacing) * std::fmin(1.0, 4 * x.deviation() / spacing)};
 }
 
 /* The number without its error estimate, for decisions and for comparing. */

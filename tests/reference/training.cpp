@@ -1,7 +1,10 @@
 /* Updates and the training loop. */
 #include "tests/reference/training.h"
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
+#include <type_traits>
 
 #include "kernels/row_order.h"
 #include "tests/reference/coupling.h"
@@ -89,21 +92,86 @@ static std::vector<Vector<Real>> transported(const std::vector<Vector<Real>> &z1
 }
 
 template <typename Real>
+Vector<Real> time_knots(const Settings &settings) {
+  /* Simpson's rule over panels that are even in the logit of t; linear between their ends. */
+  const double low = settings.loss.t_eps, high = 1 - low;
+  const auto density = [&](double t) {
+    const Path<double> path = path_at(settings, t);
+    return settings.loss.t_sampling == "gamma" ? 2 * path.r : weight_at(settings, path);
+  };
+  const int panels = 1 << 16;
+  const double edge = 17, first = 1 / (1 + std::exp(edge)), range = 1 - 2 * first, step = 2 * edge / panels;
+  const auto time = [&](double x) { return low + (high - low) * (1 / (1 + std::exp(-x)) - first) / range; };
+  const auto mass_per_x = [&](double x) {
+    const double t = std::min(std::max(time(x), low + 1e-9 * (high - low)), high - 1e-9 * (high - low));
+    return density(t) * (high - low) / range / (1 + std::exp(-x)) / (1 + std::exp(x));
+  };
+  std::vector<double> sums = {0};
+  for (int i = 0; i < panels; ++i) {
+    const double x = -edge + step * i;
+    sums.push_back(sums.back() + step / 6 * (mass_per_x(x) + 4 * mass_per_x(x + step / 2) + mass_per_x(x + step)));
+  }
+  /* Two sums that differ by 1e-8 may round to neighbouring floats. */
+  const auto knot = [](double t) {
+    const double value = static_cast<double>(static_cast<float>(t));
+    if constexpr (std::is_same_v<Real, Tracked>) return rounded(value, 0, 2);
+    return Real(value);
+  };
+  Vector<Real> knots = {Real(static_cast<double>(static_cast<float>(low)))};
+  for (int k = 1; k < kTimeCells; ++k) {
+    const double wanted = sums.back() * k / kTimeCells;
+    const size_t i = static_cast<size_t>(std::upper_bound(sums.begin(), sums.end(), wanted) - sums.begin()) - 1;
+    const double part = (wanted - sums[i]) / (sums[i + 1] - sums[i]);
+    knots.push_back(knot(time(-edge + step * (static_cast<double>(i) + part))));
+  }
+  knots.push_back(Real(static_cast<double>(static_cast<float>(high))));
+  return knots;
+}
+
+/* Rows of the step that are without their condition. */
+template <typename Real>
+static void drop_conditions(const Settings &settings, int64_t step, Batch<Real> &batch) {
+  const double threshold = std::round(settings.loss.condition_dropout * 0x1p32);
+  batch.without_condition.clear();
+  for (size_t i = 0; i < batch.z1.size() && threshold > 0; ++i)
+    batch.without_condition.push_back(draw(settings.seed, kConditionDropout, 0, static_cast<uint32_t>(i),
+                                           static_cast<uint32_t>(step))[0] < threshold);
+}
+
+template <typename Real>
 void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch) {
   const long rows = static_cast<long>(batch.z1.size()), d = static_cast<long>(batch.z1[0].size());
   const uint32_t at = static_cast<uint32_t>(step);
   for (int k = 0; k < settings.loss.draws; ++k) {
     const uint32_t number = static_cast<uint32_t>(k);
     const double t_eps = settings.loss.t_eps;
-    Vector<Real> t;
-    for (const Real &u : uniforms<Real>(settings.seed, at, rows, settings.loss.t_sampling == "low_discrepancy", number))
-      t.push_back(t_eps + (1 - 2 * t_eps) * u);
+    const std::string &times = settings.loss.t_sampling;
+    const bool quantiles = times == "gamma" || times == "importance";
+    const Vector<Real> knots = quantiles ? time_knots<Real>(settings) : Vector<Real>{};
+    Vector<Real> t, factor;
+    for (const Real &u : uniforms<Real>(settings.seed, at, rows, times != "uniform", number)) {
+      if (!quantiles) {
+        t.push_back(t_eps + (1 - 2 * t_eps) * u);
+        continue;
+      }
+      /* Uniform within a cell of mass 1/cells: density 1/(cells width). */
+      const double place = value_of(u) * kTimeCells;
+      const size_t cell = std::min(static_cast<size_t>(place), static_cast<size_t>(kTimeCells - 1));
+      const Real width = knots[cell + 1] - knots[cell];
+      t.push_back(knots[cell] + (u * kTimeCells - static_cast<double>(cell)) * width);
+      const Real asked = times == "importance" ? Real(1 / (1 - 2 * t_eps))
+                                               : 2.0 * path_at(settings, t.back()).r /
+                                                     (gamma_at(settings, 1 - t_eps) - gamma_at(settings, t_eps));
+      factor.push_back(asked * (width * static_cast<double>(kTimeCells)));
+    }
     batch.t.push_back(t);
+    if (quantiles) batch.factor.push_back(factor);
     std::vector<Vector<Real>> noise;
     for (long i = 0; i < rows; ++i)
       noise.push_back(normals<Real>(settings.seed, kNoise, static_cast<uint32_t>(i), at, d, number));
     batch.noise.push_back(settings.coupling == "ot" ? transported(batch.z1, noise) : noise);
   }
+  if (dropout) drop_conditions(settings, step, batch);
   if (!dropout || settings.network.dropout == 0) return;
   /* Masks of every op that drops, drawn once; ops of the x-branch are shared by all draws. */
   batch.dropout = [&settings, &network, at](long row, long number) -> Dropout {
@@ -140,6 +208,7 @@ Batch<Real> training_batch(const Settings &settings, const Network &network, con
     if (!rows.x.empty()) b.x.push_back(rows.x[row]);
   }
   draw_batch(settings, network, step, dropout_epochs < 0 || epoch < dropout_epochs, b);
+  drop_conditions(settings, step, b); /* in all epochs */
   return b;
 }
 
@@ -163,6 +232,7 @@ Training<Real> train(const Settings &settings, const Network &network, Vector<Re
   template Real clip_gradient(double, Vector<Real> &);                                                                \
   template void update(const Settings &, double, const Vector<Real> &, Optimizer<Real> &, Vector<Real> &);            \
   template Batch<Real> training_batch(const Settings &, const Network &, const Rows<Real> &, long, int64_t, int64_t); \
+  template Vector<Real> time_knots(const Settings &);                                                                 \
   template void draw_batch(const Settings &, const Network &, int64_t, bool, Batch<Real> &);                          \
   template Training<Real> train(const Settings &, const Network &, Vector<Real>, const Rows<Real> &, long, int64_t,   \
                                 int64_t, int64_t);

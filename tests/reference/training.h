@@ -44,6 +44,12 @@ Batch<Real> training_batch(const Settings &settings, const Network &network, con
 template <typename Real>
 void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch);
 
+/* Times of t_sampling "gamma" and "importance": [kTimeCells + 1] knots between which lie equal masses of gamma' or of
+ * the weight, as the engine places them (float32). */
+constexpr int kTimeCells = 256;
+template <typename Real>
+Vector<Real> time_knots(const Settings &settings);
+
 template <typename Real>
 struct Training {
   Vector<Real> parameters;

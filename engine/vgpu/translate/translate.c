@@ -64,8 +64,25 @@ static struct translated *bind(const struct machine *machine, const struct ptx_f
   return code;
 }
 
+/* LLVM's time grows with the square of a kernel's size, and is far longer where tensor-core instructions become
+ * exchanges between wide vectors: 5,000 instructions take some two seconds, a training kernel on tensor cores (16,000)
+ * minutes, for all of which the process would have to be kept. Such kernels stay with the interpreter. */
+enum { INSTRUCTIONS_MOST = 10000, INSTRUCTIONS_MOST_WITH_MATRICES = 3000 };
+
+static bool has_matrices(const struct ptx_function *function) {
+  for (uint32_t i = 0; i < function->instruction_count; ++i)
+    if (function->instructions[i].op == PTX_MMA) return true;
+  return false;
+}
+
 static unsigned char *compile(const struct machine *machine, const struct ptx_function *function,
                               const unsigned block[3], size_t *bytes, char *reason, size_t reason_bytes) {
+  const uint32_t most = has_matrices(function) ? INSTRUCTIONS_MOST_WITH_MATRICES : INSTRUCTIONS_MOST;
+  if (function->instruction_count > most) {
+    snprintf(reason, reason_bytes, "the kernel has %u instructions; up to %u are made machine code in a sensible time",
+             function->instruction_count, most);
+    return NULL;
+  }
   struct analysis *analysis = analyse(function, block, reason, reason_bytes);
   if (!analysis) return NULL;
   LLVMContextRef context = LLVMContextCreate();

@@ -1,0 +1,130 @@
+/* Which arithmetic a model's kernels use: what is asked for, what auto stands for, and what is refused. */
+#include "tests/model/support.h"
+
+extern "C" {
+#include "engine/precision.h"
+#include "kernels/arguments.h"
+}
+
+namespace {
+
+using namespace model_test;
+
+const Keys kClassify = {{"variant", "ct"}, {"task", "classify"}, {"network.hidden", "[8, 8]"}};
+
+Keys with(const std::string &key, const std::string &value, Keys keys = kClassify) {
+  keys.emplace_back(key, value);
+  return keys;
+}
+
+std::string taken(const Model &model, std::string *reason = nullptr) {
+  const char *why = nullptr;
+  const std::string name = noprop_model_precision(model.get(), &why);
+  if (reason) *reason = why;
+  return name;
+}
+
+TEST(Precision, WhatIsAskedForIsTaken) {
+  const Data data = make_data(8, 3, 5, true);
+  for (const char *precision : {"fp32", "tf32", "bf16"}) {
+    const Model model = make_model(with("precision", precision), data);
+    ASSERT_TRUE(model) << noprop_last_error();
+    std::string reason;
+    EXPECT_EQ(taken(model, &reason), precision);
+    EXPECT_NE(reason.find("configuration"), std::string::npos) << reason;
+    char *text = nullptr;
+    ASSERT_OK(noprop_model_describe(model.get(), &text));
+    EXPECT_NE(std::string(text).find(std::string("precision: ") + precision), std::string::npos) << text;
+    noprop_free(text);
+  }
+  EXPECT_STREQ(noprop_model_precision(nullptr, nullptr), "");
+}
+
+TEST(Precision, AutoSaysWhatItTookAndWhy) {
+  const Data data = make_data(8, 3, 5, true);
+  std::string reason;
+  const Model model = make_model(kClassify, data);
+  ASSERT_TRUE(model);
+  EXPECT_EQ(taken(model, &reason), "fp32");
+  EXPECT_NE(reason.find("virtual GPU"), std::string::npos) << reason;
+  const Model preset = make_model(with("preset", "jax-head"), data);
+  ASSERT_TRUE(preset);
+  EXPECT_EQ(taken(preset), "fp32");
+}
+
+TEST(Precision, AutoTakesTensorCoresWhereThereAreSomeAndKernelsForTheModel) {
+  const Data data = make_data(8, 3, 5, true);
+  const Model wide = make_model(with("network.hidden", "[136, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
+  const Model narrow = make_model(kClassify, data);
+  ASSERT_TRUE(wide && narrow);
+  noprop_device gpu = *device(); /* as a GPU would be: only its properties are read */
+  gpu.properties.is_virtual = false;
+  const struct {
+    const Model &model;
+    int major, minor, precision;
+    const char *reason;
+  } cases[] = {{narrow, 8, 0, PRECISION_TF32, "tensor cores"},
+               {narrow, 12, 0, PRECISION_TF32, "tensor cores"},
+               {narrow, 7, 5, PRECISION_FP32, "8.0 or later, and this device has 7.5"},
+               {wide, 9, 0, PRECISION_FP32, "up to 128 wide, and this network has one of 136"}};
+  for (const auto &c : cases) {
+    struct settings settings = c.model->settings;
+    char reason[200];
+    settings.precision = PRECISION_AUTO;
+    gpu.properties.compute_capability[0] = c.major, gpu.properties.compute_capability[1] = c.minor;
+    ASSERT_OK(precision_resolve(&gpu, c.model->network, &settings, reason, sizeof reason));
+    EXPECT_EQ(settings.precision, c.precision);
+    EXPECT_NE(std::string(reason).find(c.reason), std::string::npos) << reason;
+    EXPECT_EQ(c.model->network->operand_form, c.precision == PRECISION_TF32 ? OPERANDS_TF32 : -1);
+    settings.precision = PRECISION_BF16;
+    if (c.precision == PRECISION_TF32) {
+      EXPECT_OK(precision_resolve(&gpu, c.model->network, &settings, reason, sizeof reason));
+    } else {
+      EXPECT_EQ(precision_resolve(&gpu, c.model->network, &settings, reason, sizeof reason), NOPROP_UNSUPPORTED);
+      EXPECT_NE(std::string(noprop_last_error()).find(c.reason), std::string::npos) << noprop_last_error();
+      EXPECT_NE(std::string(noprop_last_error()).find("precision: bf16"), std::string::npos) << noprop_last_error();
+    }
+    network_place_fragments(c.model->network, -1);
+  }
+}
+
+TEST(Precision, LayersTooWideForTensorCoresAreRefusedIfTheyWereAskedFor) {
+  const Data data = make_data(8, 3, 5, true);
+  const Config config = make_config(with("precision", "tf32", with("network.hidden", "[8, 256]")));
+  const noprop_model_shape shape = data.shape();
+  noprop_model *model = nullptr;
+  EXPECT_EQ(noprop_model_create(device(), config.get(), &shape, &model), NOPROP_UNSUPPORTED);
+  EXPECT_NE(std::string(noprop_last_error()).find("one of 256; fp32 takes it"), std::string::npos)
+      << noprop_last_error();
+}
+
+/* Every weight stands in both of its places, and nothing else does. */
+TEST(Precision, FragmentsHoldEveryWeightTwice) {
+  const Data data = make_data(8, 3, 5, true);
+  const Model model =
+      make_model(with("network.hidden", "[8, 20, 33]", {{"variant", "ct"}, {"task", "classify"}}), data);
+  ASSERT_TRUE(model);
+  struct network *network = model->network;
+  for (const int form : {OPERANDS_TF32, OPERANDS_BF16}) {
+    network_place_fragments(network, form);
+    std::vector<int> sources(static_cast<size_t>(network_fragment_numbers(network)), -2);
+    network_fragment_sources(network, sources.data());
+    std::vector<int> found(static_cast<size_t>(network->padded_floats), 0);
+    for (const int source : sources) {
+      ASSERT_GE(source, -1);
+      ASSERT_LT(source, network->padded_floats);
+      if (source >= 0) ++found[static_cast<size_t>(source)];
+    }
+    for (int i = 0; i < network->parameter_count; ++i) {
+      const parameter_entry &entry = network->parameters[i];
+      for (int row = 0; row < entry.rows; ++row)
+        for (int column = 0; column < entry.stride; ++column)
+          EXPECT_EQ(found[static_cast<size_t>(entry.padded_offset + row * entry.stride + column)],
+                    entry.fragment_offset < 0 || column >= entry.columns ? 0 : 2)
+              << entry.name;
+    }
+  }
+  network_place_fragments(network, -1);
+}
+
+}  // namespace
