@@ -114,6 +114,7 @@ noprop_status schedule_describe(const struct settings *settings, const double *p
                               .first = logit(low),
                               .span = logit(high) - logit(low),
                               .mix = 0.5,
+                              /* cppcheck-suppress uninitvar ; an address alone */
                               .table = schedule->rows[0]};
   if (d->form == SCHEDULE_FORM_TABLE) table_rows(settings, schedule);
   if (d->form == SCHEDULE_FORM_NETWORK) return describe_network(settings, parameters, schedule);
