@@ -571,7 +571,7 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = type_bytes(instruction->type);
   Value pointer = base_pointer(e, address, address->base);
-  int64_t lanes[WARP_LANES];
+  int64_t lanes[WARP_LANES] = {0};
   for (unsigned i = 0; i < vector_lanes; i++) lanes[i] = lane_offset(e, address, e->first_lane + i);
   for (unsigned k = 0; k < count; k++) {
     Value vector = LLVMGetUndef(shaped(element, true)), indices[WARP_LANES];
