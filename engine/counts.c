@@ -1,6 +1,7 @@
 /* noprop/counts.h: what the virtual GPU counted, the GPUs to judge it by, occupancy and bounds of time. */
 #include "noprop/counts.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "engine/status.h"
@@ -84,6 +85,15 @@ static double tensor_time(const noprop_kernel_counts *counts, const noprop_gpu *
   return sum;
 }
 
+/* Blocks of a launch are alike and go round over the multiprocessors. */
+static double placed_issue(const noprop_kernel_counts *counts, const noprop_gpu *gpu) {
+  if (counts->launches == 0 || counts->blocks == 0) return 0;
+  const double blocks = (double)counts->blocks / (double)counts->launches;
+  const double of_a_block = (double)counts->warp_instructions / (double)counts->blocks;
+  return time_of((double)counts->launches * ceil(blocks / gpu->multiprocessors.value) * of_a_block,
+                 gpu->issue_per_clock.value * gpu->clock.value);
+}
+
 void noprop_counts_bound(const noprop_kernel_counts *counts, double host_launches, const noprop_gpu *gpu,
                          noprop_bounds *bounds) {
   *bounds = (noprop_bounds){0};
@@ -105,6 +115,7 @@ void noprop_counts_bound(const noprop_kernel_counts *counts, double host_launche
       time_of((double)counts->dram_read_bytes + (double)counts->dram_written_bytes, gpu->dram_bandwidth.value);
   bounds->launch = time_of(host_launches, 1 / gpu->launch.value);
   bounds->issue = time_of((double)counts->warp_instructions, gpu->issue_per_clock.value * clocks);
+  bounds->placed_issue = placed_issue(counts, gpu);
   bounds->largest = -1;
 #define LARGEST(name, meaning)          \
   if (bounds->name > bounds->largest) { \

@@ -202,8 +202,10 @@ static noprop_status find_builtins(noprop_model *model) {
 static noprop_status try_program(const noprop_model *model) {
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
-  noprop_status status =
-      program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &program);
+  struct tile_form tile;
+  noprop_status status = tiles_of_requests(&tile);
+  if (status == NOPROP_OK)
+    status = program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status == NOPROP_OK) program_destroy(&program);
   if (status != NOPROP_OK || model->network->operand_form < 0) return status;
   status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
@@ -283,28 +285,45 @@ static noprop_status compile(noprop_model *model, struct program *program, struc
   return status;
 }
 
-static noprop_status need_objective(noprop_model *model, enum objective_program kind, struct model_kernel *kernel) {
-  if (kernel->ready) return NOPROP_OK;
+static noprop_status need_objective(noprop_model *model, enum objective_program kind, const struct tile_form *tile,
+                                    struct model_kernel *kernel) {
+  if (kernel->ready && kernel->tile.rows == tile->rows && kernel->tile.outputs == tile->outputs) return NOPROP_OK;
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
       kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
           ? program_train_tensor(model->network, &model->settings, &model->shape, shared, &program)
-          : program_train(model->network, &model->settings, &model->shape, shared, kind, &program);
-  return status == NOPROP_OK ? compile(model, &program, kernel) : status;
+          : program_train(model->network, &model->settings, &model->shape, shared, kind, tile, &program);
+  if (status != NOPROP_OK) return status;
+  struct model_kernel made = {.tile = *tile};
+  const noprop_status compiled = compile(model, &program, &made);
+  if (compiled == NOPROP_OK) *kernel = made;
+  return compiled;
 }
 
-noprop_status model_need_train(noprop_model *model) { return need_objective(model, OBJECTIVE_TRAIN, &model->train); }
+static noprop_status need_request(noprop_model *model, enum objective_program kind, struct model_kernel *kernel) {
+  struct tile_form tile;
+  const noprop_status status = tiles_of_requests(&tile);
+  return status == NOPROP_OK ? need_objective(model, kind, &tile, kernel) : status;
+}
+
+noprop_status model_need_train(noprop_model *model, unsigned batch) {
+  struct tile_form tile;
+  const noprop_status status = tiles_choose(model->device, batch, network_widest(model->network), &tile);
+  return status == NOPROP_OK ? need_objective(model, OBJECTIVE_TRAIN, &tile, &model->train) : status;
+}
+
+noprop_status model_need_request(noprop_model *model) { return need_request(model, OBJECTIVE_TRAIN, &model->request); }
 
 noprop_status model_need_train_state(noprop_model *model) {
   if (model->settings.precision != PRECISION_FP32)
     return status_set(NOPROP_UNSUPPORTED,
                       "gradients of state and clean latent are computed in precision fp32 only; this model has %s",
                       PRECISION_NAMES[model->settings.precision].name);
-  return need_objective(model, OBJECTIVE_TRAIN_STATE, &model->train_state);
+  return need_request(model, OBJECTIVE_TRAIN_STATE, &model->train_state);
 }
 
-noprop_status model_need_loss(noprop_model *model) { return need_objective(model, OBJECTIVE_LOSS, &model->loss); }
+noprop_status model_need_loss(noprop_model *model) { return need_request(model, OBJECTIVE_LOSS, &model->loss); }
 
 /* Why the tensor cores' kernels cannot do a solve, or NULL. */
 static const char *beyond_tensor_cores(const struct solve_form *form) {
@@ -620,22 +639,31 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     text_add(&text, "%s\n", op->x_branch ? " (once per row)" : "");
   }
   struct program program;
+  struct tile_form tile;
   const size_t shared = model->device->properties.shared_bytes;
-  noprop_status status = network->operand_form >= 0
-                             ? program_train_tensor(network, s, &model->shape, shared, &program)
-                             : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &program);
+  const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
+  const unsigned processors = tiles_processors(model->device);
+  noprop_status status = tiles_choose(model->device, batch, network_widest(network), &tile);
+  if (status == NOPROP_OK)
+    status = network->operand_form >= 0
+                 ? program_train_tensor(network, s, &model->shape, shared, &program)
+                 : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status != NOPROP_OK) {
     free(text.data);
     return status;
   }
   unsigned slots, tiles;
-  const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
-  program_slots(batch, program.block_rows, &slots, &tiles);
+  tiles_slots(batch, program.block_rows, &slots, &tiles);
   text_add(&text,
            "precision: %s: %s\n"
            "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
            PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows, program.tier,
            program.shared_bytes, program.workspace_floats);
+  if (network->operand_form < 0 && processors)
+    text_add(&text, "  %u outputs of a layer a thread, by batch %u and %u multiprocessors\n", tile.outputs, batch,
+             processors);
+  if (network->operand_form < 0 && !processors)
+    text_add(&text, "  %u outputs of a layer a thread, as the virtual GPU has vectors of 32 rows\n", tile.outputs);
   program_destroy(&program);
   text_add(&text, "  batch %u in %u gradient slots of %u tiles; %d launches per step; %s%s%s\n", batch, slots, tiles,
            s->optimizer.clip > 0.0 ? 3 : 2, OPTIMIZER_NAMES[s->optimizer.type].name,

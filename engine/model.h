@@ -14,6 +14,7 @@
 #include "engine/network.h"
 #include "engine/program.h"
 #include "engine/settings.h"
+#include "engine/tiles.h"
 #include "kernels/arguments.h"
 #include "noprop/model.h"
 
@@ -51,6 +52,7 @@ struct model_kernel {
   unsigned shared_bytes;
   size_t workspace_floats; /* per block */
   unsigned block_rows;     /* rows that a block carries */
+  struct tile_form tile;   /* of train kernels in fp32 */
   bool fragments;          /* reads the weights in fragment order */
   char tier[16];
 };
@@ -109,8 +111,9 @@ struct noprop_model {
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments, couple;
-  struct model_kernel train, train_state, loss;
-  struct model_solve *solves; /* kernels of solves, as they were asked for */
+  struct model_kernel train;                      /* of the binding */
+  struct model_kernel request, train_state, loss; /* of requests: with gradients of parameters, of states too, none */
+  struct model_solve *solves;                     /* kernels of solves, as they were asked for */
 
   struct model_binding binding;
   uint64_t submitted; /* the device's train_state.completed once all launched work is done */
@@ -121,9 +124,11 @@ struct noprop_model {
 
 /* ---- shared by the parts ---- */
 
-/* Compiled on first use. */
-noprop_status model_need_train(noprop_model *model);
-/* `train` with gradients of state and clean latent; fp32 only. */
+/* Compiled on first use. Training steps of batches of `batch` rows, in the form that tiles.h chooses for them; */
+noprop_status model_need_train(noprop_model *model, unsigned batch);
+/* requests with gradients; */
+noprop_status model_need_request(noprop_model *model);
+/* these with gradients of state and clean latent; fp32 only. */
 noprop_status model_need_train_state(noprop_model *model);
 noprop_status model_need_loss(noprop_model *model);
 noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, struct model_kernel **kernel);

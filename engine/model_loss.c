@@ -14,7 +14,7 @@ enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
                                     train_arguments *train) {
   CUdeviceptr slots, workspace = 0;
-  program_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
+  tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = gradients + SLOT_TERMS;
   train->workspace_stride = kernel->workspace_floats;
   noprop_status status =
@@ -114,7 +114,7 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
                                  noprop_loss_terms *terms) {
   const bool backward = request->gradient != NULL;
   const bool state_gradients = request->state_gradient || request->target_gradient;
-  const struct model_kernel *kernel = state_gradients ? &model->train_state : backward ? &model->train : &model->loss;
+  const struct model_kernel *kernel = state_gradients ? &model->train_state : backward ? &model->request : &model->loss;
   const size_t rows = (size_t)request->rows, state = rows * (size_t)model->latent * sizeof(float);
   struct request_memory memory = {0};
   train_arguments train = model_train_arguments(model);
@@ -201,7 +201,7 @@ noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *
   if (status == NOPROP_OK) status = model_rows_check(model, MODEL_TARGET, &target, request->rows, &target_rows);
   if (status == NOPROP_OK)
     status = request->state_gradient || request->target_gradient ? model_need_train_state(model)
-             : request->gradient                                 ? model_need_train(model)
+             : request->gradient                                 ? model_need_request(model)
                                                                  : model_need_loss(model);
   if (status != NOPROP_OK) return status;
   model_call_begin(model);

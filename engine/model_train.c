@@ -60,7 +60,7 @@ static uint64_t total_steps(const struct settings *settings, unsigned steps_per_
 static noprop_status allocate_slots(noprop_model *model) {
   train_arguments *train = &model->binding.train;
   CUdeviceptr slots, workspace = 0;
-  program_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
+  tiles_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
   train->workspace_stride = model->train.workspace_floats;
   noprop_status status =
@@ -124,7 +124,7 @@ noprop_status noprop_model_bind(noprop_model *model, const noprop_array *conditi
   struct model_rows condition_rows, target_rows;
   noprop_status status = model_rows_check(model, MODEL_TARGET, target, -1, &target_rows);
   if (status == NOPROP_OK) status = model_rows_check(model, MODEL_CONDITION, condition, target->rows, &condition_rows);
-  if (status == NOPROP_OK) status = model_need_train(model);
+  if (status == NOPROP_OK) status = model_need_train(model, (unsigned)(batch < target->rows ? batch : target->rows));
   if (status != NOPROP_OK) return status;
 
   model_unbind(model);

@@ -225,6 +225,13 @@ void network_destroy(struct network *network) {
 
 /* ---- time embedding: survey 6.1 ---- */
 
+int network_widest(const struct network *network) {
+  int widest = 0;
+  for (int i = 0; i < network->op_count; ++i)
+    if (network->ops[i].width > widest) widest = network->ops[i].width;
+  return widest;
+}
+
 int network_frequencies(const struct network *network, const struct settings *settings, float *frequencies) {
   const int size = settings->network.time_embedding.size, type = settings->network.time_embedding.type;
   const int half = network->time_width / 2;

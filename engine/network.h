@@ -76,6 +76,9 @@ void network_destroy(struct network *network);
 /* Latent size d of a model. */
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape);
 
+/* Outputs of the widest op. */
+int network_widest(const struct network *network);
+
 /* The table f_j: number of floats; `frequencies` may be NULL to ask. */
 int network_frequencies(const struct network *network, const struct settings *settings, float *frequencies);
 

@@ -29,7 +29,7 @@ struct place plan_allocate(struct plan *plan, long floats) {
 }
 
 static struct place allocate_tile(struct plan *plan, int features) {
-  return plan_allocate(plan, (long)plan_round_up8(features) * TILE_ROWS);
+  return plan_allocate(plan, (long)plan_round_up8(features) * plan->tile.rows);
 }
 
 bool plan_has_slope(const struct dense_op *op) { return op->activation != ACTIVATION_LINEAR || op->dropout; }
@@ -40,12 +40,12 @@ static void allocate_kept(struct plan *plan, int field, bool x_branch) {
   long floats = 0;
   for (int i = 0; i < network->op_count; ++i)
     if (network->ops[i].x_branch == x_branch && (field == POST || plan_has_slope(&network->ops[i])))
-      floats += (long)plan_round_up8(network->ops[i].width) * TILE_ROWS;
+      floats += (long)plan_round_up8(network->ops[i].width) * plan->tile.rows;
   struct place place = plan_allocate(plan, floats);
   for (int i = 0; i < network->op_count; ++i) {
     if (network->ops[i].x_branch != x_branch || (field == SLOPE && !plan_has_slope(&network->ops[i]))) continue;
     plan->ops[i].at[field] = place;
-    place.offset += (long)plan_round_up8(network->ops[i].width) * TILE_ROWS;
+    place.offset += (long)plan_round_up8(network->ops[i].width) * plan->tile.rows;
   }
 }
 
@@ -102,7 +102,7 @@ void plan_place_arrays(struct plan *plan) {
     plan->time = plan->row_times && network->time_width ? allocate_tile(plan, network->time_width)
                                                         : plan_allocate(plan, network->time_width);
     if (plan->slopes)
-      plan->stage_slopes = plan_allocate(plan, (long)plan->slopes * plan_round_up8(plan->components) * TILE_ROWS);
+      plan->stage_slopes = plan_allocate(plan, (long)plan->slopes * plan_round_up8(plan->components) * plan->tile.rows);
     if (plan->guided) plan->unguided = allocate_tile(plan, plan->d);
     if (plan->tangents) plan->tangent = allocate_tile(plan, plan->d);
   } else {
@@ -112,8 +112,8 @@ void plan_place_arrays(struct plan *plan) {
   }
   if (plan->backward) {
     for (int i = 0; i < 2; ++i) {
-      plan->delta[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
-      plan->delta_rows[i] = plan_allocate(plan, (long)(plan->widest + 1) * TILE_ROWS);
+      plan->delta[i] = plan_allocate(plan, (long)plan->widest * plan->tile.rows);
+      plan->delta_rows[i] = plan_allocate(plan, (long)(plan->widest + 1) * plan->tile.rows);
     }
     plan->x_gradient = plan->x_last >= 0 ? allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
     plan->stream_gradient = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
@@ -123,9 +123,10 @@ void plan_place_arrays(struct plan *plan) {
   /* Without a backward pass two tiles take turns as input and output. */
   struct place turns[2] = {NOWHERE, NOWHERE};
   if (!plan->backward)
-    for (int i = 0; i < 2; ++i) turns[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
+    for (int i = 0; i < 2; ++i) turns[i] = plan_allocate(plan, (long)plan->widest * plan->tile.rows);
   struct place tangent_turns[2] = {NOWHERE, NOWHERE};
-  for (int i = 0; plan->tangents && i < 2; ++i) tangent_turns[i] = plan_allocate(plan, (long)plan->widest * TILE_ROWS);
+  for (int i = 0; plan->tangents && i < 2; ++i)
+    tangent_turns[i] = plan_allocate(plan, (long)plan->widest * plan->tile.rows);
   /* The evaluation of the loss needs the x-branch's result at every draw. */
   const bool keep_x = !plan->backward && !plan->solve && plan->x_last >= 0;
   long time_parts = 0;
@@ -312,14 +313,20 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
     plan_emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
     plan_emit_load_x(plan, "args.condition", "k", "features", "    ");
     plan_emit(plan, "    __syncthreads();\n");
-    plan_emit(plan, "    for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n      float acc[8] = {};\n", ld);
+    plan_emit(plan,
+              "    for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n      float "
+              "acc[TILE_OUTPUTS] = {};\n",
+              ld);
     plan_emit(plan, "      if (k) add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
     plan_emit(plan, "      dense_accumulate<%d>(acc, %s, features, P + %s + k * %d + n);\n", ld,
               at(plan, index, INPUT, step).s, plan_offset_text(plan, index, WEIGHT, step).s, ld);
     plan_emit(plan, "      store_tile8(%s, n, acc);\n    }\n    __syncthreads();\n  }\n",
               at(plan, index, POST, step).s);
   }
-  plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+  plan_emit(plan,
+            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+            "acc[TILE_OUTPUTS] = {};\n",
+            ld);
   if (streamed) plan_emit(plan, "    add_tile8(acc, %s, n);\n", at(plan, index, POST, step).s);
   if (plan->ops[index].at[CONDITION].offset >= 0)
     plan_emit(plan, "    %sadd_tile8(acc, %s, n);\n", plan->guided ? "if (pass) " : "",
@@ -359,7 +366,10 @@ void plan_emit_forward(struct plan *plan, int first, int last) {
 static void emit_state_gradient(struct plan *plan, int index, int k, const long *step) {
   const struct dense_op *op = &plan->network->ops[index];
   const struct text gradient = plan_place_text(plan->state_gradient, 0);
-  plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", plan->d8);
+  plan_emit(plan,
+            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+            "acc[TILE_OUTPUTS] = {};\n",
+            plan->d8);
   plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", plan_round_up8(op->width),
             plan_offset_text(plan, index, WEIGHT + k, step).s, plan->d);
   plan_emit(plan, "    add_tile8(acc, %s, n);\n    store_tile8(%s, n, acc);\n  }\n", gradient.s, gradient.s);
@@ -397,7 +407,9 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
     if (input->kind == INPUT_Z && plan->state) emit_state_gradient(plan, index, k, step);
     if (input->kind != INPUT_OP) continue;
     const bool condition = input->op == plan->x_last && !op->x_branch;
-    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+    plan_emit(plan,
+              "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+              "acc[TILE_OUTPUTS] = {};\n",
               plan_round_up8(input->width));
     plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", ld,
               plan_offset_text(plan, index, WEIGHT + k, step).s, input->width);
@@ -612,6 +624,8 @@ static noprop_status emit_train(struct plan *plan) {
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
+  if (plan->tile.rows != TILE_ROWS || plan->tile.outputs != TILE_OUTPUTS)
+    plan_emit(plan, "#define TILE_FORM_ROWS %u\n#define TILE_FORM_OUTPUTS %u\n", plan->tile.rows, plan->tile.outputs);
   plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s\n%s",
             trained       ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state ? "#include \"state_gradient.cuh\"\n"
@@ -718,13 +732,17 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && x_last >= 0) {
     const struct dense_op *op = &network->ops[x_last];
-    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n",
+    plan_emit(plan,
+              "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+              "acc[TILE_OUTPUTS] = {};\n",
               plan_round_up8(op->width));
     plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
     if (plan_has_slope(op))
       plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[x_last].at[SLOPE], 0).s);
     if (drops_condition)
-      plan_emit(plan, "#pragma unroll\n    for (int j = 0; j < 8; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
+      plan_emit(
+          plan,
+          "#pragma unroll\n    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
     plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
               plan_round_up8(op->width) + 1, op->width);
     emit_backward(plan, 0, x_last);
@@ -757,15 +775,16 @@ noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, 
                               .shared_bytes = (unsigned)(plan->shared_floats * (long)sizeof(float)),
                               .workspace_floats = (size_t)plan->workspace_floats,
                               .tier = plan->workspace_floats ? "spilling" : "resident",
-                              .block_rows = TILE_ROWS};
+                              .block_rows = plan->tile.rows};
   return NOPROP_OK;
 }
 
 noprop_status program_train(const struct network *network, const struct settings *settings,
                             const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
-                            struct program *program) {
+                            const struct tile_form *tile, struct program *program) {
   const bool backward = kind != OBJECTIVE_LOSS;
   struct plan plan = {.network = network,
+                      .tile = *tile,
                       .settings = settings,
                       .shape = shape,
                       .shared_limit = shared_limit,
@@ -782,12 +801,4 @@ noprop_status program_train(const struct network *network, const struct settings
 void program_destroy(struct program *program) {
   free(program->source);
   memset(program, 0, sizeof *program);
-}
-
-/* 64 blocks keep the slots of a batch small enough for a cache and still cover most GPUs; from 16,384 rows on there is
- * work for 128. */
-void program_slots(unsigned rows, unsigned tile_rows, unsigned *slot_count, unsigned *tiles_per_slot) {
-  const unsigned tiles = (rows + tile_rows - 1) / tile_rows, most = tiles >= 512 ? 128 : 64;
-  *tiles_per_slot = (tiles + most - 1) / most;
-  *slot_count = (tiles + *tiles_per_slot - 1) / *tiles_per_slot;
 }

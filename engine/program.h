@@ -7,6 +7,7 @@
 
 #include "engine/network.h"
 #include "engine/settings.h"
+#include "engine/tiles.h"
 
 struct program {
   char *source;            /* CUDA C++ for device_compile; free with program_destroy */
@@ -25,7 +26,7 @@ enum objective_program { OBJECTIVE_LOSS, OBJECTIVE_TRAIN, OBJECTIVE_TRAIN_STATE 
 /* `shared_limit` is the device's largest dynamic shared memory. */
 noprop_status program_train(const struct network *network, const struct settings *settings,
                             const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
-                            struct program *program);
+                            const struct tile_form *tile, struct program *program);
 
 /* What of a solve its kernel is compiled for. */
 enum solve_density { DENSITY_NONE, DENSITY_EXACT, DENSITY_PROBES };
@@ -48,8 +49,5 @@ noprop_status program_integrate_tensor(const struct network *network, const stru
                                        const noprop_model_shape *shape, int method, int drift, bool final_denoise,
                                        struct program *program);
 void program_destroy(struct program *program);
-
-/* Slots of a batch: from the shape alone. `tile_rows`: rows that a block carries at a time. */
-void program_slots(unsigned rows, unsigned tile_rows, unsigned *slot_count, unsigned *tiles_per_slot);
 
 #endif

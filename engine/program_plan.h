@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/program.h"
+#include "engine/tiles.h"
 #include "kernels/arguments.h"
 
 /* Conditions wider than this are streamed through one chunk at a time. */
@@ -43,7 +44,8 @@ struct plan {
   const struct settings *settings;
   const noprop_model_shape *shape;
   FILE *out;
-  int form; /* enum operand_form; tensor cores only */
+  struct tile_form tile; /* of train and loss kernels; solves have TILE_FORM_WIDE */
+  int form;              /* enum operand_form; tensor cores only */
   bool backward, solve;
   bool stages; /* the solver evaluates the field on a state of its own */
   /* The backward pass goes on to dL/dz_t and dL/dz1 (tiles state_gradient and target_gradient, of every draw). */

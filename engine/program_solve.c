@@ -14,7 +14,10 @@ static void emit_hoisted_conditions(struct plan *plan) {
     const struct dense_op *op = &network->ops[i];
     const int ld = plan_round_up8(op->width);
     if (plan->ops[i].at[CONDITION].offset < 0) continue;
-    plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+    plan_emit(plan,
+              "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+              "acc[TILE_OUTPUTS] = {};\n",
+              ld);
     if (op->bias >= 0) plan_emit(plan, "    add_parameters8(acc, P + %ld + n);\n", plan->ops[i].at[BIAS].offset);
     for (int k = 0; k < op->input_count; ++k)
       if (op->inputs[k].kind == INPUT_OP && op->inputs[k].op == plan->x_last)
@@ -58,7 +61,10 @@ static void emit_tangent_op(struct plan *plan, int index, const struct run *run,
   const struct dense_op *op = &plan->network->ops[index];
   const struct op_places *places = &plan->ops[index];
   const int ld = plan_round_up8(op->width);
-  plan_emit(plan, "  for (int n = 8 * tile_warp(); n < %d; n += 8 * TILE_WARPS) {\n    float acc[8] = {};\n", ld);
+  plan_emit(plan,
+            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+            "acc[TILE_OUTPUTS] = {};\n",
+            ld);
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
     const bool state = input->kind == INPUT_Z;
@@ -290,8 +296,12 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, const struct solve_form *form,
                                 struct program *program) {
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .solve = true};
+  struct plan plan = {.network = network,
+                      .settings = settings,
+                      .shape = shape,
+                      .tile = TILE_FORM_WIDE,
+                      .shared_limit = shared_limit,
+                      .solve = true};
   const int method = form->method;
   const bool adaptive = solve_is_adaptive(method);
   char *text = NULL;

@@ -3,8 +3,15 @@
 #ifndef KERNELS_ARGUMENTS_H
 #define KERNELS_ARGUMENTS_H
 
-/* A tile is 32 rows, one per lane; a block of 4 warps carries it through the whole program. */
-enum { TILE_ROWS = 32, TILE_WARPS = 4, TILE_THREADS = 128 };
+/* A tile is 32 rows, one per lane; a block of 4 warps carries it through the whole program. Generated kernels for small
+ * batches have tiles of 8 or 16 rows (TILE_FORM_ROWS): what is called a warp of the tile, TILE_WARPS and tile_warp(),
+ * is then a group of so many lanes. TILE_OUTPUTS: outputs of a layer that a thread sums at a time. */
+#ifdef TILE_FORM_ROWS
+enum { TILE_ROWS = TILE_FORM_ROWS, TILE_THREADS = 128, TILE_WARPS = TILE_THREADS / TILE_ROWS };
+enum { TILE_OUTPUTS = TILE_FORM_OUTPUTS };
+#else
+enum { TILE_ROWS = 32, TILE_WARPS = 4, TILE_THREADS = 128, TILE_OUTPUTS = 8 };
+#endif
 
 /* Streams of random numbers (frozen: model files depend on them).
  * Philox4x32-10, key = seed (low, high word), counter = {index, row, stream | layer << 8 | draw << 16, step}.

@@ -1,59 +1,75 @@
 // Dense layers on feature-major tiles: forward, input gradient and weight gradient, fp32 on CUDA cores.
 //
-// Lane = row. A thread holds eight neighbouring outputs of its row in registers; per input feature it reads one value
-// of its row (conflict-free) and eight weights that are the same for the whole warp (two broadcast 16-byte loads).
-// Weight arrays have rows LD floats apart, LD = outputs rounded up to 8; the padding holds zeros and stays zero.
+// Lane = row. A thread holds N = eight neighbouring outputs of its row in registers; per input feature it reads one
+// value of its row (conflict-free) and eight weights that are the same for the whole warp (two broadcast 16-byte
+// loads). With tiles of fewer rows N may be four or two, so that more threads share a layer. Weight arrays have rows LD
+// floats apart, LD = outputs rounded up to 8; the padding holds zeros and stays zero.
 #pragma once
 
 #include "activation.cuh"
 #include "tile.cuh"
 
-// acc[j] += sum over k of in[k][lane] * weights[k][j]; weights points at the first of the eight columns.
-template <int LD>
-__device__ __forceinline__ void dense_accumulate(float (&acc)[8], const float *in, int features, const float *weights) {
+// N weights that stand side by side, on an address that is a multiple of their size.
+template <int N>
+__device__ __forceinline__ void load_weights(float (&w)[N], const float *from) {
+  if constexpr (N == 2) {
+    const float2 two = __ldg((const float2 *)from);
+    w[0] = two.x, w[1] = two.y;
+  } else {
+#pragma unroll
+    for (int j = 0; j < N; j += 4) {
+      const float4 four = __ldg((const float4 *)(from + j));
+      w[j] = four.x, w[j + 1] = four.y, w[j + 2] = four.z, w[j + 3] = four.w;
+    }
+  }
+}
+
+// acc[j] += sum over k of in[k][lane] * weights[k][j]; weights points at the first of the N columns.
+template <int LD, int N>
+__device__ __forceinline__ void dense_accumulate(float (&acc)[N], const float *in, int features, const float *weights) {
   in += tile_lane();
 #pragma unroll 4
   for (int k = 0; k < features; ++k) {
     const float value = in[k * TILE_ROWS];
-    const float4 w0 = __ldg((const float4 *)(weights + k * LD)), w1 = __ldg((const float4 *)(weights + k * LD) + 1);
-    acc[0] = fmaf(value, w0.x, acc[0]);
-    acc[1] = fmaf(value, w0.y, acc[1]);
-    acc[2] = fmaf(value, w0.z, acc[2]);
-    acc[3] = fmaf(value, w0.w, acc[3]);
-    acc[4] = fmaf(value, w1.x, acc[4]);
-    acc[5] = fmaf(value, w1.y, acc[5]);
-    acc[6] = fmaf(value, w1.z, acc[6]);
-    acc[7] = fmaf(value, w1.w, acc[7]);
+    float w[N];
+    load_weights(w, weights + k * LD);
+#pragma unroll
+    for (int j = 0; j < N; ++j) acc[j] = fmaf(value, w[j], acc[j]);
   }
 }
 
-// Eight parameters (a bias) that all lanes share.
-__device__ __forceinline__ void add_parameters8(float (&acc)[8], const float *parameters) {
+// N parameters (a bias) that all lanes share.
+template <int N>
+__device__ __forceinline__ void add_parameters8(float (&acc)[N], const float *parameters) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) acc[j] += __ldg(parameters + j);
+  for (int j = 0; j < N; ++j) acc[j] += __ldg(parameters + j);
 }
 
-// Eight values of the tile's memory that all lanes share (a time branch).
-__device__ __forceinline__ void add_uniform8(float (&acc)[8], const float *values) {
+// N values of the tile's memory that all lanes share (a time branch).
+template <int N>
+__device__ __forceinline__ void add_uniform8(float (&acc)[N], const float *values) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) acc[j] += values[j];
+  for (int j = 0; j < N; ++j) acc[j] += values[j];
 }
 
 // acc *= tile: the chain rule through an activation.
-__device__ __forceinline__ void multiply_tile8(float (&acc)[8], const float *tile, int first) {
+template <int N>
+__device__ __forceinline__ void multiply_tile8(float (&acc)[N], const float *tile, int first) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) acc[j] *= tile[(first + j) * TILE_ROWS + tile_lane()];
+  for (int j = 0; j < N; ++j) acc[j] *= tile[(first + j) * TILE_ROWS + tile_lane()];
 }
 
-// Eight features of the lane's row.
-__device__ __forceinline__ void add_tile8(float (&acc)[8], const float *tile, int first) {
+// N features of the lane's row.
+template <int N>
+__device__ __forceinline__ void add_tile8(float (&acc)[N], const float *tile, int first) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) acc[j] += tile[(first + j) * TILE_ROWS + tile_lane()];
+  for (int j = 0; j < N; ++j) acc[j] += tile[(first + j) * TILE_ROWS + tile_lane()];
 }
 
-__device__ __forceinline__ void store_tile8(float *tile, int first, const float (&acc)[8]) {
+template <int N>
+__device__ __forceinline__ void store_tile8(float *tile, int first, const float (&acc)[N]) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) tile[(first + j) * TILE_ROWS + tile_lane()] = acc[j];
+  for (int j = 0; j < N; ++j) tile[(first + j) * TILE_ROWS + tile_lane()] = acc[j];
 }
 
 // A feature-major tile as rows of device memory, [rows][D].
@@ -64,7 +80,8 @@ __device__ __forceinline__ void write_rows(float *to, const float *tile, unsigne
     to[(unsigned long long)row * D + i] = tile[i * TILE_ROWS + tile_lane()];
 }
 
-// Which values dropout zeroes: one Philox block makes eight 16-bit numbers, one per output of the thread.
+// Which values dropout zeroes: one Philox block makes eight 16-bit numbers, one per output of eight that stand
+// together.
 struct dropout_draw {
   unsigned threshold;  // round(p 65536)
   float scale;         // 1 / (1 - threshold / 65536)
@@ -72,14 +89,18 @@ struct dropout_draw {
   unsigned row, stream, step;
 };
 
-// post = dropout(activation(acc)); slope (if wanted) = d post / d pre, dropout included. Eight features from `first`.
-template <int FORM, bool SLOPE, bool DROPOUT>
-__device__ __forceinline__ void dense_finish(const float (&acc)[8], int first, float *post, float *slope,
+// post = dropout(activation(acc)); slope (if wanted) = d post / d pre, dropout included. N features from `first`.
+template <int FORM, bool SLOPE, bool DROPOUT, int N>
+__device__ __forceinline__ void dense_finish(const float (&acc)[N], int first, float *post, float *slope,
                                              const dropout_draw &draw) {
   philox_words words;
   if (DROPOUT) words = philox(draw.seed, first / 8, draw.row, draw.stream, draw.step);
+  if constexpr (DROPOUT && N < 8) {  // the words of these outputs to the front
+    if (first & 4) words.word[0] = words.word[2], words.word[1] = words.word[3];
+    if (N == 2 && (first & 2)) words.word[0] = words.word[1];
+  }
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < N; ++j) {
     activated a = activate<FORM>(acc[j]);
     if (DROPOUT) {
       const unsigned number = (words.word[j / 2] >> (16 * (j % 2))) & 0xffffu;
@@ -93,20 +114,20 @@ __device__ __forceinline__ void dense_finish(const float (&acc)[8], int first, f
   }
 }
 
-// acc[j] += sum over n of delta[n][lane] * weights[first + j][n]: the gradient that reaches eight inputs.
-template <int LD>
-__device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[8], const float *delta, const float *weights,
+// acc[j] += sum over n of delta[n][lane] * weights[first + j][n]: the gradient that reaches N inputs.
+template <int LD, int N>
+__device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[N], const float *delta, const float *weights,
                                                             int first, int inputs) {
-  const float *rows[8];
+  const float *rows[N];
 #pragma unroll
-  for (int j = 0; j < 8; ++j) rows[j] = weights + min(first + j, inputs - 1) * LD;
+  for (int j = 0; j < N; ++j) rows[j] = weights + min(first + j, inputs - 1) * LD;
   delta += tile_lane();
 #pragma unroll 1
   for (int n = 0; n < LD; n += 4) {
     const float d0 = delta[n * TILE_ROWS], d1 = delta[(n + 1) * TILE_ROWS];
     const float d2 = delta[(n + 2) * TILE_ROWS], d3 = delta[(n + 3) * TILE_ROWS];
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
+    for (int j = 0; j < N; ++j) {
       const float4 w = __ldg((const float4 *)(rows[j] + n));
       acc[j] = fmaf(d0, w.x, acc[j]);
       acc[j] = fmaf(d1, w.y, acc[j]);
@@ -118,25 +139,26 @@ __device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[8], con
 
 // The gradient of a layer's pre-activation, kept twice: feature-major for the next input gradient, row-major
 // ([32][PITCH], PITCH odd: no bank conflicts) for the weight gradient. Features from `inputs` on are padding: zero.
-template <int PITCH>
+template <int PITCH, int N>
 __device__ __forceinline__ void store_delta8(float *delta, float *delta_rows, int first, int inputs,
-                                             const float (&acc)[8]) {
+                                             const float (&acc)[N]) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < N; ++j) {
     const float value = first + j < inputs ? acc[j] : 0.0f;
     delta[(first + j) * TILE_ROWS + tile_lane()] = value;
     delta_rows[tile_lane() * PITCH + first + j] = value;
   }
 }
 
-// gradient[k][n] (+)= sum over rows of in[k][row] * delta[row][n]. Lane = output column, a warp takes eight inputs.
+// gradient[k][n] (+)= sum over rows of in[k][row] * delta[row][n]. Lane of the warp = output column, a warp takes eight
+// inputs.
 // `accumulate` false overwrites.
 template <int LD, int PITCH>
 __device__ __forceinline__ void dense_weight_gradient(float *gradient, const float *in, int inputs,
                                                       const float *delta_rows, bool accumulate) {
   const int columns = (LD + 31) / 32, groups = (inputs + 7) / 8;
-  for (int item = tile_warp(); item < groups * columns; item += TILE_WARPS) {
-    const int first = item / columns * 8, column = item % columns * 32 + tile_lane();
+  for (int item = warp_of_block(); item < groups * columns; item += TILE_THREADS / 32) {
+    const int first = item / columns * 8, column = item % columns * 32 + lane_of_warp();
     const float *delta = delta_rows + min(column, LD - 1);
     const float *features[8];
 #pragma unroll

@@ -341,11 +341,11 @@ __device__ __forceinline__ row_terms objective_terms(const objective_description
   return terms;
 }
 
-// Adds the four warps' terms of each row; warp 0 keeps the sums of its lanes over all tiles. `scratch`: [3][4][32].
+// Adds the warps' terms of each row; warp 0 keeps the sums of its lanes over all tiles. `scratch`: [3][128].
 __device__ __forceinline__ void collect_terms(row_terms &sums, const row_terms &terms,
                                               const objective_description &objective, const tile_row &row, float share,
                                               unsigned draw, float *scratch, float *out_row_loss) {
-  const int at = tile_warp() * 32 + tile_lane();
+  const int at = tile_warp() * TILE_ROWS + tile_lane();
   scratch[at] = terms.flow;
   scratch[128 + at] = terms.recon;
   scratch[256 + at] = terms.reg;
@@ -353,9 +353,9 @@ __device__ __forceinline__ void collect_terms(row_terms &sums, const row_terms &
   if (tile_warp() != 0 || !row.live) return;
   row_terms total = {0.0f, 0.0f, 0.0f};
   for (int warp = 0; warp < TILE_WARPS; ++warp) {
-    total.flow += scratch[warp * 32 + tile_lane()];
-    total.recon += scratch[128 + warp * 32 + tile_lane()];
-    total.reg += scratch[256 + warp * 32 + tile_lane()];
+    total.flow += scratch[warp * TILE_ROWS + tile_lane()];
+    total.recon += scratch[128 + warp * TILE_ROWS + tile_lane()];
+    total.reg += scratch[256 + warp * TILE_ROWS + tile_lane()];
   }
   sums.flow = fmaf(share, total.flow, sums.flow);
   sums.recon = fmaf(share, total.recon, sums.recon);
@@ -373,11 +373,11 @@ __device__ __forceinline__ void finish_slot(const train_arguments &args, const o
   float *const slot = args.slots + blockIdx.x * args.slot_stride;
   if (empty)
     for (unsigned i = threadIdx.x; i < gradients; i += TILE_THREADS) slot[i] = 0.0f;
-  if (tile_warp() != 0) return;
+  if (warp_of_block() != 0) return;
   const float flow = warp_sum(sums.flow), recon = warp_sum(sums.recon), reg = warp_sum(sums.reg);
-  if (tile_lane() < SLOT_TERMS) {
+  if (lane_of_warp() < SLOT_TERMS) {
     const float loss = flow + objective.recon * recon + objective.reg * reg;
-    const int i = tile_lane();
+    const int i = lane_of_warp();
     slot[args.slot_stride - SLOT_TERMS + i] = i == SLOT_LOSS    ? loss
                                               : i == SLOT_FLOW  ? flow
                                               : i == SLOT_RECON ? recon

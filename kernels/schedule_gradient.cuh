@@ -119,7 +119,7 @@ __device__ __forceinline__ gamma_slope row_gamma_slope(const objective_descripti
   return sum;
 }
 
-// The four warps' parts of a row together, in every warp. `scratch`: [2][4][32]; barriers inside.
+// The warps' parts of a row together, in every warp. `scratch`: [2][128]; barriers inside.
 __device__ __forceinline__ gamma_slope gather_gamma_slope(const gamma_slope &part, float *scratch) {
   const int at = tile_warp() * TILE_ROWS + tile_lane();
   __syncthreads();
@@ -149,7 +149,8 @@ __device__ __forceinline__ void add_schedule_gradient(float (&sums)[NUMBERS], co
 
 // The gradient of one number over the slot's rows, times d number/d raw: an array of one, padded to eight.
 __device__ __forceinline__ void write_schedule_gradient(float *to, float sum, float factor) {
-  if (tile_warp() != 0) return;
-  const float total = factor * warp_sum(sum);
-  if (tile_lane() < 8) to[tile_lane()] = tile_lane() == 0 ? total : 0.0f;
+  if (warp_of_block() != 0) return;
+  // Every group of lanes has the sums of all rows of its place.
+  const float total = factor * warp_sum(TILE_ROWS == 32 || tile_warp() == 0 ? sum : 0.0f);
+  if (lane_of_warp() < 8) to[lane_of_warp()] = lane_of_warp() == 0 ? total : 0.0f;
 }

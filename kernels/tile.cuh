@@ -2,13 +2,18 @@
 //
 // Arrays of a tile are feature-major, [features][32]: a warp reads one feature of all rows as one conflict-free access,
 // and weights are the same for all lanes (one broadcast). Warps divide the features among them.
+//
+// With TILE_ROWS = 16 or 8 everything is the same with groups of 16 or 8 lanes for warps: tile_lane() is the row and
+// tile_warp() the group. What needs the hardware's warp uses lane_of_warp() and warp_of_block().
 #pragma once
 
 #include "arguments.h"
 #include "philox.h"
 
-__device__ __forceinline__ int tile_lane() { return threadIdx.x & 31; }
-__device__ __forceinline__ int tile_warp() { return threadIdx.x >> 5; }
+__device__ __forceinline__ int lane_of_warp() { return threadIdx.x & 31; }
+__device__ __forceinline__ int warp_of_block() { return threadIdx.x >> 5; }
+__device__ __forceinline__ int tile_lane() { return threadIdx.x % TILE_ROWS; }
+__device__ __forceinline__ int tile_warp() { return threadIdx.x / TILE_ROWS; }
 __device__ __forceinline__ int round_up8(int n) { return (n + 7) & ~7; }
 
 // Sum over the warp in a fixed order; every lane receives it.

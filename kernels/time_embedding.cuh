@@ -1,6 +1,8 @@
 // Time embeddings e(t) (survey 6.1): sines and cosines of pi f_j t, ramps, or ones; the table f_j comes from the host.
 #pragma once
 
+#include "tile.cuh"
+
 enum time_form { TIME_FORM_TRIG, TIME_FORM_RAMP, TIME_FORM_RAMP_AS_WRITTEN, TIME_FORM_CONSTANT };
 
 // Feature j of SIZE.
@@ -19,8 +21,8 @@ __device__ __forceinline__ float time_feature(const float *frequencies, int j, f
 // All features of the lane's own time: tile[SIZE][32]; warps share the features.
 template <int FORM, int SIZE>
 __device__ __forceinline__ void time_tile(float *tile, const float *frequencies, float t) {
-  for (int j = threadIdx.x >> 5; j < SIZE; j += TILE_WARPS)
-    tile[j * TILE_ROWS + (threadIdx.x & 31)] = time_feature<FORM, SIZE>(frequencies, j, t);
+  for (int j = tile_warp(); j < SIZE; j += TILE_WARPS)
+    tile[j * TILE_ROWS + tile_lane()] = time_feature<FORM, SIZE>(frequencies, j, t);
 }
 
 // All features of one time for the whole block: vector[SIZE].

@@ -91,14 +91,16 @@ static noprop_status count_work(noprop_device *device, struct subject *subject, 
 
 /* Kernels run one after the other: their times add up. */
 static void find_bounds(struct counted *counted, const noprop_gpu *gpu) {
-  double one_after_the_other = 0;
+  double one_after_the_other = 0, placed = 0;
   for (int i = 0; i < counted->count; i++) add(&counted->total, &counted->kernels[i]);
   if (gpu == NULL) return;
   for (int i = 0; i < counted->count; i++) {
     noprop_counts_bound(&counted->kernels[i], 0, gpu, &counted->bounds[i]);
     one_after_the_other += counted->bounds[i].largest;
+    placed += counted->bounds[i].placed_issue;
   }
   noprop_counts_bound(&counted->total, counted->host_launches, gpu, &counted->total_bounds);
+  counted->total_bounds.placed_issue = placed;
   if (one_after_the_other > counted->total_bounds.largest) {
     counted->total_bounds.largest = one_after_the_other;
     counted->total_bounds.largest_name = "the kernels' sum";
@@ -251,6 +253,9 @@ static void bound_rows(struct table *table, const struct counted *counted) {
   table_cell(table, "issue of the PTX");
   for (int i = 0; i < counted->count; i++) microseconds(table, counted->bounds[i].issue);
   microseconds(table, counted->total_bounds.issue);
+  table_cell(table, "  in whole blocks");
+  for (int i = 0; i < counted->count; i++) microseconds(table, counted->bounds[i].placed_issue);
+  microseconds(table, counted->total_bounds.placed_issue);
 }
 
 /* Operations on matrices: those of mma where there are any, else of the multiply-adds, which do other work, too. */
@@ -378,6 +383,7 @@ static void print_json(const struct subject *subject, const struct counted *coun
     NOPROP_BOUNDS(BOUND_JSON)
 #undef BOUND_JSON
     bound_json(&json, "issue_microseconds", bounds->issue);
+    bound_json(&json, "placed_issue_microseconds", bounds->placed_issue);
     bound_json(&json, "tightest_unit_microseconds", tightest_unit(bounds));
     bound_json(&json, "bound_microseconds", bounds->largest);
     json_text(&json, "bound_by", bounds->largest_name);

@@ -179,6 +179,9 @@ typedef struct {
   /* Time to issue the PTX's warp instructions, one per scheduler and clock. Not among the bounds: the machine's
    * instructions are others (fewer moves and address calculations, more for divisions). */
   double issue;
+  /* The same with whole blocks: a multiprocessor that gets two of them issues the instructions of two, and those
+   * without a block issue nothing. Far more than `issue` where a launch has few blocks. */
+  double placed_issue;
   /* Occupancy in theory: what registers, shared memory and block size leave. */
   int resident_blocks;     /* per multiprocessor */
   double occupancy;        /* resident threads over the most */

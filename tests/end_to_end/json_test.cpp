@@ -36,6 +36,7 @@ TEST(Json, EveryCommandPrintsOneObjectPerLine) {
       {{"compare", "run"}, {"run", "accuracy", "loss", "seconds", "parameters"}},
       {{"inspect", "run"}, {"kind", "epochs", "loss", "accuracy"}},
       {{"inspect", "run/model.h5"}, {"kind", "steps", "config"}},
+      {{"inspect", "run/model.h5", "--kernels"}, {"kind", "kernels"}},
       {{"inspect", "p.h5"}, {"kind", "test.y", "test.probabilities"}},
       {{"schedule", "linear", "--points", "3"}, {"t", "gamma", "gamma_prime", "alpha_bar", "snr"}},
       {{"devices"}, {"device", "name", "virtual", "taken", "memory_bytes"}},

@@ -132,4 +132,20 @@ TEST(Counts, OccupancyIsWhatTheScarcestResourceLeaves) {
   expect_occupancy(occupancy("t4", 1024, 64, 0), 1, 1.0, "threads");
 }
 
+/* 300 instructions a block, four issued per clock: 8 blocks take as long as one, 133 on 132 multiprocessors as two. */
+TEST(Counts, WholeBlocksAreIssuedByOneMultiprocessor) {
+  const noprop_gpu *gpu = gpu_named("h100-sxm");
+  noprop_kernel_counts counts = {};
+  noprop_bounds bounds;
+  const double of_one = 300 / (4 * gpu->clock.value);
+  for (const auto &[blocks, turns] : {std::pair{8u, 1}, {132u, 1}, {133u, 2}, {264u, 2}}) {
+    counts.launches = 3;
+    counts.blocks = 3ull * blocks;
+    counts.warp_instructions = 300 * counts.blocks;
+    noprop_counts_bound(&counts, 0, gpu, &bounds);
+    EXPECT_NEAR(bounds.placed_issue, 3 * turns * of_one, 1e-9 * of_one) << blocks;
+    EXPECT_NEAR(bounds.issue, 3 * of_one * blocks / 132, 1e-9 * of_one) << blocks;
+  }
+}
+
 }  // namespace

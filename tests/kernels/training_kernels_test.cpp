@@ -5,6 +5,7 @@
 #include <set>
 
 #include "tests/kernels/sweep.h"
+#include "tests/tile_form.h"
 
 namespace {
 
@@ -165,9 +166,7 @@ TEST_P(Sweep, LossAndGradientOfDrawnTimesNoiseAndDropout) {
 }
 
 /* Parameters, averages and metrics after five steps over partial batches and the start of a second epoch. */
-TEST_P(Sweep, TrainingSteps) {
-  const Prepared p = prepare(GetParam());
-  ASSERT_TRUE(p.model);
+void compare_training(const Prepared &p) {
   const int64_t steps = 5;
   ASSERT_TRUE(ok(noprop_model_bind(p.model.get(), p.data->has_condition() ? &p.data->condition : nullptr,
                                    &p.data->target, static_cast<int>(p.c.batch)),
@@ -191,6 +190,31 @@ TEST_P(Sweep, TrainingSteps) {
     expect_within(kParameters, metrics.gradient_norm, want.gradient_norm.back(), p.c.name() + " gradient norm");
   EXPECT_NEAR(metrics.learning_rate, reference::rate_at(p.settings, steps - 1, kTotalSteps),
               1e-6 * metrics.learning_rate);
+}
+
+TEST_P(Sweep, TrainingSteps) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  compare_training(p);
+}
+
+/* Every form of tiles that the table can choose (engine/tiles.h): kinds of conditions, dropout, both networks. */
+class FormSweep : public testing::TestWithParam<std::pair<int, const char *>> {};
+INSTANTIATE_TEST_SUITE_P(Cases, FormSweep,
+                         testing::Values(std::pair{1, "8x2"}, std::pair{5, "8x4"}, std::pair{7, "8x8"},
+                                         std::pair{0, "16x4"}, std::pair{3, "16x8"}));
+
+TEST_P(FormSweep, LossGradientAndTrainingStepsMeetTheReference) {
+  const TileForm forced(GetParam().second);
+  const Prepared p = prepare(GetParam().first);
+  ASSERT_TRUE(p.model);
+  Batch<Tracked> batch = whole_batch(*p.data);
+  draw_batch(p.settings, p.network, 3, true, batch);
+  noprop_loss_request request = {};
+  request.step = 3;
+  request.dropout = true;
+  compare_request(p, request, batch, true, p.c.name());
+  compare_training(p);
 }
 
 /* Every fourth case: the forward-only kernel is a part of the one above. */

@@ -1,0 +1,75 @@
+/* The table of tile forms. */
+#include "engine/tiles.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/status.h"
+#include "engine/vgpu/gpus.h"
+#include "kernels/arguments.h"
+
+const struct tile_form TILE_FORM_WIDE = {32, 8};
+
+unsigned tiles_processors(const noprop_device *device) {
+  if (!device->properties.is_virtual) return (unsigned)device->properties.multiprocessors;
+  const char *name = getenv("NOPROP_VGPU_GPU");
+  const noprop_gpu *gpu = name && name[0] ? vgpu_gpu_find(name) : NULL;
+  return gpu ? (unsigned)gpu->multiprocessors.value : 0;
+}
+
+/* A multiply-add of a thread with `outputs` outputs costs 1 + (1 + outputs / 4 loads) / outputs issue slots: 1.38 with
+ * 8, 1.5 with 4, 2 with 2. So 32 rows and 8 outputs do the least work, as long as every processor has a block. With
+ * fewer blocks than processors the step takes as long as one block does; that time shrinks with the rows of a tile
+ * while the block's 128 threads stay busy, rows x widest = 128 x outputs, at 11, 6 and 4 slots per input and layer.
+ * From 16 rows and a block for every processor on, halving the rows again would put two blocks of 4 on a processor. */
+static const struct {
+  unsigned rows;
+  int widest; /* outputs of the widest layer, at most */
+  unsigned outputs;
+} FORMS[] = {{16, 32, 4}, {16, 1 << 30, 8}, {8, 32, 2}, {8, 64, 4}, {8, 1 << 30, 8}};
+
+struct tile_form tiles_rule(unsigned processors, unsigned batch, int widest) {
+  unsigned rows = 32;
+  while (rows > 8 && batch < (unsigned long long)rows * processors) rows /= 2;
+  for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; ++i)
+    if (FORMS[i].rows == rows && widest <= FORMS[i].widest) return (struct tile_form){rows, FORMS[i].outputs};
+  return TILE_FORM_WIDE;
+}
+
+/* Whether NOPROP_TILE_FORM says something; then *form is that. */
+static noprop_status forced(struct tile_form *form, bool *is_forced) {
+  const char *text = getenv("NOPROP_TILE_FORM");
+  int end = 0;
+  unsigned rows = 0, outputs = 0;
+  *is_forced = text && text[0];
+  if (!*is_forced) return NOPROP_OK;
+  const bool read = sscanf(text, "%ux%u%n", &rows, &outputs, &end) == 2 && text[end] == '\0';
+  if (!read || (rows != 8 && rows != 16 && rows != 32) || (outputs != 2 && outputs != 4 && outputs != 8))
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "NOPROP_TILE_FORM must be ROWSxOUTPUTS with 8, 16 or 32 rows and 2, 4 or 8 outputs, not '%.40s'",
+                      text);
+  *form = (struct tile_form){rows, outputs};
+  return NOPROP_OK;
+}
+
+noprop_status tiles_choose(const noprop_device *device, unsigned batch, int widest, struct tile_form *form) {
+  bool is_forced;
+  const noprop_status status = forced(form, &is_forced);
+  if (status == NOPROP_OK && !is_forced) *form = tiles_rule(tiles_processors(device), batch, widest);
+  return status;
+}
+
+noprop_status tiles_of_requests(struct tile_form *form) {
+  bool is_forced;
+  const noprop_status status = forced(form, &is_forced);
+  if (status == NOPROP_OK && !is_forced) *form = TILE_FORM_WIDE;
+  return status;
+}
+
+/* 64 blocks keep the slots of a batch small enough for a cache and still cover most GPUs; there is work for 128 from
+ * 16,384 rows on, and where small tiles were chosen to have more blocks. */
+void tiles_slots(unsigned rows, unsigned tile_rows, unsigned *slot_count, unsigned *tiles_per_slot) {
+  const unsigned tiles = (rows + tile_rows - 1) / tile_rows, most = tiles >= 512 || tile_rows < TILE_ROWS ? 128 : 64;
+  *tiles_per_slot = (tiles + most - 1) / most;
+  *slot_count = (tiles + *tiles_per_slot - 1) / *tiles_per_slot;
+}
