@@ -15,6 +15,9 @@ noprop_status noprop_velocity(noprop_model *model, const noprop_sampler_options 
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_velocity: t is %g; 0 to 1 is allowed", t);
   if (model->settings.variant == VARIANT_SUPERVISED)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_velocity: a model of variant supervised has no field");
+  if (model->settings.variant == VARIANT_DT)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_velocity: a model of variant dt goes from level to level and has no field");
   noprop_sampler_options euler = *options;
   snprintf(euler.method, sizeof euler.method, "euler");
   snprintf(euler.grid, sizeof euler.grid, "t");

@@ -67,7 +67,9 @@ static bool needs_moment2(const struct settings *s) { return s->optimizer.type !
 bool model_has_average(const noprop_model *model) { return model->average != 0; }
 
 unsigned model_update_blocks(const noprop_model *model) {
-  return (unsigned)((model->network->padded_floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK);
+  const struct network *network = model->network;
+  const long floats = network->blocks ? network->block_floats : network->padded_floats;
+  return (unsigned)((floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK * (network->blocks ? network->blocks : 1));
 }
 
 static float *new_vector(int width, float value) {
@@ -99,7 +101,7 @@ static noprop_status allocate(noprop_model *model) {
   const size_t condition = (size_t)model->shape.condition_width * sizeof(float);
   const size_t target = (size_t)model->shape.target_width * sizeof(float);
   const bool clipped = settings->optimizer.clip > 0.0, tensor = model->network->operand_form >= 0;
-  const size_t fragments = (size_t)network_fragment_numbers(model->network);
+  const size_t fragments = (size_t)network_fragment_numbers(model->network), blocks = (size_t)model->network->blocks;
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;
@@ -116,6 +118,8 @@ static noprop_status allocate(noprop_model *model) {
        "the places of weights' fragments"},
       {&model->norm_partials, clipped ? model_update_blocks(model) * sizeof(float) : 0, "gradient norms"},
       {&model->state, sizeof(train_state), "training state"},
+      {&model->block_sums, blocks * sizeof(double), "losses of blocks"},
+      {&model->block_norms, clipped ? blocks * sizeof(float) : 0, "gradient norms of blocks"},
       {&model->condition_scale, condition, "condition scales"},
       {&model->condition_shift, condition, "condition shifts"},
       {&model->target_scale, target, "target scales"},
@@ -149,6 +153,10 @@ static noprop_status upload_initial(noprop_model *model) {
     status = device_upload(model->device, model->frequencies, values + network->padded_floats,
                            (size_t)frequencies * sizeof(float));
   if (status == NOPROP_OK) status = device_upload(model->device, model->state, &state, sizeof state);
+  if (status == NOPROP_OK && model->block_sums)
+    status = device_clear(model->device, model->block_sums, (size_t)network->blocks * sizeof(double));
+  if (status == NOPROP_OK && model->block_norms)
+    status = device_clear(model->device, model->block_norms, (size_t)network->blocks * sizeof(float));
   if (status == NOPROP_OK) status = model_upload_statistics(model);
   if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
   free(values);
@@ -185,12 +193,14 @@ static noprop_status upload_fragment_tables(noprop_model *model) {
 static noprop_status find_builtins(noprop_model *model) {
   /* The numbers of a schedule are not drawn to zero: kernels that leave them out of weight decay. */
   const bool exempt = model->network->decayed_floats < model->network->padded_floats;
-  noprop_status status =
-      device_builtin(model->device, "update", exempt ? "reduce_update_exempt" : "reduce_update", &model->reduce_update);
-  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "reduce_gradient", &model->reduce_gradient);
-  if (status == NOPROP_OK)
-    status =
-        device_builtin(model->device, "update", exempt ? "clip_update_exempt" : "clip_update", &model->clip_update);
+  const char *kind = model->network->blocks ? "_blocks" : exempt ? "_exempt" : "";
+  char names[3][32];
+  snprintf(names[0], sizeof names[0], "reduce_update%s", kind);
+  snprintf(names[1], sizeof names[1], "reduce_gradient%s", model->network->blocks ? kind : "");
+  snprintf(names[2], sizeof names[2], "clip_update%s", kind);
+  noprop_status status = device_builtin(model->device, "update", names[0], &model->reduce_update);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "update", names[1], &model->reduce_gradient);
+  if (status == NOPROP_OK) status = device_builtin(model->device, "update", names[2], &model->clip_update);
   if (status == NOPROP_OK) status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
   if (status == NOPROP_OK && model->settings.coupling == COUPLING_OT)
     status = device_builtin(model->device, "coupling", "couple", &model->couple);
@@ -309,13 +319,19 @@ static noprop_status need_request(noprop_model *model, enum objective_program ki
 
 noprop_status model_need_train(noprop_model *model, unsigned batch) {
   struct tile_form tile;
-  const noprop_status status = tiles_choose(model->device, batch, network_widest(model->network), &tile);
+  /* All blocks of variant dt are in one launch. */
+  const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
+  const noprop_status status = tiles_choose(model->device, rows, network_widest(model->network), &tile);
   return status == NOPROP_OK ? need_objective(model, OBJECTIVE_TRAIN, &tile, &model->train) : status;
 }
 
 noprop_status model_need_request(noprop_model *model) { return need_request(model, OBJECTIVE_TRAIN, &model->request); }
 
 noprop_status model_need_train_state(noprop_model *model) {
+  if (model->network->blocks)
+    return status_set(
+        NOPROP_UNSUPPORTED,
+        "gradients of state and clean latent are not computed for variant dt, whose blocks have one each");
   if (model->settings.precision != PRECISION_FP32)
     return status_set(NOPROP_UNSUPPORTED,
                       "gradients of state and clean latent are computed in precision fp32 only; this model has %s",
@@ -428,6 +444,10 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .fragment_form = model->network->operand_form,
       .nesterov = s->optimizer.nesterov,
       .decayed = (unsigned)model->network->decayed_floats,
+      .block_sums = DEVICE_POINTER(double, model->block_sums),
+      .block_norms = DEVICE_POINTER(float, model->block_norms),
+      .blocks = (unsigned)model->network->blocks,
+      .block_floats = (unsigned)model->network->block_floats,
   };
 }
 
@@ -625,8 +645,12 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
            VARIANT_NAMES[s->variant].name, TASK_NAMES[s->task].name, PREDICTION_NAMES[s->prediction].name,
            s->variant == VARIANT_FM           ? "the linear path"
            : s->variant == VARIANT_SUPERVISED ? "no path"
+           : s->variant == VARIANT_DT         ? "levels of the VP path"
                                               : "the VP path",
            NETWORK_NAMES[s->network.type].name, network->values, network->parameter_count);
+  if (network->blocks)
+    text_add(&text, "%d blocks of separate weights, %ld parameters each; block 1:\n", network->blocks,
+             network->values / network->blocks);
   for (int i = 0; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
     text_add(&text, "  layer %d: ", i);

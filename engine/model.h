@@ -6,6 +6,7 @@
  * model_train.c     binding rows, optimizer steps, training metrics
  * model_stream.c    rows that do not fit device memory
  * model_loss.c      loss requests, validation
+ * model_dt.c        variant dt: launches block by block (dt.h)
  * sampler.c, metrics.c */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
@@ -27,6 +28,7 @@
  * adamw: first moment; sgd with momentum: its buffer moment2/NAME     float32   adam, adamw: second moment; adagrad:
  * sum of squares statistics/condition_mean, condition_std [C], target_mean, target_std [Y]   float32; not for labels
  *   training/progress float64  position (optimizer steps done) and the sums since the last noprop_model_train_metrics
+ *   training/blocks   float64  variant dt: the same sums of each block's loss
  */
 struct model_state {
   char name[80];
@@ -105,6 +107,7 @@ struct noprop_model {
   struct pool *pool;
   size_t binding_mark, call_mark;
   CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
+  CUdeviceptr block_sums, block_norms; /* variant dt: of update_arguments */
   CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;
   struct model_statistics statistics;
   /* Tensor cores: weights in fragment order, and the parameters that they were made of; 0: stale. */

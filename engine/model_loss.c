@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model.h"
+#include "engine/dt.h"
 #include "engine/program.h"
 #include "engine/status.h"
 #include "kernels/metrics_arguments.h"
@@ -14,6 +14,7 @@ enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
                                     train_arguments *train) {
   CUdeviceptr slots, workspace = 0;
+  if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train);
   tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = gradients + SLOT_TERMS;
   train->workspace_stride = kernel->workspace_floats;
@@ -28,14 +29,45 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
   return NOPROP_OK;
 }
 
-/* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). */
+/* What sums the gradients of a request's slots into `gradient`. */
+static update_arguments request_update(const noprop_model *model, const train_arguments *train, CUdeviceptr gradient) {
+  update_arguments update = model_update_arguments(model);
+  update.gradient = DEVICE_POINTER(float, gradient);
+  update.norm_partials = NULL;
+  update.slots = train->slots;
+  update.tails = train->tails;
+  update.slot_stride = train->slot_stride;
+  update.slot_count = train->slot_count;
+  return update;
+}
+
+/* All blocks of variant dt: their terms, and with `gradient` their gradients there. */
+static noprop_status launch_blocks(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
+                                   CUdeviceptr gradient, CUdeviceptr sums) {
+  const update_arguments update = request_update(model, train, gradient);
+  const sum_terms_arguments terms = {.tails = train->tails,
+                                     .sums = DEVICE_POINTER(double, sums),
+                                     .slot_stride = SLOT_TERMS,
+                                     .slot_count = (unsigned)model->network->blocks * train->slot_count};
+  const noprop_status status = dt_launch(model, kernel, train, gradient ? &update : NULL);
+  if (status != NOPROP_OK) return status;
+  return device_launch(model->device, &model->sum_terms, 1, TERMS_THREADS, 0, &terms, sizeof terms);
+}
+
+/* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). `gradient`:
+ * where the sums of the slots go, 0: nowhere. */
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                            const struct pairing *coupling, CUdeviceptr sums) {
+                            const struct pairing *coupling, CUdeviceptr gradient, CUdeviceptr sums) {
+  if (model->network->blocks) return launch_blocks(model, kernel, train, gradient, sums);
   noprop_status status = kernel->fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
   if (status == NOPROP_OK)
     status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
                            sizeof *train);
+  const update_arguments update = request_update(model, train, gradient);
+  if (status == NOPROP_OK && gradient)
+    status = device_launch(model->device, &model->reduce_gradient, model_update_blocks(model), UPDATE_THREADS, 0,
+                           &update, sizeof update);
   if (status != NOPROP_OK) return status;
   const sum_terms_arguments terms = {.tails = train->slots + (train->slot_stride - SLOT_TERMS),
                                      .sums = DEVICE_POINTER(double, sums),
@@ -89,21 +121,12 @@ static noprop_status allocate_request(noprop_model *model, const noprop_loss_req
   return NOPROP_OK;
 }
 
-static noprop_status read_gradient(noprop_model *model, const train_arguments *train, CUdeviceptr memory,
-                                   float *gradient) {
-  update_arguments update = model_update_arguments(model);
-  update.gradient = DEVICE_POINTER(float, memory);
-  update.norm_partials = NULL;
-  update.slots = train->slots;
-  update.slot_stride = train->slot_stride;
-  update.slot_count = train->slot_count;
+static noprop_status read_gradient(noprop_model *model, CUdeviceptr memory, float *gradient) {
   const size_t bytes = (size_t)model->network->padded_floats * sizeof(float);
   float *padded = malloc(bytes);
   if (!padded)
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a gradient of %ld values", model->network->values);
-  noprop_status status = device_launch(model->device, &model->reduce_gradient, model_update_blocks(model),
-                                       UPDATE_THREADS, 0, &update, sizeof update);
-  if (status == NOPROP_OK) status = device_download(model->device, padded, memory, bytes);
+  const noprop_status status = device_download(model->device, padded, memory, bytes);
   if (status == NOPROP_OK) network_unpack(model->network, padded, gradient);
   free(padded);
   return status;
@@ -123,6 +146,8 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.fixed_step = (unsigned)request->step;
   train.dropout_epochs = request->dropout ? ~0u : 0;
   train.request = 1;
+  if (model->network->blocks)
+    train.out_block = (unsigned)(request->block > 0 ? request->block : model->network->blocks) - 1;
   noprop_status status = allocate_request(model, request, condition, target, &memory);
   if (status == NOPROP_OK)
     status = allocate_slots(model, kernel, backward ? (size_t)model->network->padded_floats : 0, &train);
@@ -143,9 +168,9 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
   struct pairing coupling;
   status = coupling_request_memory(model, &train, &coupling);
-  if (status == NOPROP_OK) status = launch(model, kernel, &train, &coupling, memory.sums);
+  if (status == NOPROP_OK) status = launch(model, kernel, &train, &coupling, memory.gradient, memory.sums);
   if (status == NOPROP_OK) status = read_terms(model, memory.sums, terms);
-  if (status == NOPROP_OK && backward) status = read_gradient(model, &train, memory.gradient, request->gradient);
+  if (status == NOPROP_OK && backward) status = read_gradient(model, memory.gradient, request->gradient);
   if (status == NOPROP_OK && memory.prediction)
     status = device_download(model->device, request->prediction, memory.prediction, state);
   if (status == NOPROP_OK && memory.z) status = device_download(model->device, request->z, memory.z, state);
@@ -174,6 +199,13 @@ static noprop_status check_request(const noprop_model *model, const noprop_loss_
         NOPROP_INVALID_ARGUMENT,
         "noprop_model_loss: state_gradient and target_gradient are computed together with gradient, which "
         "is NULL");
+  if (request->block < 0 || request->block > model->network->blocks)
+    return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_loss: block is %d; this model has %d", request->block,
+                      model->network->blocks);
+  if (request->t && model->network->blocks)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noprop_model_loss: t is given, but the blocks of variant dt have levels of their own; NULL is "
+                      "allowed");
   if ((request->t || request->noise) && model->settings.loss.draws > 1)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "noprop_model_loss: t and noise can be given only with loss.draws 1; this model has %d draws",
@@ -243,7 +275,7 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
     train.row_base = (unsigned)first;
     status = model_rows_upload(model, condition, first, count, memory[0]);
     if (status == NOPROP_OK) status = model_rows_upload(model, target, first, count, memory[1]);
-    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &coupling, sums);
+    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &coupling, 0, sums);
   }
   return status == NOPROP_OK ? read_terms(model, sums, terms) : status;
 }

@@ -9,7 +9,15 @@
 #include "engine/status.h"
 
 /* The groups in the order of their arrays. */
-enum state_group { GROUP_PARAMETERS, GROUP_AVERAGE, GROUP_MOMENT1, GROUP_MOMENT2, GROUP_STATISTICS, GROUP_PROGRESS };
+enum state_group {
+  GROUP_PARAMETERS,
+  GROUP_AVERAGE,
+  GROUP_MOMENT1,
+  GROUP_MOMENT2,
+  GROUP_STATISTICS,
+  GROUP_PROGRESS,
+  GROUP_BLOCKS
+};
 
 /* training/progress: completed, steps_summed, rows_summed, gradient_norm, learning_rate, then the sums. All are exact
  * in double precision. */
@@ -60,11 +68,11 @@ static struct place place_of(const noprop_model *model, int index) {
     if (index == 0) return (struct place){GROUP_STATISTICS, i};
     --index;
   }
-  return (struct place){GROUP_PROGRESS, index};
+  return (struct place){index == 0 ? GROUP_PROGRESS : GROUP_BLOCKS, 0};
 }
 
 int model_state_count(const noprop_model *model) {
-  int count = 1;
+  int count = model->network->blocks ? 2 : 1;
   for (int group = GROUP_PARAMETERS; group <= GROUP_MOMENT2; ++group)
     if (group_memory(model, group)) count += model->network->parameter_count;
   for (int i = 0; i < STATISTICS_ARRAYS; ++i) count += statistics_array(model, i) != NULL;
@@ -78,6 +86,10 @@ struct model_state model_state_at(const noprop_model *model, int index) {
     snprintf(state.name, sizeof state.name, "training/progress");
     state.type = NOPROP_TYPE_FLOAT64;
     state.shape[0] = PROGRESS_VALUES;
+  } else if (place.group == GROUP_BLOCKS) {
+    snprintf(state.name, sizeof state.name, "training/blocks");
+    state.type = NOPROP_TYPE_FLOAT64;
+    state.shape[0] = model->network->blocks;
   } else if (place.group == GROUP_STATISTICS) {
     snprintf(state.name, sizeof state.name, "statistics/%s", statistics_arrays[place.number].name);
     state.shape[0] = place.number < 2 ? model->shape.condition_width : model->shape.target_width;
@@ -175,6 +187,8 @@ noprop_status model_state_get(noprop_model *model, int index, void *values) {
   if (status != NOPROP_OK) return status;
   const struct place place = place_of(model, index);
   if (place.group == GROUP_PROGRESS) return get_progress(model, values);
+  if (place.group == GROUP_BLOCKS)
+    return device_download(model->device, values, model->block_sums, (size_t)model->network->blocks * sizeof(double));
   if (place.group != GROUP_STATISTICS) return move_array(model, place, values, NULL);
   memcpy(values, statistics_array(model, place.number), (size_t)model_state_at(model, index).values * sizeof(float));
   return NOPROP_OK;
@@ -185,6 +199,10 @@ noprop_status model_state_set(noprop_model *model, int index, const void *values
   if (status != NOPROP_OK) return status;
   const struct place place = place_of(model, index);
   if (place.group == GROUP_PROGRESS) return set_progress(model, values);
+  if (place.group == GROUP_BLOCKS) {
+    status = device_upload(model->device, model->block_sums, values, (size_t)model->network->blocks * sizeof(double));
+    return status == NOPROP_OK ? noprop_device_synchronize(model->device) : status;
+  }
   if (place.group != GROUP_STATISTICS) return move_array(model, place, NULL, values);
   return set_statistics(model, place.number, values, model_state_at(model, index).values);
 }

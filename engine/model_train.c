@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model.h"
+#include "engine/dt.h"
 #include "engine/program.h"
 #include "engine/status.h"
 
@@ -20,6 +20,7 @@ enum { UPDATE_THREADS = 128 }; /* of kernels/update.cu */
 noprop_status model_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update) {
   noprop_device *device = model->device;
   const unsigned blocks = model_update_blocks(model);
+  if (model->network->blocks) return dt_launch_step(model, train, update);
   noprop_status status = device_launch(device, &model->train.kernel, train->slot_count, TILE_THREADS,
                                        model->train.shared_bytes, train, sizeof *train);
   if (status != NOPROP_OK) return status;
@@ -59,22 +60,28 @@ static uint64_t total_steps(const struct settings *settings, unsigned steps_per_
 
 static noprop_status allocate_slots(noprop_model *model) {
   train_arguments *train = &model->binding.train;
+  update_arguments *update = &model->binding.update;
   CUdeviceptr slots, workspace = 0;
-  tiles_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
-  train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
-  train->workspace_stride = model->train.workspace_floats;
-  noprop_status status =
-      pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
-  if (status == NOPROP_OK && train->workspace_stride > 0)
-    status =
-        pool_alloc(model->pool, train->slot_count * train->workspace_stride * sizeof(float), "activations", &workspace);
-  if (status != NOPROP_OK) return status;
-  train->slots = DEVICE_POINTER(float, slots);
-  train->workspace = DEVICE_POINTER(float, workspace);
-  model->binding.update.slots = train->slots;
-  model->binding.update.slot_stride = train->slot_stride;
-  model->binding.update.slot_count = train->slot_count;
-  return NOPROP_OK;
+  noprop_status status = NOPROP_OK;
+  if (model->network->blocks) {
+    status = dt_allocate(model, &model->train, true, train);
+  } else {
+    tiles_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
+    train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
+    train->workspace_stride = model->train.workspace_floats;
+    status = pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
+    if (status == NOPROP_OK && train->workspace_stride > 0)
+      status = pool_alloc(model->pool, train->slot_count * train->workspace_stride * sizeof(float), "activations",
+                          &workspace);
+    if (status != NOPROP_OK) return status;
+    train->slots = DEVICE_POINTER(float, slots);
+    train->workspace = DEVICE_POINTER(float, workspace);
+  }
+  update->slots = train->slots;
+  update->tails = train->tails;
+  update->slot_stride = train->slot_stride;
+  update->slot_count = train->slot_count;
+  return status;
 }
 
 /* All rows into device memory. */
@@ -229,6 +236,8 @@ noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metri
   if (status == NOPROP_OK)
     status = device_clear(model->device, model->state + offsetof(train_state, steps_summed),
                           offsetof(train_state, gradient_norm) - offsetof(train_state, steps_summed));
+  if (status == NOPROP_OK && model->block_sums)
+    status = device_clear(model->device, model->block_sums, (size_t)model->network->blocks * sizeof(double));
   if (status != NOPROP_OK) return status;
   const double steps = state.steps_summed ? state.steps_summed : 1.0;
   const bool bad = state.bad_step < state.completed;

@@ -139,6 +139,28 @@ static void add_schedule(struct network *network, const struct settings *setting
     add_parameter(network, arrays[i].name, arrays[i].rows, arrays[i].columns, INITIALISE_SCHEDULE);
 }
 
+/* Variant dt: arrays of the network become "block.1.NAME", and those of the other blocks follow them. */
+static void repeat_blocks(struct network *network, int blocks) {
+  const int count = network->parameter_count;
+  const long values = network->values;
+  network->blocks = blocks;
+  network->block_floats = network->padded_floats;
+  for (int block = blocks; block >= 1; --block)
+    for (int i = 0; i < count; ++i) {
+      const struct parameter_entry *from = &network->parameters[i];
+      struct parameter_entry *to = &network->parameters[(block - 1) * count + i];
+      char name[sizeof from->name];
+      memcpy(name, from->name, sizeof name);
+      *to = *from;
+      snprintf(to->name, sizeof to->name, "block.%d.%.36s", block, name);
+      to->padded_offset += (block - 1) * network->block_floats;
+      to->offset += (block - 1) * values;
+    }
+  network->parameter_count *= blocks;
+  network->padded_floats *= blocks;
+  network->values *= blocks;
+}
+
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape) {
   return settings->latent.size > 0 ? settings->latent.size : shape->target_width;
 }
@@ -191,7 +213,9 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     return status_set(NOPROP_INVALID_CONFIG, "network.hidden: %d layers; at most %d are allowed", layers,
                       (NETWORK_MAX_OPS - 4) / 3);
   struct network *network = calloc(1, sizeof *network);
-  if (network) network->parameters = calloc((size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS, sizeof *network->parameters);
+  const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
+  if (network)
+    network->parameters = calloc(blocks * (size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS, sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
@@ -199,8 +223,9 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   network->operand_form = -1;
   network->x_width = shape->condition_width;
   network->latent = latent;
-  const bool supervised = settings->variant == VARIANT_SUPERVISED;
-  const noprop_status status = supervised ? NOPROP_OK : set_time(network, settings);
+  const bool supervised = settings->variant == VARIANT_SUPERVISED, discrete = settings->variant == VARIANT_DT;
+  /* A block of dt knows its one time. */
+  const noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
@@ -211,6 +236,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     build_resnet(network, settings);
   else
     build_mlp(network, settings);
+  if (discrete) repeat_blocks(network, settings->dt.blocks);
   network->decayed_floats = network->padded_floats;
   add_schedule(network, settings);
   *result = network;

@@ -57,6 +57,8 @@ struct network {
   int parameter_count;
   long padded_floats, values;
   long decayed_floats; /* of padded_floats: weight decay ends here, where the schedule's numbers begin (P-18) */
+  int blocks;          /* variant dt: networks of their own, 0: not. Ops are those of the first one; block k has */
+  long block_floats;   /* all its arrays this many padded floats times k - 1 further on */
   int operand_form;    /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };

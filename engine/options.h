@@ -3,11 +3,12 @@
 #ifndef ENGINE_OPTIONS_H
 #define ENGINE_OPTIONS_H
 
-#define VARIANT_LIST(X)                                             \
-  X(VARIANT_FM, "fm", "flow matching: velocity on the linear path") \
-  X(VARIANT_DF, "df", "diffusion: noise on the VP path")            \
-  X(VARIANT_CT, "ct", "continuous time: target on the VP path")     \
-  X(VARIANT_SUPERVISED, "supervised", "the ordinary twin: condition straight to target, back-propagated, one call")
+#define VARIANT_LIST(X)                                                                                             \
+  X(VARIANT_FM, "fm", "flow matching: velocity on the linear path")                                                 \
+  X(VARIANT_DF, "df", "diffusion: noise on the VP path")                                                            \
+  X(VARIANT_CT, "ct", "continuous time: target on the VP path")                                                     \
+  X(VARIANT_SUPERVISED, "supervised", "the ordinary twin: condition straight to target, back-propagated, one call") \
+  X(VARIANT_DT, "dt", "discrete time: a network of its own for each of dt.blocks steps, target on the VP path")
 
 #define TASK_LIST(X)                                       \
   X(TASK_CLASSIFY, "classify", "condition to class label") \

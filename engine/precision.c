@@ -12,6 +12,7 @@ const char *precision_refusal(const struct network *network, const struct settin
                               const int compute_capability[2], int precision) {
   static _Thread_local char text[160];
   (void)precision;
+  if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
   if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
   if (compute_capability[0] < 8) {

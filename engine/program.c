@@ -434,7 +434,7 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
   if (moved) plan_emit(plan, "  exchange(delta, other), exchange(delta_rows, other_rows);\n");
 }
 
-static void emit_backward(struct plan *plan, int first, int last) {
+void plan_emit_backward(struct plan *plan, int first, int last) {
   /* The same runs as forward, from the back. */
   struct run runs[NETWORK_MAX_OPS];
   int count = 0;
@@ -720,7 +720,7 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
   }
   if (backward)
-    emit_backward(plan, x_last + 1, output);
+    plan_emit_backward(plan, x_last + 1, output);
   else
     plan_emit(plan, "  __syncthreads();\n");
   if (plan->state) {
@@ -745,7 +745,7 @@ static noprop_status emit_train(struct plan *plan) {
           "#pragma unroll\n    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
     plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
               plan_round_up8(op->width) + 1, op->width);
-    emit_backward(plan, 0, x_last);
+    plan_emit_backward(plan, 0, x_last);
   }
   plan_emit(plan, "  }\n"); /* tiles */
   for (int i = 0; i < trained; ++i) {
@@ -783,6 +783,8 @@ noprop_status program_train(const struct network *network, const struct settings
                             const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
                             const struct tile_form *tile, struct program *program) {
   const bool backward = kind != OBJECTIVE_LOSS;
+  if (settings->variant == VARIANT_DT)
+    return program_train_blocks(network, settings, shape, shared_limit, backward, tile, program);
   struct plan plan = {.network = network,
                       .tile = *tile,
                       .settings = settings,

@@ -116,6 +116,17 @@ void plan_emit_load_x(struct plan *plan, const char *data, const char *first, co
 /* The time branch of all layers for the time `t`: every thread takes outputs. */
 void plan_emit_time_parts(struct plan *plan);
 
+/* Ops first .. last, backward: `delta` and `delta_rows` hold the gradient of the last one's sum. */
+void plan_emit_backward(struct plan *plan, int first, int last);
+
+/* Variant dt (program_dt.c): what program_train and program_integrate give then. */
+noprop_status program_train_blocks(const struct network *network, const struct settings *settings,
+                                   const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                                   const struct tile_form *tile, struct program *program);
+noprop_status program_integrate_blocks(const struct network *network, const struct settings *settings,
+                                       const noprop_model_shape *shape, size_t shared_limit,
+                                       const struct solve_form *form, struct program *program);
+
 /* Closes plan->out and makes *program of its text, or frees it on failure. */
 noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, const char *entry,
                           struct program *program);

@@ -296,6 +296,8 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, const struct solve_form *form,
                                 struct program *program) {
+  if (settings->variant == VARIANT_DT)
+    return program_integrate_blocks(network, settings, shape, shared_limit, form, program);
   struct plan plan = {.network = network,
                       .settings = settings,
                       .shape = shape,

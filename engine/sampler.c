@@ -238,6 +238,45 @@ static void resolve_supervised(const noprop_model *model, const noprop_sampler_o
   plan->trajectory = options->trajectory;
 }
 
+/* The bridge: a step per block, with its noise (drift sde) or its mean alone (ode). */
+static noprop_status resolve_blocks(const noprop_model *model, const noprop_sampler_options *options, bool density,
+                                    struct sampler_plan *plan) {
+  const int blocks = model->network->blocks;
+  if (plan->method != METHOD_AUTO)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option method is \"%s\"; a model of variant dt goes from level to level by its bridge and "
+        "takes \"auto\"",
+        options->method);
+  if (density) return status_set(NOPROP_INVALID_ARGUMENT, "a model of variant dt has no flow and so no densities");
+  if (plan->drift == DRIFT_OU_MEAN || plan->grid == GRID_USER)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option %s is \"%s\", which needs continuous time; variant dt takes drift \"ode\" or "
+                      "\"sde\" and the levels of its blocks",
+                      plan->drift == DRIFT_OU_MEAN ? "drift" : "grid",
+                      plan->drift == DRIFT_OU_MEAN ? options->drift : options->grid);
+  if (options->calls > 0 ? options->calls != blocks : options->steps != blocks)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option %s is %d; this model of variant dt has %d blocks and takes so many steps of one "
+                      "call",
+                      options->calls > 0 ? "calls" : "steps", options->calls > 0 ? options->calls : options->steps,
+                      blocks);
+  if (options->churn != 1 || options->guidance != 1)
+    return status_set(NOPROP_INVALID_ARGUMENT, "sampler option %s is %g; variant dt takes 1",
+                      options->churn != 1 ? "churn" : "guidance",
+                      options->churn != 1 ? options->churn : options->guidance);
+  plan->grid = GRID_T;
+  plan->steps = plan->calls = blocks;
+  plan->final_denoise = options->final_denoise != 0;
+  plan->churn = plan->guidance = 1.0;
+  plan->seed = options->seed;
+  plan->form = (struct solve_form){.drift = plan->drift, .final_denoise = plan->final_denoise};
+  if (plan->init == INIT_AUTO) plan->init = model->settings.task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
+  plan->average = options->ema && model_has_average(model);
+  plan->trajectory = options->trajectory;
+  return NOPROP_OK;
+}
+
 noprop_status sampler_resolve(const noprop_model *model, const noprop_sampler_options *options,
                               struct sampler_plan *plan) {
   return sampler_resolve_density(model, options, false, plan);
@@ -282,6 +321,7 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
     resolve_supervised(model, options, plan);
     return NOPROP_OK;
   }
+  if (model->settings.variant == VARIANT_DT) return resolve_blocks(model, options, density, plan);
   const bool linear = schedule_path_is_linear(&model->settings);
   if (linear && plan->drift == DRIFT_OU_MEAN)
     return status_set(NOPROP_INVALID_ARGUMENT,
@@ -354,6 +394,11 @@ noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sa
   if (plan.form.guided) snprintf(guided, sizeof guided, ", guidance %g", plan.guidance);
   if (model->settings.variant == VARIANT_SUPERVISED)
     snprintf(line, size, "one network call per row, without a path%s", plan.average ? ", averaged parameters" : "");
+  else if (model->settings.variant == VARIANT_DT)
+    snprintf(line, size, "bridge through %d blocks, one network call per row each, %s%s, z(0) %s%s", plan.steps,
+             plan.drift == DRIFT_SDE ? "with its noise" : "its mean alone",
+             plan.final_denoise ? ", the last block's target at the end" : "", INIT_NAMES[plan.init].name,
+             plan.average ? ", averaged parameters" : "");
   else if (solve_is_adaptive(plan.method))
     snprintf(line, size,
              "%s with rtol %g and atol %g, at most %d steps and %d network calls per row%s, drift %s, z(0) %s%s%s",

@@ -38,6 +38,10 @@ struct settings {
     double off_value; /* one-hot entries of the other classes: 0, or -1 in presets */
   } latent;
   struct {
+    int blocks;
+    double eta; /* weight of the bound's terms */
+  } dt;
+  struct {
     int weight, normalize, t_sampling, draws, error;
     struct {
       int type, weighting; /* enum recon, enum term_weight */

@@ -222,6 +222,68 @@ static void resolve_supervised(struct settings *s) {
   s->sample.final_denoise = 1;
 }
 
+/* Keys that variant dt has no use for: its blocks have one time each, and its solve has one form. */
+static const char *const CONTINUOUS_KEYS[] = {"loss.normalize",
+                                              "loss.t_sampling",
+                                              "loss.t_eps",
+                                              "sample.grid",
+                                              "network.time_embedding.type",
+                                              "network.time_embedding.size"};
+
+static noprop_status check_dt(const noprop_config *config, const struct settings *s) {
+  if (s->variant != VARIANT_DT) return NOPROP_OK;
+  if (s->preset != PRESET_NONE)
+    return refuse(config, s, "preset", "is of a system without blocks, and this is variant dt; allowed: none");
+  if (s->prediction != PREDICTION_TARGET)
+    return refuse(config, s, "prediction", "is not what the bridge of variant dt is made of; allowed: auto, target");
+  if (config->settings.loss.weight != WEIGHT_UNIFORM && config->settings.loss.weight != WEIGHT_ELBO)
+    return refuse(
+        config, s, "loss.weight",
+        "is a weight over t, and blocks of variant dt have dt.eta/2 (SNR_k - SNR_(k-1)); allowed: elbo, which "
+        "says so, and uniform, the default");
+  if (s->loss.error != LOSS_ERROR_SQUARED)
+    return refuse(config, s, "loss.error",
+                  "is not allowed with variant dt, whose bridge takes targets, not logits; "
+                  "allowed: squared");
+  if (s->loss.recon.weight > 0)
+    return refuse(config, s, "loss.recon.weight",
+                  "is not offered with variant dt, where it would repeat the main term; allowed: 0.0");
+  if (s->loss.reg > 0)
+    return refuse(config, s, "loss.reg", "regularises dz/dt, and variant dt has no continuous time; allowed: 0.0");
+  if (s->loss.condition_dropout > 0)
+    return refuse(config, s, "loss.condition_dropout", "is not offered with variant dt; allowed: 0.0");
+  if (s->schedule.learnable)
+    return refuse(config, s, "schedule.learnable",
+                  "is not offered with variant dt, whose levels stay where they are; allowed: false");
+  if (s->coupling != COUPLING_INDEPENDENT)
+    return refuse(config, s, "coupling",
+                  "is not offered with variant dt, whose blocks see noise that is independent of the data; allowed: "
+                  "independent");
+  if (s->sample.method != METHOD_AUTO)
+    return refuse(config, s, "sample.method",
+                  "integrates over continuous time, and variant dt goes from level to level by its bridge; allowed: "
+                  "auto");
+  if (s->sample.drift == DRIFT_OU_MEAN)
+    return refuse(config, s, "sample.drift",
+                  "is a field over continuous time; allowed with variant dt: ode (the bridge's mean), sde (with its "
+                  "noise)");
+  if (s->sample.churn != 1)
+    return refuse(config, s, "sample.churn", "would change the bridge of variant dt; allowed: 1.0");
+  if (s->sample.grid == GRID_USER)
+    return refuse(config, s, "sample.times",
+                  "are not allowed with variant dt, whose levels are those of its blocks; "
+                  "allowed: null");
+  return NOPROP_OK;
+}
+
+/* One network call per block, at its own level. */
+static void resolve_dt(struct settings *s) {
+  s->loss.weight = WEIGHT_UNIFORM; /* of the blocks' own weights */
+  s->loss.normalize = NORMALIZE_NONE;
+  s->loss.t_sampling = T_SAMPLING_UNIFORM;
+  s->sample.steps = s->dt.blocks;
+}
+
 static noprop_status check_optimizer(const noprop_config *config, const struct settings *s) {
   if (s->optimizer.momentum > 0 && s->optimizer.type != OPTIMIZER_SGD)
     return refuse(config, s, "optimizer.momentum",
@@ -310,6 +372,7 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
 
 static void resolve_autos(struct settings *s) {
   if (s->variant == VARIANT_SUPERVISED) resolve_supervised(s);
+  if (s->variant == VARIANT_DT) resolve_dt(s);
   if (s->prediction == PREDICTION_AUTO)
     s->prediction = s->variant == VARIANT_FM   ? PREDICTION_VELOCITY
                     : s->variant == VARIANT_DF ? PREDICTION_NOISE
@@ -346,6 +409,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   resolve_autos(&resolved);
   status = check_roles(config, &resolved);
   if (status == NOPROP_OK) status = check_preset(config, &resolved);
+  if (status == NOPROP_OK) status = check_dt(config, &resolved);
   if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
@@ -379,6 +443,16 @@ noprop_status config_warnings(const noprop_config *config, char **text) {
   for (size_t i = 0; s.variant == VARIANT_SUPERVISED && i < sizeof PATH_KEYS / sizeof *PATH_KEYS; i++)
     if (config_is_given(config, PATH_KEYS[i]))
       (void)fprintf(out, "%s: not used, since variant supervised has no path from noise to target\n", PATH_KEYS[i]);
+  for (size_t i = 0; s.variant == VARIANT_DT && i < sizeof CONTINUOUS_KEYS / sizeof *CONTINUOUS_KEYS; i++)
+    if (config_is_given(config, CONTINUOUS_KEYS[i]))
+      (void)fprintf(out, "%s: not used, since blocks of variant dt have one time each\n", CONTINUOUS_KEYS[i]);
+  if (s.variant == VARIANT_DT && config_is_given(config, "sample.steps") &&
+      config->settings.sample.steps != s.sample.steps)
+    (void)fprintf(out, "sample.steps: not used, since variant dt takes one step per block: %d\n", s.sample.steps);
+  if (s.variant == VARIANT_DT && s.sample.drift == DRIFT_ODE && s.task == TASK_GENERATE)
+    (void)fprintf(out,
+                  "sample.drift: ode leaves out the bridge's noise, and samples then have too little variance: sde is "
+                  "right for generation with variant dt\n");
   if (s.sample.drift == DRIFT_OU_MEAN && s.task == TASK_GENERATE)
     (void)fprintf(out,
                   "sample.drift: ou_mean collapses the variance of samples (N(0,1) data come out with std 0.10): "

@@ -781,10 +781,11 @@ noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset,
   if (status == NOPROP_OK && run_file_exists(path)) status = report_loss_script(run_folder);
   if (status == NOPROP_OK) status = draw_data(&report);
   const bool has_path = report.settings.variant != VARIANT_SUPERVISED;
+  const bool has_field = has_path && report.settings.variant != VARIANT_DT;
   if (status == NOPROP_OK && has_path) status = draw_trajectories(&report);
   if (status == NOPROP_OK)
     status = report.settings.task == TASK_GENERATE ? draw_samples(&report) : draw_predictions(&report);
-  if (status == NOPROP_OK && has_path)
+  if (status == NOPROP_OK && has_field)
     status = report_field(model, report.has_condition ? &report.condition : NULL, &report.target, run_folder);
   if (status != NOPROP_OK) return status_prefix(status, "pictures of the run");
   for (int i = 0; REPORT_PICTURES[i]; i++) {

@@ -4,6 +4,7 @@
 //   reduce_gradient   sums the slots into `gradient`, with partial squared norms per block
 //   clip_update       the rest, once the norm can be known
 //   ..._exempt        the same where some parameters are left out of weight decay
+//   ..._blocks        the same for variant dt: every block by itself, with a loss and a clip of its own
 //
 // Four parameters a thread, UPDATE_THREADS threads a block; every sum has a fixed order, so results depend on nothing
 // but the numbers. Block 0 of the last launch keeps the model's position and sums in train_state.
@@ -80,8 +81,9 @@ __device__ __forceinline__ float bias_correction(float beta, float n) {
   return -1.0f / expm1f(n * log1pf(beta - 1.0f));
 }
 
-// By the first warp of every block.
-__device__ __forceinline__ step_scalars make_scalars(const update_arguments &a, float norm, float scale) {
+// By the first warp of every block. `loss` gives the loss that must be finite.
+template <typename LOSS>
+__device__ __forceinline__ step_scalars make_scalars(const update_arguments &a, float norm, float scale, LOSS loss) {
   step_scalars s;
   const unsigned step = a.state->running;
   s.learning_rate = rate_at(a, step);
@@ -92,14 +94,15 @@ __device__ __forceinline__ step_scalars make_scalars(const update_arguments &a, 
     s.correction1 = bias_correction(a.beta1, (float)step + 1.0f);
     s.correction2 = bias_correction(a.beta2, (float)step + 1.0f);
   }
-  s.active = a.state->bad_step >= step && isfinite(slot_term_total(a, SLOT_LOSS)) && isfinite(norm);
+  s.active = a.state->bad_step >= step && isfinite(loss()) && isfinite(norm);
   return s;
 }
 
-// By the first warp of block 0, in the last launch of a step.
-__device__ __forceinline__ void finish_step(const update_arguments &a, const step_scalars &s) {
-  const float loss = slot_term_total(a, SLOT_LOSS), flow = slot_term_total(a, SLOT_FLOW);
-  const float recon = slot_term_total(a, SLOT_RECON), reg = slot_term_total(a, SLOT_REG);
+// By the first warp of block 0, in the last launch of a step. `total` gives the batch's sum of a term.
+template <typename TOTAL>
+__device__ __forceinline__ void finish_step(const update_arguments &a, const step_scalars &s, TOTAL total) {
+  const float loss = total(SLOT_LOSS), flow = total(SLOT_FLOW);
+  const float recon = total(SLOT_RECON), reg = total(SLOT_REG);
   if (threadIdx.x != 0) return;
   train_state *state = a.state;
   const unsigned step = state->running;
@@ -219,9 +222,10 @@ template <bool EXEMPT>
 __device__ __forceinline__ void reduce_and_update(const update_arguments &a) {
   __shared__ step_scalars shared;
   if (threadIdx.x < 32) {
-    const step_scalars s = make_scalars(a, 0.0f, 1.0f);
+    const auto total = [&](int term) { return slot_term_total(a, term); };
+    const step_scalars s = make_scalars(a, 0.0f, 1.0f, [&] { return total(SLOT_LOSS); });
     if (threadIdx.x == 0) shared = s;
-    if (blockIdx.x == 0) finish_step(a, s);
+    if (blockIdx.x == 0) finish_step(a, s, total);
   }
   const unsigned first = (blockIdx.x * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
   float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -242,9 +246,11 @@ __device__ __forceinline__ void clip_and_update(const update_arguments &a) {
     float squares = 0.0f;
     for (unsigned block = threadIdx.x; block < gridDim.x; block += 32) squares += a.norm_partials[block];
     const float norm = sqrtf(warp_total(squares));
-    const step_scalars s = make_scalars(a, norm, fminf(1.0f, a.clip / (norm + 1e-6f)));
+    const auto total = [&](int term) { return slot_term_total(a, term); };
+    const step_scalars s =
+        make_scalars(a, norm, fminf(1.0f, a.clip / (norm + 1e-6f)), [&] { return total(SLOT_LOSS); });
     if (threadIdx.x == 0) shared = s;
-    if (blockIdx.x == 0) finish_step(a, s);
+    if (blockIdx.x == 0) finish_step(a, s, total);
   }
   const unsigned first = (blockIdx.x * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
   __syncthreads();
@@ -253,7 +259,121 @@ __device__ __forceinline__ void clip_and_update(const update_arguments &a) {
     update_four<EXEMPT>(a, s, *reinterpret_cast<const float4 *>(a.gradient + first), first);
 }
 
+// ---- variant dt ----
+
+enum { UPDATE_BLOCK = UPDATE_THREADS * UPDATE_PER_THREAD };
+
+// Which block of the model this block of threads works on, and which of its parameters this thread has.
+struct block_part {
+  unsigned block;     // of the model
+  unsigned first;     // parameter
+  unsigned gradient;  // in a slot
+  bool live;
+};
+
+__device__ __forceinline__ unsigned parts_of_block(const update_arguments &a) {
+  return (a.block_floats + UPDATE_BLOCK - 1) / UPDATE_BLOCK;
+}
+
+__device__ __forceinline__ block_part part_of(const update_arguments &a) {
+  const unsigned parts = parts_of_block(a), here = blockIdx.x / parts;
+  const unsigned within = (blockIdx.x % parts * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
+  return {a.first_block + here, (a.first_block + here) * a.block_floats + within, here * a.block_floats + within,
+          within < a.block_floats};
+}
+
+// Sum of a term over tails first .. first + count - 1; by a whole warp, all lanes receive it.
+__device__ __forceinline__ float tail_total(const update_arguments &a, unsigned first, unsigned count, int term) {
+  float sum = 0.0f;
+  for (unsigned tail = threadIdx.x & 31; tail < count; tail += 32) sum += a.tails[(first + tail) * SLOT_TERMS + term];
+  return warp_total(sum);
+}
+
+__device__ __forceinline__ float block_loss(const update_arguments &a, unsigned block) {
+  return tail_total(a, block * a.slot_count, a.slot_count, SLOT_LOSS);
+}
+
+// The norm of a block's gradient, from the partial squares of all parts.
+__device__ __forceinline__ float block_norm(const update_arguments &a, unsigned block) {
+  const unsigned parts = parts_of_block(a);
+  float squares = 0.0f;
+  for (unsigned part = threadIdx.x & 31; part < parts; part += 32) squares += a.norm_partials[block * parts + part];
+  return sqrtf(warp_total(squares));
+}
+
+// By the first warp of block 0 of a step's last launch: sums over all blocks, and each block's own. Blocks whose loss
+// or gradient is not finite have been left as they were; the step counts as not finite.
+template <bool CLIP>
+__device__ __forceinline__ void finish_blocks(const update_arguments &a) {
+  float squares = 0.0f;
+  if (CLIP)
+    for (unsigned block = 0; block < a.blocks; ++block) {
+      const float norm = block_norm(a, block);
+      squares += norm * norm;
+      if (threadIdx.x == 0) a.block_norms[block] = norm;
+    }
+  const auto total = [&](int term) { return tail_total(a, 0, a.blocks * a.slot_count, term); };
+  const step_scalars s = make_scalars(a, sqrtf(squares), 1.0f, [&] { return total(SLOT_LOSS); });
+  finish_step(a, s, total);
+  if (!s.active) return;
+  for (unsigned block = 0; block < a.blocks; ++block) {
+    const float loss = block_loss(a, block);
+    if (threadIdx.x == 0) a.block_sums[block] += loss;
+  }
+}
+
+template <bool CLIP>
+__device__ __forceinline__ void update_blocks(const update_arguments &a) {
+  __shared__ step_scalars shared;
+  const block_part part = part_of(a);
+  if (threadIdx.x < 32) {
+    const float norm = CLIP ? block_norm(a, part.block) : 0.0f;
+    const float scale = CLIP ? fminf(1.0f, a.clip / (norm + 1e-6f)) : 1.0f;
+    const step_scalars s = make_scalars(a, norm, scale, [&] { return block_loss(a, part.block); });
+    if (threadIdx.x == 0) shared = s;
+    if (a.finish && blockIdx.x == 0) finish_blocks<CLIP>(a);
+  }
+  float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (part.live)
+    gradient = CLIP ? *reinterpret_cast<const float4 *>(a.gradient + part.first) : sum_slots(a, part.gradient);
+  __syncthreads();
+  const step_scalars s = shared;
+  if (part.live && s.active && !update_four<false>(a, s, gradient, part.first) && !CLIP) {
+    a.state->bad_term = SLOT_TERMS;
+    a.state->bad_step = a.state->running;
+    a.state->halted = 1;
+  }
+}
+
 }  // namespace
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update_blocks(const update_arguments a) {
+  update_blocks<false>(a);
+}
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) clip_update_blocks(const update_arguments a) {
+  update_blocks<true>(a);
+}
+
+extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient_blocks(const update_arguments a) {
+  __shared__ float partial[UPDATE_WARPS];
+  const block_part part = part_of(a);
+  float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (part.live) {
+    gradient = sum_slots(a, part.gradient);
+    *reinterpret_cast<float4 *>(a.gradient + part.first) = gradient;
+  }
+  if (!a.norm_partials) return;
+  const float squares = warp_total((gradient.x * gradient.x + gradient.y * gradient.y) +
+                                   (gradient.z * gradient.z + gradient.w * gradient.w));
+  if ((threadIdx.x & 31) == 0) partial[threadIdx.x >> 5] = squares;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    float sum = 0.0f;
+    for (int warp = 0; warp < UPDATE_WARPS; ++warp) sum += partial[warp];
+    a.norm_partials[a.first_block * parts_of_block(a) + blockIdx.x] = sum;
+  }
+}
 
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_update(const update_arguments a) {
   reduce_and_update<false>(a);

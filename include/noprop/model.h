@@ -86,6 +86,13 @@ typedef struct {
 } noprop_train_metrics;
 NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metrics *metrics);
 
+/* Variant dt: number T of its blocks; other variants: 0. Block k has the parameters "block.k.NAME". */
+NOPROP_API int noprop_model_blocks(const noprop_model *model);
+/* Variant dt: what each block did in the steps since the last noprop_model_train_metrics (so: before that is called
+ * again). loss [T]: mean of its weighted loss; gradient_norm [T] or NULL: of the last step, before the block's own
+ * clipping; 0 without clipping. Waits for the device. */
+NOPROP_API noprop_status noprop_model_block_metrics(noprop_model *model, double *loss, double *gradient_norm);
+
 /* Loss terms for given rows, times and noise, and gradients; nothing is updated. Host memory, all row-major.
  *   condition [rows][C] or labels, target [rows][Y] or labels (types as the model's shape)
  *   t [rows] or NULL, noise [rows][d] or NULL: drawn as training step `step` would, without dropout
@@ -94,7 +101,9 @@ NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_
  *   row_loss [rows]: weighted total of each row, or NULL
  *   state_gradient, target_gradient [rows][d]: derivatives of the mean loss by the state z_t (of the first draw) and by
  * the clean latent z1 (through z_t = a z1 + b e and through what the network should have said), or NULL. With these a
- *     caller can train what lies before the latent. Only with `gradient`, and not with precision tf32. */
+ *     caller can train what lies before the latent. Only with `gradient`, and not with precision tf32.
+ *   block: variant dt: whose prediction, z and part of row_loss are returned, 1 to T; 0: the last. loss and gradient
+ * are those of all blocks, `noise` is given to each */
 typedef struct {
   long rows;
   const void *condition, *target;
@@ -103,6 +112,7 @@ typedef struct {
   bool dropout;
   float *gradient, *prediction, *z, *row_loss;
   float *state_gradient, *target_gradient;
+  int block;
 } noprop_loss_request;
 typedef struct {
   double loss, flow, recon, reg;

@@ -340,15 +340,11 @@ TEST(Config, OddYamlIsReadOrRefusedClearly) {
 }
 
 TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
-  const std::vector<std::pair<std::string, std::string>> later = {{"variant", "dt"},
-
-                                                                  {"loss.vae", "0.5"},
+  const std::vector<std::pair<std::string, std::string>> later = {{"loss.vae", "0.5"},
                                                                   {"loss.kl_z0", "1"},
                                                                   {"encoder.type", "mlp"},
                                                                   {"decoder.type", "linear"},
                                                                   {"latent.embedding", "learned"},
-                                                                  {"dt.blocks", "5"},
-                                                                  {"dt.eta", "0.5"},
                                                                   {"network.type", "icnn"},
                                                                   {"task", "sequence"}};
   for (const auto &[key, value] : later) {
@@ -594,6 +590,19 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"preset", "jax-2025-10"}, {"variant", "df"}}, "preset"},
       {{{"variant", "supervised"}, {"task", "generate"}}, "variant"},
       {{{"variant", "supervised"}, {"preset", "jax-head"}}, "preset"},
+      {{{"variant", "dt"}, {"preset", "jax-head"}}, "preset"},
+      {{{"variant", "dt"}, {"prediction", "noise"}}, "prediction"},
+      {{{"variant", "dt"}, {"loss.weight", "min_snr"}}, "loss.weight"},
+      {{{"variant", "dt"}, {"loss.error", "cross_entropy"}}, "loss.error"},
+      {{{"variant", "dt"}, {"loss.recon.weight", "0.1"}}, "loss.recon.weight"},
+      {{{"variant", "dt"}, {"loss.reg", "0.1"}}, "loss.reg"},
+      {{{"variant", "dt"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
+      {{{"variant", "dt"}, {"schedule.learnable", "true"}}, "schedule.learnable"},
+      {{{"variant", "dt"}, {"coupling", "ot"}}, "coupling"},
+      {{{"variant", "dt"}, {"sample.method", "euler"}}, "sample.method"},
+      {{{"variant", "dt"}, {"sample.drift", "ou_mean"}}, "sample.drift"},
+      {{{"variant", "dt"}, {"sample.drift", "sde"}, {"sample.churn", "0.5"}}, "sample.churn"},
+      {{{"variant", "dt"}, {"sample.times", "[0, 0.5, 1]"}}, "sample.times"},
   };
   for (const auto &c : cases) {
     const std::string sentence = check_refusal(c.pairs);
@@ -649,6 +658,33 @@ TEST(Config, TheOrdinaryTwinNamesTheKeysThatItDoesNotUse) {
   EXPECT_EQ(settings.loss.draws, 1);
   EXPECT_EQ(settings.prediction, PREDICTION_TARGET);
   EXPECT_EQ(settings.loss.error, LOSS_ERROR_CROSS_ENTROPY);
+}
+
+TEST(Config, DiscreteTimeTakesAStepPerBlockAndNamesTheKeysThatItDoesNotUse) {
+  const Config config = make();
+  noprop_config_set(config.get(), "variant", "dt");
+  noprop_config_set(config.get(), "dt.blocks", "7");
+  EXPECT_EQ(warnings(config), "");
+  struct settings settings;
+  ASSERT_EQ(settings_resolve(config.get(), &settings), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(settings.sample.steps, 7);
+  EXPECT_EQ(settings.prediction, PREDICTION_TARGET);
+  noprop_config_set(config.get(), "loss.weight", "elbo");
+  EXPECT_EQ(warnings(config), "");
+  noprop_config_set(config.get(), "sample.steps", "7");
+  EXPECT_EQ(warnings(config), "");
+  noprop_config_set(config.get(), "sample.steps", "50");
+  EXPECT_EQ(warnings(config), "sample.steps: not used, since variant dt takes one step per block: 7\n");
+  noprop_config_set(config.get(), "sample.steps", "7");
+  noprop_config_set(config.get(), "loss.t_sampling", "importance");
+  EXPECT_EQ(warnings(config), "loss.t_sampling: not used, since blocks of variant dt have one time each\n");
+  noprop_config_set(config.get(), "loss.t_sampling", "uniform");
+  noprop_config_set(config.get(), "task", "generate");
+  EXPECT_NE(warnings(config).find("sde is right for generation with variant dt"), std::string::npos);
+  noprop_config_set(config.get(), "sample.drift", "sde");
+  EXPECT_EQ(warnings(config).find("sde is right"), std::string::npos);
+  EXPECT_NE(noprop_config_set(config.get(), "dt.blocks", "0"), NOPROP_OK);
+  EXPECT_NE(std::string(noprop_last_error()).find("dt.blocks: 0 is not allowed"), std::string::npos);
 }
 
 TEST(Config, OptionNamesAreFoundByNameOnly) {

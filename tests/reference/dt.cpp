@@ -23,6 +23,82 @@ std::vector<double> block_weights(const std::vector<double> &alpha_bar, double e
   return weights;
 }
 
+std::vector<Level> levels_of(const Settings &settings, long d) {
+  std::vector<double> grid;
+  for (int k = 0; k <= settings.dt.blocks; ++k)
+    grid.push_back(schedule_at(settings, static_cast<double>(k) / settings.dt.blocks).alpha_bar);
+  const std::vector<double> weights = block_weights(grid, settings.dt.eta);
+  std::vector<Level> levels;
+  for (size_t k = 0; k < weights.size(); ++k)
+    levels.push_back({grid[k], static_cast<double>(d) * weights[k], bridge_step(grid[k], grid[k + 1])});
+  return levels;
+}
+
+/* A constant of a kernel: rounded once. */
+static double constant(double value, double) { return value; }
+static Tracked constant(double value, Tracked) { return rounded(value, 0); }
+
+template <typename Real>
+Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, const Level &level,
+                      const Batch<Real> &batch) {
+  const size_t rows = batch.z1.size(), d = batch.z1[0].size(), draws = batch.noise.size();
+  const Real a = constant(std::sqrt(level.alpha_bar), Real()), b = constant(std::sqrt(1 - level.alpha_bar), Real());
+  const Real weight = constant(level.weight, Real()), share = Real(1.0) / Real(static_cast<double>(rows * draws));
+  Loss<Real> loss;
+  loss.gradient.assign(static_cast<size_t>(network.parameters), 0.0);
+  loss.row_total.assign(rows, 0.0);
+  for (size_t k = 0; k < draws; ++k)
+    for (size_t i = 0; i < rows; ++i) {
+      Vector<Real> z(d), bar(d);
+      for (size_t j = 0; j < d; ++j) z[j] = a * batch.z1[i][j] + b * batch.noise[k][i][j];
+      const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout();
+      const Trace<Real> trace =
+          forward<Real>(network, parameters, z, batch.x.empty() ? Vector<Real>() : batch.x[i], {}, dropout);
+      Real flow = 0.0;
+      for (size_t j = 0; j < d; ++j) {
+        const Real error = trace.output()[j] - batch.z1[i][j];
+        flow += weight / static_cast<double>(d) * error * error;
+        bar[j] = share * (2.0 * weight / static_cast<double>(d) * error);
+      }
+      backward<Real>(network, parameters, trace, bar, loss.gradient, nullptr, nullptr, dropout);
+      loss.flow += share * flow;
+      loss.row_total[i] += flow / static_cast<double>(draws);
+      if (k > 0) continue;
+      loss.prediction.push_back(trace.output());
+      loss.z.push_back(z);
+    }
+  loss.total = loss.flow;
+  return loss;
+}
+
+template <typename Real>
+std::vector<Vector<Real>> bridge_solve(const Network &network, const std::vector<Vector<Real>> &parameters,
+                                       const std::vector<Level> &levels, Vector<Real> z, const Vector<Real> &x,
+                                       const std::function<Vector<Real>(int)> &noise, bool denoise) {
+  std::vector<Vector<Real>> states = {z};
+  for (size_t k = 0; k < levels.size(); ++k) {
+    const Vector<Real> target = forward<Real>(network, parameters[k], z, x, {}).output();
+    const Bridge &bridge = levels[k].bridge;
+    const Vector<Real> e = noise ? noise(static_cast<int>(k)) : Vector<Real>();
+    for (size_t j = 0; j < z.size(); ++j) {
+      z[j] = constant(bridge.state, Real()) * z[j] + constant(bridge.target, Real()) * target[j];
+      if (noise) z[j] += constant(std::sqrt(bridge.variance), Real()) * e[j];
+    }
+    if (denoise && k + 1 == levels.size()) z = target;
+    states.push_back(z);
+  }
+  return states;
+}
+
+#define INSTANTIATE(Real)                                                                                         \
+  template Loss<Real> block_loss(const Network &, const Vector<Real> &, const Level &, const Batch<Real> &);      \
+  template std::vector<Vector<Real>> bridge_solve(const Network &, const std::vector<Vector<Real>> &,             \
+                                                  const std::vector<Level> &, Vector<Real>, const Vector<Real> &, \
+                                                  const std::function<Vector<Real>(int)> &, bool);
+INSTANTIATE(double)
+INSTANTIATE(Tracked)
+#undef INSTANTIATE
+
 double kl_start(const std::vector<double> &z1, double alpha_bar) {
   double squares = 0;
   for (const double z : z1) squares += z * z;

@@ -4,7 +4,10 @@
 #ifndef TESTS_REFERENCE_DT_H
 #define TESTS_REFERENCE_DT_H
 
+#include <functional>
 #include <vector>
+
+#include "tests/reference/objective.h"
 
 namespace reference {
 
@@ -20,6 +23,28 @@ std::vector<double> gamma_grid(double low, double high, int blocks);
 
 /* Weight of block k's squared error summed over the latent dimensions: eta/2 (SNR_k - SNR_{k-1}), k = 1..T at [k-1]. */
 std::vector<double> block_weights(const std::vector<double> &alpha_bar, double eta);
+
+/* What block k of a model knows of its place, at [k - 1]; levels are the schedule's at t = 0, 1/T ... 1. `weight` is
+ * that of the squared error divided by d. */
+struct Level {
+  double alpha_bar, weight;
+  Bridge bridge;
+};
+std::vector<Level> levels_of(const Settings &settings, long d);
+
+/* Loss of one block with parameters of its own, and its gradient: weight |prediction - z1|^2/d, averaged over rows and
+ * draws, at states sqrt(ab) z1 + sqrt(1 - ab) e with e = batch.noise. Of Loss: total, flow, row_total, prediction, z,
+ * gradient. */
+template <typename Real>
+Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, const Level &level,
+                      const Batch<Real> &batch);
+
+/* States after 0 .. T steps of the bridge for one row; `denoise`: the last one is the last block's prediction. `noise`
+ * gives the normals of step k (from 0); empty: the bridge's mean. */
+template <typename Real>
+std::vector<Vector<Real>> bridge_solve(const Network &network, const std::vector<Vector<Real>> &parameters,
+                                       const std::vector<Level> &levels, Vector<Real> z, const Vector<Real> &x,
+                                       const std::function<Vector<Real>(int)> &noise, bool denoise);
 
 /* KL of N(sqrt(ab) z1, (1 - ab) I) from N(0, I). */
 double kl_start(const std::vector<double> &z1, double alpha_bar);

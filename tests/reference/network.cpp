@@ -184,7 +184,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   Network n;
   const std::vector<long> &hidden = settings.network.hidden;
   const long layers = static_cast<long>(hidden.size());
-  const long time = settings.variant == "supervised" ? 0 : time_width(settings);
+  const long time = settings.variant == "supervised" || settings.variant == "dt" ? 0 : time_width(settings);
   const auto width = [&](long k) { return hidden[static_cast<size_t>(k)]; };
   n.activation = settings.network.activation;
   n.dropout = settings.network.dropout;

@@ -46,10 +46,11 @@ std::vector<Real> uniforms(uint64_t seed, uint32_t step, long rows, bool low_dis
 }
 
 template <typename Real>
-std::vector<Real> normals(uint64_t seed, Stream stream, uint32_t row, uint32_t step, long count, uint32_t number) {
+std::vector<Real> normals(uint64_t seed, Stream stream, uint32_t row, uint32_t step, long count, uint32_t number,
+                          uint32_t layer) {
   std::vector<Real> n;
   for (long i = 0; i < count; ++i) {
-    const Words w = draw(seed, stream, static_cast<uint32_t>(i / 4), row, step, 0, number);
+    const Words w = draw(seed, stream, static_cast<uint32_t>(i / 4), row, step, layer, number);
     const size_t pair = static_cast<size_t>(i % 4 / 2) * 2;
     const Real radius = sqrt(-2.0 * log(Real(uniform01(w[pair]))));
     const Real angle = 2 * M_PI * Real(uniform01(w[pair + 1]));
@@ -60,8 +61,8 @@ std::vector<Real> normals(uint64_t seed, Stream stream, uint32_t row, uint32_t s
 
 template std::vector<double> uniforms(uint64_t, uint32_t, long, bool, uint32_t);
 template std::vector<Tracked> uniforms(uint64_t, uint32_t, long, bool, uint32_t);
-template std::vector<double> normals(uint64_t, Stream, uint32_t, uint32_t, long, uint32_t);
-template std::vector<Tracked> normals(uint64_t, Stream, uint32_t, uint32_t, long, uint32_t);
+template std::vector<double> normals(uint64_t, Stream, uint32_t, uint32_t, long, uint32_t, uint32_t);
+template std::vector<Tracked> normals(uint64_t, Stream, uint32_t, uint32_t, long, uint32_t, uint32_t);
 
 static uint32_t threshold(double dropout) { return static_cast<uint32_t>(std::lround(dropout * 65536)); }
 

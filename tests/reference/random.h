@@ -43,7 +43,8 @@ std::vector<Real> uniforms(uint64_t seed, uint32_t step, long rows, bool low_dis
 
 /* Standard normals of one row by Box-Muller; stream kNoise or kStart. */
 template <typename Real>
-std::vector<Real> normals(uint64_t seed, Stream stream, uint32_t row, uint32_t step, long count, uint32_t number = 0);
+std::vector<Real> normals(uint64_t seed, Stream stream, uint32_t row, uint32_t step, long count, uint32_t number = 0,
+                          uint32_t layer = 0);
 
 /* Dropout: true where a feature of one row is kept. threshold = round(p 65536); kept if its 16 bits reach it. */
 std::vector<bool> keep_mask(uint64_t seed, uint32_t row, uint32_t step, uint32_t layer, uint32_t number, long count,

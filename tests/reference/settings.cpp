@@ -57,6 +57,8 @@ void Settings::set(const std::string &key, const std::string &text) {
          for (size_t i = 0; i + 1 < all.size(); i += 2) schedule.table.emplace_back(all[i], all[i + 1]);
        }},
       {"schedule.renormalise", [&] { schedule.renormalise = truth(); }},
+      {"dt.blocks", [&] { dt.blocks = static_cast<int>(whole()); }},
+      {"dt.eta", [&] { dt.eta = number(); }},
       {"latent.off_value", [&] { off_value = number(); }},
       {"loss.weight", [&] { loss.weight = text; }},
       {"loss.normalize", [&] { loss.normalize = text; }},

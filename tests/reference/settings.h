@@ -27,6 +27,10 @@ struct Settings {
   } schedule;
   double off_value = 0;
   struct {
+    int blocks = 10;
+    double eta = 1;
+  } dt;
+  struct {
     std::string weight = "uniform", normalize = "none", t_sampling = "low_discrepancy", error = "squared";
     int draws = 1;
     std::string recon_type = "mse", recon_weighting = "none", reg_weighting = "none", reg_drift = "ode";

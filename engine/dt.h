@@ -1,0 +1,39 @@
+/* Variant dt: blocks of separate weights on a grid of noise levels (design page "mathematics", section 5).
+ *
+ * Levels 0 .. T are those of the schedule at t = k/T. Block k, from 1 to T, sees z_(k-1) ~ N(sqrt(ab_(k-1)) z1, (1 -
+ * ab_(k-1)) I) and predicts z1. Blocks share nothing: their gradients stand in parts of their own, each is updated (and
+ * with optimizer.clip clipped) by itself, and a step may train them in one launch or in several with the same bits.
+ *
+ * program_dt.c   kernels that train and that solve
+ * model_dt.c     memory and launches */
+#ifndef ENGINE_DT_H
+#define ENGINE_DT_H
+
+#include "engine/model.h"
+
+enum { DT_MAX_BLOCKS = 200 };
+
+/* Block k at [k - 1]. */
+struct dt_level {
+  double a, b;       /* of its state: sqrt(ab_(k-1)), sqrt(1 - ab_(k-1)) */
+  double weight;     /* d eta/2 (SNR_k - SNR_(k-1)): of the squared error divided by d */
+  double keep, gain; /* the bridge to level k (survey 1.1): mean keep z + gain target, and its standard deviation */
+  double deviation;
+};
+/* [settings->dt.blocks] */
+noprop_status dt_levels(const struct settings *settings, int latent, struct dt_level *levels);
+
+/* ---- memory and launches (model_dt.c) ---- */
+
+/* Tails, slots and workspace for `kernel` and the arguments' batch: for all blocks at once, else for the half, the
+ * quarter ... of them that fit (NOPROP_DT_BLOCKS=N: N at most); train->block_count says how many. `gradients`: slots
+ * hold gradients. */
+noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
+                          train_arguments *train);
+/* Launches `kernel` for all blocks; with `update` each launch's gradients are summed into update->gradient. */
+noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
+                        const update_arguments *update);
+/* Training and update of one step. */
+noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update);
+
+#endif

@@ -1,0 +1,232 @@
+/* Code generation for variant dt: T networks of one shape, trained side by side and run one after the other.
+ *
+ * A launch that trains has slot_count blocks of threads for each of its networks: nothing is shared between networks
+ * but the rows that they read. A solve carries a tile of rows through all of them by the bridge between their levels.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine/dt.h"
+#include "engine/program_plan.h"
+#include "engine/schedule.h"
+#include "engine/status.h"
+
+/* ---- levels ---- */
+
+noprop_status dt_levels(const struct settings *settings, int latent, struct dt_level *levels) {
+  struct schedule schedule;
+  const int blocks = settings->dt.blocks;
+  const noprop_status status = schedule_describe(settings, NULL, &schedule);
+  if (status != NOPROP_OK) return status;
+  noprop_schedule_values from = schedule_at(&schedule, 0.0);
+  for (int k = 0; k < blocks; ++k) {
+    const noprop_schedule_values to = schedule_at(&schedule, (double)(k + 1) / blocks);
+    const double r = from.alpha_bar / to.alpha_bar, rest = (to.alpha_bar - from.alpha_bar) / to.alpha_bar;
+    levels[k] = (struct dt_level){
+        .a = sqrt(from.alpha_bar),
+        .b = sqrt(from.one_minus_alpha_bar),
+        .weight = latent * settings->dt.eta / 2 * (to.snr - from.snr),
+        .keep = sqrt(r) * to.one_minus_alpha_bar / from.one_minus_alpha_bar,
+        .gain = sqrt(to.alpha_bar) * rest / from.one_minus_alpha_bar,
+        .deviation = sqrt(rest * to.one_minus_alpha_bar / from.one_minus_alpha_bar),
+    };
+    from = to;
+  }
+  return NOPROP_OK;
+}
+
+static noprop_status emit_levels(struct plan *plan) {
+  struct dt_level levels[DT_MAX_BLOCKS] = {{0}};
+  const noprop_status status = dt_levels(plan->settings, plan->d, levels);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan, "enum { BLOCKS = %d, BLOCK_FLOATS = %ld };\nstatic __device__ const block_level levels[BLOCKS] = {\n",
+            plan->network->blocks, plan->network->block_floats);
+  for (int k = 0; k < plan->network->blocks; ++k) {
+    plan_emit(plan, "    {%s, %s, ", plan_float_text(levels[k].a).s, plan_float_text(levels[k].b).s);
+    plan_emit(plan, "%s, %s, ", plan_float_text(levels[k].weight).s, plan_float_text(levels[k].keep).s);
+    plan_emit(plan, "%s, %s},\n", plan_float_text(levels[k].gain).s, plan_float_text(levels[k].deviation).s);
+  }
+  plan_emit(plan, "};\n");
+  return NOPROP_OK;
+}
+
+/* ---- training ---- */
+
+static void emit_condition(struct plan *plan) {
+  const struct network *network = plan->network;
+  if (network->x_width == 0) return;
+  if (network->x_width <= X_CHUNK) {
+    char width[16];
+    snprintf(width, sizeof width, "%d", network->x_width);
+    plan_emit_load_x(plan, "args.condition", "0", width, "  ");
+    plan_emit(plan, "  __syncthreads();\n");
+  }
+  plan_emit_forward(plan, 0, plan->x_last);
+}
+
+/* From the gradient of the condition branch's result, collected in x_gradient, to the branch's parameters. */
+static void emit_condition_backward(struct plan *plan) {
+  const struct dense_op *op = &plan->network->ops[plan->x_last];
+  plan_emit(plan,
+            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+            "acc[TILE_OUTPUTS] = {};\n",
+            plan_round_up8(op->width));
+  plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
+  if (plan_has_slope(op))
+    plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[plan->x_last].at[SLOPE], 0).s);
+  plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
+            plan_round_up8(op->width) + 1, op->width);
+  plan_emit_backward(plan, 0, plan->x_last);
+}
+
+static noprop_status emit_train(struct plan *plan) {
+  const struct network *network = plan->network;
+  const struct settings *settings = plan->settings;
+  const int output = network->op_count - 1;
+  const bool backward = plan->backward;
+  const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
+  const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
+  if (plan->tile.rows != TILE_ROWS || plan->tile.outputs != TILE_OUTPUTS)
+    plan_emit(plan, "#define TILE_FORM_ROWS %u\n#define TILE_FORM_OUTPUTS %u\n", plan->tile.rows, plan->tile.outputs);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n\n%s", PLAN_EXCHANGE);
+  noprop_status status = emit_levels(plan);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
+            backward ? "train" : "loss");
+  plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  if (plan->workspace_floats)
+    plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  plan_emit(plan,
+            "  const unsigned part = blockIdx.x / args.slot_count, number = blockIdx.x %% args.slot_count;\n"
+            "  const unsigned block = args.first_block + part;\n  const block_level level = levels[block];\n"
+            "  const path_point point = level_point(level);\n"
+            "  const bool told = block == args.out_block;\n"
+            "  float *const slot = args.slots + number * args.slot_stride + part * BLOCK_FLOATS;\n"
+            "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n");
+  status = plan_emit_descriptions(plan);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
+  if (backward && threshold > 0)
+    plan_emit(plan,
+              "  const bool drop = batch.epoch < args.dropout_epochs;\n"
+              "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
+              threshold, plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  plan_emit(plan,
+            "  row_terms sums = {0.0f, 0.0f, 0.0f};\n  const unsigned first_tile = number * args.tiles_per_slot;\n"
+            "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
+            "TILE_ROWS);\n#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
+  if (backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
+  plan_emit(plan,
+            "  const tile_row row = tile_row_of(args, batch, tile);\n"
+            "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
+  plan_emit(plan,
+            "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
+            plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d,
+            plan_place_text(plan->z1, 0).s, plan->d, plan_float_text(settings->latent.off_value).s);
+  emit_condition(plan);
+  if (backward) {
+    plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
+              plan_place_text(plan->delta_rows[0], 0).s);
+    plan_emit(plan, "  float *other = %s, *other_rows = %s;\n", plan_place_text(plan->delta[1], 0).s,
+              plan_place_text(plan->delta_rows[1], 0).s);
+    if (plan->x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
+  }
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
+  plan_emit(plan, "  make_block_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
+  plan_emit(plan, "%s, %s, level, args, batch, row, block, draw);\n  __syncthreads();\n",
+            plan_place_text(plan->noise, 0).s, plan_place_text(plan->z1, 0).s);
+  plan_emit_forward(plan, plan->x_last + 1, output);
+  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
+            plan->d8, plan->d8 + 1, backward ? "true" : "false");
+  plan_emit(plan, "level.weight, share, %s, %s, ", out.s, plan_place_text(plan->z, 0).s);
+  plan_emit(plan, "%s, %s, %s);\n", plan_place_text(plan->z1, 0).s, plan_place_text(plan->noise, 0).s,
+            backward ? "delta, delta_rows" : "nullptr, nullptr");
+  plan_emit(plan,
+            "  collect_terms(sums, terms, objective, row, share, draw, %s, told ? args.out_row_loss : nullptr);\n",
+            plan_place_text(plan->scratch, 0).s);
+  plan_emit(plan,
+            "  if (told && draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n"
+            "    write_rows<%d>(args.out_z, ",
+            plan->d, out.s, plan->d);
+  plan_emit(plan, "%s, row.local, row.live);\n  }\n", plan_place_text(plan->z, 0).s);
+  if (backward)
+    plan_emit_backward(plan, plan->x_last + 1, output);
+  else
+    plan_emit(plan, "  __syncthreads();\n");
+  plan_emit(plan, "  }\n"); /* draws */
+  if (backward && plan->x_last >= 0) emit_condition_backward(plan);
+  plan_emit(plan, "  }\n"); /* tiles */
+  plan_emit(plan,
+            "  finish_block_slot(slot, args.tails + (block * args.slot_count + number) * SLOT_TERMS, sums, %s, "
+            "first_tile >= last_tile);\n}\n",
+            backward ? "BLOCK_FLOATS" : "0u");
+  return NOPROP_OK;
+}
+
+noprop_status program_train_blocks(const struct network *network, const struct settings *settings,
+                                   const noprop_model_shape *shape, size_t shared_limit, bool backward,
+                                   struct program *program) {
+  struct plan plan = {
+      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
+  char *text = NULL;
+  size_t size = 0;
+  plan.out = open_memstream(&text, &size);
+  if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  plan_place_arrays(&plan);
+  return plan_finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
+}
+
+/* ---- solves ---- */
+
+static noprop_status emit_bridge(struct plan *plan, const struct solve_form *form) {
+  const int output = plan->network->op_count - 1;
+  const bool stochastic = form->drift == DRIFT_SDE;
+  const struct text out = plan_place_text(plan->ops[output].at[POST], 0), z = plan_place_text(plan->z, 0),
+                    noise = plan_place_text(plan->noise, 0);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n\n");
+  const noprop_status status = emit_levels(plan);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan,
+            "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments args) "
+            "{\n  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
+  if (plan->workspace_floats)
+    plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
+  plan_emit(plan,
+            "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n  tile_row row;\n"
+            "  row.live = at < args.rows;\n  row.local = row.number = row.data = row.live ? at : args.rows - 1;\n");
+  plan_emit(plan, "  start_state<%d>(%s, %s, args, row.local);\n", plan->d, z.s, z.s);
+  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, %s, row.local, row.live, 0);\n", plan->d, z.s);
+  plan_emit(plan,
+            "#pragma unroll 1\n  for (unsigned block = 0; block < BLOCKS; ++block) {\n"
+            "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n"
+            "  const block_level level = levels[block];\n  __syncthreads();\n");
+  emit_condition(plan);
+  if (stochastic)
+    plan_emit(plan,
+              "  tile_normals<%d>(%s, args.seed, args.row_base + row.local, philox_stream(STREAM_SDE, 0, 0), block);\n",
+              plan->d, noise.s);
+  plan_emit(plan, "  __syncthreads();\n");
+  plan_emit_forward(plan, plan->x_last + 1, output);
+  if (form->final_denoise)
+    plan_emit(plan, "  if (block == BLOCKS - 1)\n    take_target<%d>(%s, %s);\n  else\n  ", plan->d, z.s, out.s);
+  plan_emit(plan, "  bridge_step<%d, %s>(%s, ", plan->d, stochastic ? "true" : "false", z.s);
+  plan_emit(plan, "%s, %s, level);\n", out.s, noise.s);
+  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, %s, row.local, row.live, block + 1);\n  }\n", plan->d,
+            z.s);
+  plan_emit(plan, "  if (!args.trajectory) write_state<%d>(args, %s, row.local, row.live, 0);\n}\n", plan->d, z.s);
+  return NOPROP_OK;
+}
+
+noprop_status program_integrate_blocks(const struct network *network, const struct settings *settings,
+                                       const noprop_model_shape *shape, size_t shared_limit,
+                                       const struct solve_form *form, struct program *program) {
+  /* Places as those of the loss: the condition's branch belongs to a block and is computed in each. */
+  struct plan plan = {
+      .network = network, .settings = settings, .shape = shape, .tile = TILE_FORM_WIDE, .shared_limit = shared_limit};
+  char *text = NULL;
+  size_t size = 0;
+  plan.out = open_memstream(&text, &size);
+  if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  plan_place_arrays(&plan);
+  return plan_finish(&plan, &text, emit_bridge(&plan, form), "integrate", program);
+}
