@@ -317,11 +317,15 @@ static noprop_status need_request(noprop_model *model, enum objective_program ki
   return status == NOPROP_OK ? need_objective(model, kind, &tile, kernel) : status;
 }
 
+/* Of the train kernel; all blocks of variant dt are in one launch. */
+static noprop_status choose_tile(const noprop_model *model, unsigned batch, struct tile_form *tile) {
+  const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
+  return tiles_choose(model->device, rows, network_widest(model->network), tile);
+}
+
 noprop_status model_need_train(noprop_model *model, unsigned batch) {
   struct tile_form tile;
-  /* All blocks of variant dt are in one launch. */
-  const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
-  const noprop_status status = tiles_choose(model->device, rows, network_widest(model->network), &tile);
+  const noprop_status status = choose_tile(model, batch, &tile);
   return status == NOPROP_OK ? need_objective(model, OBJECTIVE_TRAIN, &tile, &model->train) : status;
 }
 
@@ -667,7 +671,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const size_t shared = model->device->properties.shared_bytes;
   const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
   const unsigned processors = tiles_processors(model->device);
-  noprop_status status = tiles_choose(model->device, batch, network_widest(network), &tile);
+  noprop_status status = choose_tile(model, batch, &tile);
   if (status == NOPROP_OK)
     status = network->operand_form >= 0
                  ? program_train_tensor(network, s, &model->shape, shared, &program)

@@ -165,9 +165,13 @@ static noprop_status emit_train(struct plan *plan) {
 
 noprop_status program_train_blocks(const struct network *network, const struct settings *settings,
                                    const noprop_model_shape *shape, size_t shared_limit, bool backward,
-                                   struct program *program) {
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .shared_limit = shared_limit, .backward = backward};
+                                   const struct tile_form *tile, struct program *program) {
+  struct plan plan = {.network = network,
+                      .tile = *tile,
+                      .settings = settings,
+                      .shape = shape,
+                      .shared_limit = shared_limit,
+                      .backward = backward};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);

@@ -46,9 +46,10 @@ __device__ __forceinline__ void finish_block_slot(float *slot, float *tail, cons
                                                   bool empty) {
   if (empty)
     for (unsigned i = threadIdx.x; i < gradients; i += TILE_THREADS) slot[i] = 0.0f;
-  if (tile_warp() != 0) return;
+  if (warp_of_block() != 0) return;
   const float flow = warp_sum(sums.flow);
-  if (tile_lane() < SLOT_TERMS) tail[tile_lane()] = tile_lane() == SLOT_LOSS || tile_lane() == SLOT_FLOW ? flow : 0.0f;
+  const int i = lane_of_warp();
+  if (i < SLOT_TERMS) tail[i] = i == SLOT_LOSS || i == SLOT_FLOW ? flow : 0.0f;
 }
 
 // z becomes the block's output.
