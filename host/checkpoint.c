@@ -273,10 +273,28 @@ static void describe_side(FILE *out, const char *name, noprop_type type, int wid
 }
 
 /* The arrays of one group, and how many numbers are in it. */
-static void describe_group(FILE *out, hid_t file, const char *name) {
+/* Number of the block that an array of variant dt belongs to, or 0. */
+static int block_of(const char *name) {
+  int block = 0;
+  return sscanf(name, "block.%d.", &block) == 1 ? block : 0;
+}
+
+/* Blocks of variant dt that a configuration has, or 0. */
+static int blocks_in(const char *text) {
+  noprop_config *config = NULL;
+  char variant[16] = "", blocks[16] = "0";
+  if (noprop_config_create(&config) == NOPROP_OK && noprop_config_parse(config, text, NULL) == NOPROP_OK &&
+      noprop_config_get(config, "variant", variant, sizeof variant) == NOPROP_OK)
+    (void)noprop_config_get(config, "dt.blocks", blocks, sizeof blocks);
+  noprop_config_destroy(config);
+  return strcmp(variant, "dt") == 0 ? (int)strtol(blocks, NULL, 10) : 0;
+}
+
+/* Blocks of one shape are listed once. */
+static void describe_group(FILE *out, hid_t file, const char *name, int blocks) {
   char **names = NULL;
   int count = 0;
-  long long values = 0;
+  long long values = 0, in_block = 0;
   const hid_t group = H5Gopen2(file, name, H5P_DEFAULT);
   if (group < 0 || !h5_names(group, &names, &count)) {
     if (group >= 0) (void)H5Gclose(group);
@@ -290,11 +308,15 @@ static void describe_group(FILE *out, hid_t file, const char *name) {
     const int rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, shape, NULL);
     char text[120];
     shape_text(rank, shape, text, sizeof text);
-    if (rank >= 0) values += (long long)H5Sget_simple_extent_npoints(space);
-    (void)fprintf(out, "  %s %s\n", names[i], rank < 0 ? "(damaged)" : text);
+    const long long points = rank < 0 ? 0 : (long long)H5Sget_simple_extent_npoints(space);
+    const int block = blocks > 0 ? block_of(names[i]) : 0;
+    values += points;
+    if (block == 1) in_block += points;
+    if (block <= 1 || rank < 0) (void)fprintf(out, "  %s %s\n", names[i], rank < 0 ? "(damaged)" : text);
     if (space >= 0) (void)H5Sclose(space);
     if (set >= 0) (void)H5Dclose(set);
   }
+  if (in_block > 0) (void)fprintf(out, "  so in each of %d blocks: %lld values\n", blocks, in_block);
   (void)fprintf(out, "  %lld values in %d arrays\n", values, count);
   h5_names_free(names, count);
   (void)H5Gclose(group);
@@ -328,7 +350,7 @@ noprop_status checkpoint_describe(const char *path, char **text) {
                   CHECKPOINT_VERSION, library);
     describe_side(out, "condition", shape.condition_type, shape.condition_width, shape.condition_is_label);
     describe_side(out, "target", shape.target_type, shape.target_width, shape.target_is_label);
-    for (int i = 0; i < group_count; i++) describe_group(out, file, groups[i]);
+    for (int i = 0; i < group_count; i++) describe_group(out, file, groups[i], blocks_in(config));
     (void)fprintf(out, "configuration:\n%s", config);
   }
   h5_names_free(groups, group_count);

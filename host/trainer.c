@@ -18,6 +18,7 @@
 
 #include "engine/settings.h"
 #include "engine/status.h"
+#include "host/block_record.h"
 #include "host/checkpoint.h"
 #include "host/config.h"
 #include "host/history.h"
@@ -445,7 +446,9 @@ static noprop_status not_finite(noprop_trainer *trainer, const noprop_train_metr
 static noprop_status finish_epoch(noprop_trainer *trainer, uint64_t step, bool last) {
   noprop_train_metrics metrics;
   noprop_loss_terms terms;
-  noprop_status status = noprop_model_train_metrics(trainer->model, &metrics);
+  struct block_losses blocks;
+  noprop_status status = block_record_read(trainer->model, &blocks);
+  if (status == NOPROP_OK) status = noprop_model_train_metrics(trainer->model, &metrics);
   if (status != NOPROP_OK) return status;
   if (metrics.bad_step >= 0) return not_finite(trainer, &metrics);
   struct history_row row = {.epoch = (long)((step + trainer->steps_per_epoch - 1) / trainer->steps_per_epoch),
@@ -470,7 +473,10 @@ static noprop_status finish_epoch(noprop_trainer *trainer, uint64_t step, bool l
     row.validation_recon = terms.recon;
     row.validation_reg = terms.reg;
   }
-  return history_add(&trainer->history, row);
+  status = history_add(&trainer->history, row);
+  if (status == NOPROP_OK && trainer->folder)
+    status = block_record_add(trainer->model, trainer->folder, row.epoch, &blocks);
+  return status;
 }
 
 static noprop_status write_history_row(noprop_trainer *trainer, const struct history_row *row) {
@@ -527,6 +533,7 @@ static noprop_status open_history(noprop_trainer *trainer) {
   if (status == NOPROP_OK) status = open_file(trainer, "history.csv", "ae", &trainer->history_file);
   const long epochs = trainer->history.count > 0 ? trainer->history.rows[trainer->history.count - 1].epoch : 0;
   if (status == NOPROP_OK) status = schedule_record_open(trainer->model, trainer->folder, epochs);
+  if (status == NOPROP_OK) status = block_record_open(trainer->model, trainer->folder, epochs);
   return status;
 }
 

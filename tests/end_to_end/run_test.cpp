@@ -89,6 +89,45 @@ TEST(Run, PresetsTrainByNameAlone) {
   }
 }
 
+/* Blocks of separate weights: what each did in a file beside the history, the accuracy of the others, a resumed run
+ * with the bits of an unbroken one, one launch for all blocks or one for each. */
+TEST(Run, DiscreteTimeTrainsItsBlocksAndSaysWhatEachDid) {
+  SmallWork work;
+  const std::vector<std::string> three = {"variant=dt", "dt.blocks=3", "train.epochs=20"};
+  const Outcome whole = work.train("whole", three);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_NE(whole.err.find("warning: sample.steps: not used"), std::string::npos) << whole.err;
+  const auto lines = lines_of(read_file(work.scratch / "whole/blocks.csv"));
+  ASSERT_EQ(lines.size(), 21U);
+  EXPECT_EQ(lines[0], "epoch,loss.1,loss.2,loss.3,gradient_norm.1,gradient_norm.2,gradient_norm.3");
+  double epoch, loss[3], history_step, total;
+  ASSERT_EQ(sscanf(lines[20].c_str(), "%lf,%lf,%lf,%lf", &epoch, &loss[0], &loss[1], &loss[2]), 4);
+  ASSERT_EQ(sscanf(lines_of(read_file(work.scratch / "whole/history.csv"))[20].c_str(), "%lf,%lf,%lf", &epoch,
+                   &history_step, &total),
+            3);
+  EXPECT_NEAR(loss[0] + loss[1] + loss[2], total, 1e-6 * total);
+  const Outcome judged = work.run({"evaluate", "whole", "--json"});
+  ASSERT_EQ(judged.code, 0) << judged.err;
+  EXPECT_GT(std::stod(parse_json(judged.out).at(0).at("accuracy")), 0.98) << judged.out;
+
+  auto part = three;
+  part[2] = "train.epochs=10";
+  ASSERT_EQ(work.train("parts", part).code, 0);
+  part = three;
+  part.push_back("--resume");
+  Circumstances single;
+  single.environment = {{"NOPROP_DT_BLOCKS", "1"}};
+  ASSERT_EQ(work.train("parts", part, single).code, 0);
+  for (const char *name : {"model.h5", "history.csv", "blocks.csv", "metrics.json", "predictions.csv"})
+    EXPECT_TRUE(work.same("whole", "parts", name)) << name;
+
+  const Outcome inspected = work.run({"inspect", "whole/model.h5"});
+  EXPECT_NE(inspected.out.find("so in each of 3 blocks: "), std::string::npos) << inspected.out;
+  EXPECT_EQ(inspected.out.find("block.2."), std::string::npos) << inspected.out;
+  const Outcome refused = work.run({"predict", "whole", "-o", "p.h5", "--steps", "7"});
+  EXPECT_NE(refused.err.find("has 3 blocks"), std::string::npos) << refused.err;
+}
+
 TEST(Run, StopsEarlyWhenValidationNoLongerImproves) {
   SmallWork work;
   // A learning rate of almost nothing: validation on fixed noise improves by less than its ninth digit sooner or later.
