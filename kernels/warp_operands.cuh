@@ -90,15 +90,15 @@ __device__ __forceinline__ void mma_step(float (&acc)[4], unsigned rows0, unsign
         : "r"(rows0), "r"(rows1), "r"(rows2), "r"(rows3), "r"(column0), "r"(column1));
 }
 
-// acc += in W; `fragments`: the weights of this layer and input. The barrier of the warp keeps ptxas from having all
-// weights of a wide layer on their way at once: it would spill registers for that.
+// acc += in W; `fragments`: the weights of this layer and input. The barriers of the warp keep ptxas from having all
+// weights of a wide layer, or of several layers, on their way at once: it would spill registers for that.
 template <int FORM, int K, int N, int M>
 __device__ __forceinline__ void warp_dense(float (&acc)[N][M][4], const warp_operands<FORM, K, M> &in,
                                            const unsigned *fragments) {
   const uint4 *from = (const uint4 *)fragments + tile_lane();
 #pragma unroll
   for (int s = 0; s < in.steps; ++s) {
-    if (s > 0 && s % 4 == 0) __syncwarp();
+    if (s % 4 == 0) __syncwarp();
 #pragma unroll
     for (int n = 0; n < N; n += 2, from += 32) {
       const uint4 columns = __ldg(from);
