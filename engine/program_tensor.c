@@ -607,12 +607,13 @@ noprop_status program_integrate_tensor(const struct network *network, const stru
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"warp_rows.cuh\"\n\n");
   emit_forms(&plan, blocks);
-  /* Blocks a multiprocessor: as many as the registers of the widest two-row-block network leave room for without spills;
-   * left to itself, ptxas aims at four and spills. */
-  plan_emit(&plan,
-            "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, %d) integrate(const integrate_arguments args) "
-            "{\n",
-            plan.form == OPERANDS_BF16 ? 3 : 2);
+  /* Blocks a multiprocessor: as many as the registers of the widest two-row-block network leave room for without
+   * spills; left to itself, ptxas aims at four and spills. */
+  plan_emit(
+      &plan,
+      "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, %d) integrate(const integrate_arguments args) "
+      "{\n",
+      plan.form == OPERANDS_BF16 ? 3 : 2);
   plan_emit(&plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   plan_emit(&plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
   plan_emit(&plan, "  const float *const P = args.parameters;\n  const unsigned *const F = args.fragments;\n");
