@@ -4,8 +4,13 @@
  * ab_(k-1)) I) and predicts z1. Blocks share nothing: their gradients stand in parts of their own, each is updated (and
  * with optimizer.clip clipped) by itself, and a step may train them in one launch or in several with the same bits.
  *
- * program_dt.c   kernels that train and that solve
- * model_dt.c     memory and launches */
+ * On labels the last state feeds a linear classifier, trained like a block on z_T ~ q(.|z1) by its cross-entropy.
+ * Labels become vectors by latent.embedding: one-hot, fixed orthonormal, or learned (with gradients from all blocks,
+ * summed).
+ *
+ * program_dt.c     kernels that train and that solve
+ * model_dt.c       memory and launches
+ * dt_embedding.c   orthonormal vectors */
 #ifndef ENGINE_DT_H
 #define ENGINE_DT_H
 
@@ -20,20 +25,29 @@ struct dt_level {
   double keep, gain; /* the bridge to level k (survey 1.1): mean keep z + gain target, and its standard deviation */
   double deviation;
 };
-/* [settings->dt.blocks] */
+/* [settings->dt.blocks + 1]; of the last one a and b alone, of the state behind all blocks. */
 noprop_status dt_levels(const struct settings *settings, int latent, struct dt_level *levels);
 
 /* ---- memory and launches (model_dt.c) ---- */
 
-/* Tails, slots and workspace for `kernel` and the arguments' batch: for all blocks at once, else for the half, the
+/* Parts of a model: its blocks and, on labels, the classifier behind them. */
+unsigned dt_parts(const struct network *network);
+/* Floats of a part's tail in one slot, and blocks of threads that update all parts. */
+unsigned dt_tail_stride(const struct network *network);
+unsigned dt_update_blocks(const struct network *network);
+
+/* Tails, slots and workspace for `kernel` and the arguments' batch: for all parts at once, else for the half, the
  * quarter ... of them that fit (NOPROP_DT_BLOCKS=N: N at most); train->block_count says how many. `gradients`: slots
  * hold gradients. */
 noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
                           train_arguments *train);
-/* Launches `kernel` for all blocks; with `update` each launch's gradients are summed into update->gradient. */
+/* Launches `kernel` for all parts; with `update` each launch's gradients are summed into update->gradient. */
 noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
                         const update_arguments *update);
 /* Training and update of one step. */
 noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update);
+
+/* Fixed embeddings of labels to the device, where the model has them. */
+noprop_status dt_upload_embedding(noprop_model *model);
 
 #endif

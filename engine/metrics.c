@@ -66,7 +66,7 @@ static noprop_status read_errors(noprop_model *model, CUdeviceptr totals, CUdevi
 
 static noprop_status measure_errors(noprop_model *model, struct solve *solve, const struct model_rows *target,
                                     noprop_metrics *metrics) {
-  const unsigned width = (unsigned)model->latent;
+  const unsigned width = (unsigned)model->shape.target_width;
   const size_t table = (size_t)width * ERROR_SUMS * sizeof(double);
   const bool label = model->shape.target_is_label;
   CUdeviceptr memory = 0, partials = 0, totals = 0, correct = 0, shift = 0;
@@ -82,7 +82,7 @@ static noprop_status measure_errors(noprop_model *model, struct solve *solve, co
       .partials = DEVICE_POINTER(double, partials),
       .totals = DEVICE_POINTER(double, totals),
       .correct = DEVICE_POINTER(unsigned, correct),
-      .off_value = (float)model->settings.latent.off_value,
+      .off_value = model->network->classes ? 0.0f : (float)model->settings.latent.off_value, /* of probabilities: 0 */
       .width = width,
       .blocks = ERROR_BLOCKS,
       .type = element_type(target->to),
@@ -234,8 +234,10 @@ static noprop_status measure_distances(noprop_model *model, struct solve *solve,
   noprop_status status = pool_alloc(model->pool, (size_t)target->rows * model_row_bytes(target), "targets", &memory);
   if (status == NOPROP_OK) status = model_rows_upload(model, target, 0, target->rows, memory);
   if (status == NOPROP_OK) status = solve_run(model, solve, 0, solve->rows);
-  const struct sample made = {solve->output, (unsigned)solve->rows, (unsigned)model->latent, METRICS_FLOAT32};
-  const struct sample given = {memory, (unsigned)target->rows, (unsigned)model->latent, element_type(target->to)};
+  const struct sample made = {solve->output, (unsigned)solve->rows, (unsigned)model->shape.target_width,
+                              METRICS_FLOAT32};
+  const struct sample given = {memory, (unsigned)target->rows, (unsigned)model->shape.target_width,
+                               element_type(target->to)};
   if (status == NOPROP_OK) status = measure_sliced(model, &made, &given, &metrics->sliced_w2);
   if (status == NOPROP_OK) status = measure_energy(model, &made, &given, &metrics->energy);
   metrics->has_distances = status == NOPROP_OK;

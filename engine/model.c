@@ -1,12 +1,11 @@
 /* Models: creation and the plan of their memory, parameters, statistics, kernels compiled on first use, description. */
-#include "engine/model.h"
-
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/dt.h"
 #include "engine/precision.h"
 #include "engine/program.h"
 #include "engine/status.h"
@@ -67,9 +66,8 @@ static bool needs_moment2(const struct settings *s) { return s->optimizer.type !
 bool model_has_average(const noprop_model *model) { return model->average != 0; }
 
 unsigned model_update_blocks(const noprop_model *model) {
-  const struct network *network = model->network;
-  const long floats = network->blocks ? network->block_floats : network->padded_floats;
-  return (unsigned)((floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK * (network->blocks ? network->blocks : 1));
+  if (model->network->blocks) return dt_update_blocks(model->network);
+  return (unsigned)((model->network->padded_floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK);
 }
 
 static float *new_vector(int width, float value) {
@@ -102,6 +100,7 @@ static noprop_status allocate(noprop_model *model) {
   const size_t target = (size_t)model->shape.target_width * sizeof(float);
   const bool clipped = settings->optimizer.clip > 0.0, tensor = model->network->operand_form >= 0;
   const size_t fragments = (size_t)network_fragment_numbers(model->network), blocks = (size_t)model->network->blocks;
+  const bool fixed = settings->latent.embedding == EMBEDDING_ORTHONORMAL;
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;
@@ -119,6 +118,9 @@ static noprop_status allocate(noprop_model *model) {
       {&model->norm_partials, clipped ? model_update_blocks(model) * sizeof(float) : 0, "gradient norms"},
       {&model->state, sizeof(train_state), "training state"},
       {&model->block_sums, blocks * sizeof(double), "losses of blocks"},
+      {&model->embedding,
+       fixed ? (size_t)model->network->classes * (size_t)((model->latent + 7) & ~7) * sizeof(float) : 0,
+       "embeddings of labels"},
       {&model->block_norms, clipped ? blocks * sizeof(float) : 0, "gradient norms of blocks"},
       {&model->condition_scale, condition, "condition scales"},
       {&model->condition_shift, condition, "condition shifts"},
@@ -249,6 +251,7 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   if (status == NOPROP_OK) status = allocate(model);
   if (status == NOPROP_OK) status = upload_initial(model);
   if (status == NOPROP_OK) status = upload_fragment_tables(model);
+  if (status == NOPROP_OK) status = dt_upload_embedding(model);
   if (status != NOPROP_OK) goto failed;
   *result = model;
   return NOPROP_OK;
@@ -417,6 +420,7 @@ train_arguments model_train_arguments(const noprop_model *model) {
       .target_shift = DEVICE_POINTER(const float, model->target_shift),
       .frequencies = DEVICE_POINTER(const float, model->frequencies),
       .state = DEVICE_POINTER(train_state, model->state),
+      .embedding = DEVICE_POINTER(const float, model->embedding),
       .seed = model->settings.seed,
   };
 }
@@ -452,6 +456,9 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .block_norms = DEVICE_POINTER(float, model->block_norms),
       .blocks = (unsigned)model->network->blocks,
       .block_floats = (unsigned)model->network->block_floats,
+      .classifier_floats = (unsigned)model->network->classifier_floats,
+      .embedding_floats = (unsigned)model->network->embedding_floats,
+      .tail_stride = dt_tail_stride(model->network),
   };
 }
 
@@ -578,6 +585,8 @@ noprop_status noprop_model_set_parameters(noprop_model *model, const float *valu
 
 /* ---- what a model says of itself ---- */
 
+int noprop_model_latent_size(const noprop_model *model) { return model ? model->latent : 0; }
+
 uint64_t noprop_model_step(const noprop_model *model) {
   if (!model) return 0;
   return model->bad_step >= 0 ? (uint64_t)model->bad_step : model->submitted;
@@ -653,8 +662,9 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
                                               : "the VP path",
            NETWORK_NAMES[s->network.type].name, network->values, network->parameter_count);
   if (network->blocks)
-    text_add(&text, "%d blocks of separate weights, %ld parameters each; block 1:\n", network->blocks,
-             network->values / network->blocks);
+    text_add(&text, "%d blocks of separate weights, %ld parameters each%s%s; block 1:\n", network->blocks,
+             network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
+             network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
   for (int i = 0; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
     text_add(&text, "  layer %d: ", i);

@@ -107,6 +107,7 @@ struct noprop_model {
   struct pool *pool;
   size_t binding_mark, call_mark;
   CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
+  CUdeviceptr embedding;               /* variant dt: fixed vectors of labels, [classes][d rounded up to 8] */
   CUdeviceptr block_sums, block_norms; /* variant dt: of update_arguments */
   CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;
   struct model_statistics statistics;

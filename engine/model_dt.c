@@ -2,36 +2,53 @@
 #include <stdlib.h>
 
 #include "engine/dt.h"
+#include "engine/dt_embedding.h"
 #include "engine/status.h"
 
 enum { UPDATE_THREADS = 128 /* of kernels/update.cu */ };
 
-/* How many blocks NOPROP_DT_BLOCKS lets one launch take, or all of them. */
-static unsigned blocks_allowed(unsigned blocks) {
+unsigned dt_parts(const struct network *network) { return (unsigned)network->blocks + (network->classes > 0 ? 1 : 0); }
+
+unsigned dt_tail_stride(const struct network *network) { return (unsigned)network->embedding_floats + SLOT_TERMS; }
+
+/* Blocks of threads that update so many parameters. */
+static unsigned shares_of(long floats) { return (unsigned)((floats + MODEL_UPDATE_BLOCK - 1) / MODEL_UPDATE_BLOCK); }
+
+unsigned dt_update_blocks(const struct network *network) {
+  return (unsigned)network->blocks * shares_of(network->block_floats) + shares_of(network->classifier_floats) +
+         shares_of(network->embedding_floats);
+}
+
+/* How many parts NOPROP_DT_BLOCKS lets one launch take, or all of them. */
+static unsigned parts_allowed(unsigned parts) {
   const char *value = getenv("NOPROP_DT_BLOCKS");
   const long count = value ? strtol(value, NULL, 10) : 0;
-  return count > 0 && count < (long)blocks ? (unsigned)count : blocks;
+  return count > 0 && count < (long)parts ? (unsigned)count : parts;
 }
 
 noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
                           train_arguments *train) {
-  const unsigned blocks = (unsigned)model->network->blocks;
-  const size_t block_floats = gradients ? (size_t)model->network->block_floats : 0;
+  const struct network *network = model->network;
+  const unsigned parts = dt_parts(network);
+  const long widest =
+      network->classifier_floats > network->block_floats ? network->classifier_floats : network->block_floats;
   CUdeviceptr tails, slots = 0, workspace = 0;
   tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->workspace_stride = kernel->workspace_floats;
-  noprop_status status =
-      pool_alloc(model->pool, (size_t)blocks * train->slot_count * SLOT_TERMS * sizeof(float), "loss terms", &tails);
+  noprop_status status = pool_alloc(
+      model->pool, (size_t)parts * train->slot_count * dt_tail_stride(network) * sizeof(float), "loss terms", &tails);
   if (status != NOPROP_OK) return status;
   const size_t mark = pool_mark(model->pool);
-  for (unsigned count = blocks_allowed(blocks);; count = (count + 1) / 2) {
-    const size_t parts = (size_t)count * train->slot_count;
+  for (unsigned count = parts_allowed(parts);; count = (count + 1) / 2) {
     train->block_count = count;
-    train->slot_stride = count * block_floats;
-    if (block_floats > 0)
-      status = pool_alloc(model->pool, parts * block_floats * sizeof(float), "gradient slots", &slots);
+    /* The last part of a launch may be the classifier. */
+    train->slot_stride = gradients ? (unsigned long long)((count - 1) * network->block_floats + widest) : 0;
+    if (gradients)
+      status =
+          pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
     if (status == NOPROP_OK && train->workspace_stride > 0)
-      status = pool_alloc(model->pool, parts * train->workspace_stride * sizeof(float), "activations", &workspace);
+      status = pool_alloc(model->pool, (size_t)count * train->slot_count * train->workspace_stride * sizeof(float),
+                          "activations", &workspace);
     if (status != NOPROP_OUT_OF_MEMORY || count == 1) break;
     pool_release(model->pool, mark);
   }
@@ -51,19 +68,24 @@ static noprop_status launch_train(noprop_model *model, const struct model_kernel
 
 static noprop_status launch_update(noprop_model *model, const struct kernel *kernel, const update_arguments *update,
                                    unsigned first, unsigned count) {
-  const unsigned parts = model_update_blocks(model) / (unsigned)model->network->blocks;
+  const struct network *network = model->network;
+  const unsigned blocks = (unsigned)network->blocks, here = first + count > blocks ? blocks - first : count;
   update_arguments arguments = *update;
   arguments.first_block = first;
-  arguments.finish = first + count == (unsigned)model->network->blocks;
-  return device_launch(model->device, kernel, count * parts, UPDATE_THREADS, 0, &arguments, sizeof arguments);
+  arguments.block_count = count;
+  arguments.finish = first + count == dt_parts(network);
+  unsigned grid = here * shares_of(network->block_floats);
+  if (first + count > blocks) grid += shares_of(network->classifier_floats);
+  if (arguments.finish) grid += shares_of(network->embedding_floats);
+  return device_launch(model->device, kernel, grid, UPDATE_THREADS, 0, &arguments, sizeof arguments);
 }
 
 noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
                         const update_arguments *update) {
-  const unsigned blocks = (unsigned)model->network->blocks;
+  const unsigned parts = dt_parts(model->network);
   noprop_status status = NOPROP_OK;
-  for (unsigned first = 0, count; first < blocks && status == NOPROP_OK; first += count) {
-    count = blocks - first < train->block_count ? blocks - first : train->block_count;
+  for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
+    count = parts - first < train->block_count ? parts - first : train->block_count;
     status = launch_train(model, kernel, train, first, count);
     if (status == NOPROP_OK && update) status = launch_update(model, &model->reduce_gradient, update, first, count);
   }
@@ -71,16 +93,32 @@ noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, 
 }
 
 noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update) {
-  const unsigned blocks = (unsigned)model->network->blocks;
+  const unsigned parts = dt_parts(model->network);
   const bool clipped = update->clip > 0.0f;
   noprop_status status = NOPROP_OK;
-  for (unsigned first = 0, count; first < blocks && status == NOPROP_OK; first += count) {
-    count = blocks - first < train->block_count ? blocks - first : train->block_count;
+  for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
+    count = parts - first < train->block_count ? parts - first : train->block_count;
     status = launch_train(model, &model->train, train, first, count);
     if (status == NOPROP_OK)
       status = launch_update(model, clipped ? &model->reduce_gradient : &model->reduce_update, update, first, count);
     if (status == NOPROP_OK && clipped) status = launch_update(model, &model->clip_update, update, first, count);
   }
+  return status;
+}
+
+/* ---- embeddings ---- */
+
+noprop_status dt_upload_embedding(noprop_model *model) {
+  const struct network *network = model->network;
+  const int stride = (network->latent + 7) & ~7;
+  if (!model->embedding) return NOPROP_OK;
+  const size_t bytes = (size_t)network->classes * (size_t)stride * sizeof(float);
+  float *vectors = malloc(bytes);
+  if (!vectors) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the embeddings of labels");
+  dt_embedding(model->settings.seed, network->classes, network->latent, stride, vectors);
+  noprop_status status = device_upload(model->device, model->embedding, vectors, bytes);
+  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+  free(vectors);
   return status;
 }
 

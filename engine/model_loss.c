@@ -45,10 +45,11 @@ static update_arguments request_update(const noprop_model *model, const train_ar
 static noprop_status launch_blocks(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
                                    CUdeviceptr gradient, CUdeviceptr sums) {
   const update_arguments update = request_update(model, train, gradient);
-  const sum_terms_arguments terms = {.tails = train->tails,
+  const unsigned stride = dt_tail_stride(model->network);
+  const sum_terms_arguments terms = {.tails = train->tails + (stride - SLOT_TERMS),
                                      .sums = DEVICE_POINTER(double, sums),
-                                     .slot_stride = SLOT_TERMS,
-                                     .slot_count = (unsigned)model->network->blocks * train->slot_count};
+                                     .slot_stride = stride,
+                                     .slot_count = dt_parts(model->network) * train->slot_count};
   const noprop_status status = dt_launch(model, kernel, train, gradient ? &update : NULL);
   if (status != NOPROP_OK) return status;
   return device_launch(model->device, &model->sum_terms, 1, TERMS_THREADS, 0, &terms, sizeof terms);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/dt_embedding.h"
 #include "engine/schedule.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
@@ -145,6 +146,7 @@ static void repeat_blocks(struct network *network, int blocks) {
   const long values = network->values;
   network->blocks = blocks;
   network->block_floats = network->padded_floats;
+  network->block_values = values;
   for (int block = blocks; block >= 1; --block)
     for (int i = 0; i < count; ++i) {
       const struct parameter_entry *from = &network->parameters[i];
@@ -159,6 +161,18 @@ static void repeat_blocks(struct network *network, int blocks) {
   network->parameter_count *= blocks;
   network->padded_floats *= blocks;
   network->values *= blocks;
+}
+
+/* Variant dt on labels: what turns the last state into scores, and the labels' vectors where they are trained. */
+static void add_classifier(struct network *network, const struct settings *settings, int classes) {
+  const long before = network->padded_floats;
+  network->classes = classes;
+  add_parameter(network, "classifier.weight", network->latent, classes, INITIALISE_XAVIER);
+  add_parameter(network, "classifier.bias", 1, classes, INITIALISE_ZERO);
+  network->classifier_floats = network->padded_floats - before;
+  if (settings->latent.embedding != EMBEDDING_LEARNED) return;
+  add_parameter(network, "embedding.weight", classes, network->latent, INITIALISE_EMBEDDING);
+  network->embedding_floats = network->padded_floats - before - network->classifier_floats;
 }
 
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape) {
@@ -204,7 +218,13 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   if (latent < 1 || latent > 64)
     return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to 64 are allowed", latent,
                       settings->latent.size > 0 ? "latent.size" : "the target's width");
-  if (latent != shape->target_width)
+  if (settings->latent.embedding == EMBEDDING_ORTHONORMAL && latent < shape->target_width)
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "latent.size: %d has no room for %d orthonormal vectors, one for each class; at least so many are "
+        "allowed, or latent.embedding learned",
+        latent, shape->target_width);
+  if (latent != shape->target_width && settings->latent.embedding == EMBEDDING_ONE_HOT)
     return status_set(NOPROP_INVALID_CONFIG,
                       "latent.size: %d differs from the target's width %d, and encoder.type identity needs them equal",
                       latent, shape->target_width);
@@ -215,7 +235,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
   if (network)
-    network->parameters = calloc(blocks * (size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS, sizeof *network->parameters);
+    network->parameters = calloc(blocks * (size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS + 3, sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
@@ -237,6 +257,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   else
     build_mlp(network, settings);
   if (discrete) repeat_blocks(network, settings->dt.blocks);
+  if (discrete && shape->target_is_label) add_classifier(network, settings, shape->target_width);
   network->decayed_floats = network->padded_floats;
   add_schedule(network, settings);
   *result = network;
@@ -316,6 +337,10 @@ void network_initialise(const struct network *network, const struct settings *se
   for (int index = 0; index < network->parameter_count; ++index) {
     const struct parameter_entry *entry = &network->parameters[index];
     if (entry->initialiser == INITIALISE_ZERO) continue;
+    if (entry->initialiser == INITIALISE_EMBEDDING) {
+      dt_embedding(seed, entry->rows, entry->columns, entry->stride, parameters + entry->padded_offset);
+      continue;
+    }
     if (entry->initialiser == INITIALISE_SCHEDULE) {
       for (int row = 0; row < entry->rows; ++row)
         for (int column = 0; column < entry->columns; ++column)

@@ -15,7 +15,7 @@
 
 enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160 };
 
-enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER, INITIALISE_SCHEDULE };
+enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER, INITIALISE_SCHEDULE, INITIALISE_EMBEDDING };
 
 /* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
  * 0). */
@@ -58,8 +58,12 @@ struct network {
   long padded_floats, values;
   long decayed_floats; /* of padded_floats: weight decay ends here, where the schedule's numbers begin (P-18) */
   int blocks;          /* variant dt: networks of their own, 0: not. Ops are those of the first one; block k has */
+  long block_values;   /* parameters of one */
   long block_floats;   /* all its arrays this many padded floats times k - 1 further on */
-  int operand_form;    /* enum operand_form of its tensor-core kernels, -1: it has none */
+  int classes;         /* dt: of the classifier behind the last block, which has "classifier.weight" [d][classes] and */
+  long classifier_floats; /* "classifier.bias"; 0: none. Its padded floats follow the blocks */
+  long embedding_floats;  /* dt: of learned embeddings "embedding.weight" [classes][d], behind them; 0: none */
+  int operand_form;       /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };
 

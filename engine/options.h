@@ -85,7 +85,10 @@
   X(RECON_MSE, "mse", "mean squared error of the decoded target") \
   X(RECON_NONE, "none", "no reconstruction term")
 
-#define EMBEDDING_LIST(X) X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")
+#define EMBEDDING_LIST(X)                                                                              \
+  X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
+  X(EMBEDDING_ORTHONORMAL, "orthonormal", "fixed orthonormal vectors drawn from the seed: variant dt") \
+  X(EMBEDDING_LEARNED, "learned", "vectors trained with the bound, orthonormal at first: variant dt")
 
 #define COUPLING_LIST(X)                                                      \
   X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data") \

@@ -32,22 +32,65 @@ noprop_status dt_levels(const struct settings *settings, int latent, struct dt_l
     };
     from = to;
   }
+  levels[blocks] = (struct dt_level){.a = sqrt(from.alpha_bar), .b = sqrt(from.one_minus_alpha_bar)};
   return NOPROP_OK;
 }
 
 static noprop_status emit_levels(struct plan *plan) {
-  struct dt_level levels[DT_MAX_BLOCKS] = {{0}};
+  struct dt_level levels[DT_MAX_BLOCKS + 1] = {{0}};
   const noprop_status status = dt_levels(plan->settings, plan->d, levels);
   if (status != NOPROP_OK) return status;
-  plan_emit(plan, "enum { BLOCKS = %d, BLOCK_FLOATS = %ld };\nstatic __device__ const block_level levels[BLOCKS] = {\n",
+  plan_emit(plan,
+            "enum { BLOCKS = %d, BLOCK_FLOATS = %ld };\nstatic __device__ const block_level levels[BLOCKS + 1] = {\n",
             plan->network->blocks, plan->network->block_floats);
-  for (int k = 0; k < plan->network->blocks; ++k) {
+  for (int k = 0; k <= plan->network->blocks; ++k) {
     plan_emit(plan, "    {%s, %s, ", plan_float_text(levels[k].a).s, plan_float_text(levels[k].b).s);
     plan_emit(plan, "%s, %s, ", plan_float_text(levels[k].weight).s, plan_float_text(levels[k].keep).s);
     plan_emit(plan, "%s, %s},\n", plan_float_text(levels[k].gain).s, plan_float_text(levels[k].deviation).s);
   }
   plan_emit(plan, "};\n");
   return NOPROP_OK;
+}
+
+/* What a kernel with a classifier needs beside the plan. */
+struct scores {
+  struct place logits, labels; /* tiles of so many features as there are classes */
+};
+
+static struct scores place_scores(struct plan *plan) {
+  const long floats = (long)plan_round_up8(plan->network->classes) * plan->tile.rows;
+  struct scores scores = {NOWHERE, NOWHERE};
+  if (floats == 0) return scores;
+  scores.logits = plan_allocate(plan, floats);
+  if (!plan->solve) scores.labels = plan_allocate(plan, floats);
+  return scores;
+}
+
+/* Where classifier and learned embeddings stand among the parameters, and the form of a tail. */
+static void emit_places(struct plan *plan) {
+  const struct network *network = plan->network;
+  const long classifier = network->blocks * network->block_floats;
+  if (network->classes)
+    plan_emit(plan, "enum { CLASSES = %d, CLASSIFIER = %ld, CLASSIFIER_BIAS = %ld };\n", network->classes, classifier,
+              classifier + (long)network->latent * plan_round_up8(network->classes));
+  plan_emit(plan, "enum { EMBEDDING_FLOATS = %ld, TAIL_FLOATS = EMBEDDING_FLOATS + SLOT_TERMS };\n",
+            network->embedding_floats);
+  if (network->embedding_floats)
+    plan_emit(plan, "enum { EMBEDDING = %ld };\n", classifier + network->classifier_floats);
+}
+
+/* The clean latent of the tile's rows. */
+static void emit_load_latent(struct plan *plan) {
+  const struct settings *settings = plan->settings;
+  const int kind = plan_row_kind(plan->shape->target_type, plan->shape->target_is_label);
+  const struct text z1 = plan_place_text(plan->z1, 0);
+  if (settings->latent.embedding == EMBEDDING_ONE_HOT)
+    plan_emit(plan,
+              "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
+              kind, plan->d, z1.s, plan->d, plan_float_text(settings->latent.off_value).s);
+  else
+    plan_emit(plan, "  load_embedding<%d, %d, %d>(%s, args.target, row.data, %s);\n", kind, plan->d, plan->d8, z1.s,
+              plan->network->embedding_floats ? "args.parameters + EMBEDDING" : "args.embedding");
 }
 
 /* ---- training ---- */
@@ -79,7 +122,70 @@ static void emit_condition_backward(struct plan *plan) {
   plan_emit_backward(plan, 0, plan->x_last);
 }
 
-static noprop_status emit_train(struct plan *plan) {
+/* Adds the tile's gradients of clean latents to those of the labels' embeddings. */
+static void emit_embedding_gradient(struct plan *plan) {
+  if (!plan->state) return;
+  plan_emit(plan, "  add_embedding_gradient<%d, %d, %d, CLASSES>(tail, %s, args.target, row, again, ",
+            plan_row_kind(plan->shape->target_type, true), plan->d, plan->d8,
+            plan_place_text(plan->target_gradient, 0).s);
+  plan_emit(plan, "%s);\n", plan_place_text(plan->scratch, 0).s);
+}
+
+/* The head of the loop over tiles. */
+static void emit_tiles(struct plan *plan) {
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
+  if (plan->backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
+  plan_emit(plan,
+            "  const tile_row row = tile_row_of(args, batch, tile);\n"
+            "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
+  emit_load_latent(plan);
+}
+
+/* The classifier's blocks of threads: cross-entropy of the label at states of the last level. */
+static void emit_classifier(struct plan *plan, const struct scores *scores) {
+  const struct text z = plan_place_text(plan->z, 0), noise = plan_place_text(plan->noise, 0),
+                    logits = plan_place_text(scores->logits, 0), labels = plan_place_text(scores->labels, 0);
+  const int classes = plan->network->classes, ld = plan_round_up8(classes);
+  const bool backward = plan->backward;
+  plan_emit(plan,
+            "  if (block == BLOCKS) {\n  objective_description cross_entropy = objective;\n"
+            "  cross_entropy.cross_entropy = 1;\n  const float *const bias = P + (CLASSIFIER_BIAS - CLASSIFIER);\n");
+  emit_tiles(plan);
+  plan_emit(plan, "  load_features<%d, CLASSES>(%s, args.target, row.data, nullptr, nullptr, 0, CLASSES, 0.0f);\n",
+            plan_row_kind(plan->shape->target_type, true), labels.s);
+  if (backward)
+    plan_emit(plan, "  float *const delta = %s, *const delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
+              plan_place_text(plan->delta_rows[0], 0).s);
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
+  plan_emit(plan, "  make_block_state<%d>(%s, %s, ", plan->d, z.s, noise.s);
+  plan_emit(plan, "%s, level, args, batch, row, block, draw);\n  __syncthreads();\n", plan_place_text(plan->z1, 0).s);
+  plan_emit(plan, "  classify<%d, CLASSES>(%s, %s, P, bias);\n  __syncthreads();\n", plan->d, logits.s, z.s);
+  plan_emit(plan,
+            "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      cross_entropy, point, 1.0f, share, %s, ",
+            classes, ld, ld + 1, backward ? "true" : "false", logits.s);
+  plan_emit(plan, "%s, %s, %s, ", logits.s, labels.s, logits.s);
+  plan_emit(plan, "%s);\n", backward ? "delta, delta_rows" : "nullptr, nullptr");
+  plan_emit(plan, "  collect_terms(sums, terms, cross_entropy, row, share, draw, %s, nullptr);\n",
+            plan_place_text(plan->scratch, 0).s);
+  if (backward)
+    plan_emit(
+        plan,
+        "  classifier_gradient<%d, CLASSES>(slot, slot + (CLASSIFIER_BIAS - CLASSIFIER), %s, delta_rows, again || "
+        "draw);\n",
+        plan->d, z.s);
+  if (plan->state)
+    plan_emit(plan, "  classifier_target_gradient<%d, CLASSES>(%s, delta, P, level.a, draw != 0);\n", plan->d,
+              plan_place_text(plan->target_gradient, 0).s);
+  plan_emit(plan, "  __syncthreads();\n  }\n"); /* draws */
+  emit_embedding_gradient(plan);
+  plan_emit(plan, "  }\n"); /* tiles */
+  plan_emit(plan,
+            "  finish_block_slot(slot, tail, EMBEDDING_FLOATS, sums, SLOT_RECON, %ldu, first_tile >= last_tile);\n"
+            "  return;\n  }\n",
+            backward ? plan->network->classifier_floats : 0L);
+}
+
+static noprop_status emit_train(struct plan *plan, const struct scores *scores) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
   const int output = network->op_count - 1;
@@ -88,9 +194,11 @@ static noprop_status emit_train(struct plan *plan) {
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   if (plan->tile.rows != TILE_ROWS || plan->tile.outputs != TILE_OUTPUTS)
     plan_emit(plan, "#define TILE_FORM_ROWS %u\n#define TILE_FORM_OUTPUTS %u\n", plan->tile.rows, plan->tile.outputs);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n\n%s", PLAN_EXCHANGE);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n%s\n%s",
+            plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
+  emit_places(plan);
   plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
             backward ? "train" : "loss");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -102,6 +210,7 @@ static noprop_status emit_train(struct plan *plan) {
             "  const path_point point = level_point(level);\n"
             "  const bool told = block == args.out_block;\n"
             "  float *const slot = args.slots + number * args.slot_stride + part * BLOCK_FLOATS;\n"
+            "  float *const tail = args.tails + (block * args.slot_count + number) * TAIL_FLOATS;\n"
             "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n");
   status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
@@ -114,15 +223,9 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan,
             "  row_terms sums = {0.0f, 0.0f, 0.0f};\n  const unsigned first_tile = number * args.tiles_per_slot;\n"
             "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
-            "TILE_ROWS);\n#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
-  if (backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
-  plan_emit(plan,
-            "  const tile_row row = tile_row_of(args, batch, tile);\n"
-            "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
-  plan_emit(plan,
-            "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
-            plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d,
-            plan_place_text(plan->z1, 0).s, plan->d, plan_float_text(settings->latent.off_value).s);
+            "TILE_ROWS);\n");
+  if (network->classes) emit_classifier(plan, scores);
+  emit_tiles(plan);
   emit_condition(plan);
   if (backward) {
     plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
@@ -149,16 +252,28 @@ static noprop_status emit_train(struct plan *plan) {
             "    write_rows<%d>(args.out_z, ",
             plan->d, out.s, plan->d);
   plan_emit(plan, "%s, row.local, row.live);\n  }\n", plan_place_text(plan->z, 0).s);
+  if (plan->state) {
+    plan_emit(plan, "  begin_state_gradient<%d, %d>(objective, point, level.weight, share, %s, ", plan->d, plan->d8,
+              out.s);
+    plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
+    plan_emit(plan, "%s, %s, ", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
+    plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
+  }
   if (backward)
     plan_emit_backward(plan, plan->x_last + 1, output);
   else
     plan_emit(plan, "  __syncthreads();\n");
+  if (plan->state) {
+    plan_emit(plan, "  finish_state_gradient<%d>(point, args, row, draw, %s, ", plan->d,
+              plan_place_text(plan->state_gradient, 0).s);
+    plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
+  }
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && plan->x_last >= 0) emit_condition_backward(plan);
+  emit_embedding_gradient(plan);
   plan_emit(plan, "  }\n"); /* tiles */
   plan_emit(plan,
-            "  finish_block_slot(slot, args.tails + (block * args.slot_count + number) * SLOT_TERMS, sums, %s, "
-            "first_tile >= last_tile);\n}\n",
+            "  finish_block_slot(slot, tail, EMBEDDING_FLOATS, sums, SLOT_FLOW, %s, first_tile >= last_tile);\n}\n",
             backward ? "BLOCK_FLOATS" : "0u");
   return NOPROP_OK;
 }
@@ -171,18 +286,33 @@ noprop_status program_train_blocks(const struct network *network, const struct s
                       .settings = settings,
                       .shape = shape,
                       .shared_limit = shared_limit,
-                      .backward = backward};
+                      .backward = backward,
+                      .state = backward && network->embedding_floats > 0,
+                      .widest = plan_round_up8(network->classes)};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_place_arrays(&plan);
-  return plan_finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
+  const struct scores scores = place_scores(&plan);
+  return plan_finish(&plan, &text, emit_train(&plan, &scores), backward ? "train" : "loss", program);
 }
 
 /* ---- solves ---- */
 
-static noprop_status emit_bridge(struct plan *plan, const struct solve_form *form) {
+/* "CONDITION write": the state and what is made of it, as slice `slice`. */
+static void emit_write(struct plan *plan, const struct scores *scores, const char *condition, const char *slice) {
+  const struct text z = plan_place_text(plan->z, 0);
+  if (plan->network->classes)
+    plan_emit(plan,
+              "  %s write_scores<%d, CLASSES>(args, %s, %s, args.parameters + CLASSIFIER, args.parameters + "
+              "CLASSIFIER_BIAS, row.local, row.live, %s);\n",
+              condition, plan->d, z.s, plan_place_text(scores->logits, 0).s, slice);
+  else
+    plan_emit(plan, "  %s write_state<%d>(args, %s, row.local, row.live, %s);\n", condition, plan->d, z.s, slice);
+}
+
+static noprop_status emit_bridge(struct plan *plan, const struct scores *scores, const struct solve_form *form) {
   const int output = plan->network->op_count - 1;
   const bool stochastic = form->drift == DRIFT_SDE;
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0), z = plan_place_text(plan->z, 0),
@@ -190,6 +320,7 @@ static noprop_status emit_bridge(struct plan *plan, const struct solve_form *for
   plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n\n");
   const noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
+  emit_places(plan);
   plan_emit(plan,
             "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments args) "
             "{\n  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -199,7 +330,7 @@ static noprop_status emit_bridge(struct plan *plan, const struct solve_form *for
             "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n  tile_row row;\n"
             "  row.live = at < args.rows;\n  row.local = row.number = row.data = row.live ? at : args.rows - 1;\n");
   plan_emit(plan, "  start_state<%d>(%s, %s, args, row.local);\n", plan->d, z.s, z.s);
-  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, %s, row.local, row.live, 0);\n", plan->d, z.s);
+  emit_write(plan, scores, "if (args.trajectory)", "0");
   plan_emit(plan,
             "#pragma unroll 1\n  for (unsigned block = 0; block < BLOCKS; ++block) {\n"
             "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n"
@@ -215,9 +346,10 @@ static noprop_status emit_bridge(struct plan *plan, const struct solve_form *for
     plan_emit(plan, "  if (block == BLOCKS - 1)\n    take_target<%d>(%s, %s);\n  else\n  ", plan->d, z.s, out.s);
   plan_emit(plan, "  bridge_step<%d, %s>(%s, ", plan->d, stochastic ? "true" : "false", z.s);
   plan_emit(plan, "%s, %s, level);\n", out.s, noise.s);
-  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, %s, row.local, row.live, block + 1);\n  }\n", plan->d,
-            z.s);
-  plan_emit(plan, "  if (!args.trajectory) write_state<%d>(args, %s, row.local, row.live, 0);\n}\n", plan->d, z.s);
+  emit_write(plan, scores, "if (args.trajectory)", "block + 1");
+  plan_emit(plan, "  }\n");
+  emit_write(plan, scores, "if (!args.trajectory)", "0");
+  plan_emit(plan, "}\n");
   return NOPROP_OK;
 }
 
@@ -232,5 +364,6 @@ noprop_status program_integrate_blocks(const struct network *network, const stru
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_place_arrays(&plan);
-  return plan_finish(&plan, &text, emit_bridge(&plan, form), "integrate", program);
+  const struct scores scores = place_scores(&plan);
+  return plan_finish(&plan, &text, emit_bridge(&plan, &scores, form), "integrate", program);
 }

@@ -265,9 +265,14 @@ static noprop_status resolve_blocks(const noprop_model *model, const noprop_samp
     return status_set(NOPROP_INVALID_ARGUMENT, "sampler option %s is %g; variant dt takes 1",
                       options->churn != 1 ? "churn" : "guidance",
                       options->churn != 1 ? options->churn : options->guidance);
+  if (model->network->classes && options->final_denoise == 1)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option final_denoise is 1, but the classifier of variant dt reads the last state; -1 and 0 "
+        "are allowed");
   plan->grid = GRID_T;
   plan->steps = plan->calls = blocks;
-  plan->final_denoise = options->final_denoise != 0;
+  plan->final_denoise = !model->network->classes && options->final_denoise != 0;
   plan->churn = plan->guidance = 1.0;
   plan->seed = options->seed;
   plan->form = (struct solve_form){.drift = plan->drift, .final_denoise = plan->final_denoise};
@@ -397,8 +402,10 @@ noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sa
   else if (model->settings.variant == VARIANT_DT)
     snprintf(line, size, "bridge through %d blocks, one network call per row each, %s%s, z(0) %s%s", plan.steps,
              plan.drift == DRIFT_SDE ? "with its noise" : "its mean alone",
-             plan.final_denoise ? ", the last block's target at the end" : "", INIT_NAMES[plan.init].name,
-             plan.average ? ", averaged parameters" : "");
+             plan.final_denoise        ? ", the last block's target at the end"
+             : model->network->classes ? ", then the classifier"
+                                       : "",
+             INIT_NAMES[plan.init].name, plan.average ? ", averaged parameters" : "");
   else if (solve_is_adaptive(plan.method))
     snprintf(line, size,
              "%s with rtol %g and atol %g, at most %d steps and %d network calls per row%s, drift %s, z(0) %s%s%s",

@@ -49,11 +49,12 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   if (status != NOPROP_OK) return status;
   const size_t states = plan->trajectory ? (size_t)plan->steps + 1 : 1;
   const size_t state_bytes = (size_t)model->latent * sizeof(float);
+  const size_t output_bytes = (size_t)model->shape.target_width * sizeof(float);
   const size_t block_rows = solve->kernel->block_rows;
   const size_t tile_bytes = solve->kernel->workspace_floats * sizeof(float);
   const size_t row_bytes = model_row_bytes(condition) + (start ? state_bytes : 0) +
-                           ((size_t)latent + (size_t)output) * states * state_bytes + tile_bytes / block_rows +
-                           sizeof(float) + sizeof(solve_record);
+                           ((size_t)latent * state_bytes + (size_t)output * output_bytes) * states +
+                           tile_bytes / block_rows + sizeof(float) + sizeof(solve_record);
   size_t limit = model->device->properties.memory_bytes / 4;
   if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
   size_t chunk = limit / row_bytes / block_rows * block_rows;
@@ -69,7 +70,7 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
       {&solve->condition_memory, count * model_row_bytes(condition), "conditions"},
       {&solve->start_memory, start ? count * state_bytes : 0, "starting states"},
       {&solve->latent, latent ? count * states * state_bytes : 0, "states"},
-      {&solve->output, output ? count * states * state_bytes : 0, "predictions"},
+      {&solve->output, output ? count * states * output_bytes : 0, "predictions"},
       {&solve->workspace, tiles * tile_bytes, "activations"},
       {&solve->density, plan->form.density ? count * sizeof(float) : 0, "log densities"},
       {&solve->records, solve_is_adaptive(plan->method) ? count * sizeof(solve_record) : 0, "records of rows"},
@@ -126,9 +127,9 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
 }
 
 /* States of rows first .. first + count - 1 from a chunk's memory to the caller's [states][rows][d]. */
-static noprop_status download_states(noprop_model *model, const struct solve *solve, CUdeviceptr from, float *to,
-                                     long first, long count) {
-  const size_t d = (size_t)model->latent, values = (size_t)count * d;
+static noprop_status download_states(noprop_model *model, const struct solve *solve, int width, CUdeviceptr from,
+                                     float *to, long first, long count) {
+  const size_t d = (size_t)width, values = (size_t)count * d;
   const int states = solve->plan.trajectory ? solve->plan.steps + 1 : 1;
   if (count == solve->rows) return device_download(model->device, to, from, (size_t)states * values * sizeof(float));
   for (int state = 0; state < states; ++state) {
@@ -163,7 +164,7 @@ static bool all_finite(const float *values, size_t count) {
 static noprop_status report_rows(noprop_model *model, const struct solve *solve, const noprop_solve_results *results,
                                  long first, long count) {
   const struct sampler_plan *plan = &solve->plan;
-  const size_t d = (size_t)model->latent;
+  const size_t d = (size_t)(results->latent ? model->latent : model->shape.target_width);
   noprop_status status = NOPROP_OK;
   solve_record *records = NULL;
   if (!results->rows) return status;
@@ -212,9 +213,9 @@ static noprop_status solve_rows(noprop_model *model, const struct sampler_plan *
     const long count = rows - first < solve.chunk ? rows - first : solve.chunk;
     status = solve_run(model, &solve, first, count);
     if (status == NOPROP_OK && results->latent)
-      status = download_states(model, &solve, solve.latent, results->latent, first, count);
+      status = download_states(model, &solve, model->latent, solve.latent, results->latent, first, count);
     if (status == NOPROP_OK && results->output)
-      status = download_states(model, &solve, solve.output, results->output, first, count);
+      status = download_states(model, &solve, model->shape.target_width, solve.output, results->output, first, count);
     if (status == NOPROP_OK && results->log_density)
       status = download_density(model, &solve, results->log_density + first, count);
     if (status == NOPROP_OK) status = report_rows(model, &solve, results, first, count);

@@ -230,8 +230,24 @@ static const char *const CONTINUOUS_KEYS[] = {"loss.normalize",
                                               "network.time_embedding.type",
                                               "network.time_embedding.size"};
 
+static noprop_status check_embedding(const noprop_config *config, const struct settings *s) {
+  if (s->latent.embedding == EMBEDDING_ONE_HOT) return NOPROP_OK;
+  if (s->task != TASK_CLASSIFY)
+    return refuse(config, s, "latent.embedding",
+                  "is of labels, and task %s has none; allowed: one_hot, which is not used", TASK_NAMES[s->task].name);
+  if (s->variant != VARIANT_DT)
+    return refuse(
+        config, s, "latent.embedding",
+        "needs a classifier behind the last state, which variant dt alone has; allowed: one_hot, or variant dt");
+  if (s->latent.off_value != 0)
+    return refuse(config, s, "latent.off_value", "is of one-hot vectors, and latent.embedding is %s; allowed: 0.0",
+                  EMBEDDING_NAMES[s->latent.embedding].name);
+  return NOPROP_OK;
+}
+
 static noprop_status check_dt(const noprop_config *config, const struct settings *s) {
-  if (s->variant != VARIANT_DT) return NOPROP_OK;
+  const noprop_status status = check_embedding(config, s);
+  if (status != NOPROP_OK || s->variant != VARIANT_DT) return status;
   if (s->preset != PRESET_NONE)
     return refuse(config, s, "preset", "is of a system without blocks, and this is variant dt; allowed: none");
   if (s->prediction != PREDICTION_TARGET)
@@ -267,6 +283,9 @@ static noprop_status check_dt(const noprop_config *config, const struct settings
     return refuse(config, s, "sample.drift",
                   "is a field over continuous time; allowed with variant dt: ode (the bridge's mean), sde (with its "
                   "noise)");
+  if (s->sample.final_denoise == 1 && s->task == TASK_CLASSIFY)
+    return refuse(config, s, "sample.final_denoise",
+                  "gives a target, and the classifier of variant dt reads the last state; allowed: auto, false");
   if (s->sample.churn != 1)
     return refuse(config, s, "sample.churn", "would change the bridge of variant dt; allowed: 1.0");
   if (s->sample.grid == GRID_USER)
@@ -390,7 +409,9 @@ static void resolve_autos(struct settings *s) {
   if (s->network.time_embedding.type == TIME_EMBEDDING_SIMPLE) s->network.time_embedding.type = TIME_EMBEDDING_LINEAR;
   if (s->sample.grid == GRID_AUTO && s->sample.time_count > 0) s->sample.grid = GRID_USER;
   if (s->sample.init == INIT_AUTO) s->sample.init = s->task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
-  if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM;
+  /* The classifier of variant dt reads the last state. */
+  const bool classifier = s->variant == VARIANT_DT && s->task == TASK_CLASSIFY;
+  if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM && !classifier;
   if (s->loss.recon.type == RECON_NONE) s->loss.recon.weight = 0;
   const bool generate = s->task == TASK_GENERATE;
   if (s->data.condition[0] == '\0')

@@ -88,8 +88,11 @@ typedef struct {
   float *out_state_gradient, *out_target_gradient; /* [rows][d] or NULL: d loss/d z_t of draw 0, d loss/d z1 */
   unsigned pair_ring;                              /* coupling: step s reads slice s mod pair_ring of `pairs` */
   const unsigned *pairs; /* coupling: [pair_ring, or 1][draws][batch], coupling.cu; NULL: own noise */
-  /* Variant dt, block by block of the model: blocks of threads slot_count * i and on train block first_block + i. */
-  float *tails; /* [blocks][slot_count][SLOT_TERMS]: what stands at the end of a slot otherwise */
+  /* Variant dt, part by part of the model: T blocks and, on labels, the classifier. Blocks of threads slot_count * i
+   * and on train part first_block + i. */
+  float *tails; /* [parts][slot_count][classes * stride or 0][SLOT_TERMS]: gradients of learned embeddings, and what
+                   stands at the end of a slot otherwise */
+  const float *embedding; /* [classes][d rounded up to 8]; one-hot: not used */
   unsigned first_block;
   unsigned block_count; /* that a launch takes at most */
   unsigned out_block;   /* whose prediction, states and losses of rows are wanted */
@@ -159,13 +162,14 @@ typedef struct {
   int fragment_form; /* OPERANDS_TF32 or OPERANDS_BF16 */
   unsigned char nesterov;
   unsigned decayed; /* kernels ..._exempt: parameters from here on are not subject to weight decay */
-  /* Kernels ..._blocks (variant dt): block k owns parameters [k * block_floats, (k+1) * block_floats). */
-  const float *tails; /* [blocks][slot_count][SLOT_TERMS] */
+  /* Kernels ..._blocks (variant dt): block k owns parameters [k * block_floats, (k+1) * block_floats); then come the
+   * classifier's, and those of learned embeddings. */
+  const float *tails; /* of train_arguments; tail_stride floats each */
   double *block_sums; /* [blocks]: of the blocks' losses over the steps summed */
   float *block_norms; /* [blocks]: of the last step's gradients, before clipping; only with clipping */
-  unsigned blocks, block_floats;
-  unsigned first_block; /* of this launch; slots hold the gradients of its blocks alone, from offset 0 */
-  unsigned char finish; /* 1: the last launch of a step */
+  unsigned blocks, block_floats, classifier_floats, embedding_floats, tail_stride;
+  unsigned first_block, block_count; /* parts of this launch; slots hold their gradients alone, from offset 0 */
+  unsigned char finish;              /* 1: the last launch of a step, which updates the embeddings too */
 } update_arguments;
 
 #endif

@@ -2,6 +2,7 @@
 // "mathematics", section 5; survey 1.1). Levels and the bridge between them are constants of the generated kernel.
 #pragma once
 
+#include "dense.cuh"
 #include "objective.cuh"
 #include "solver.cuh"
 
@@ -41,15 +42,105 @@ __device__ __forceinline__ void make_block_state(float *z, float *noise, const f
   }
 }
 
-// What finish_slot does, for a block's part of a slot. Without rows everything is zero.
-__device__ __forceinline__ void finish_block_slot(float *slot, float *tail, const row_terms &sums, unsigned gradients,
-                                                  bool empty) {
-  if (empty)
+// What finish_slot does, for a part's slot and tail; `term` is the one that makes its loss. Without rows everything is
+// zero.
+__device__ __forceinline__ void finish_block_slot(float *slot, float *tail, unsigned embedding, const row_terms &sums,
+                                                  int term, unsigned gradients, bool empty) {
+  if (empty) {
     for (unsigned i = threadIdx.x; i < gradients; i += TILE_THREADS) slot[i] = 0.0f;
+    for (unsigned i = threadIdx.x; gradients && i < embedding; i += TILE_THREADS) tail[i] = 0.0f;
+  }
   if (warp_of_block() != 0) return;
-  const float flow = warp_sum(sums.flow);
+  const float loss = warp_sum(sums.flow);
   const int i = lane_of_warp();
-  if (i < SLOT_TERMS) tail[i] = i == SLOT_LOSS || i == SLOT_FLOW ? flow : 0.0f;
+  if (i < SLOT_TERMS) tail[embedding + i] = i == SLOT_LOSS || i == term ? loss : 0.0f;
+}
+
+template <int KIND>
+__device__ __forceinline__ unsigned row_label(const void *labels, unsigned row) {
+  return KIND == ROW_LABEL_UINT8 ? __ldg((const unsigned char *)labels + row)
+                                 : (unsigned)__ldg((const int *)labels + row);
+}
+
+// A label's vector, of a table [classes][LD], as the clean latent of the lane's row.
+template <int KIND, int D, int LD>
+__device__ __forceinline__ void load_embedding(float *tile, const void *labels, unsigned row, const float *table) {
+  const float *from = table + row_label<KIND>(labels, row) * LD;
+  for (int i = 4 * tile_warp(); i < D; i += 4 * TILE_WARPS)
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (i + j < D) tile[(i + j) * TILE_ROWS + tile_lane()] = __ldg(from + i + j);
+}
+
+// gradient [CLASSES][LD] (+)= the rows' gradients of their clean latents, one row after the other. `scratch` holds
+// TILE_ROWS numbers.
+template <int KIND, int D, int LD, int CLASSES>
+__device__ __forceinline__ void add_embedding_gradient(float *gradient, const float *target_gradient,
+                                                       const void *labels, const tile_row &row, bool again,
+                                                       float *scratch) {
+  unsigned *const label = (unsigned *)scratch;
+  __syncthreads();
+  if (threadIdx.x < TILE_ROWS) label[threadIdx.x] = row_label<KIND>(labels, row.data);
+  for (int i = threadIdx.x; !again && i < CLASSES * LD; i += TILE_THREADS) gradient[i] = 0.0f;
+  __syncthreads();
+  for (int i = threadIdx.x; i < D; i += TILE_THREADS)
+    for (int at = 0; at < TILE_ROWS; ++at) gradient[label[at] * LD + i] += target_gradient[i * TILE_ROWS + at];
+  __syncthreads();
+}
+
+// Scores of CLASSES classes from a state: weight [D][round_up8(CLASSES)], then the bias.
+template <int D, int CLASSES>
+__device__ __forceinline__ void classify(float *logits, const float *z, const float *weight, const float *bias) {
+  constexpr int LD = (CLASSES + 7) & ~7;
+  for (int n = TILE_OUTPUTS * tile_warp(); n < LD; n += TILE_OUTPUTS * TILE_WARPS) {
+    float acc[TILE_OUTPUTS] = {};
+    add_parameters8(acc, bias + n);
+    dense_accumulate<LD>(acc, z, D, weight + n);
+    store_tile8(logits, n, acc);
+  }
+}
+
+// The gradients of a classifier's parameters from that of its scores (delta and delta_rows).
+template <int D, int CLASSES>
+__device__ __forceinline__ void classifier_gradient(float *weight, float *bias, const float *z, const float *delta_rows,
+                                                    bool accumulate) {
+  constexpr int LD = (CLASSES + 7) & ~7;
+  dense_bias_gradient<LD, LD + 1>(bias, delta_rows, accumulate);
+  dense_weight_gradient<LD, LD + 1>(weight, z, D, delta_rows, accumulate);
+}
+
+// target_gradient (+)= a times what reaches the state through the scores.
+template <int D, int CLASSES>
+__device__ __forceinline__ void classifier_target_gradient(float *target_gradient, const float *delta,
+                                                           const float *weight, float a, bool accumulate) {
+  constexpr int LD = (CLASSES + 7) & ~7;
+  for (int n = TILE_OUTPUTS * tile_warp(); n < D; n += TILE_OUTPUTS * TILE_WARPS) {
+    float acc[TILE_OUTPUTS] = {};
+    dense_accumulate_transposed<LD>(acc, delta, weight, n, D);
+#pragma unroll
+    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] *= a;
+    if (accumulate) add_tile8(acc, target_gradient, n);
+    store_tile8(target_gradient, n, acc);
+  }
+}
+
+// What write_state does, with the probabilities that the classifier gives a state as its output,
+// [slices][rows][CLASSES].
+template <int D, int CLASSES>
+__device__ __forceinline__ void write_scores(const integrate_arguments &args, const float *z, float *logits,
+                                             const float *weight, const float *bias, unsigned row, bool live,
+                                             unsigned slice) {
+  __syncthreads();
+  if (args.output) classify<D, CLASSES>(logits, z, weight, bias);
+  __syncthreads();
+  if (!live) return;
+  const unsigned long long base = (unsigned long long)slice * args.rows + row;
+  for (int i = tile_warp(); args.latent && i < D; i += TILE_WARPS)
+    args.latent[base * D + i] = z[i * TILE_ROWS + tile_lane()];
+  if (!args.output) return;
+  const float2 softmax = softmax_of<CLASSES>(logits);
+  for (int i = tile_warp(); i < CLASSES; i += TILE_WARPS)
+    args.output[base * CLASSES + i] = expf(logits[i * TILE_ROWS + tile_lane()] - softmax.x) * softmax.y;
 }
 
 // z becomes the block's output.

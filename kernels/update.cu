@@ -263,61 +263,117 @@ __device__ __forceinline__ void clip_and_update(const update_arguments &a) {
 
 enum { UPDATE_BLOCK = UPDATE_THREADS * UPDATE_PER_THREAD };
 
-// Which block of the model this block of threads works on, and which of its parameters this thread has.
-struct block_part {
-  unsigned block;     // of the model
-  unsigned first;     // parameter
-  unsigned gradient;  // in a slot
-  bool live;
-};
+// Blocks of threads that `floats` parameters take.
+__device__ __forceinline__ unsigned shares_of(unsigned floats) { return (floats + UPDATE_BLOCK - 1) / UPDATE_BLOCK; }
 
-__device__ __forceinline__ unsigned parts_of_block(const update_arguments &a) {
-  return (a.block_floats + UPDATE_BLOCK - 1) / UPDATE_BLOCK;
+__device__ __forceinline__ unsigned parts_of(const update_arguments &a) {
+  return a.blocks + (a.classifier_floats ? 1 : 0);
 }
 
-__device__ __forceinline__ block_part part_of(const update_arguments &a) {
-  const unsigned parts = parts_of_block(a), here = blockIdx.x / parts;
-  const unsigned within = (blockIdx.x % parts * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
-  return {a.first_block + here, (a.first_block + here) * a.block_floats + within, here * a.block_floats + within,
-          within < a.block_floats};
+// What this block of threads works on: part `part` (a block of the model, behind them the classifier, behind it the
+// embeddings), and which of its parameters this thread has.
+struct block_share {
+  unsigned part;
+  unsigned first;              // parameter
+  unsigned gradient;           // in a slot, or in a tail
+  unsigned partial, partials;  // first of the part's partial squares, and their number
+  unsigned index;              // of this block of threads among them
+  bool embedding, live;
+};
+
+__device__ __forceinline__ block_share share_of(const update_arguments &a) {
+  const unsigned shares = shares_of(a.block_floats), behind = a.blocks * a.block_floats;
+  const unsigned here = min(a.block_count, a.blocks - min(a.first_block, a.blocks));
+  const unsigned classifier = a.first_block + a.block_count > a.blocks ? shares_of(a.classifier_floats) : 0;
+  block_share share = {};
+  unsigned size;
+  if (blockIdx.x < here * shares) {
+    share.part = a.first_block + blockIdx.x / shares;
+    share.index = blockIdx.x % shares;
+    share.first = share.part * a.block_floats;
+    share.gradient = blockIdx.x / shares * a.block_floats;
+    share.partial = share.part * shares;
+    size = a.block_floats;
+  } else if (blockIdx.x < here * shares + classifier) {
+    share.part = a.blocks;
+    share.index = blockIdx.x - here * shares;
+    share.first = behind;
+    share.gradient = here * a.block_floats;
+    share.partial = a.blocks * shares;
+    size = a.classifier_floats;
+  } else {
+    share.embedding = true;
+    share.part = a.blocks + 1;
+    share.index = blockIdx.x - here * shares - classifier;
+    share.first = behind + a.classifier_floats;
+    share.partial = a.blocks * shares + shares_of(a.classifier_floats);
+    size = a.embedding_floats;
+  }
+  const unsigned within = (share.index * UPDATE_THREADS + threadIdx.x) * UPDATE_PER_THREAD;
+  share.partials = shares_of(size);
+  share.first += within;
+  share.gradient += within;
+  share.live = within < size;
+  return share;
+}
+
+// Four parameters' gradient: of embeddings the sum over the tails of all parts.
+__device__ __forceinline__ float4 sum_share(const update_arguments &a, const block_share &share) {
+  if (!share.live) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (!share.embedding) return sum_slots(a, share.gradient);
+  update_arguments tails = a;
+  tails.slots = a.tails;
+  tails.slot_stride = a.tail_stride;
+  tails.slot_count = parts_of(a) * a.slot_count;
+  return sum_slots(tails, share.gradient);
 }
 
 // Sum of a term over tails first .. first + count - 1; by a whole warp, all lanes receive it.
 __device__ __forceinline__ float tail_total(const update_arguments &a, unsigned first, unsigned count, int term) {
+  const float *terms = a.tails + a.tail_stride - SLOT_TERMS + term;
   float sum = 0.0f;
-  for (unsigned tail = threadIdx.x & 31; tail < count; tail += 32) sum += a.tails[(first + tail) * SLOT_TERMS + term];
+  for (unsigned tail = threadIdx.x & 31; tail < count; tail += 32) sum += terms[(first + tail) * a.tail_stride];
   return warp_total(sum);
 }
 
-__device__ __forceinline__ float block_loss(const update_arguments &a, unsigned block) {
-  return tail_total(a, block * a.slot_count, a.slot_count, SLOT_LOSS);
+__device__ __forceinline__ float batch_total(const update_arguments &a, int term) {
+  return tail_total(a, 0, parts_of(a) * a.slot_count, term);
 }
 
-// The norm of a block's gradient, from the partial squares of all parts.
-__device__ __forceinline__ float block_norm(const update_arguments &a, unsigned block) {
-  const unsigned parts = parts_of_block(a);
+// The loss that a part's parameters depend on; all of them for embeddings.
+__device__ __forceinline__ float part_loss(const update_arguments &a, unsigned part) {
+  return part < parts_of(a) ? tail_total(a, part * a.slot_count, a.slot_count, SLOT_LOSS) : batch_total(a, SLOT_LOSS);
+}
+
+// The norm of a gradient from its partial squares.
+__device__ __forceinline__ float partial_norm(const update_arguments &a, unsigned first, unsigned count) {
   float squares = 0.0f;
-  for (unsigned part = threadIdx.x & 31; part < parts; part += 32) squares += a.norm_partials[block * parts + part];
+  for (unsigned i = threadIdx.x & 31; i < count; i += 32) squares += a.norm_partials[first + i];
   return sqrtf(warp_total(squares));
 }
 
-// By the first warp of block 0 of a step's last launch: sums over all blocks, and each block's own. Blocks whose loss
-// or gradient is not finite have been left as they were; the step counts as not finite.
+// By the first warp of block 0 of a step's last launch: sums over all parts, and each block's own. Parts whose loss or
+// gradient is not finite have been left as they were; the step counts as not finite.
 template <bool CLIP>
 __device__ __forceinline__ void finish_blocks(const update_arguments &a) {
+  const unsigned shares = shares_of(a.block_floats);
   float squares = 0.0f;
-  if (CLIP)
+  if (CLIP) {
     for (unsigned block = 0; block < a.blocks; ++block) {
-      const float norm = block_norm(a, block);
+      const float norm = partial_norm(a, block * shares, shares);
       squares += norm * norm;
       if (threadIdx.x == 0) a.block_norms[block] = norm;
     }
-  const auto total = [&](int term) { return tail_total(a, 0, a.blocks * a.slot_count, term); };
+    const float rest =
+        partial_norm(a, a.blocks * shares, shares_of(a.classifier_floats) + shares_of(a.embedding_floats));
+    squares += rest * rest;
+  }
+  const auto total = [&](int term) { return batch_total(a, term); };
   const step_scalars s = make_scalars(a, sqrtf(squares), 1.0f, [&] { return total(SLOT_LOSS); });
   finish_step(a, s, total);
   if (!s.active) return;
   for (unsigned block = 0; block < a.blocks; ++block) {
-    const float loss = block_loss(a, block);
+    const float loss = part_loss(a, block);
     if (threadIdx.x == 0) a.block_sums[block] += loss;
   }
 }
@@ -325,20 +381,19 @@ __device__ __forceinline__ void finish_blocks(const update_arguments &a) {
 template <bool CLIP>
 __device__ __forceinline__ void update_blocks(const update_arguments &a) {
   __shared__ step_scalars shared;
-  const block_part part = part_of(a);
+  const block_share share = share_of(a);
   if (threadIdx.x < 32) {
-    const float norm = CLIP ? block_norm(a, part.block) : 0.0f;
+    const float norm = CLIP ? partial_norm(a, share.partial, share.partials) : 0.0f;
     const float scale = CLIP ? fminf(1.0f, a.clip / (norm + 1e-6f)) : 1.0f;
-    const step_scalars s = make_scalars(a, norm, scale, [&] { return block_loss(a, part.block); });
+    const step_scalars s = make_scalars(a, norm, scale, [&] { return part_loss(a, share.part); });
     if (threadIdx.x == 0) shared = s;
     if (a.finish && blockIdx.x == 0) finish_blocks<CLIP>(a);
   }
-  float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (part.live)
-    gradient = CLIP ? *reinterpret_cast<const float4 *>(a.gradient + part.first) : sum_slots(a, part.gradient);
+  const float4 gradient =
+      CLIP && share.live ? *reinterpret_cast<const float4 *>(a.gradient + share.first) : sum_share(a, share);
   __syncthreads();
   const step_scalars s = shared;
-  if (part.live && s.active && !update_four<false>(a, s, gradient, part.first) && !CLIP) {
+  if (share.live && s.active && !update_four<false>(a, s, gradient, share.first) && !CLIP) {
     a.state->bad_term = SLOT_TERMS;
     a.state->bad_step = a.state->running;
     a.state->halted = 1;
@@ -357,12 +412,9 @@ extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) clip_update_blocks(
 
 extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient_blocks(const update_arguments a) {
   __shared__ float partial[UPDATE_WARPS];
-  const block_part part = part_of(a);
-  float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (part.live) {
-    gradient = sum_slots(a, part.gradient);
-    *reinterpret_cast<float4 *>(a.gradient + part.first) = gradient;
-  }
+  const block_share share = share_of(a);
+  const float4 gradient = sum_share(a, share);
+  if (share.live) *reinterpret_cast<float4 *>(a.gradient + share.first) = gradient;
   if (!a.norm_partials) return;
   const float squares = warp_total((gradient.x * gradient.x + gradient.y * gradient.y) +
                                    (gradient.z * gradient.z + gradient.w * gradient.w));
@@ -371,7 +423,7 @@ extern "C" __global__ void __launch_bounds__(UPDATE_THREADS) reduce_gradient_blo
   if (threadIdx.x == 0) {
     float sum = 0.0f;
     for (int warp = 0; warp < UPDATE_WARPS; ++warp) sum += partial[warp];
-    a.norm_partials[a.first_block * parts_of_block(a) + blockIdx.x] = sum;
+    a.norm_partials[share.partial + share.index] = sum;
   }
 }
 

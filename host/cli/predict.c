@@ -51,7 +51,7 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
   if (code != EXIT_DONE) return code;
   options.trajectory = argument_given(cli, "--trajectory");
   const noprop_model_shape *shape = noprop_model_get_shape(model);
-  const long count = rows->condition.rows, width = shape->target_width;
+  const long count = rows->condition.rows, width = shape->target_width, latent = noprop_model_latent_size(model);
   char *words = NULL;
   noprop_status status = noprop_sampler_describe(model, &options, &words);
   if (status != NOPROP_OK) return fail_status(cli, status);
@@ -62,15 +62,16 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
     status = noprop_trajectory_times(model, &options, NULL, &points);
     if (status != NOPROP_OK) return fail_status(cli, status);
   }
-  size_t values = (size_t)points * (size_t)count * (size_t)width;
+  const size_t states = (size_t)points * (size_t)count, values = states * (size_t)width;
+  const size_t latents = states * (size_t)latent;
   solved->output = malloc(values * sizeof *solved->output);
-  solved->latent = malloc(values * sizeof *solved->latent);
+  solved->latent = malloc(latents * sizeof *solved->latent);
   solved->labels = malloc((size_t)count * sizeof *solved->labels);
   solved->rows = malloc((size_t)count * sizeof *solved->rows);
   solved->probabilities = malloc((size_t)count * (size_t)width * sizeof *solved->probabilities);
   if (options.trajectory) {
     solved->output_path = malloc(values * sizeof *solved->output_path);
-    solved->latent_path = malloc(values * sizeof *solved->latent_path);
+    solved->latent_path = malloc(latents * sizeof *solved->latent_path);
   }
   if (!solved->output || !solved->latent || !solved->labels || !solved->probabilities || !solved->rows ||
       (options.trajectory && (!solved->output_path || !solved->latent_path)))
@@ -94,14 +95,15 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
     status = add(file, rows->split, roles->target, NOPROP_TYPE_FLOAT32, count, 0, width, solved->output + last);
   }
   if (status == NOPROP_OK)
-    status = add(file, rows->split, "latent", NOPROP_TYPE_FLOAT32, count, 0, width, solved->latent + last);
+    status = add(file, rows->split, "latent", NOPROP_TYPE_FLOAT32, count, 0, latent,
+                 solved->latent + (latents - (size_t)count * (size_t)latent));
   if (status == NOPROP_OK && options.trajectory) {
     rows_first(solved->output, points, count, width, solved->output_path);
-    rows_first(solved->latent, points, count, width, solved->latent_path);
+    rows_first(solved->latent, points, count, latent, solved->latent_path);
     status = add(file, rows->split, "trajectory", NOPROP_TYPE_FLOAT32, count, points, width, solved->output_path);
     if (status == NOPROP_OK)
       status =
-          add(file, rows->split, "latent_trajectory", NOPROP_TYPE_FLOAT32, count, points, width, solved->latent_path);
+          add(file, rows->split, "latent_trajectory", NOPROP_TYPE_FLOAT32, count, points, latent, solved->latent_path);
   }
   if (status == NOPROP_OK)
     status = add_solve_rows(cli, file, rows->split, solved->rows, count,

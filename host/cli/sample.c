@@ -91,7 +91,7 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   if (code == EXIT_DONE) code = make_condition(cli, model, roles->condition, rows, &condition, &condition_values);
   if (code != EXIT_DONE) goto done;
   output = malloc((size_t)rows * (size_t)width * sizeof *output);
-  latent = malloc((size_t)rows * (size_t)width * sizeof *latent);
+  latent = malloc((size_t)rows * (size_t)noprop_model_latent_size(model) * sizeof *latent);
   reports = malloc((size_t)rows * sizeof *reports);
   if (density) log_density = malloc((size_t)rows * sizeof *log_density);
   if (!output || !latent || !reports || (density && !log_density)) {
@@ -116,6 +116,7 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   if (status == NOPROP_OK) status = noprop_dataset_add(file, split, &array);
   array.name = "latent";
   array.values = latent;
+  array.width = array.shape[1] = noprop_model_latent_size(model);
   if (status == NOPROP_OK) status = noprop_dataset_add(file, split, &array);
   if (status == NOPROP_OK && density)
     status = noprop_dataset_add(file, split,

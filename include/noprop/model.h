@@ -123,6 +123,9 @@ NOPROP_API noprop_status noprop_model_loss(noprop_model *model, const noprop_los
 /* Position in training. */
 NOPROP_API uint64_t noprop_model_step(const noprop_model *model);
 
+/* Latent size d: the target's width, or what latent.size says where labels have an embedding. */
+NOPROP_API int noprop_model_latent_size(const noprop_model *model);
+
 /* ---- evaluation -------------------------------------------------------------------------------------------------- */
 
 /* Mean loss terms over rows with noise and times fixed by the seed (the same at every call), averaged weights if there

@@ -100,12 +100,13 @@ TEST(Run, DiscreteTimeTrainsItsBlocksAndSaysWhatEachDid) {
   const auto lines = lines_of(read_file(work.scratch / "whole/blocks.csv"));
   ASSERT_EQ(lines.size(), 21U);
   EXPECT_EQ(lines[0], "epoch,loss.1,loss.2,loss.3,gradient_norm.1,gradient_norm.2,gradient_norm.3");
-  double epoch, loss[3], history_step, total;
+  double epoch, loss[3], history_step, total, flow, recon;
   ASSERT_EQ(sscanf(lines[20].c_str(), "%lf,%lf,%lf,%lf", &epoch, &loss[0], &loss[1], &loss[2]), 4);
-  ASSERT_EQ(sscanf(lines_of(read_file(work.scratch / "whole/history.csv"))[20].c_str(), "%lf,%lf,%lf", &epoch,
-                   &history_step, &total),
-            3);
-  EXPECT_NEAR(loss[0] + loss[1] + loss[2], total, 1e-6 * total);
+  ASSERT_EQ(sscanf(lines_of(read_file(work.scratch / "whole/history.csv"))[20].c_str(), "%lf,%lf,%lf,%lf,%lf", &epoch,
+                   &history_step, &total, &flow, &recon),
+            5);
+  EXPECT_NEAR(loss[0] + loss[1] + loss[2], flow, 1e-6 * flow);
+  EXPECT_NEAR(flow + recon, total, 1e-6 * total); /* recon: the classifier's cross-entropy */
   const Outcome judged = work.run({"evaluate", "whole", "--json"});
   ASSERT_EQ(judged.code, 0) << judged.err;
   EXPECT_GT(std::stod(parse_json(judged.out).at(0).at("accuracy")), 0.98) << judged.out;

@@ -344,7 +344,7 @@ TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
                                                                   {"loss.kl_z0", "1"},
                                                                   {"encoder.type", "mlp"},
                                                                   {"decoder.type", "linear"},
-                                                                  {"latent.embedding", "learned"},
+                                                                  {"latent.embedding", "prototype"},
                                                                   {"network.type", "icnn"},
                                                                   {"task", "sequence"}};
   for (const auto &[key, value] : later) {
@@ -603,6 +603,10 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"variant", "dt"}, {"sample.drift", "ou_mean"}}, "sample.drift"},
       {{{"variant", "dt"}, {"sample.drift", "sde"}, {"sample.churn", "0.5"}}, "sample.churn"},
       {{{"variant", "dt"}, {"sample.times", "[0, 0.5, 1]"}}, "sample.times"},
+      {{{"variant", "dt"}, {"sample.final_denoise", "true"}}, "sample.final_denoise"},
+      {{{"latent.embedding", "learned"}}, "latent.embedding"},
+      {{{"variant", "dt"}, {"task", "regress"}, {"latent.embedding", "orthonormal"}}, "latent.embedding"},
+      {{{"variant", "dt"}, {"latent.embedding", "learned"}, {"latent.off_value", "-1"}}, "latent.off_value"},
   };
   for (const auto &c : cases) {
     const std::string sentence = check_refusal(c.pairs);

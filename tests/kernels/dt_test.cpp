@@ -20,9 +20,10 @@ using reference::Network;
 struct BlocksCase {
   Keys keys;
   ConditionKind condition;
-  int width, target;
+  int width, target, latent;
   long rows;
 };
+/* Labels as one-hot vectors; values, without a classifier; labels with learned vectors of another size. */
 const BlocksCase kCases[] = {
     {{{"variant", "dt"},
       {"task", "classify"},
@@ -33,6 +34,7 @@ const BlocksCase kCases[] = {
       {"seed", "5"}},
      kFloatCondition,
      11,
+     5,
      5,
      70},
     {{{"variant", "dt"},
@@ -50,24 +52,51 @@ const BlocksCase kCases[] = {
      kLabelCondition,
      4,
      2,
+     2,
+     45},
+    {{{"variant", "dt"},
+      {"task", "classify"},
+      {"dt.blocks", "2"},
+      {"dt.eta", "0.1"},
+      {"network.hidden", "[24, 24]"},
+      {"network.activation", "tanh"},
+      {"loss.draws", "2"},
+      {"optimizer.clip", "0.05"},
+      {"seed", "7"}},
+     kFloatCondition,
+     3,
+     6,
+     3,
      45},
 };
+constexpr size_t kLearned = 2;
 
 struct Prepared {
   Settings settings;
   std::unique_ptr<Data> data;
   Network network; /* of one block */
   std::vector<Level> levels;
-  std::vector<std::vector<float>> blocks; /* parameters of each */
-  std::vector<float> parameters;          /* of all */
+  std::vector<std::vector<float>> blocks;   /* parameters of each */
+  std::vector<float> classifier, embedding; /* empty where there is none */
+  std::vector<float> parameters;            /* all of them, in this order */
+  long classes = 0, latent = 0;
   Model model;
 };
 
-Keys engine_keys(const BlocksCase &c) {
-  Keys keys = c.keys;
-  for (const auto &[key, value] : c.keys)
+Keys engine_keys(size_t number) {
+  Keys keys = kCases[number].keys;
+  for (const auto &[key, value] : kCases[number].keys)
     if (key == "task" && value == "generate") keys.insert(keys.end(), {{"data.target", "x"}, {"data.condition", "y"}});
+  if (number == kLearned) keys.insert(keys.end(), {{"latent.embedding", "learned"}, {"latent.size", "3"}});
   return keys;
+}
+
+std::vector<float> normals_times(double scale, size_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal;
+  std::vector<float> values(count);
+  for (float &v : values) v = static_cast<float>(scale * normal(generator));
+  return values;
 }
 
 Prepared prepare(size_t number) {
@@ -75,27 +104,56 @@ Prepared prepare(size_t number) {
   Prepared p;
   p.settings = reference::settings_from(c.keys);
   p.data = make_data(p.settings, c.condition, c.width, c.target, c.rows, 31);
-  p.network = reference::make_network(p.settings, c.width, c.target);
-  p.levels = levels_of(p.settings, c.target);
+  p.network = reference::make_network(p.settings, c.width, c.latent);
+  p.levels = levels_of(p.settings, c.latent);
+  p.latent = c.latent;
   for (int k = 0; k < p.settings.dt.blocks; ++k) {
     p.blocks.push_back(random_parameters(p.network, 40 + static_cast<unsigned>(k)));
     p.parameters.insert(p.parameters.end(), p.blocks.back().begin(), p.blocks.back().end());
   }
-  p.model = create_model(engine_keys(c), p.data->shape);
+  if (p.settings.task == "classify") {
+    p.classes = c.target;
+    p.classifier = normals_times(0.7, static_cast<size_t>(c.latent + 1) * static_cast<size_t>(c.target), 50);
+    if (number == kLearned)
+      p.embedding = normals_times(1.0, static_cast<size_t>(c.latent) * static_cast<size_t>(c.target), 51);
+    p.parameters.insert(p.parameters.end(), p.classifier.begin(), p.classifier.end());
+    p.parameters.insert(p.parameters.end(), p.embedding.begin(), p.embedding.end());
+  }
+  p.model = create_model(engine_keys(number), p.data->shape);
   if (!p.model) return p;
-  const int arrays = static_cast<int>(p.network.arrays.size());
+  const int arrays = static_cast<int>(p.network.arrays.size()), of_blocks = p.settings.dt.blocks * arrays;
   EXPECT_EQ(noprop_model_blocks(p.model.get()), p.settings.dt.blocks);
-  EXPECT_EQ(noprop_model_parameter_count(p.model.get()), p.settings.dt.blocks * arrays);
-  for (int i = 0; i < noprop_model_parameter_count(p.model.get()); ++i) {
+  EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
+  EXPECT_EQ(noprop_model_latent_size(p.model.get()), c.latent);
+  for (int i = 0; i < of_blocks; ++i) {
     const noprop_parameter parameter = noprop_model_parameter(p.model.get(), i);
     const reference::Array &array = p.network.arrays[static_cast<size_t>(i % arrays)];
     EXPECT_EQ("block." + std::to_string(i / arrays + 1) + "." + array.name, parameter.name);
     EXPECT_EQ(parameter.offset, i / arrays * p.network.parameters + array.offset);
   }
+  const char *const behind[] = {"classifier.weight", "classifier.bias", "embedding.weight"};
+  const int others = noprop_model_parameter_count(p.model.get()) - of_blocks;
+  EXPECT_EQ(others, p.classes == 0 ? 0 : number == kLearned ? 3 : 2);
+  for (int i = 0; i < others; ++i) EXPECT_STREQ(noprop_model_parameter(p.model.get(), of_blocks + i).name, behind[i]);
   if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
       !set_statistics(p.model.get(), *p.data))
     p.model.reset();
   return p;
+}
+
+/* The clean latents of a batch: rows of the embedding, or as the data have them. */
+void embed(const Vector<Tracked> &embedding, long latent, Batch<Tracked> &batch) {
+  if (embedding.empty()) return;
+  for (size_t i = 0; i < batch.z1.size(); ++i)
+    batch.z1[i].assign(embedding.begin() + batch.label[i] * latent, embedding.begin() + (batch.label[i] + 1) * latent);
+}
+
+/* Adds what a part's rows say about their embeddings. */
+void add_embedding_gradient(const Loss<Tracked> &loss, const Batch<Tracked> &batch, long latent,
+                            Vector<Tracked> &gradient) {
+  for (size_t i = 0; i < batch.z1.size() && !gradient.empty(); ++i)
+    for (long j = 0; j < latent; ++j)
+      gradient[static_cast<size_t>(batch.label[i] * latent + j)] += loss.z1_bar[i][static_cast<size_t>(j)];
 }
 
 /* The noise of block `block` (from 0): a stream of its own. */
@@ -126,12 +184,14 @@ INSTANTIATE_TEST_SUITE_P(Cases, Blocks, testing::Range(size_t{0}, std::size(kCas
 TEST_P(Blocks, StatesLossesAndGradientsMeetTheReference) {
   const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
-  const size_t values = p.data->reference.z1.size() * p.data->reference.z1[0].size();
+  const size_t values = p.data->reference.z1.size() * static_cast<size_t>(p.latent);
   Batch<Tracked> batch;
   batch.z1 = p.data->reference.z1;
   batch.x = p.data->reference.x;
   batch.label = p.data->reference.label;
+  embed(tracked(p.embedding), p.latent, batch);
   draw_batch(p.settings, p.network, 3, true, batch); /* for its dropout */
+  Vector<Tracked> of_embedding(p.embedding.size(), 0.0);
   std::vector<float> gradient(p.parameters.size());
   Tracked total = 0.0;
   for (int k = 0; k < p.settings.dt.blocks; ++k) {
@@ -155,7 +215,23 @@ TEST_P(Blocks, StatesLossesAndGradientsMeetTheReference) {
     const auto first = gradient.begin() + k * p.network.parameters;
     expect_within(kGradient, {first, first + p.network.parameters}, want.gradient, what);
     total += want.total;
-    if (k + 1 == p.settings.dt.blocks) expect_within(kTerm, terms.loss, total, "loss of all blocks");
+    add_embedding_gradient(want, batch, p.latent, of_embedding);
+    if (k + 1 == p.settings.dt.blocks) {
+      expect_within(kTerm, terms.flow, total, "loss of all blocks");
+      const auto behind = gradient.begin() + static_cast<long>(p.blocks.size()) * p.network.parameters;
+      const long size = static_cast<long>(p.classifier.size());
+      if (p.classes > 0) {
+        draw_noise(p.settings, 3, k + 1, batch);
+        const Loss<Tracked> scores =
+            classifier_loss(tracked(p.classifier), p.classes, reference::last_level(p.settings), batch);
+        expect_within(kGradient, {behind, behind + size}, scores.gradient, "classifier");
+        expect_within(kTerm, terms.recon, scores.total, "cross-entropy");
+        total += scores.total;
+        add_embedding_gradient(scores, batch, p.latent, of_embedding);
+      }
+      if (!p.embedding.empty()) expect_within(kGradient, {behind + size, gradient.end()}, of_embedding, "embeddings");
+      expect_within(kTerm, terms.loss, total, "loss of all");
+    }
     /* Without its gradient, by the kernel that has none (and no dropout). */
     if (p.settings.network.dropout > 0) continue;
     request.gradient = nullptr;
@@ -183,28 +259,44 @@ TEST_P(Blocks, TrainByThemselvesEachWithItsOwnClip) {
   noprop_train_metrics metrics;
   ASSERT_TRUE(ok(noprop_model_train_metrics(p.model.get(), &metrics), "noprop_model_train_metrics"));
 
+  std::vector<Vector<Tracked>> own;
+  for (const auto &block : p.blocks) own.push_back(tracked(block));
+  if (p.classes > 0) own.push_back(tracked(p.classifier));
+  const size_t parts = own.size();
+  if (!p.embedding.empty()) own.push_back(tracked(p.embedding));
+  std::vector<reference::Optimizer<Tracked>> optimizers(own.size());
+  Vector<Tracked> sums(parts, 0.0), last(own.size(), 0.0);
+  for (int step = 0; step < kSteps; ++step) {
+    Batch<Tracked> batch = training_batch(p.settings, p.network, p.data->reference, kBatch, step);
+    std::vector<Vector<Tracked>> gradients;
+    Vector<Tracked> of_embedding(p.embedding.size(), 0.0);
+    if (!p.embedding.empty()) embed(own.back(), p.latent, batch);
+    for (size_t k = 0; k < parts; ++k) {
+      draw_noise(p.settings, step, static_cast<int>(k), batch);
+      const Loss<Tracked> loss = k < count
+                                     ? block_loss(p.network, own[k], p.levels[k], batch)
+                                     : classifier_loss(own[k], p.classes, reference::last_level(p.settings), batch);
+      sums[k] += loss.total;
+      gradients.push_back(loss.gradient);
+      add_embedding_gradient(loss, batch, p.latent, of_embedding);
+    }
+    if (!p.embedding.empty()) gradients.push_back(of_embedding);
+    for (size_t k = 0; k < own.size(); ++k) {
+      last[k] = clip_gradient(p.settings.optimizer.clip, gradients[k]);
+      update(p.settings, reference::rate_at(p.settings, step, 1000), gradients[k], optimizers[k], own[k]);
+    }
+  }
   Vector<Tracked> parameters;
   Tracked total = 0.0, squares = 0.0;
   bool differ = false;
-  for (size_t k = 0; k < count; ++k) {
-    Vector<Tracked> own = tracked(p.blocks[k]);
-    reference::Optimizer<Tracked> optimizer;
-    Tracked sum = 0.0, norm = 0.0;
-    for (int step = 0; step < kSteps; ++step) {
-      Batch<Tracked> batch = training_batch(p.settings, p.network, p.data->reference, kBatch, step);
-      draw_noise(p.settings, step, static_cast<int>(k), batch);
-      Loss<Tracked> loss = block_loss(p.network, own, p.levels[k], batch);
-      norm = clip_gradient(p.settings.optimizer.clip, loss.gradient);
-      update(p.settings, reference::rate_at(p.settings, step, 1000), loss.gradient, optimizer, own);
-      sum += loss.total;
-    }
+  for (size_t k = 0; k < own.size(); ++k) {
     const std::string what = "block " + std::to_string(k + 1);
-    expect_within(kTerm, losses[k], sum / Tracked(kSteps), what);
-    if (clipped) expect_within(kTerm, norms[k], norm, what + ", norm of its gradient");
-    differ |= k > 0 && std::fabs(norms[k] - norms[0]) > 0.01 * norms[0];
-    squares += norm * norm;
-    total += sum / Tracked(kSteps);
-    parameters.insert(parameters.end(), own.begin(), own.end());
+    if (k < count) expect_within(kTerm, losses[k], sums[k] / Tracked(kSteps), what);
+    if (k < count && clipped) expect_within(kTerm, norms[k], last[k], what + ", norm of its gradient");
+    differ |= k > 0 && k < count && std::fabs(norms[k] - norms[0]) > 0.01 * norms[0];
+    squares += last[k] * last[k];
+    if (k < parts) total += sums[k] / Tracked(kSteps);
+    parameters.insert(parameters.end(), own[k].begin(), own[k].end());
   }
   expect_within(kTerm, metrics.loss, total, "loss of all blocks");
   if (clipped) {
@@ -217,26 +309,29 @@ TEST_P(Blocks, TrainByThemselvesEachWithItsOwnClip) {
 TEST_P(Blocks, BridgeMeetsTheReferenceWithAndWithoutNoise) {
   const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
-  const size_t rows = static_cast<size_t>(p.data->rows), d = p.data->reference.z1[0].size();
+  const size_t rows = static_cast<size_t>(p.data->rows), d = static_cast<size_t>(p.latent);
+  const size_t width = p.data->reference.z1[0].size();
   std::vector<Vector<Tracked>> blocks;
   for (const auto &block : p.blocks) blocks.push_back(tracked(block));
   for (const bool noisy : {false, true}) {
     noprop_sampler_options options = noprop_sampler_options_default(p.model.get());
     snprintf(options.drift, sizeof options.drift, noisy ? "sde" : "ode");
     snprintf(options.init, sizeof options.init, "normal");
-    options.final_denoise = !noisy;
+    const bool denoise = !noisy && p.classes == 0;
+    options.final_denoise = denoise;
     options.seed = 77;
     options.trajectory = true;
     ASSERT_EQ(options.steps, p.settings.dt.blocks);
     const size_t states = static_cast<size_t>(options.steps) + 1;
-    std::vector<float> latent(states * rows * d), last(rows * d);
+    std::vector<float> latent(states * rows * d), output(states * rows * width), last(rows * d);
     noprop_device_counters before, after;
     noprop_device_get_counters(device(), &before);
-    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &p.data->condition, p.data->rows, latent.data(), nullptr),
-                   "noprop_sample"));
+    ASSERT_TRUE(
+        ok(noprop_sample(p.model.get(), &options, &p.data->condition, p.data->rows, latent.data(), output.data()),
+           "noprop_sample"));
     noprop_device_get_counters(device(), &after);
     EXPECT_EQ(after.launches - before.launches, 1U);
-    Vector<Tracked> want(latent.size());
+    Vector<Tracked> want(latent.size()), scores(p.classes > 0 ? output.size() : 0);
     for (size_t row = 0; row < rows; ++row) {
       const auto start =
           reference::normals<Tracked>(77, reference::kStart, static_cast<uint32_t>(row), 0, static_cast<long>(d));
@@ -244,12 +339,18 @@ TEST_P(Blocks, BridgeMeetsTheReferenceWithAndWithoutNoise) {
         return reference::normals<Tracked>(77, reference::kSde, static_cast<uint32_t>(row), static_cast<uint32_t>(step),
                                            static_cast<long>(d));
       };
-      const auto path = reference::bridge_solve<Tracked>(p.network, blocks, p.levels, start, p.data->reference.x[row],
-                                                         noisy ? noise : std::function<Vector<Tracked>(int)>(), !noisy);
+      const auto path =
+          reference::bridge_solve<Tracked>(p.network, blocks, p.levels, start, p.data->reference.x[row],
+                                           noisy ? noise : std::function<Vector<Tracked>(int)>(), denoise);
       for (size_t s = 0; s < states; ++s)
         for (size_t j = 0; j < d; ++j) want[(s * rows + row) * d + j] = path[s][j];
+      for (size_t s = 0; s < states && p.classes > 0; ++s) {
+        const auto probabilities = reference::probabilities_of(tracked(p.classifier), p.classes, path[s]);
+        for (size_t j = 0; j < width; ++j) scores[(s * rows + row) * width + j] = probabilities[j];
+      }
     }
     expect_within(kSolve, latent, want, noisy ? "with noise" : "mean");
+    if (p.classes > 0) expect_within(kSolve, output, scores, "probabilities");
     options.trajectory = false;
     ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &p.data->condition, p.data->rows, last.data(), nullptr),
                    "noprop_sample"));
@@ -276,12 +377,12 @@ TEST(BlocksOfDt, ShareNoGradient) {
 }
 
 /* Training, a gradient and a validation; every float of them. */
-std::vector<double> run(const char *blocks, unsigned *launches) {
+std::vector<double> run(size_t number, const char *blocks, unsigned *launches) {
   if (blocks)
     setenv("NOPROP_DT_BLOCKS", blocks, 1);
   else
     unsetenv("NOPROP_DT_BLOCKS");
-  const Prepared p = prepare(0);
+  const Prepared p = prepare(number);
   EXPECT_TRUE(p.model);
   std::vector<double> all;
   if (!p.model) return all;
@@ -291,7 +392,7 @@ std::vector<double> run(const char *blocks, unsigned *launches) {
   EXPECT_TRUE(ok(noprop_model_train_step(p.model.get(), 4), "noprop_model_train_step"));
   noprop_device_get_counters(device(), &after);
   *launches = static_cast<unsigned>(after.launches - before.launches);
-  std::vector<double> losses(3), norms(3);
+  std::vector<double> losses(p.blocks.size()), norms(p.blocks.size());
   EXPECT_TRUE(ok(noprop_model_block_metrics(p.model.get(), losses.data(), norms.data()), "block metrics"));
   noprop_train_metrics metrics;
   EXPECT_TRUE(ok(noprop_model_train_metrics(p.model.get(), &metrics), "noprop_model_train_metrics"));
@@ -311,13 +412,75 @@ std::vector<double> run(const char *blocks, unsigned *launches) {
 }
 
 TEST(BlocksOfDt, OneLaunchOrOneForEachBlockGiveTheSameBits) {
-  unsigned together, apart, pairs;
-  const std::vector<double> all = run(nullptr, &together), single = run("1", &apart), two = run("2", &pairs);
-  EXPECT_EQ(together, 4U * 3);
-  EXPECT_EQ(pairs, 4U * 6);
-  EXPECT_EQ(apart, 4U * 9);
-  EXPECT_TRUE(all == single) << "one block at a time";
-  EXPECT_TRUE(all == two) << "two and one";
+  /* Three blocks and a classifier; two, a classifier and learned embeddings. */
+  for (const auto &[number, parts] : {std::pair<size_t, unsigned>{0, 4}, {kLearned, 3}}) {
+    unsigned together, apart, pairs;
+    const std::vector<double> all = run(number, nullptr, &together), single = run(number, "1", &apart),
+                              two = run(number, "2", &pairs);
+    EXPECT_EQ(together, 4U * 3);
+    EXPECT_EQ(pairs, 4U * 6);
+    EXPECT_EQ(apart, 4U * 3 * parts);
+    EXPECT_TRUE(all == single) << "one block at a time";
+    EXPECT_TRUE(all == two) << "two at a time";
+  }
+}
+
+/* Fixed vectors: orthonormal, the same for the same seed; and learned ones as they start. */
+TEST(BlocksOfDt, EmbeddingsAreOrthonormal) {
+  const Prepared p = prepare(0); /* for its data: 5 classes */
+  ASSERT_TRUE(p.data);
+  std::vector<std::vector<float>> drawn;
+  for (const char *seed : {"5", "5", "6"}) {
+    Keys keys = kCases[0].keys;
+    keys.insert(keys.end(), {{"latent.embedding", "orthonormal"}, {"latent.size", "7"}, {"seed", seed}});
+    const Model model = create_model(keys, p.data->shape);
+    ASSERT_TRUE(model);
+    ASSERT_TRUE(set_statistics(model.get(), *p.data));
+    const size_t rows = 70, d = 7;
+    std::vector<float> noise(rows * d), z(rows * d), vectors(5 * d);
+    noprop_loss_request request = request_of(*p.data, 1);
+    noprop_loss_terms terms;
+    request.noise = noise.data();
+    request.z = z.data();
+    request.block = 3;
+    ASSERT_TRUE(ok(noprop_model_loss(model.get(), &request, &terms), "noprop_model_loss"));
+    const double a = std::sqrt(p.levels[2].alpha_bar);
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t j = 0; j < d; ++j)
+        vectors[static_cast<size_t>(p.data->y_labels[i]) * d + j] = static_cast<float>(z[i * d + j] / a);
+    for (size_t u = 0; u < 5; ++u)
+      for (size_t v = 0; v < 5; ++v) {
+        double dot = 0;
+        for (size_t j = 0; j < d; ++j) dot += static_cast<double>(vectors[u * d + j]) * vectors[v * d + j];
+        EXPECT_NEAR(dot, u == v, 1e-6) << u << " " << v;
+      }
+    drawn.push_back(vectors);
+  }
+  EXPECT_EQ(drawn[0], drawn[1]);
+  EXPECT_NE(drawn[0], drawn[2]);
+
+  const Model learned = create_model(engine_keys(kLearned), prepare(kLearned).data->shape);
+  ASSERT_TRUE(learned);
+  const std::vector<float> start = parameters_of(learned.get());
+  for (size_t u = 0; u < 6; ++u) {
+    double squares = 0, dot = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const float *vector = &start[start.size() - 18];
+      squares += static_cast<double>(vector[u * 3 + j]) * vector[u * 3 + j];
+      dot += static_cast<double>(vector[j]) * vector[3 + j];
+    }
+    EXPECT_NEAR(squares, 1, 1e-6);
+    EXPECT_NEAR(dot, 0, 1e-6);
+  }
+  Keys narrow = kCases[0].keys;
+  narrow.insert(narrow.end(), {{"latent.embedding", "orthonormal"}, {"latent.size", "4"}});
+  noprop_config *config = nullptr;
+  ASSERT_TRUE(ok(noprop_config_create(&config), "noprop_config_create"));
+  for (const auto &[key, value] : narrow) noprop_config_set(config, key.c_str(), value.c_str());
+  noprop_model *none = nullptr;
+  EXPECT_EQ(noprop_model_create(device(), config, &p.data->shape, &none), NOPROP_INVALID_CONFIG);
+  EXPECT_NE(std::string(noprop_last_error()).find("has no room for 5 orthonormal vectors"), std::string::npos);
+  noprop_config_destroy(config);
 }
 
 TEST(BlocksOfDt, RefuseWhatBelongsToContinuousTime) {
@@ -339,6 +502,7 @@ TEST(BlocksOfDt, RefuseWhatBelongsToContinuousTime) {
   has(refusal([](auto &o) { o.steps = 20; }), "steps is 20; this model of variant dt has 3 blocks");
   has(refusal([](auto &o) { o.calls = 4; }), "calls is 4; this model of variant dt has 3 blocks");
   has(refusal([](auto &o) { o.churn = 0.5; }), "churn is 0.5");
+  has(refusal([](auto &o) { o.final_denoise = 1; }), "the classifier of variant dt reads the last state");
   noprop_sampler_options options = noprop_sampler_options_default(p.model.get());
   EXPECT_EQ(noprop_velocity(p.model.get(), &options, &p.data->condition, 70, 0.5, latent.data(), latent.data()),
             NOPROP_INVALID_ARGUMENT);

@@ -49,7 +49,7 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
   loss.row_total.assign(rows, 0.0);
   for (size_t k = 0; k < draws; ++k)
     for (size_t i = 0; i < rows; ++i) {
-      Vector<Real> z(d), bar(d);
+      Vector<Real> z(d), bar(d), z_bar;
       for (size_t j = 0; j < d; ++j) z[j] = a * batch.z1[i][j] + b * batch.noise[k][i][j];
       const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout();
       const Trace<Real> trace =
@@ -60,7 +60,9 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
         flow += weight / static_cast<double>(d) * error * error;
         bar[j] = share * (2.0 * weight / static_cast<double>(d) * error);
       }
-      backward<Real>(network, parameters, trace, bar, loss.gradient, nullptr, nullptr, dropout);
+      backward<Real>(network, parameters, trace, bar, loss.gradient, &z_bar, nullptr, dropout);
+      if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
+      for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += a * z_bar[j] - bar[j];
       loss.flow += share * flow;
       loss.row_total[i] += flow / static_cast<double>(draws);
       if (k > 0) continue;
@@ -68,6 +70,67 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
       loss.z.push_back(z);
     }
   loss.total = loss.flow;
+  return loss;
+}
+
+double last_level(const Settings &settings) { return schedule_at(settings, 1.0).alpha_bar; }
+
+template <typename Real>
+static Vector<Real> scores_of(const Vector<Real> &parameters, long classes, const Vector<Real> &z) {
+  const size_t count = static_cast<size_t>(classes);
+  Vector<Real> scores;
+  for (size_t c = 0; c < count; ++c) {
+    Real sum = parameters[z.size() * count + c];
+    for (size_t j = 0; j < z.size(); ++j) sum += z[j] * parameters[j * count + c];
+    scores.push_back(sum);
+  }
+  return scores;
+}
+
+template <typename Real>
+Vector<Real> probabilities_of(const Vector<Real> &parameters, long classes, const Vector<Real> &z) {
+  using std::exp;
+  Vector<Real> p = scores_of(parameters, classes, z);
+  double most = value_of(p[0]);
+  for (const Real &v : p) most = std::fmax(most, value_of(v));
+  Real sum = 0.0;
+  for (Real &v : p) sum += v = exp(v - most);
+  for (Real &v : p) v = v / sum;
+  return p;
+}
+
+template <typename Real>
+Loss<Real> classifier_loss(const Vector<Real> &parameters, long classes, double alpha_bar, const Batch<Real> &batch) {
+  using std::exp, std::log;
+  const size_t rows = batch.z1.size(), d = batch.z1[0].size(), draws = batch.noise.size();
+  const size_t count = static_cast<size_t>(classes);
+  const Real a = constant(std::sqrt(alpha_bar), Real()), b = constant(std::sqrt(1 - alpha_bar), Real());
+  const Real share = Real(1.0) / Real(static_cast<double>(rows * draws));
+  Loss<Real> loss;
+  loss.gradient.assign(parameters.size(), 0.0);
+  loss.z1_bar.assign(rows, Vector<Real>(d, 0.0));
+  for (size_t k = 0; k < draws; ++k)
+    for (size_t i = 0; i < rows; ++i) {
+      const size_t label = static_cast<size_t>(batch.label[i]);
+      Vector<Real> z(d);
+      for (size_t j = 0; j < d; ++j) z[j] = a * batch.z1[i][j] + b * batch.noise[k][i][j];
+      const Vector<Real> scores = scores_of(parameters, classes, z);
+      double most = value_of(scores[0]);
+      for (const Real &v : scores) most = std::fmax(most, value_of(v));
+      Real sum = 0.0;
+      for (const Real &v : scores) sum += exp(v - most);
+      loss.total += share * (log(sum) + most - scores[label]);
+      for (size_t c = 0; c < count; ++c) {
+        Real bar = exp(scores[c] - most) / sum;
+        if (c == label) bar = bar - 1.0;
+        bar = share * bar;
+        loss.gradient[d * count + c] += bar;
+        for (size_t j = 0; j < d; ++j) {
+          loss.gradient[j * count + c] += z[j] * bar;
+          loss.z1_bar[i][j] += a * (bar * parameters[j * count + c]);
+        }
+      }
+    }
   return loss;
 }
 
@@ -92,6 +155,8 @@ std::vector<Vector<Real>> bridge_solve(const Network &network, const std::vector
 
 #define INSTANTIATE(Real)                                                                                         \
   template Loss<Real> block_loss(const Network &, const Vector<Real> &, const Level &, const Batch<Real> &);      \
+  template Loss<Real> classifier_loss(const Vector<Real> &, long, double, const Batch<Real> &);                   \
+  template Vector<Real> probabilities_of(const Vector<Real> &, long, const Vector<Real> &);                       \
   template std::vector<Vector<Real>> bridge_solve(const Network &, const std::vector<Vector<Real>> &,             \
                                                   const std::vector<Level> &, Vector<Real>, const Vector<Real> &, \
                                                   const std::function<Vector<Real>(int)> &, bool);

@@ -34,10 +34,20 @@ std::vector<Level> levels_of(const Settings &settings, long d);
 
 /* Loss of one block with parameters of its own, and its gradient: weight |prediction - z1|^2/d, averaged over rows and
  * draws, at states sqrt(ab) z1 + sqrt(1 - ab) e with e = batch.noise. Of Loss: total, flow, row_total, prediction, z,
- * gradient. */
+ * gradient, z1_bar. */
 template <typename Real>
 Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, const Level &level,
                       const Batch<Real> &batch);
+
+/* The classifier behind the last block: mean cross-entropy of batch.label from scores z W + b, W [d][classes], at
+ * states as above with alpha_bar of level T. `parameters`: W, then b. Of Loss: total, gradient, z1_bar; probabilities
+ * of one state by `probabilities_of`. */
+template <typename Real>
+Loss<Real> classifier_loss(const Vector<Real> &parameters, long classes, double alpha_bar, const Batch<Real> &batch);
+template <typename Real>
+Vector<Real> probabilities_of(const Vector<Real> &parameters, long classes, const Vector<Real> &z);
+/* alpha_bar of level T. */
+double last_level(const Settings &settings);
 
 /* States after 0 .. T steps of the bridge for one row; `denoise`: the last one is the last block's prediction. `noise`
  * gives the normals of step k (from 0); empty: the bridge's mean. */
