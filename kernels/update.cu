@@ -48,22 +48,27 @@ __device__ __forceinline__ float4 add(float4 a, float4 b) {
 }
 
 // Four parameters' gradient: slots in order, in four interleaved partial sums so that four loads are in flight.
-__device__ __forceinline__ float4 sum_slots(const update_arguments &a, unsigned first) {
-  const float *from = a.slots + first;
+__device__ __forceinline__ float4 sum_of_slots(const float *slots, unsigned long long stride, unsigned count,
+                                               unsigned first) {
+  const float *from = slots + first;
   float4 sum0 = make_float4(0.0f, 0.0f, 0.0f, 0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
   unsigned slot = 0;
-  for (; slot + 4 <= a.slot_count; slot += 4, from += 4 * a.slot_stride) {
+  for (; slot + 4 <= count; slot += 4, from += 4 * stride) {
     const float4 value0 = *reinterpret_cast<const float4 *>(from);
-    const float4 value1 = *reinterpret_cast<const float4 *>(from + a.slot_stride);
-    const float4 value2 = *reinterpret_cast<const float4 *>(from + 2 * a.slot_stride);
-    const float4 value3 = *reinterpret_cast<const float4 *>(from + 3 * a.slot_stride);
+    const float4 value1 = *reinterpret_cast<const float4 *>(from + stride);
+    const float4 value2 = *reinterpret_cast<const float4 *>(from + 2 * stride);
+    const float4 value3 = *reinterpret_cast<const float4 *>(from + 3 * stride);
     sum0 = add(sum0, value0);
     sum1 = add(sum1, value1);
     sum2 = add(sum2, value2);
     sum3 = add(sum3, value3);
   }
-  for (; slot < a.slot_count; ++slot, from += a.slot_stride) sum0 = add(sum0, *reinterpret_cast<const float4 *>(from));
+  for (; slot < count; ++slot, from += stride) sum0 = add(sum0, *reinterpret_cast<const float4 *>(from));
   return add(add(sum0, sum1), add(sum2, sum3));
+}
+
+__device__ __forceinline__ float4 sum_slots(const update_arguments &a, unsigned first) {
+  return sum_of_slots(a.slots, a.slot_stride, a.slot_count, first);
 }
 
 // The learning rate of step `step` (from 0).
@@ -319,19 +324,16 @@ __device__ __forceinline__ block_share share_of(const update_arguments &a) {
 
 // Four parameters' gradient: of embeddings the sum over the tails of all parts.
 __device__ __forceinline__ float4 sum_share(const update_arguments &a, const block_share &share) {
-  if (!share.live) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (!share.embedding) return sum_slots(a, share.gradient);
-  update_arguments tails = a;
-  tails.slots = a.tails;
-  tails.slot_stride = a.tail_stride;
-  tails.slot_count = parts_of(a) * a.slot_count;
-  return sum_slots(tails, share.gradient);
+  const unsigned count = share.embedding ? parts_of(a) * a.slot_count : a.slot_count;
+  return sum_of_slots(share.embedding ? a.tails : a.slots, share.embedding ? a.tail_stride : a.slot_stride,
+                      share.live ? count : 0, share.gradient);
 }
 
 // Sum of a term over tails first .. first + count - 1; by a whole warp, all lanes receive it.
 __device__ __forceinline__ float tail_total(const update_arguments &a, unsigned first, unsigned count, int term) {
   const float *terms = a.tails + a.tail_stride - SLOT_TERMS + term;
   float sum = 0.0f;
+#pragma unroll 1
   for (unsigned tail = threadIdx.x & 31; tail < count; tail += 32) sum += terms[(first + tail) * a.tail_stride];
   return warp_total(sum);
 }
@@ -359,6 +361,7 @@ __device__ __forceinline__ void finish_blocks(const update_arguments &a) {
   const unsigned shares = shares_of(a.block_floats);
   float squares = 0.0f;
   if (CLIP) {
+#pragma unroll 1
     for (unsigned block = 0; block < a.blocks; ++block) {
       const float norm = partial_norm(a, block * shares, shares);
       squares += norm * norm;
@@ -372,6 +375,7 @@ __device__ __forceinline__ void finish_blocks(const update_arguments &a) {
   const step_scalars s = make_scalars(a, sqrtf(squares), 1.0f, [&] { return total(SLOT_LOSS); });
   finish_step(a, s, total);
   if (!s.active) return;
+#pragma unroll 1
   for (unsigned block = 0; block < a.blocks; ++block) {
     const float loss = part_loss(a, block);
     if (threadIdx.x == 0) a.block_sums[block] += loss;
@@ -389,8 +393,11 @@ __device__ __forceinline__ void update_blocks(const update_arguments &a) {
     if (threadIdx.x == 0) shared = s;
     if (a.finish && blockIdx.x == 0) finish_blocks<CLIP>(a);
   }
-  const float4 gradient =
-      CLIP && share.live ? *reinterpret_cast<const float4 *>(a.gradient + share.first) : sum_share(a, share);
+  float4 gradient = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (!CLIP)
+    gradient = sum_share(a, share);
+  else if (share.live)
+    gradient = *reinterpret_cast<const float4 *>(a.gradient + share.first);
   __syncthreads();
   const step_scalars s = shared;
   if (share.live && s.active && !update_four<false>(a, s, gradient, share.first) && !CLIP) {
