@@ -318,6 +318,33 @@ noprop_status device_launch(noprop_device *device, const struct kernel *kernel, 
   return NOPROP_OK;
 }
 
+noprop_status device_launch_cooperative(noprop_device *device, const struct kernel *kernel, unsigned grid,
+                                        unsigned block, unsigned shared_bytes, const void *arguments) {
+  noprop_status status = device_enter(device);
+  if (status != NOPROP_OK) return status;
+  void *parameters[] = {(void *)(uintptr_t)arguments}; /* the driver only reads it */
+  status = driver_check(device->driver,
+                        device->driver->launch_cooperative(kernel->function, grid, 1, 1, block, 1, 1, shared_bytes,
+                                                           device->stream, parameters),
+                        "launching a kernel whose blocks wait for each other");
+  if (status == NOPROP_OK) ++device->counters.launches;
+  return status;
+}
+
+noprop_status device_resident_blocks(noprop_device *device, const struct kernel *kernel, unsigned block,
+                                     unsigned shared_bytes, unsigned *blocks) {
+  int cooperative = 0, of_one = 0;
+  *blocks = 0;
+  noprop_status status = device_enter(device);
+  if (status != NOPROP_OK) return status;
+  CUresult result =
+      device->driver->device_get_attribute(&cooperative, CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, device->ordinal);
+  if (result == CUDA_SUCCESS && cooperative)
+    result = device->driver->occupancy(&of_one, kernel->function, (int)block, shared_bytes);
+  if (result == CUDA_SUCCESS) *blocks = (unsigned)of_one * (unsigned)device->properties.multiprocessors;
+  return driver_check(device->driver, result, "asking how many blocks are resident at once");
+}
+
 /* ---- copies ---- */
 
 noprop_status device_upload(noprop_device *device, CUdeviceptr to, const void *from, size_t bytes) {

@@ -37,6 +37,13 @@ noprop_status device_builtin(noprop_device *device, const char *module_name, con
 
 noprop_status device_launch(noprop_device *device, const struct kernel *kernel, unsigned grid, unsigned block,
                             unsigned shared_bytes, const void *arguments, size_t arguments_size);
+/* The same with all blocks resident at once, so that they may wait for each other; `arguments` is the kernel's only
+ * parameter. Cannot be recorded. */
+noprop_status device_launch_cooperative(noprop_device *device, const struct kernel *kernel, unsigned grid,
+                                        unsigned block, unsigned shared_bytes, const void *arguments);
+/* Blocks of a kernel that are resident at once on the whole device; 0 if it has no cooperative launches. */
+noprop_status device_resident_blocks(noprop_device *device, const struct kernel *kernel, unsigned block,
+                                     unsigned shared_bytes, unsigned *blocks);
 /* Makes the device's context current on the calling thread; first in everything that calls the driver. */
 noprop_status device_enter(noprop_device *device);
 

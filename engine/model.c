@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/dt.h"
+#include "engine/persistent.h"
 #include "engine/precision.h"
 #include "engine/program.h"
 #include "engine/status.h"
@@ -284,7 +285,7 @@ void model_call_end(noprop_model *model) { pool_release(model->pool, model->call
 
 /* ---- kernels ---- */
 
-static noprop_status compile(noprop_model *model, struct program *program, struct model_kernel *kernel) {
+noprop_status model_compile(noprop_model *model, struct program *program, struct model_kernel *kernel) {
   noprop_status status = device_compile(model->device, program->source, program->entry, &kernel->kernel);
   if (status == NOPROP_OK) {
     kernel->shared_bytes = program->shared_bytes;
@@ -305,11 +306,11 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
       kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
-          ? program_train_tensor(model->network, &model->settings, &model->shape, shared, &program)
+          ? program_train_tensor(model->network, &model->settings, &model->shape, shared, false, &program)
           : program_train(model->network, &model->settings, &model->shape, shared, kind, tile, &program);
   if (status != NOPROP_OK) return status;
   struct model_kernel made = {.tile = *tile};
-  const noprop_status compiled = compile(model, &program, &made);
+  const noprop_status compiled = model_compile(model, &program, &made);
   if (compiled == NOPROP_OK) *kernel = made;
   return compiled;
 }
@@ -392,7 +393,7 @@ noprop_status model_need_integrate(noprop_model *model, const struct solve_form 
                                              form->final_denoise, &program)
                   : program_integrate(model->network, &model->settings, &model->shape,
                                       model->device->properties.shared_bytes, form, &program);
-  return status == NOPROP_OK ? compile(model, &program, &solve->kernel) : status;
+  return status == NOPROP_OK ? model_compile(model, &program, &solve->kernel) : status;
 }
 
 noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters) {
@@ -647,6 +648,25 @@ static void describe_input(struct text *text, const struct op_input *input) {
   }
 }
 
+/* How the steps are launched, and why. */
+static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot) {
+  const int launches = model->settings.optimizer.clip > 0.0 ? 3 : 2;
+  const struct persistent_case of = {.is_virtual = model->device->properties.is_virtual,
+                                     .blocks = model->network->blocks > 0,
+                                     .slots = slots,
+                                     .rows_per_slot = rows_per_slot,
+                                     .weights = model->network->values,
+                                     .update_blocks = model_update_blocks(model)};
+  const char *refusal = persistent_refusal(&of);
+  const bool bound = model->binding.bound;
+  if (bound ? model->binding.persistent : !refusal)
+    text_add(text, "  one launch for up to %d steps%s\n", (int)PERSISTENT_STEPS,
+             bound ? "" : ", if all blocks are resident at once and the rows fit the device");
+  else
+    text_add(text, "  %d launches per step, in graphs of %d steps: %s\n", launches, (int)MODEL_GRAPH_STEPS,
+             refusal ? refusal : "the blocks or the rows do not fit the device at once");
+}
+
 noprop_status noprop_model_describe(noprop_model *model, char **result) {
   if (!model || !result)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_describe: model and text must not be NULL");
@@ -684,7 +704,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   noprop_status status = choose_tile(model, batch, &tile);
   if (status == NOPROP_OK)
     status = network->operand_form >= 0
-                 ? program_train_tensor(network, s, &model->shape, shared, &program)
+                 ? program_train_tensor(network, s, &model->shape, shared, false, &program)
                  : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status != NOPROP_OK) {
     free(text.data);
@@ -702,10 +722,12 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              processors);
   if (network->operand_form < 0 && !processors)
     text_add(&text, "  %u outputs of a layer a thread, as the virtual GPU has vectors of 32 rows\n", tile.outputs);
+  const unsigned block_rows = program.block_rows;
   program_destroy(&program);
-  text_add(&text, "  batch %u in %u gradient slots of %u tiles; %d launches per step; %s%s%s\n", batch, slots, tiles,
-           s->optimizer.clip > 0.0 ? 3 : 2, OPTIMIZER_NAMES[s->optimizer.type].name,
-           s->optimizer.clip > 0.0 ? ", gradient clipped" : "", s->optimizer.ema > 0.0 ? ", parameters averaged" : "");
+  text_add(&text, "  batch %u in %u gradient slots of %u tiles; %s%s%s\n", batch, slots, tiles,
+           OPTIMIZER_NAMES[s->optimizer.type].name, s->optimizer.clip > 0.0 ? ", gradient clipped" : "",
+           s->optimizer.ema > 0.0 ? ", parameters averaged" : "");
+  describe_launches(&text, model, slots, tiles * block_rows);
   text_add(&text, "device: %s\n", model->device->properties.name);
   if (text.failed) {
     free(text.data);

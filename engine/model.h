@@ -87,8 +87,10 @@ struct model_binding {
   unsigned rows, batch, steps_per_epoch;
   train_arguments train;
   update_arguments update;
-  struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed */
-  struct stream *stream;    /* NULL when resident */
+  struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed or persistent */
+  bool persistent;          /* blocks of steps are one launch each (persistent.h) */
+  persistent_arguments steps;
+  struct stream *stream; /* NULL when resident */
   struct pairing coupling;
 };
 
@@ -115,7 +117,7 @@ struct noprop_model {
   CUdeviceptr fragments, fragment_sources, fragment_places, fragments_of;
 
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments, couple;
-  struct model_kernel train;                      /* of the binding */
+  struct model_kernel train, train_steps;         /* of the binding: one step, and many */
   struct model_kernel request, train_state, loss; /* of requests: with gradients of parameters, of states too, none */
   struct model_solve *solves;                     /* kernels of solves, as they were asked for */
 
@@ -128,6 +130,8 @@ struct noprop_model {
 
 /* ---- shared by the parts ---- */
 
+/* Compiles the program and destroys it. */
+noprop_status model_compile(noprop_model *model, struct program *program, struct model_kernel *kernel);
 /* Compiled on first use. Training steps of batches of `batch` rows, in the form that tiles.h chooses for them; */
 noprop_status model_need_train(noprop_model *model, unsigned batch);
 /* requests with gradients; */

@@ -1,7 +1,8 @@
 /* Training: rows bound once, then optimizer steps as graphs of launches; metrics read when asked for.
  *
- * A step is two launches (train, reduce_update) or with clipping three (train, reduce_gradient, clip_update). All that
- * changes from step to step lives in train_state on the device, so one recorded graph serves every step. */
+ * A step is two launches (train, reduce_update) or with clipping three (train, reduce_gradient, clip_update), or many
+ * steps are one launch (persistent.h). All that changes from step to step lives in train_state on the device, so one
+ * recorded graph serves every step. */
 #include <limits.h>
 #include <math.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "engine/dt.h"
+#include "engine/persistent.h"
 #include "engine/program.h"
 #include "engine/status.h"
 
@@ -113,11 +115,14 @@ static noprop_status place_rows(noprop_model *model, const struct model_rows *co
   if (!streaming_wanted()) {
     const size_t mark = pool_mark(model->pool);
     noprop_status status = make_resident(model, condition, target);
-    if (status == NOPROP_OK) status = record(model, 1, &binding->one);
-    if (status == NOPROP_OK) status = record(model, MODEL_GRAPH_STEPS, &binding->many);
+    if (status == NOPROP_OK) status = persistent_bind(model);
+    if (status == NOPROP_OK && !binding->persistent) status = record(model, 1, &binding->one);
+    if (status == NOPROP_OK && !binding->persistent) status = record(model, MODEL_GRAPH_STEPS, &binding->many);
     if (status != NOPROP_OUT_OF_MEMORY) return status;
     pool_release(model->pool, mark);
   }
+  const noprop_status status = persistent_streamed();
+  if (status != NOPROP_OK) return status;
   binding->train.streamed = 1;
   return stream_create(model, condition, target, &binding->stream);
 }
@@ -164,6 +169,20 @@ noprop_status noprop_model_bind(noprop_model *model, const noprop_array *conditi
 
 /* ---- steps ---- */
 
+/* Blocks of steps; with coupling no longer than the pairs that are made ahead. */
+static noprop_status step_persistent(noprop_model *model, long steps) {
+  const long most = model->settings.coupling == COUPLING_OT ? MODEL_GRAPH_STEPS : PERSISTENT_STEPS;
+  while (steps > 0) {
+    const long now = steps < most ? steps : most;
+    noprop_status status = coupling_ahead(model, &model->binding.train, now, LONG_MAX);
+    if (status == NOPROP_OK) status = persistent_launch(model, (unsigned)now);
+    if (status != NOPROP_OK) return status;
+    model->submitted += (uint64_t)now;
+    steps -= now;
+  }
+  return NOPROP_OK;
+}
+
 static noprop_status step_resident(noprop_model *model, long steps) {
   struct model_binding *binding = &model->binding;
   while (steps > 0) {
@@ -208,6 +227,7 @@ noprop_status noprop_model_train_step(noprop_model *model, long steps) {
   /* The update kernel keeps them up to date from then on. */
   const noprop_status status = model->train.fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
   if (status != NOPROP_OK) return status;
+  if (model->binding.persistent) return step_persistent(model, steps);
   return model->binding.stream ? step_streamed(model, steps) : step_resident(model, steps);
 }
 

@@ -624,15 +624,13 @@ static noprop_status emit_train(struct plan *plan) {
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
-  if (plan->tile.rows != TILE_ROWS || plan->tile.outputs != TILE_OUTPUTS)
-    plan_emit(plan, "#define TILE_FORM_ROWS %u\n#define TILE_FORM_OUTPUTS %u\n", plan->tile.rows, plan->tile.outputs);
+  plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s\n%s",
             trained       ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state ? "#include \"state_gradient.cuh\"\n"
                           : "",
             drops_condition ? "#include \"condition_dropout.cuh\"\n" : "", PLAN_EXCHANGE);
-  plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
-            backward ? "train" : "loss");
+  plan_emit_step_head(plan);
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
     plan_emit(plan, "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n");
@@ -757,6 +755,7 @@ static noprop_status emit_train(struct plan *plan) {
   }
   plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
             backward ? network->padded_floats : 0L);
+  plan_emit_step_end(plan);
   return NOPROP_OK;
 }
 
@@ -791,13 +790,18 @@ noprop_status program_train(const struct network *network, const struct settings
                       .shape = shape,
                       .shared_limit = shared_limit,
                       .backward = backward,
+                      .steps = kind == OBJECTIVE_TRAIN_STEPS,
                       .state = kind == OBJECTIVE_TRAIN_STATE || (backward && settings->schedule.learnable)};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_place_arrays(&plan);
-  return plan_finish(&plan, &text, emit_train(&plan), backward ? "train" : "loss", program);
+  return plan_finish(&plan, &text, emit_train(&plan),
+                     plan.steps ? "train_steps"
+                     : backward ? "train"
+                                : "loss",
+                     program);
 }
 
 void program_destroy(struct program *program) {

@@ -11,7 +11,8 @@
 
 struct program {
   char *source;            /* CUDA C++ for device_compile; free with program_destroy */
-  const char *entry;       /* "train", "loss" or "integrate"; takes train_arguments or integrate_arguments */
+  const char *entry;       /* "train", "loss", "train_steps" or "integrate"; takes train_arguments (train_steps:
+                              persistent_arguments) or integrate_arguments */
   unsigned shared_bytes;   /* dynamic shared memory */
   size_t workspace_floats; /* per block, 0 in the resident tier */
   const char *tier;        /* "resident" or "spilling"; "registers" on tensor cores */
@@ -21,12 +22,16 @@ struct program {
 
 /* What the kernel of an objective does: forward only (entry "loss"); gradients of the parameters as well (entry
  * "train"); gradients of state and clean latent as well (entry "train"; train_arguments.out_state_gradient). */
-enum objective_program { OBJECTIVE_LOSS, OBJECTIVE_TRAIN, OBJECTIVE_TRAIN_STATE };
+enum objective_program { OBJECTIVE_LOSS, OBJECTIVE_TRAIN, OBJECTIVE_TRAIN_STATE, OBJECTIVE_TRAIN_STEPS };
 
 /* `shared_limit` is the device's largest dynamic shared memory. */
 noprop_status program_train(const struct network *network, const struct settings *settings,
                             const noprop_model_shape *shape, size_t shared_limit, enum objective_program kind,
                             const struct tile_form *tile, struct program *program);
+/* Many steps of OBJECTIVE_TRAIN, each with its update, in one cooperative launch (entry "train_steps"). */
+noprop_status program_train_steps(const struct network *network, const struct settings *settings,
+                                  const noprop_model_shape *shape, size_t shared_limit, const struct tile_form *tile,
+                                  struct program *program);
 
 /* What of a solve its kernel is compiled for. */
 enum solve_density { DENSITY_NONE, DENSITY_EXACT, DENSITY_PROBES };
@@ -44,7 +49,8 @@ noprop_status program_integrate(const struct network *network, const struct sett
                                 struct program *program);
 /* The same on tensor cores (precision tf32): rows stay in registers. Entry "train" or "integrate". */
 noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
-                                   const noprop_model_shape *shape, size_t shared_limit, struct program *program);
+                                   const noprop_model_shape *shape, size_t shared_limit, bool steps,
+                                   struct program *program); /* steps: as program_train_steps */
 noprop_status program_integrate_tensor(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, int method, int drift, bool final_denoise,
                                        struct program *program);

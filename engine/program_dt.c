@@ -192,8 +192,7 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   const bool backward = plan->backward;
   const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
-  if (plan->tile.rows != TILE_ROWS || plan->tile.outputs != TILE_OUTPUTS)
-    plan_emit(plan, "#define TILE_FORM_ROWS %u\n#define TILE_FORM_OUTPUTS %u\n", plan->tile.rows, plan->tile.outputs);
+  plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n%s\n%s",
             plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);

@@ -47,6 +47,7 @@ struct plan {
   struct tile_form tile; /* of train and loss kernels; solves have TILE_FORM_WIDE */
   int form;              /* enum operand_form; tensor cores only */
   bool backward, solve;
+  bool steps;  /* a training step is a function of a kernel that runs many */
   bool stages; /* the solver evaluates the field on a state of its own */
   /* The backward pass goes on to dL/dz_t and dL/dz1 (tiles state_gradient and target_gradient, of every draw). */
   bool state;
@@ -126,6 +127,13 @@ noprop_status program_train_blocks(const struct network *network, const struct s
 noprop_status program_integrate_blocks(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, size_t shared_limit,
                                        const struct solve_form *form, struct program *program);
+
+/* Begins the text of a train or loss kernel: what stands before the includes, */
+void plan_emit_step_forms(struct plan *plan);
+/* the kernel's head down to its brace, */
+void plan_emit_step_head(struct plan *plan);
+/* and what stands after its last brace: with plan->steps the kernel that calls it. */
+void plan_emit_step_end(struct plan *plan);
 
 /* Closes plan->out and makes *program of its text, or frees it on failure. */
 noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, const char *entry,

@@ -556,32 +556,36 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  __syncthreads();\n  }\n"); /* tiles */
   plan_emit(plan, "  const row_terms all = gather_terms(sums, %s);\n", plan_place_text(plan->scratch, 0).s);
   plan_emit(plan, "  finish_slot(args, objective, all, %ldu, first_tile >= last_tile);\n}\n", network->padded_floats);
+  plan_emit_step_end(plan);
   return NOPROP_OK;
 }
 
 noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
-                                   const noprop_model_shape *shape, size_t shared_limit, struct program *program) {
+                                   const noprop_model_shape *shape, size_t shared_limit, bool steps,
+                                   struct program *program) {
   struct plan plan = {.network = network,
                       .settings = settings,
                       .shape = shape,
                       .shared_limit = shared_limit,
                       .form = network->operand_form,
+                      .steps = steps,
                       .backward = true};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_training(&plan);
+  plan_emit_step_forms(&plan);
   plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"warp_train.cuh\"\n\n");
   emit_forms(&plan, TRAIN_BLOCKS);
+  plan_emit(&plan, "%s", PLAN_EXCHANGE);
+  plan_emit_step_head(&plan);
   plan_emit(&plan,
-            "%sextern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) train(const train_arguments args) {\n"
             "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n"
             "  float *const workspace = args.workspace + blockIdx.x * args.workspace_stride;\n"
             "  float *const slot = args.slots + blockIdx.x * args.slot_stride;\n"
-            "  const float *const P = args.parameters;\n  const unsigned *const F = args.fragments;\n",
-            PLAN_EXCHANGE);
-  const noprop_status status = plan_finish(&plan, &text, emit_train(&plan), "train", program);
+            "  const float *const P = args.parameters;\n  const unsigned *const F = args.fragments;\n");
+  const noprop_status status = plan_finish(&plan, &text, emit_train(&plan), steps ? "train_steps" : "train", program);
   if (status != NOPROP_OK) return status;
   program->block_rows = TRAIN_ROWS;
   program->fragments = true;

@@ -172,4 +172,19 @@ typedef struct {
   unsigned char finish;              /* 1: the last launch of a step, which updates the embeddings too */
 } update_arguments;
 
+/* A barrier of all blocks of a launch (kernels/persistent.cuh), zeros at first. */
+typedef struct {
+  unsigned arrived;    /* blocks of the present round */
+  unsigned generation; /* rounds that are over */
+} grid_barrier_state;
+
+/* The persistent kernel: `steps` training steps in one cooperative launch. grid = slots. */
+typedef struct {
+  train_arguments train;
+  update_arguments update;
+  grid_barrier_state *barrier;
+  unsigned steps;
+  unsigned update_blocks; /* that the update kernels would have */
+} persistent_arguments;
+
 #endif

@@ -13,12 +13,12 @@
 template <int N>
 __device__ __forceinline__ void load_weights(float (&w)[N], const float *from) {
   if constexpr (N == 2) {
-    const float2 two = __ldg((const float2 *)from);
+    const float2 two = load_parameter((const float2 *)from);
     w[0] = two.x, w[1] = two.y;
   } else {
 #pragma unroll
     for (int j = 0; j < N; j += 4) {
-      const float4 four = __ldg((const float4 *)(from + j));
+      const float4 four = load_parameter((const float4 *)(from + j));
       w[j] = four.x, w[j + 1] = four.y, w[j + 2] = four.z, w[j + 3] = four.w;
     }
   }
@@ -42,7 +42,7 @@ __device__ __forceinline__ void dense_accumulate(float (&acc)[N], const float *i
 template <int N>
 __device__ __forceinline__ void add_parameters8(float (&acc)[N], const float *parameters) {
 #pragma unroll
-  for (int j = 0; j < N; ++j) acc[j] += __ldg(parameters + j);
+  for (int j = 0; j < N; ++j) acc[j] += load_parameter(parameters + j);
 }
 
 // N values of the tile's memory that all lanes share (a time branch).
@@ -128,7 +128,7 @@ __device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[N], con
     const float d2 = delta[(n + 2) * TILE_ROWS], d3 = delta[(n + 3) * TILE_ROWS];
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const float4 w = __ldg((const float4 *)(rows[j] + n));
+      const float4 w = load_parameter((const float4 *)(rows[j] + n));
       acc[j] = fmaf(d0, w.x, acc[j]);
       acc[j] = fmaf(d1, w.y, acc[j]);
       acc[j] = fmaf(d2, w.z, acc[j]);

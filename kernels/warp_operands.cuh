@@ -101,7 +101,7 @@ __device__ __forceinline__ void warp_dense(float (&acc)[N][M][4], const warp_ope
     if (s % 4 == 0) __syncwarp();
 #pragma unroll
     for (int n = 0; n < N; n += 2, from += 32) {
-      const uint4 columns = __ldg(from);
+      const uint4 columns = load_parameter(from);
 #pragma unroll
       for (int m = 0; m < M; ++m) {
         const unsigned(&rows)[OPERAND_WORDS] = in.word[s][m];

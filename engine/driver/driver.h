@@ -67,6 +67,11 @@
   X(launch_kernel, "cuLaunchKernel",                                                                                  \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,      \
      unsigned block_z, unsigned shared_bytes, CUstream stream, void **parameters, void **extra))                      \
+  X(launch_cooperative, "cuLaunchCooperativeKernel",                                                                  \
+    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,      \
+     unsigned block_z, unsigned shared_bytes, CUstream stream, void **parameters))                                    \
+  X(occupancy, "cuOccupancyMaxActiveBlocksPerMultiprocessor",                                                         \
+    (int *blocks, CUfunction function, int threads, size_t shared_bytes))                                             \
   X(get_error_string, "cuGetErrorString", (CUresult error, const char **text))                                        \
   X(get_error_name, "cuGetErrorName", (CUresult error, const char **text))
 

@@ -74,7 +74,8 @@ TEST(Model, DescribesItself) {
   ASSERT_OK(noprop_model_describe(model.get(), &text));
   const std::string description = text;
   noprop_free(text);
-  for (const char *part : {"ct on task classify", "parameters in", "resident", "3 launches per step", "virtual GPU"})
+  for (const char *part : {"ct on task classify", "parameters in", "resident", "3 launches per step", "virtual GPU",
+                           "no more than a barrier"})
     EXPECT_NE(description.find(part), std::string::npos) << part << " in\n" << description;
 }
 
