@@ -24,25 +24,35 @@ __device__ __forceinline__ void load_weights(float (&w)[N], const float *from) {
   }
 }
 
-// acc[j] += sum over k of in[k][lane] * weights[k][j]; weights points at the first of the N columns.
+template <int N>
+__device__ __forceinline__ void accumulate_input(float (&acc)[N], float value, const float *weights) {
+  float w[N];
+  load_weights(w, weights);
+#pragma unroll
+  for (int j = 0; j < N; ++j) acc[j] = fmaf(value, w[j], acc[j]);
+}
+
+// acc[j] += sum over k of in[k][lane] * weights[k][j]; weights points at the first of the N columns. Four inputs at a
+// time stand at constant distances from two pointers that move: one addition for many loads.
 template <int LD, int N>
 __device__ __forceinline__ void dense_accumulate(float (&acc)[N], const float *in, int features, const float *weights) {
   in += tile_lane();
-#pragma unroll 4
-  for (int k = 0; k < features; ++k) {
-    const float value = in[k * TILE_ROWS];
-    float w[N];
-    load_weights(w, weights + k * LD);
+#pragma unroll 1
+  for (int left = features / 4; left > 0; --left, in += 4 * TILE_ROWS, weights += 4 * LD) {
 #pragma unroll
-    for (int j = 0; j < N; ++j) acc[j] = fmaf(value, w[j], acc[j]);
+    for (int k = 0; k < 4; ++k) accumulate_input(acc, in[k * TILE_ROWS], weights + k * LD);
   }
+#pragma unroll 3
+  for (int k = 0; k < features % 4; ++k) accumulate_input(acc, in[k * TILE_ROWS], weights + k * LD);
 }
 
 // N parameters (a bias) that all lanes share.
 template <int N>
 __device__ __forceinline__ void add_parameters8(float (&acc)[N], const float *parameters) {
+  float w[N];
+  load_weights(w, parameters);
 #pragma unroll
-  for (int j = 0; j < N; ++j) acc[j] += load_parameter(parameters + j);
+  for (int j = 0; j < N; ++j) acc[j] += w[j];
 }
 
 // N values of the tile's memory that all lanes share (a time branch).
@@ -114,25 +124,28 @@ __device__ __forceinline__ void dense_finish(const float (&acc)[N], int first, f
   }
 }
 
-// acc[j] += sum over n of delta[n][lane] * weights[first + j][n]: the gradient that reaches N inputs.
+// acc[j] += sum over n of delta[n][lane] * weights[first + j][n]: the gradient that reaches N inputs. Where no group of
+// N runs past the last input, all rows of weights stand at constant distances from one pointer.
 template <int LD, int N>
 __device__ __forceinline__ void dense_accumulate_transposed(float (&acc)[N], const float *delta, const float *weights,
                                                             int first, int inputs) {
+  const bool whole = inputs % N == 0;
   const float *rows[N];
 #pragma unroll
-  for (int j = 0; j < N; ++j) rows[j] = weights + min(first + j, inputs - 1) * LD;
+  for (int j = 0; j < N; ++j) rows[j] = weights + (whole ? first : min(first + j, inputs - 1)) * LD;
   delta += tile_lane();
 #pragma unroll 1
-  for (int n = 0; n < LD; n += 4) {
-    const float d0 = delta[n * TILE_ROWS], d1 = delta[(n + 1) * TILE_ROWS];
-    const float d2 = delta[(n + 2) * TILE_ROWS], d3 = delta[(n + 3) * TILE_ROWS];
+  for (int n = 0; n < LD; n += 4, delta += 4 * TILE_ROWS) {
+    const float d0 = delta[0], d1 = delta[TILE_ROWS];
+    const float d2 = delta[2 * TILE_ROWS], d3 = delta[3 * TILE_ROWS];
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const float4 w = load_parameter((const float4 *)(rows[j] + n));
+      const float4 w = load_parameter((const float4 *)(whole ? rows[0] + j * LD : rows[j]));
       acc[j] = fmaf(d0, w.x, acc[j]);
       acc[j] = fmaf(d1, w.y, acc[j]);
       acc[j] = fmaf(d2, w.z, acc[j]);
       acc[j] = fmaf(d3, w.w, acc[j]);
+      if (!whole || j == N - 1) rows[whole ? 0 : j] += 4;
     }
   }
 }
@@ -151,40 +164,37 @@ __device__ __forceinline__ void store_delta8(float *delta, float *delta_rows, in
 }
 
 // gradient[k][n] (+)= sum over rows of in[k][row] * delta[row][n]. Lane of the warp = output column, a warp takes eight
-// inputs.
-// `accumulate` false overwrites.
+// inputs; where no eight run past the last input, they stand at constant distances. `accumulate` false overwrites.
 template <int LD, int PITCH>
 __device__ __forceinline__ void dense_weight_gradient(float *gradient, const float *in, int inputs,
                                                       const float *delta_rows, bool accumulate) {
   const int columns = (LD + 31) / 32, groups = (inputs + 7) / 8;
+  const bool whole = inputs % 8 == 0;
   for (int item = warp_of_block(); item < groups * columns; item += TILE_THREADS / 32) {
     const int first = item / columns * 8, column = item % columns * 32 + lane_of_warp();
     const float *delta = delta_rows + min(column, LD - 1);
     const float *features[8];
 #pragma unroll
-    for (int j = 0; j < 8; ++j) features[j] = in + min(first + j, inputs - 1) * TILE_ROWS;
+    for (int j = 0; j < 8; ++j) features[j] = in + (whole ? first : min(first + j, inputs - 1)) * TILE_ROWS;
     float acc[8] = {};
 #pragma unroll 1
-    for (int row = 0; row < TILE_ROWS; row += 4) {
-      const float d0 = delta[row * PITCH], d1 = delta[(row + 1) * PITCH];
-      const float d2 = delta[(row + 2) * PITCH], d3 = delta[(row + 3) * PITCH];
+    for (int row = 0; row < TILE_ROWS; row += 4, delta += 4 * PITCH) {
+      const float d0 = delta[0], d1 = delta[PITCH], d2 = delta[2 * PITCH], d3 = delta[3 * PITCH];
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float4 value = *(const float4 *)(features[j] + row);
+        const float4 value = *(const float4 *)(whole ? features[0] + j * TILE_ROWS : features[j]);
         acc[j] = fmaf(value.x, d0, acc[j]);
         acc[j] = fmaf(value.y, d1, acc[j]);
         acc[j] = fmaf(value.z, d2, acc[j]);
         acc[j] = fmaf(value.w, d3, acc[j]);
+        if (!whole || j == 7) features[whole ? 0 : j] += 4;
       }
     }
     if (column < LD) {
+      float *to = gradient + first * LD + column;
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        if (first + j < inputs) {
-          float *to = gradient + (first + j) * LD + column;
-          *to = accumulate ? *to + acc[j] : acc[j];
-        }
-      }
+      for (int j = 0; j < 8; ++j)
+        if (whole || first + j < inputs) to[j * LD] = accumulate ? to[j * LD] + acc[j] : acc[j];
     }
   }
 }

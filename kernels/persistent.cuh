@@ -4,8 +4,9 @@
 // that). A block fills its slot; then the blocks share the update, block b of it what blocks b, b + grid, b + 2 grid
 // ... of the update kernels do. All sums have the order that they have there, so the parameters have the same bits.
 //
-// Weights change during the launch: they are read by load_parameter(), not through the read-only cache. The barrier's
-// fences order the writes of one phase before the reads of the next in all blocks, and empty the L1.
+// Weights change during the launch: they are read by plain loads (load_parameter(), load_fragments()), not through the
+// read-only cache. The barrier's fences order the writes of one phase before the reads of the next in all blocks, and
+// empty the L1.
 #pragma once
 
 #include "update.cuh"

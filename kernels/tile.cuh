@@ -16,14 +16,12 @@ __device__ __forceinline__ int tile_lane() { return threadIdx.x % TILE_ROWS; }
 __device__ __forceinline__ int tile_warp() { return threadIdx.x / TILE_ROWS; }
 __device__ __forceinline__ int round_up8(int n) { return (n + 7) & ~7; }
 
-// A number or vector of the parameters: through the read-only cache where they do not change during the launch.
+// A number or vector of the parameters: a plain load. In the persistent kernel weights change during the launch, so
+// that the read-only cache must not be used; elsewhere it would not be quicker, and the compiler does not put constant
+// distances into the addresses of __ldg.
 template <typename T>
 __device__ __forceinline__ T load_parameter(const T *from) {
-#ifdef TILE_PERSISTENT
   return *from;
-#else
-  return __ldg(from);
-#endif
 }
 
 // Sum over the warp in a fixed order; every lane receives it.

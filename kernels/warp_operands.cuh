@@ -90,6 +90,15 @@ __device__ __forceinline__ void mma_step(float (&acc)[4], unsigned rows0, unsign
         : "r"(rows0), "r"(rows1), "r"(rows2), "r"(rows3), "r"(column0), "r"(column1));
 }
 
+// Two columns of weights: through the read-only cache where they do not change during the launch.
+__device__ __forceinline__ uint4 load_fragments(const uint4 *from) {
+#ifdef TILE_PERSISTENT
+  return *from;
+#else
+  return __ldg(from);
+#endif
+}
+
 // acc += in W; `fragments`: the weights of this layer and input. The barriers of the warp keep ptxas from having all
 // weights of a wide layer, or of several layers, on their way at once: it would spill registers for that.
 template <int FORM, int K, int N, int M>
@@ -101,7 +110,7 @@ __device__ __forceinline__ void warp_dense(float (&acc)[N][M][4], const warp_ope
     if (s % 4 == 0) __syncwarp();
 #pragma unroll
     for (int n = 0; n < N; n += 2, from += 32) {
-      const uint4 columns = load_parameter(from);
+      const uint4 columns = load_fragments(from);
 #pragma unroll
       for (int m = 0; m < M; ++m) {
         const unsigned(&rows)[OPERAND_WORDS] = in.word[s][m];
