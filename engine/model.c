@@ -221,7 +221,7 @@ static noprop_status try_program(const noprop_model *model) {
     status = program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status == NOPROP_OK) program_destroy(&program);
   if (status != NOPROP_OK || model->network->operand_form < 0) return status;
-  status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
+  status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false, 32,
                                     &program);
   if (status == NOPROP_OK) program_destroy(&program);
   return status;
@@ -299,9 +299,13 @@ noprop_status model_compile(noprop_model *model, struct program *program, struct
   return status;
 }
 
+static bool same_tile(const struct tile_form *a, const struct tile_form *b) {
+  return a->rows == b->rows && a->outputs == b->outputs;
+}
+
 static noprop_status need_objective(noprop_model *model, enum objective_program kind, const struct tile_form *tile,
                                     struct model_kernel *kernel) {
-  if (kernel->ready && kernel->tile.rows == tile->rows && kernel->tile.outputs == tile->outputs) return NOPROP_OK;
+  if (kernel->ready && same_tile(&kernel->tile, tile)) return NOPROP_OK;
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
@@ -373,26 +377,38 @@ static bool same_form(const struct solve_form *a, const struct solve_form *b) {
          a->guided == b->guided && a->density == b->density;
 }
 
-noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, struct model_kernel **kernel) {
+/* Tiles of a solve of `rows` rows; others than the wide form have kernels of fixed steps without densities only. */
+static noprop_status choose_solve_tile(const noprop_model *model, const struct solve_form *form, unsigned rows,
+                                       bool tensor, struct tile_form *tile) {
+  const noprop_status status = tiles_of_solve(model->device, rows, network_widest(model->network), tensor, tile);
+  if (solve_is_adaptive(form->method) || form->density || model->network->blocks) *tile = TILE_FORM_WIDE;
+  return status;
+}
+
+noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, unsigned rows,
+                                   struct model_kernel **kernel) {
+  bool tensor;
+  struct tile_form tile;
+  noprop_status status = choose_precision(model, form, &tensor);
+  if (status == NOPROP_OK) status = choose_solve_tile(model, form, rows, tensor, &tile);
+  if (status != NOPROP_OK) return status;
   struct model_solve *solve = model->solves;
-  while (solve && !same_form(&solve->form, form)) solve = solve->next;
+  while (solve && !(same_form(&solve->form, form) && same_tile(&solve->tile, &tile))) solve = solve->next;
   if (!solve) {
     solve = calloc(1, sizeof *solve);
     if (!solve) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a kernel");
     solve->form = *form;
+    solve->tile = tile;
     solve->next = model->solves;
     model->solves = solve;
   }
   *kernel = &solve->kernel;
   if (solve->kernel.ready) return NOPROP_OK;
   struct program program;
-  bool tensor;
-  noprop_status status = choose_precision(model, form, &tensor);
-  if (status != NOPROP_OK) return status;
   status = tensor ? program_integrate_tensor(model->network, &model->settings, &model->shape, form->method, form->drift,
-                                             form->final_denoise, &program)
+                                             form->final_denoise, tile.rows, &program)
                   : program_integrate(model->network, &model->settings, &model->shape,
-                                      model->device->properties.shared_bytes, form, &program);
+                                      model->device->properties.shared_bytes, form, &tile, &program);
   return status == NOPROP_OK ? model_compile(model, &program, &solve->kernel) : status;
 }
 

@@ -64,9 +64,10 @@ struct model_statistics {
   float *condition_mean, *condition_std, *target_mean, *target_std;
 };
 
-/* The kernel of one form of solve. */
+/* The kernel of one form of solve, for one form of tiles. */
 struct model_solve {
   struct solve_form form;
+  struct tile_form tile;
   struct model_kernel kernel;
   struct model_solve *next;
 };
@@ -139,7 +140,8 @@ noprop_status model_need_request(noprop_model *model);
 /* these with gradients of state and clean latent; fp32 only. */
 noprop_status model_need_train_state(noprop_model *model);
 noprop_status model_need_loss(noprop_model *model);
-noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, struct model_kernel **kernel);
+noprop_status model_need_integrate(noprop_model *model, const struct solve_form *form, unsigned rows,
+                                   struct model_kernel **kernel);
 
 /* Makes the weights' fragments of `parameters` (the model's own or averaged ones) unless they are up to date. */
 noprop_status model_need_fragments(noprop_model *model, CUdeviceptr parameters);

@@ -140,6 +140,7 @@ bool solve_is_adaptive(int method) { return method == METHOD_BOSH3 || method == 
 /* Up to the state at the start and its parts that stay the same. */
 static noprop_status emit_begin(struct plan *plan, const struct solve_form *form) {
   const struct network *network = plan->network;
+  plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
   if (plan->slopes) plan_emit(plan, "#include \"solver_adaptive.cuh\"\n");
@@ -295,13 +296,13 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
 
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, const struct solve_form *form,
-                                struct program *program) {
+                                const struct tile_form *tile, struct program *program) {
   if (settings->variant == VARIANT_DT)
     return program_integrate_blocks(network, settings, shape, shared_limit, form, program);
   struct plan plan = {.network = network,
                       .settings = settings,
                       .shape = shape,
-                      .tile = TILE_FORM_WIDE,
+                      .tile = *tile,
                       .shared_limit = shared_limit,
                       .solve = true};
   const int method = form->method;

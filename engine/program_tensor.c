@@ -33,11 +33,8 @@ static bool reads_condition(const struct plan *plan, const struct dense_op *op) 
   return false;
 }
 
-static int row_blocks(const struct network *network) {
-  int widest = 0;
-  for (int i = 0; i < network->op_count; ++i)
-    if (network->ops[i].width > widest) widest = network->ops[i].width;
-  return widest <= WIDEST_OF_TWO && network->latent <= WIDEST_STATE_OF_TWO ? 2 : 1;
+static int row_blocks(const struct network *network, unsigned warp_rows) {
+  return warp_rows == 32 && network_widest(network) <= WIDEST_OF_TWO && network->latent <= WIDEST_STATE_OF_TWO ? 2 : 1;
 }
 
 static void place_arrays(struct plan *plan, int blocks) {
@@ -596,14 +593,14 @@ noprop_status program_train_tensor(const struct network *network, const struct s
 
 noprop_status program_integrate_tensor(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, int method, int drift, bool final_denoise,
-                                       struct program *program) {
+                                       unsigned warp_rows, struct program *program) {
   struct plan plan = {.network = network,
                       .settings = settings,
                       .shape = shape,
                       .shared_limit = (size_t)-1,
                       .form = network->operand_form,
                       .solve = true};
-  const int blocks = row_blocks(network);
+  const int blocks = row_blocks(network, warp_rows);
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4;
   char *text = NULL;
   size_t size = 0;

@@ -45,7 +45,8 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   solve->condition = *condition;
   solve->start = start;
   solve->rows = rows;
-  noprop_status status = model_need_integrate(model, &plan->form, &solve->kernel);
+  noprop_status status =
+      model_need_integrate(model, &plan->form, rows < (1l << 30) ? (unsigned)rows : 1u << 30, &solve->kernel);
   if (status != NOPROP_OK) return status;
   const size_t states = plan->trajectory ? (size_t)plan->steps + 1 : 1;
   const size_t state_bytes = (size_t)model->latent * sizeof(float);

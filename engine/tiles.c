@@ -17,11 +17,12 @@ unsigned tiles_processors(const noprop_device *device) {
   return gpu ? (unsigned)gpu->multiprocessors.value : 0;
 }
 
-/* A multiply-add of a thread with `outputs` outputs costs 1 + (1 + outputs / 4 loads) / outputs issue slots: 1.38 with
- * 8, 1.5 with 4, 2 with 2. So 32 rows and 8 outputs do the least work, as long as every processor has a block. With
+/* For an input and layer a thread with `outputs` outputs issues a load of the input, outputs / 4 of weights (1 at
+ * least), `outputs` multiply-adds and one for the loop: 12 with 8 outputs, 7 with 4, 5 with 2, which is 1.5, 1.75
+ * and 2.5 for a multiply-add. So 32 rows and 8 outputs do the least work, as long as every processor has a block. With
  * fewer blocks than processors the step takes as long as one block does; that time shrinks with the rows of a tile
- * while the block's 128 threads stay busy, rows x widest = 128 x outputs, at 11, 6 and 4 slots per input and layer.
- * From 16 rows and a block for every processor on, halving the rows again would put two blocks of 4 on a processor. */
+ * while the block's 128 threads stay busy, rows x widest = 128 x outputs, from 12 to 7 to 5. From 16 rows and a block
+ * for every processor on, halving the rows again would put two blocks of 5 on a processor. */
 static const struct {
   unsigned rows;
   int widest; /* outputs of the widest layer, at most */
@@ -56,6 +57,20 @@ noprop_status tiles_choose(const noprop_device *device, unsigned batch, int wide
   bool is_forced;
   const noprop_status status = forced(form, &is_forced);
   if (status == NOPROP_OK && !is_forced) *form = tiles_rule(tiles_processors(device), batch, widest);
+  return status;
+}
+
+noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int widest, bool tensor,
+                             struct tile_form *form) {
+  const unsigned processors = tiles_processors(device);
+  noprop_status status = tiles_choose(device, rows, widest, form);
+  if (status != NOPROP_OK || !tensor) return status;
+  /* Two row blocks a warp halve the reads of weights for a product, and double the time of a warp. */
+  bool is_forced;
+  struct tile_form asked;
+  status = forced(&asked, &is_forced);
+  const bool two = is_forced ? asked.rows == 32 : rows >= 128ull * processors;
+  *form = (struct tile_form){two ? 32 : 16, TILE_FORM_WIDE.outputs};
   return status;
 }
 

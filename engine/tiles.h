@@ -4,6 +4,8 @@
 #ifndef ENGINE_TILES_H
 #define ENGINE_TILES_H
 
+#include <stdbool.h>
+
 #include "engine/device.h"
 #include "noprop/status.h"
 
@@ -20,6 +22,10 @@ extern const struct tile_form TILE_FORM_WIDE;
  * variable NOPROP_TILE_FORM ("8x2": rows x outputs) overrides the table, for tests and measurements; a value that is
  * none is NOPROP_INVALID_ARGUMENT. */
 noprop_status tiles_choose(const noprop_device *device, unsigned batch, int widest, struct tile_form *form);
+/* The same for solves of `rows` rows in fixed steps. (Adaptive ones, and those with densities, are TILE_FORM_WIDE.) On
+ * tensor cores `rows` of the form alone counts: 32 rows a warp, or 16, from blocks of 128 rows a processor down. */
+noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int widest, bool tensor,
+                             struct tile_form *form);
 /* The same for requests, whose rows vary: TILE_FORM_WIDE, or what the environment variable says. */
 noprop_status tiles_of_requests(struct tile_form *form);
 

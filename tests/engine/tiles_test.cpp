@@ -1,6 +1,7 @@
 /* The choice of tile forms: what the table says, and that every promise of its header holds. */
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <initializer_list>
 #include <string>
 
@@ -40,6 +41,23 @@ TEST(Tiles, BatchesThatFillEveryProcessorHaveTheFormOfLeastWork) {
   EXPECT_EQ(tiles_rule(132, 32 * 132 - 1, 64).rows, 16u);
   EXPECT_EQ(tiles_rule(132, 16 * 132 - 1, 64).rows, 8u);
   EXPECT_EQ(tiles_rule(132, 1 << 20, 64).outputs, 8u);
+}
+
+TEST(Tiles, SolvesOnTensorCoresTakeSixteenRowsAWarpUntilEveryProcessorHasABlock) {
+  noprop_device *device = nullptr;
+  ASSERT_EQ(noprop_device_open("virtual", &device), NOPROP_OK);
+  setenv("NOPROP_VGPU_GPU", "a100-80", 1); /* 108 multiprocessors */
+  tile_form form;
+  ASSERT_EQ(tiles_of_solve(device, 128 * 108 - 1, 64, true, &form), NOPROP_OK);
+  EXPECT_EQ(form.rows, 16u);
+  ASSERT_EQ(tiles_of_solve(device, 128 * 108, 64, true, &form), NOPROP_OK);
+  EXPECT_EQ(form.rows, 32u);
+  ASSERT_EQ(tiles_of_solve(device, 256, 64, false, &form), NOPROP_OK);
+  EXPECT_EQ(form.rows, 8u);
+  unsetenv("NOPROP_VGPU_GPU");
+  ASSERT_EQ(tiles_of_solve(device, 256, 64, true, &form), NOPROP_OK);
+  EXPECT_EQ(form.rows, 32u) << "the virtual GPU";
+  noprop_device_close(device);
 }
 
 /* 128 threads sum rows x widest outputs: none is left without work up to what a thread can take. */

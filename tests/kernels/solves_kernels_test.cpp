@@ -4,6 +4,7 @@
 #include "tests/kernels/harness.h"
 #include "tests/reference/random.h"
 #include "tests/reference/sampler.h"
+#include "tests/tile_form.h"
 
 namespace {
 
@@ -53,9 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Bf16, Solves,
                          testing::Combine(testing::Values("bf16"),
                                           testing::Values(size_t{1}, size_t{2}, size_t{7}, size_t{10})));
 
-TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
-  const char *precision = std::get<0>(GetParam());
-  const size_t number = std::get<1>(GetParam());
+void compare_solve(const char *precision, size_t number) {
   const SolveCase &c = kCases[number];
   const bool classify = std::string(c.task) == "classify";
   Keys keys = {{"variant", c.variant},
@@ -156,6 +155,26 @@ TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
   for (auto &row : from) row.assign(d, 0.0);
   ASSERT_TRUE(ok(noprop_sample(model.get(), &options, condition, c.rows, end.data(), nullptr), "noprop_sample"));
   expect_within(kSolve, end, solve_from(from).back(), what + " from zero");
+}
+
+TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
+  compare_solve(std::get<0>(GetParam()), std::get<1>(GetParam()));
+}
+
+/* Tiles of few rows (engine/tiles.h); on tensor cores 16 rows a warp where 32 would do. */
+struct FormCase {
+  const char *precision;
+  size_t number;
+  const char *form;
+};
+class FormSolves : public testing::TestWithParam<FormCase> {};
+INSTANTIATE_TEST_SUITE_P(Cases, FormSolves,
+                         testing::Values(FormCase{"fp32", 1, "8x2"}, FormCase{"fp32", 6, "16x4"},
+                                         FormCase{"fp32", 7, "8x8"}, FormCase{"tf32", 5, "16x8"}));
+
+TEST_P(FormSolves, EndPointAndTrajectoryMeetTheReference) {
+  const TileForm forced(GetParam().form);
+  compare_solve(GetParam().precision, GetParam().number);
 }
 
 }  // namespace
