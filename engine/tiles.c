@@ -37,11 +37,12 @@ struct tile_form tiles_rule(unsigned processors, unsigned batch, int widest) {
   return TILE_FORM_WIDE;
 }
 
-/* Whether NOPROP_TILE_FORM says something; then *form is that. */
+/* Whether NOPROP_TILE_FORM says something; then *form is that, else TILE_FORM_WIDE. */
 static noprop_status forced(struct tile_form *form, bool *is_forced) {
   const char *text = getenv("NOPROP_TILE_FORM");
   int end = 0;
   unsigned rows = 0, outputs = 0;
+  *form = TILE_FORM_WIDE;
   *is_forced = text && text[0];
   if (!*is_forced) return NOPROP_OK;
   const bool read = sscanf(text, "%ux%u%n", &rows, &outputs, &end) == 2 && text[end] == '\0';
@@ -62,23 +63,18 @@ noprop_status tiles_choose(const noprop_device *device, unsigned batch, int wide
 
 noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int widest, bool tensor,
                              struct tile_form *form) {
-  const unsigned processors = tiles_processors(device);
-  noprop_status status = tiles_choose(device, rows, widest, form);
-  if (status != NOPROP_OK || !tensor) return status;
-  /* Two row blocks a warp halve the reads of weights for a product, and double the time of a warp. */
+  if (!tensor) return tiles_choose(device, rows, widest, form);
   bool is_forced;
-  struct tile_form asked;
-  status = forced(&asked, &is_forced);
-  const bool two = is_forced ? asked.rows == 32 : rows >= 128ull * processors;
+  const noprop_status status = forced(form, &is_forced);
+  /* Two row blocks a warp halve the reads of weights for a product, and double the time of a warp. */
+  const bool two = is_forced ? form->rows == 32 : rows >= 128ull * tiles_processors(device);
   *form = (struct tile_form){two ? 32 : 16, TILE_FORM_WIDE.outputs};
   return status;
 }
 
 noprop_status tiles_of_requests(struct tile_form *form) {
   bool is_forced;
-  const noprop_status status = forced(form, &is_forced);
-  if (status == NOPROP_OK && !is_forced) *form = TILE_FORM_WIDE;
-  return status;
+  return forced(form, &is_forced);
 }
 
 /* 64 blocks keep the slots of a batch small enough for a cache and still cover most GPUs; there is work for 128 from
