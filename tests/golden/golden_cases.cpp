@@ -67,6 +67,8 @@ static const Rule kRules[] = {
     {"/predict/.*", "", ""},
     {"/schedules/.*", "", ""},
     /* torch_notebook.h5 */
+    {"/S2/dt/schedule/.*", "", "levels are constants of kernels: the engine's are compared on the host"},
+    {"/S2/dt/train", "", "its blocks are convolutional; compared is what follows from their predictions"},
     {"/S2/.*", "the notebook's models come later", "the notebook's models come later"},
     {"/Y/.*", "the PyTorch scripts' models come later", "the PyTorch scripts' models come later"},
     {"/exact/.*", "", "densities given in closed form, not a network"},
