@@ -5,12 +5,13 @@
  * with optimizer.clip clipped) by itself, and a step may train them in one launch or in several with the same bits.
  *
  * On labels the last state feeds a linear classifier, trained like a block on z_T ~ q(.|z1) by its cross-entropy.
- * Labels become vectors by latent.embedding: one-hot, fixed orthonormal, or learned (with gradients from all blocks,
- * summed).
+ * Labels become vectors by latent.embedding: one-hot, fixed orthonormal, prototypes, or learned (with gradients from
+ * all blocks, summed).
  *
  * program_dt.c     kernels that train and that solve
  * model_dt.c       memory and launches
- * dt_embedding.c   orthonormal vectors */
+ * dt_embedding.c   orthonormal vectors
+ * dt_prototypes.c  rows of the data as vectors */
 #ifndef ENGINE_DT_H
 #define ENGINE_DT_H
 
@@ -47,7 +48,16 @@ noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, 
 /* Training and update of one step. */
 noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update);
 
-/* Fixed embeddings of labels to the device, where the model has them. */
+/* Prototypes (dt_prototypes.c): the class's row with the smallest median distance to its others, standardised, of up to
+ * 400 rows of each class. Nothing where the embedding is another or they are there already. */
+noprop_status dt_set_prototypes(noprop_model *model, const struct model_rows *condition,
+                                const struct model_rows *target);
+/* Fails where they are needed and not there yet. */
+noprop_status dt_check_prototypes(const noprop_model *model, const char *function);
+/* Copies them out to `to` or, if it is NULL, in from `from`; [classes][d]. */
+noprop_status dt_move_prototypes(noprop_model *model, float *to, const float *from);
+
+/* Orthonormal embeddings of labels to the device, where the model has them. */
 noprop_status dt_upload_embedding(noprop_model *model);
 
 #endif

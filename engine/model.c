@@ -101,7 +101,8 @@ static noprop_status allocate(noprop_model *model) {
   const size_t target = (size_t)model->shape.target_width * sizeof(float);
   const bool clipped = settings->optimizer.clip > 0.0, tensor = model->network->operand_form >= 0;
   const size_t fragments = (size_t)network_fragment_numbers(model->network), blocks = (size_t)model->network->blocks;
-  const bool fixed = settings->latent.embedding == EMBEDDING_ORTHONORMAL;
+  const bool fixed =
+      settings->latent.embedding == EMBEDDING_ORTHONORMAL || settings->latent.embedding == EMBEDDING_PROTOTYPE;
   const struct {
     CUdeviceptr *pointer;
     size_t bytes;

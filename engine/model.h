@@ -28,6 +28,7 @@
  * adamw: first moment; sgd with momentum: its buffer moment2/NAME     float32   adam, adamw: second moment; adagrad:
  * sum of squares statistics/condition_mean, condition_std [C], target_mean, target_std [Y]   float32; not for labels
  *   training/progress float64  position (optimizer steps done) and the sums since the last noprop_model_train_metrics
+ *   statistics/prototypes float32  variant dt: labels as rows, [classes][d]; only with latent.embedding prototype
  *   training/blocks   float64  variant dt: the same sums of each block's loss
  */
 struct model_state {
@@ -110,6 +111,7 @@ struct noprop_model {
   struct pool *pool;
   size_t binding_mark, call_mark;
   CUdeviceptr parameters, average, moment1, moment2, gradient, norm_partials, state; /* 0 where not used */
+  bool has_prototypes;                 /* variant dt: `embedding` holds them */
   CUdeviceptr embedding;               /* variant dt: fixed vectors of labels, [classes][d rounded up to 8] */
   CUdeviceptr block_sums, block_norms; /* variant dt: of update_arguments */
   CUdeviceptr condition_scale, condition_shift, target_scale, target_shift, output_scale, output_shift, frequencies;

@@ -111,7 +111,7 @@ noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, 
 noprop_status dt_upload_embedding(noprop_model *model) {
   const struct network *network = model->network;
   const int stride = (network->latent + 7) & ~7;
-  if (!model->embedding) return NOPROP_OK;
+  if (model->settings.latent.embedding != EMBEDDING_ORTHONORMAL) return NOPROP_OK;
   const size_t bytes = (size_t)network->classes * (size_t)stride * sizeof(float);
   float *vectors = malloc(bytes);
   if (!vectors) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the embeddings of labels");

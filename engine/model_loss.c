@@ -218,6 +218,7 @@ noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *
   if (!model || !request || !terms)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_loss: model, request and terms must not be NULL");
   noprop_status status = check_request(model, request);
+  if (status == NOPROP_OK) status = dt_check_prototypes(model, "noprop_model_loss");
   if (status != NOPROP_OK) return status;
   const noprop_model_shape *shape = &model->shape;
   const noprop_array condition = {.type = shape->condition_type,
@@ -286,7 +287,8 @@ noprop_status noprop_model_validate(noprop_model *model, const noprop_array *con
   if (!model || !target || !terms)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_validate: model, target and terms must not be NULL");
   struct model_rows condition_rows, target_rows;
-  noprop_status status = model_rows_check(model, MODEL_TARGET, target, -1, &target_rows);
+  noprop_status status = dt_check_prototypes(model, "noprop_model_validate");
+  if (status == NOPROP_OK) status = model_rows_check(model, MODEL_TARGET, target, -1, &target_rows);
   if (status == NOPROP_OK) status = model_rows_check(model, MODEL_CONDITION, condition, target->rows, &condition_rows);
   if (status == NOPROP_OK) status = model_need_loss(model);
   if (status != NOPROP_OK) return status;

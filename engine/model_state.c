@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model.h"
+#include "engine/dt.h"
 #include "engine/status.h"
 
 /* The groups in the order of their arrays. */
@@ -16,7 +16,8 @@ enum state_group {
   GROUP_MOMENT2,
   GROUP_STATISTICS,
   GROUP_PROGRESS,
-  GROUP_BLOCKS
+  GROUP_BLOCKS,
+  GROUP_PROTOTYPES
 };
 
 /* training/progress: completed, steps_summed, rows_summed, gradient_norm, learning_rate, then the sums. All are exact
@@ -68,11 +69,12 @@ static struct place place_of(const noprop_model *model, int index) {
     if (index == 0) return (struct place){GROUP_STATISTICS, i};
     --index;
   }
-  return (struct place){index == 0 ? GROUP_PROGRESS : GROUP_BLOCKS, 0};
+  return (struct place){index == 0 ? GROUP_PROGRESS : index == 1 ? GROUP_BLOCKS : GROUP_PROTOTYPES, 0};
 }
 
 int model_state_count(const noprop_model *model) {
   int count = model->network->blocks ? 2 : 1;
+  if (model->settings.latent.embedding == EMBEDDING_PROTOTYPE) ++count;
   for (int group = GROUP_PARAMETERS; group <= GROUP_MOMENT2; ++group)
     if (group_memory(model, group)) count += model->network->parameter_count;
   for (int i = 0; i < STATISTICS_ARRAYS; ++i) count += statistics_array(model, i) != NULL;
@@ -86,6 +88,11 @@ struct model_state model_state_at(const noprop_model *model, int index) {
     snprintf(state.name, sizeof state.name, "training/progress");
     state.type = NOPROP_TYPE_FLOAT64;
     state.shape[0] = PROGRESS_VALUES;
+  } else if (place.group == GROUP_PROTOTYPES) {
+    snprintf(state.name, sizeof state.name, "statistics/prototypes");
+    state.rank = 2;
+    state.shape[0] = model->network->classes;
+    state.shape[1] = model->latent;
   } else if (place.group == GROUP_BLOCKS) {
     snprintf(state.name, sizeof state.name, "training/blocks");
     state.type = NOPROP_TYPE_FLOAT64;
@@ -187,6 +194,7 @@ noprop_status model_state_get(noprop_model *model, int index, void *values) {
   if (status != NOPROP_OK) return status;
   const struct place place = place_of(model, index);
   if (place.group == GROUP_PROGRESS) return get_progress(model, values);
+  if (place.group == GROUP_PROTOTYPES) return dt_move_prototypes(model, values, NULL);
   if (place.group == GROUP_BLOCKS)
     return device_download(model->device, values, model->block_sums, (size_t)model->network->blocks * sizeof(double));
   if (place.group != GROUP_STATISTICS) return move_array(model, place, values, NULL);
@@ -199,6 +207,7 @@ noprop_status model_state_set(noprop_model *model, int index, const void *values
   if (status != NOPROP_OK) return status;
   const struct place place = place_of(model, index);
   if (place.group == GROUP_PROGRESS) return set_progress(model, values);
+  if (place.group == GROUP_PROTOTYPES) return dt_move_prototypes(model, NULL, values);
   if (place.group == GROUP_BLOCKS) {
     status = device_upload(model->device, model->block_sums, values, (size_t)model->network->blocks * sizeof(double));
     return status == NOPROP_OK ? noprop_device_synchronize(model->device) : status;

@@ -156,7 +156,8 @@ noprop_status noprop_model_bind(noprop_model *model, const noprop_array *conditi
   binding->update.steps_per_epoch = binding->steps_per_epoch;
   const uint64_t steps = total_steps(settings, binding->steps_per_epoch);
   binding->update.total_steps = steps < ~0u ? (unsigned)steps : ~0u;
-  status = allocate_slots(model);
+  status = dt_set_prototypes(model, &condition_rows, &target_rows);
+  if (status == NOPROP_OK) status = allocate_slots(model);
   if (status == NOPROP_OK) status = coupling_bind(model);
   if (status == NOPROP_OK) status = place_rows(model, &condition_rows, &target_rows);
   if (status != NOPROP_OK) {

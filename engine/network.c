@@ -176,7 +176,8 @@ static void add_classifier(struct network *network, const struct settings *setti
 }
 
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape) {
-  return settings->latent.size > 0 ? settings->latent.size : shape->target_width;
+  if (settings->latent.size > 0) return settings->latent.size;
+  return settings->latent.embedding == EMBEDDING_PROTOTYPE ? shape->condition_width : shape->target_width;
 }
 
 /* Form and width of the time embedding. */
@@ -217,7 +218,16 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   const int latent = network_latent_size(settings, shape);
   if (latent < 1 || latent > 64)
     return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to 64 are allowed", latent,
-                      settings->latent.size > 0 ? "latent.size" : "the target's width");
+                      settings->latent.size > 0                           ? "latent.size"
+                      : settings->latent.embedding == EMBEDDING_PROTOTYPE ? "the condition's width"
+                                                                          : "the target's width");
+  if (settings->latent.embedding == EMBEDDING_PROTOTYPE &&
+      (latent != shape->condition_width || shape->condition_is_label))
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "latent.embedding: prototype makes labels rows of the condition, which is %s of width %d, and the "
+        "latent size is %d; allowed: values and latent.size auto, or another embedding",
+        shape->condition_is_label ? "a label" : "values", shape->condition_width, latent);
   if (settings->latent.embedding == EMBEDDING_ORTHONORMAL && latent < shape->target_width)
     return status_set(
         NOPROP_INVALID_CONFIG,

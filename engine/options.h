@@ -88,7 +88,8 @@
 #define EMBEDDING_LIST(X)                                                                              \
   X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
   X(EMBEDDING_ORTHONORMAL, "orthonormal", "fixed orthonormal vectors drawn from the seed: variant dt") \
-  X(EMBEDDING_LEARNED, "learned", "vectors trained with the bound, orthonormal at first: variant dt")
+  X(EMBEDDING_LEARNED, "learned", "vectors trained with the bound, orthonormal at first: variant dt")  \
+  X(EMBEDDING_PROTOTYPE, "prototype", "of each class the training row in the middle of the others: variant dt")
 
 #define COUPLING_LIST(X)                                                      \
   X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data") \

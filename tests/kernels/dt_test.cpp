@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "tests/kernels/harness.h"
@@ -481,6 +482,62 @@ TEST(BlocksOfDt, EmbeddingsAreOrthonormal) {
   EXPECT_EQ(noprop_model_create(device(), config, &p.data->shape, &none), NOPROP_INVALID_CONFIG);
   EXPECT_NE(std::string(noprop_last_error()).find("has no room for 5 orthonormal vectors"), std::string::npos);
   noprop_config_destroy(config);
+}
+
+/* Of each class the row with the smallest median distance to the others, found here by hand; kept by model files. */
+TEST(BlocksOfDt, PrototypesAreTheMiddleRowsOfTheirClasses) {
+  const Prepared p = prepare(0);
+  ASSERT_TRUE(p.data);
+  Keys keys = kCases[0].keys;
+  keys.emplace_back("latent.embedding", "prototype");
+  const Model model = create_model(keys, p.data->shape);
+  ASSERT_TRUE(model);
+  ASSERT_TRUE(set_statistics(model.get(), *p.data));
+  const size_t rows = 70, d = 11;
+  EXPECT_EQ(noprop_model_latent_size(model.get()), 11);
+  std::vector<float> noise(rows * d), z(rows * d);
+  noprop_loss_request request = request_of(*p.data, 1);
+  noprop_loss_terms terms;
+  request.noise = noise.data();
+  request.z = z.data();
+  request.block = 3;
+  EXPECT_EQ(noprop_model_loss(model.get(), &request, &terms), NOPROP_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(noprop_last_error()).find("call noprop_model_bind first"), std::string::npos);
+  ASSERT_TRUE(ok(noprop_model_bind(model.get(), &p.data->condition, &p.data->target, 33), "noprop_model_bind"));
+  ASSERT_TRUE(ok(noprop_model_loss(model.get(), &request, &terms), "noprop_model_loss"));
+  for (int label = 0; label < 5; ++label) {
+    std::vector<size_t> members;
+    for (size_t i = 0; i < rows; ++i)
+      if (p.data->y_labels[i] == label) members.push_back(i);
+    ASSERT_GT(members.size(), 2U);
+    double least = 1e300;
+    size_t middle = 0;
+    for (const size_t i : members) {
+      std::vector<double> distances;
+      for (const size_t j : members) {
+        double sum = 0;
+        for (size_t k = 0; k < d; ++k)
+          sum += std::pow(p.data->reference.x[i][k].value - p.data->reference.x[j][k].value, 2);
+        if (j != i) distances.push_back(std::sqrt(sum));
+      }
+      std::sort(distances.begin(), distances.end());
+      const double median = distances[(distances.size() - 1) / 2];
+      if (median < least) least = median, middle = i;
+    }
+    const double a = std::sqrt(p.levels[2].alpha_bar);
+    for (const size_t i : members)
+      for (size_t k = 0; k < d; ++k)
+        ASSERT_NEAR(z[i * d + k] / a, p.data->reference.x[middle][k].value, 1e-5) << "class " << label;
+  }
+  const std::string file = testing::TempDir() + "/prototypes.h5";
+  ASSERT_TRUE(ok(noprop_model_save(model.get(), file.c_str()), "noprop_model_save"));
+  noprop_model *loaded = nullptr;
+  ASSERT_TRUE(ok(noprop_model_load(device(), file.c_str(), &loaded), "noprop_model_load"));
+  std::vector<float> again(rows * d);
+  request.z = again.data();
+  ASSERT_TRUE(ok(noprop_model_loss(loaded, &request, &terms), "noprop_model_loss"));
+  EXPECT_EQ(again, z);
+  noprop_model_destroy(loaded);
 }
 
 TEST(BlocksOfDt, RefuseWhatBelongsToContinuousTime) {
