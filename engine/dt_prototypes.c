@@ -60,7 +60,7 @@ noprop_status dt_set_prototypes(noprop_model *model, const struct model_rows *co
   if (model->settings.latent.embedding != EMBEDDING_PROTOTYPE || model->has_prototypes) return NOPROP_OK;
   const size_t bytes = (size_t)classes * (size_t)stride * sizeof(float);
   void *labels = malloc((size_t)target->rows * model_row_bytes(target)), *raw = malloc(model_row_bytes(condition));
-  double *rows = malloc((size_t)ROWS_MOST * (size_t)width * sizeof *rows),
+  double *rows = calloc((size_t)ROWS_MOST * (size_t)width, sizeof *rows),
          *scratch = malloc(ROWS_MOST * sizeof *scratch);
   float *vectors = calloc(1, bytes);
   noprop_status status = NOPROP_OK;

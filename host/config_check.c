@@ -470,6 +470,13 @@ noprop_status config_warnings(const noprop_config *config, char **text) {
   if (s.variant == VARIANT_DT && config_is_given(config, "sample.steps") &&
       config->settings.sample.steps != s.sample.steps)
     (void)fprintf(out, "sample.steps: not used, since variant dt takes one step per block: %d\n", s.sample.steps);
+  if (s.variant == VARIANT_DT && s.latent.embedding == EMBEDDING_LEARNED && s.dt.eta > 0.5)
+    (void)fprintf(
+        out,
+        "dt.eta: %g with latent.embedding learned lets the labels' vectors shrink until the classifier cannot "
+        "tell them apart, since that lowers the bound (two moons: accuracy 0.76, with 0.1 it is 0.9998): 0.1 is "
+        "better\n",
+        s.dt.eta);
   if (s.variant == VARIANT_DT && s.sample.drift == DRIFT_ODE && s.task == TASK_GENERATE)
     (void)fprintf(out,
                   "sample.drift: ode leaves out the bridge's noise, and samples then have too little variance: sde is "

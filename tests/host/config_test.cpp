@@ -683,6 +683,11 @@ TEST(Config, DiscreteTimeTakesAStepPerBlockAndNamesTheKeysThatItDoesNotUse) {
   EXPECT_NE(warnings(config).find("sde is right for generation with variant dt"), std::string::npos);
   noprop_config_set(config.get(), "sample.drift", "sde");
   EXPECT_EQ(warnings(config).find("sde is right"), std::string::npos);
+  noprop_config_set(config.get(), "task", "classify");
+  noprop_config_set(config.get(), "latent.embedding", "learned");
+  EXPECT_NE(warnings(config).find("dt.eta: 1 with latent.embedding learned lets"), std::string::npos);
+  noprop_config_set(config.get(), "dt.eta", "0.1");
+  EXPECT_EQ(warnings(config).find("dt.eta"), std::string::npos);
   EXPECT_NE(noprop_config_set(config.get(), "dt.blocks", "0"), NOPROP_OK);
   EXPECT_NE(std::string(noprop_last_error()).find("dt.blocks: 0 is not allowed"), std::string::npos);
 }
