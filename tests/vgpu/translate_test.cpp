@@ -60,13 +60,14 @@ std::vector<uint32_t> run(const Executor &executor, const Module &module, const 
 }
 
 /* Compares all executors with the first. Fails if the translator leaves the kernel to the interpreter, or if the kernel
- * writes nothing. */
-void same_bytes(const std::string &body, Shape shape, int n, int m) {
+ * writes nothing, or is not `least` instructions long. */
+void same_bytes(const std::string &body, Shape shape, int n, int m, uint32_t least = 0) {
   ASSERT_NE(translator(), nullptr) << "libnoprop_translate.so is missing";
   const std::string text =
       compiled("extern \"C\" __global__ void k(const float *in, unsigned *out, int n, int m) {\n" + body + "\n}\n");
   Module module(text);
   ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  EXPECT_GE(module.function("k")->instruction_count, least);
   const std::vector<uint32_t> expected = run(executors().front(), module, shape, n, m);
   EXPECT_NE(expected, std::vector<uint32_t>(words)) << "the kernel does nothing";
   for (const Executor &executor : ptx::all_executors()) {
@@ -270,6 +271,50 @@ TEST(Translate, MathFunctionsOfTheToolkit) {
                          rsqrtf(fabsf(x)), x / y, fmodf(x, y), log1pf(fabsf(x)), expm1f(x), cbrtf(x), __expf(x), atan2f(x, y)};
     for (int j = 0; j < 16; j++) out[i * 16 + j] = __float_as_uint(r[j]);)",
              shape(4, 128), 40, 0);
+}
+
+/* Above 3,000 instructions what is done often becomes functions of the module: vectors of two and four numbers for each
+ * lane, with all lanes and with some, gathers, scatters, approximations, and mma, of which some share operands and sums
+ * and some do not. */
+TEST(Translate, LargeKernelsCallFunctions) {
+  same_bytes(R"(
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    float sum[8][4] = {}, other = 0.0f;
+    const bool some = (threadIdx.x * 7 + blockIdx.x) % 5 < 3;
+#pragma unroll
+    for (int i = 0; i < 76; ++i) {
+      const float4 four = ((const float4 *)in)[i * 64 + threadIdx.x];
+      const float2 two = ((const float2 *)in)[i * 64 + threadIdx.x];
+      unsigned a[4] = {__float_as_uint(four.x), __float_as_uint(two.x), __float_as_uint(four.y), __float_as_uint(two.y)};
+      float exponential, logarithm, tangent;
+      asm("ex2.approx.f32 %0, %1;" : "=f"(exponential) : "f"(four.z * (200.0f * i - 6000.0f)));
+      asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(logarithm) : "f"(two.x));
+      asm("tanh.approx.f32 %0, %1;" : "=f"(tangent) : "f"(four.w * 3.0f));
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        float *d = sum[(i + j) % 8], *c = i % 9 == 8 ? sum[(i + 1) % 8] : d;
+        const unsigned b = __float_as_uint(j % 2 ? tangent : four.z);
+        float r[4];
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, "
+            "%11, %12, %13};"
+            : "=f"(r[0]), "=f"(r[1]), "=f"(r[2]), "=f"(r[3])
+            : "r"(a[j]), "r"(a[(j + 1) % 4]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(a[j]), "f"(c[0]), "f"(c[1]), "f"(c[2]),
+              "f"(c[3]));
+        for (int k = 0; k < 4; ++k) d[k] = r[k];
+      }
+      other += exponential + logarithm + in[(__float_as_uint(four.x) >> 3) % 8192];
+      if (some) {
+        const float4 more = ((const float4 *)in)[i * 32 + 11 + threadIdx.x];
+        const float2 pair = ((const float2 *)in)[i * 32 + 5 + threadIdx.x];
+        ((float4 *)out)[i % 32 * 64 + threadIdx.x] = make_float4(more.w, pair.y, more.x, tangent);
+        ((float2 *)out)[4096 + i % 32 * 64 + threadIdx.x] = make_float2(more.z, pair.x);
+        out[16384 + (lane * 37 + i * 64) % 1152 + warp * 1152] += i;
+      }
+      ((float4 *)(out + 20480))[i % 4 * 64 + threadIdx.x] = make_float4(exponential, logarithm, tangent, other);
+    }
+    for (int j = 0; j < 8; ++j)
+      for (int k = 0; k < 4; ++k) out[24576 + ((warp * 8 + j) * 4 + k) * 32 + lane] = __float_as_uint(sum[j][k]);)",
+             shape(1, 64), 0, 0, 3001);
 }
 
 TEST(Translate, IntegersAndDoubles) {

@@ -110,6 +110,13 @@ Value splat(struct emitter *e, Value scalar) {
   return LLVMBuildShuffleVector(e->builder, vector, LLVMGetUndef(type), LLVMConstNull(shaped(e->i32, true)), "");
 }
 
+Value shuffle(struct emitter *e, Value x, Value y, const unsigned *lanes, unsigned count) {
+  Value indices[2 * WARP_LANES];
+  for (unsigned i = 0; i < count; i++) indices[i] = LLVMConstInt(e->i32, lanes[i], 0);
+  return LLVMBuildShuffleVector(e->builder, x, y ? y : LLVMGetUndef(LLVMTypeOf(x)), LLVMConstVector(indices, count),
+                                "");
+}
+
 Value as_bits(struct emitter *e, Value value) {
   const LLVMTypeKind kind = LLVMGetTypeKind(element_of(value));
   if (kind == LLVMIntegerTypeKind) return value;
@@ -829,12 +836,6 @@ static void emit_info(struct emitter *e) {
   free(values);
 }
 
-static void add_attribute(struct emitter *e, const char *name, const char *value) {
-  LLVMAddAttributeAtIndex(
-      e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-      LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
-}
-
 static unsigned metadata_kind(struct emitter *e, const char *name) {
   return LLVMGetMDKindIDInContext(e->context, name, (unsigned)strlen(name));
 }
@@ -861,8 +862,7 @@ static void set_up(struct emitter *e) {
                                 LLVMValueAsMetadata(LLVMConstInt(e->i32, 100000, 0))};
   e->unlikely = LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, weights, 3));
   e->run = LLVMAddFunction(e->module, RUN_SYMBOL, LLVMFunctionType(e->i32, &e->bytes, 1, 0));
-  add_attribute(e, "prefer-vector-width", e->features->avx512 ? "512" : "256");
-  add_attribute(e, "min-legal-vector-width", e->features->avx512 ? "512" : "256");
+  add_vector_width(e, e->run);
   /* Helpers are called by an instruction that LLVM does not take for a call: no data below the stack pointer. */
   const unsigned no_red_zone = LLVMGetEnumAttributeKindForName("noredzone", 9);
   LLVMAddAttributeAtIndex(e->run, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
@@ -888,6 +888,7 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->builder = LLVMCreateBuilderInContext(context);
   e->body = calloc(blocks + 1, sizeof *e->body);
   e->slot = calloc(registers + 1, sizeof *e->slot);
+  e->fragment = calloc(registers + 1, sizeof *e->fragment);
   e->mask_slot = calloc(blocks + 1, sizeof *e->mask_slot);
   e->group_of = malloc((function->instruction_count + 1) * sizeof *e->group_of);
   e->order = malloc((function->instruction_count + 1) * sizeof *e->order);
@@ -896,8 +897,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->groups = calloc(function->instruction_count + 1, sizeof *e->groups);
   e->root_span = calloc(analysis->root_count + 1, sizeof *e->root_span);
   e->frame_offset = malloc((registers + blocks + 1) * sizeof *e->frame_offset);
-  if (!e->body || !e->slot || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order || !e->batch_at ||
-      !e->groups || !e->root_span || !e->frame_offset) {
+  if (!e->body || !e->slot || !e->fragment || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order ||
+      !e->batch_at || !e->groups || !e->root_span || !e->frame_offset) {
     refuse(e, NULL, "there is not enough memory");
     goto done;
   }
@@ -906,9 +907,10 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   plan_checks(e);
   e->entry = new_label(e, "entry");
   LLVMPositionBuilderAtEnd(e->builder, e->entry);
+  plan_fragments(e);
   for (uint32_t r = 0; r < registers; r++) {
     if (analysis->shape[r].kind == SHAPE_AFFINE && analysis->shape[r].constant) continue;
-    e->slot[r] = LLVMBuildAlloca(e->builder, register_type(e, r), "");
+    if (!e->slot[r]) e->slot[r] = LLVMBuildAlloca(e->builder, register_type(e, r), "");
     /* What may be read before it is written is 0, as in the interpreter, and not whatever suits LLVM. */
     if (bit_test(analysis->live_in, r)) LLVMBuildStore(e->builder, LLVMConstNull(register_type(e, r)), e->slot[r]);
   }
@@ -947,8 +949,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   if (!e->failed) emit_info(e);
 done:
   LLVMDisposeBuilder(e->builder);
-  free(e->body), free(e->slot), free(e->mask_slot), free(e->group_of), free(e->offset_in_group), free(e->order),
-      free(e->batch_at), free(e->groups), free(e->root_span);
+  free(e->body), free(e->slot), free(e->fragment), free(e->mask_slot), free(e->group_of), free(e->offset_in_group),
+      free(e->order), free(e->batch_at), free(e->groups), free(e->root_span);
   free(e->frame_offset);
   if (e->failed) {
     LLVMDisposeModule(e->module);

@@ -808,7 +808,14 @@ static Value convert(struct emitter *e, const struct ptx_instruction *instructio
       r = round_integral(e, instruction->rounding, x);
   } else if (to_bits > from_bits) {
     r = LLVMBuildFPExt(b, x, shaped(to == PTX_F32 ? e->f32 : e->f64, wide), "");
-    if (from == PTX_F16) r = canonical_nan(e, r);
+    if (from == PTX_F16) { /* by the bits: LLVM would compare the halves instead, one by one */
+      Value bits = as_bits(e, r);
+      const Type type = type_of(bits);
+      Value size = LLVMBuildAnd(b, bits, constant(type, to == PTX_F32 ? 0x7fffffffu : 0x7fffffffffffffffu), "");
+      Value infinity = constant(type, to == PTX_F32 ? 0x7f800000u : 0x7ff0000000000000u);
+      Value nan = as_float(e, constant(type, to == PTX_F32 ? 0x7fffffffu : 0x7fffffffffffffffu));
+      r = select_value(e, LLVMBuildICmp(b, LLVMIntSGT, size, infinity, ""), nan, r);
+    }
   } else {
     if (to == PTX_F32 && instruction->rounding != PTX_RN) return compute_rare(e, instruction, wide);
     if (instruction->rounding != PTX_RN || instruction->flags & PTX_RELU) refuse(e, instruction, "with this rounding");

@@ -5,8 +5,9 @@
  * lies in one lane of each group of four and is repeated over that group; B's elements of one k for the columns 2 t
  * come from four lanes of the warp and are repeated over the groups. Both are one shuffle for a vector register; then
  * every accumulator takes one fused multiply-add. Vectors are of the CPU's width here, not of 32 lanes, because B's
- * repeated elements are the same for all parts. */
-#include <string.h>
+ * repeated elements are the same for all parts. The code is a function for each shape (emit_outline.c) on fragments in
+ * memory (emit_fragments.c). */
+#include <stdio.h>
 
 #include "engine/vgpu/translate/emitter.h"
 
@@ -25,32 +26,30 @@ struct matrix_emitter {
   Type element;          /* f32 or f64 */
 };
 
-static Value shuffle(struct emitter *e, Value x, Value y, const unsigned *lanes, unsigned count) {
-  Value indices[2 * WARP_LANES];
-  for (unsigned i = 0; i < count; i++) indices[i] = LLVMConstInt(e->i32, lanes[i], 0);
-  return LLVMBuildShuffleVector(e->builder, x, y ? y : LLVMGetUndef(LLVMTypeOf(x)), LLVMConstVector(indices, count),
-                                "");
+/* Bytes from one register of a fragment to the next: lanes of four bytes, or of eight with f64. */
+static Value piece_address(const struct matrix_emitter *m, Value fragment, unsigned number, unsigned p, Type element) {
+  struct emitter *e = m->e;
+  const unsigned bytes = LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4;
+  Value offset = LLVMConstInt(e->i64, (number * WARP_LANES + p * m->width) * bytes, 0);
+  Value address = LLVMBuildInBoundsGEP2(e->builder, e->i8, fragment, &offset, 1, "");
+  return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(element, m->width), 0), "");
 }
 
-static struct pieces split(const struct matrix_emitter *m, Value lanes) {
+/* Register `number` of a fragment. */
+static struct pieces load_register(const struct matrix_emitter *m, Value fragment, unsigned number, Type element) {
   struct pieces result = {{NULL}};
-  for (unsigned p = 0; p < m->count; p++) {
-    unsigned take[WARP_LANES];
-    for (unsigned i = 0; i < m->width; i++) take[i] = p * m->width + i;
-    result.piece[p] = shuffle(m->e, lanes, NULL, take, m->width);
-  }
+  for (unsigned p = 0; p < m->count; p++)
+    result.piece[p] = LLVMBuildLoad2(m->e->builder, LLVMVectorType(element, m->width),
+                                     piece_address(m, fragment, number, p, element), "");
   return result;
 }
 
-static Value join(const struct matrix_emitter *m, const struct pieces *pieces) {
-  Value part[MAX_PIECES];
-  unsigned width = m->width, all[WARP_LANES];
-  for (unsigned i = 0; i < WARP_LANES; i++) all[i] = i;
-  memcpy(part, pieces->piece, sizeof part);
-  for (unsigned count = m->count; count > 1; count /= 2, width *= 2) {
-    for (unsigned p = 0; p < count / 2; p++) part[p] = shuffle(m->e, part[2 * p], part[2 * p + 1], all, 2 * width);
+static void store_register(const struct matrix_emitter *m, Value fragment, unsigned number,
+                           const struct pieces *pieces) {
+  for (unsigned p = 0; p < m->count; p++) {
+    const Type element = LLVMGetElementType(LLVMTypeOf(pieces->piece[p]));
+    LLVMBuildStore(m->e->builder, pieces->piece[p], piece_address(m, fragment, number, p, element));
   }
-  return part[0];
 }
 
 /* Element i of each lane's register as a number of the accumulators' type. */
@@ -121,14 +120,10 @@ static void transpose_groups(const struct matrix_emitter *m, const struct pieces
 
 /* ---- accumulators ---- */
 
-static struct pieces read_accumulator(const struct matrix_emitter *m, const struct ptx_instruction *mma,
-                                      const struct ptx_operand *c, unsigned element) {
-  struct emitter *e = m->e;
-  const uint8_t type = mma->matrix.c;
-  struct pieces result = {{NULL}};
-  if (type == PTX_F64) return split(m, as_float(e, read_operand(e, &c[element], PTX_F64, true)));
-  if (type == PTX_F32) return split(m, as_float(e, read_operand(e, &c[element], PTX_F32, true)));
-  result = split(m, as_bits(e, read_operand(e, &c[element / 2], PTX_B32, true)));
+static struct pieces read_accumulator(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value c,
+                                      unsigned element) {
+  if (shape->c != PTX_F16) return load_register(m, c, element, m->element);
+  struct pieces result = load_register(m, c, element / 2, m->e->i32);
   for (unsigned p = 0; p < m->count; p++) result.piece[p] = widen(m, result.piece[p], PTX_F16, element % 2);
   return result;
 }
@@ -144,8 +139,8 @@ static Value narrowed(const struct matrix_emitter *m, Value x) {
   return LLVMBuildZExt(b, half, LLVMVectorType(e->i32, m->width), "");
 }
 
-static void write_accumulators(const struct matrix_emitter *m, const struct ptx_instruction *mma,
-                               struct pieces *accumulators) {
+static void write_accumulators(const struct matrix_emitter *m, const struct ptx_instruction *mma, Value fragment,
+                               const struct pieces *accumulators) {
   struct emitter *e = m->e;
   LLVMBuilderRef b = e->builder;
   for (unsigned d = 0; d < mma->dst_count; d++) {
@@ -163,38 +158,45 @@ static void write_accumulators(const struct matrix_emitter *m, const struct ptx_
       }
       out.piece[p] = x;
     }
-    write_register(e, mma, &mma->dst[d], join(m, &out), uniform, false);
+    store_register(m, fragment, d, &out);
   }
 }
 
 /* ---- mma ---- */
 
-static void multiply(struct emitter *e, const struct ptx_instruction *mma) {
+bool has_function(const struct ptx_matrix *shape) {
+  const bool same = shape->a == shape->b, quads = shape->a == PTX_F16 && shape->k == 4;
+  const bool floats = shape->a == PTX_TF32 || shape->a == PTX_BF16 || shape->a == PTX_F16 || shape->a == PTX_F64;
+  return same && floats && !quads;
+}
+
+/* The function of a shape: pointers to A, B, C and D, which may be C. */
+static Value multiply(struct emitter *e, const void *what, const Value *fragments) {
+  const struct ptx_instruction *mma = what;
   const struct ptx_matrix *shape = &mma->matrix;
   const bool doubles = shape->a == PTX_F64;
   const unsigned bytes = doubles ? 8 : 4, width = (e->features->avx512 ? 64 : 32) / bytes;
   const struct matrix_emitter emitter = {
       .e = e, .width = width, .count = WARP_LANES / width, .element = doubles ? e->f64 : e->f32};
   const struct matrix_emitter *m = &emitter;
-  const struct ptx_operand *a = mma->src, *b = a + shape->a_count, *c = b + shape->b_count;
   const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
-  const uint8_t word = doubles ? PTX_B64 : PTX_B32;
+  const Type word = doubles ? e->i64 : e->i32;
   struct pieces d[4] = {{{NULL}}};
-  for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, mma, c, i);
+  for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, shape, fragments[2], i);
   /* k ascending: within a register of B, lane t by lane t, and element by element. */
   for (unsigned r = 0; r < shape->b_count; r++) {
     struct pieces rows[2][MAX_ELEMENTS];
     Value columns[MAX_ELEMENTS][GROUP][2];
     for (unsigned h = 0; h < high; h++) {
-      const struct pieces bits = split(m, as_bits(e, read_operand(e, &a[r * high + h], word, true)));
+      const struct pieces words = load_register(m, fragments[0], r * high + h, word);
       for (unsigned i = 0; i < elements; i++) {
-        for (unsigned p = 0; p < m->count; p++) rows[h][i].piece[p] = widen(m, bits.piece[p], shape->a, i);
+        for (unsigned p = 0; p < m->count; p++) rows[h][i].piece[p] = widen(m, words.piece[p], shape->a, i);
       }
     }
-    const struct pieces bits = split(m, as_bits(e, read_operand(e, &b[r], word, true)));
+    const struct pieces words = load_register(m, fragments[1], r, word);
     for (unsigned i = 0; i < elements; i++) {
       struct pieces numbers;
-      for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, bits.piece[p], shape->b, i);
+      for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
       transpose_groups(m, &numbers, columns[i]);
     }
     for (unsigned t = 0; t < GROUP; t++) {
@@ -211,7 +213,21 @@ static void multiply(struct emitter *e, const struct ptx_instruction *mma) {
       }
     }
   }
-  write_accumulators(m, mma, d);
+  write_accumulators(m, mma, fragments[3], d);
+  return NULL;
+}
+
+static void call_multiply(struct emitter *e, const struct ptx_instruction *mma) {
+  const struct ptx_matrix *shape = &mma->matrix;
+  const struct ptx_operand *a = mma->src, *b = a + shape->a_count, *c = b + shape->b_count;
+  const uint8_t factor = shape->a == PTX_F64 ? PTX_B64 : PTX_B32, sum = shape->c == PTX_F64 ? PTX_B64 : PTX_B32;
+  Value fragments[4] = {fragment_source(e, a, shape->a_count, factor, 0),
+                        fragment_source(e, b, shape->b_count, factor, 1), fragment_source(e, c, shape->c_count, sum, 2),
+                        fragment_target(e, mma->dst, mma->dst_count)};
+  char name[60];
+  snprintf(name, sizeof name, "mma.%u.%u.%u.%u.%u", shape->m, shape->k, shape->a, shape->c, shape->d);
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), fragments, 4, multiply, mma);
+  fragment_written(e, mma, fragments[3]);
 }
 
 /* Integers and what else is rare: the interpreter's own code. */
@@ -232,11 +248,8 @@ static void multiply_elsewhere(struct emitter *e, const struct ptx_instruction *
 }
 
 static void emit_mma(struct emitter *e, const struct ptx_instruction *mma) {
-  const struct ptx_matrix *shape = &mma->matrix;
-  const bool same = shape->a == shape->b, quads = shape->a == PTX_F16 && shape->k == 4;
-  const bool floats = shape->a == PTX_TF32 || shape->a == PTX_BF16 || shape->a == PTX_F16 || shape->a == PTX_F64;
-  if (same && floats && !quads)
-    multiply(e, mma);
+  if (has_function(&mma->matrix))
+    call_multiply(e, mma);
   else
     multiply_elsewhere(e, mma);
 }
@@ -271,6 +284,7 @@ static void emit_matrix_load(struct emitter *e, const struct ptx_instruction *in
 void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction) {
   Value here = mask_bits(e, effective_mask(e, instruction));
   check_together(e, instruction, LLVMBuildICmp(e->builder, LLVMIntEQ, here, constant(e->i32, UINT64_MAX), ""));
+  if (instruction->guard == PTX_NONE) e->mask = NULL; /* for the rest of the block, which all lanes run */
   switch (instruction->op) {
     case PTX_MMA:
       emit_mma(e, instruction);

@@ -4,6 +4,7 @@
  * pattern: scalar accesses at constant distances. Varying: a gather or scatter, unless the address turns out at run
  * time to have the pattern that analysis hints at. Every access is checked before it is made: [lowest, highest + bytes)
  * of the warp against the window of the pointer's root; only if that fails, lane by lane in a helper. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -534,9 +535,182 @@ static bool is_strong(const struct ptx_instruction *instruction) { return instru
 
 /* ---- loads ---- */
 
+/* Two ways to do something, chosen at run time; the results meet. */
+struct alternatives {
+  Label first, second, after;
+  Label first_end, second_end;
+};
+
+static struct alternatives begin_alternatives(struct emitter *e, Value condition) {
+  struct alternatives a = {.first = new_label(e, ""), .second = new_label(e, ""), .after = new_label(e, "")};
+  LLVMBuildCondBr(e->builder, condition, a.first, a.second);
+  LLVMPositionBuilderAtEnd(e->builder, a.first);
+  return a;
+}
+
+static void next_alternative(struct emitter *e, struct alternatives *a) {
+  a->first_end = LLVMGetInsertBlock(e->builder);
+  LLVMBuildBr(e->builder, a->after);
+  LLVMPositionBuilderAtEnd(e->builder, a->second);
+}
+
+static void end_alternatives(struct emitter *e, struct alternatives *a) {
+  a->second_end = LLVMGetInsertBlock(e->builder);
+  LLVMBuildBr(e->builder, a->after);
+  LLVMPositionBuilderAtEnd(e->builder, a->after);
+}
+
+/* Vectors of two or four numbers of 32 bits for each lane, neighbour by neighbour, as functions that large kernels
+ * call: without AVX-512 each is a hundred instructions. The registers stand one after the other in the warp's memory.
+ */
+struct lane_vectors {
+  unsigned count;
+};
+
+static Value lane_register(struct emitter *e, Value registers, unsigned number, unsigned first, Type type) {
+  return pointer_at(e, registers, (int64_t)(number * WARP_LANES + first) * 4, type);
+}
+
+/* Four numbers for each lane: transposes four lanes, and four lanes four further on, at a time. */
+static void load_quads(struct emitter *e, Value from, Value registers) {
+  static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
+  static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
+  static const unsigned both[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  const Type four = LLVMVectorType(e->f32, 4), eight = LLVMVectorType(e->f32, 8);
+  for (unsigned strip = 0; strip < WARP_LANES; strip += 8) {
+    Value lanes[4], out[4];
+    for (unsigned i = 0; i < 4; i++) {
+      Value half[2];
+      for (unsigned h = 0; h < 2; h++) {
+        half[h] = LLVMBuildLoad2(e->builder, four, pointer_at(e, from, (strip + 4 * h + i) * 16, four), "");
+        LLVMSetAlignment(half[h], 1);
+      }
+      lanes[i] = shuffle(e, half[0], half[1], both, 8);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+      Value x = shuffle(e, lanes[0], lanes[1], i ? high : low, 8),
+            y = shuffle(e, lanes[2], lanes[3], i ? high : low, 8);
+      out[2 * i] = shuffle(e, x, y, first, 8);
+      out[2 * i + 1] = shuffle(e, x, y, second, 8);
+    }
+    for (unsigned i = 0; i < 4; i++) LLVMBuildStore(e->builder, out[i], lane_register(e, registers, i, strip, eight));
+  }
+}
+
+static void store_quads(struct emitter *e, Value to, Value registers) {
+  static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
+  static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
+  static const unsigned halves[2][4] = {{0, 1, 2, 3}, {4, 5, 6, 7}};
+  const Type four = LLVMVectorType(e->f32, 4), eight = LLVMVectorType(e->f32, 8);
+  for (unsigned strip = 0; strip < WARP_LANES; strip += 8) {
+    Value numbers[4], lanes[4];
+    for (unsigned i = 0; i < 4; i++) {
+      numbers[i] = LLVMBuildLoad2(e->builder, eight, lane_register(e, registers, i, strip, eight), "");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+      Value x = shuffle(e, numbers[0], numbers[1], i ? high : low, 8);
+      Value y = shuffle(e, numbers[2], numbers[3], i ? high : low, 8);
+      lanes[2 * i] = shuffle(e, x, y, first, 8);
+      lanes[2 * i + 1] = shuffle(e, x, y, second, 8);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+      for (unsigned h = 0; h < 2; h++) {
+        Value store = LLVMBuildStore(e->builder, shuffle(e, lanes[i], NULL, halves[h], 4),
+                                     pointer_at(e, to, (strip + 4 * h + i) * 16, four));
+        LLVMSetAlignment(store, 1);
+      }
+    }
+  }
+}
+
+/* All lanes, or those of a mask: arguments[2]. */
+static Value load_lane_vectors(struct emitter *e, const void *what, const Value *arguments) {
+  const unsigned count = ((const struct lane_vectors *)what)->count;
+  const Type whole = LLVMVectorType(e->f32, count * WARP_LANES), one = shaped(e->f32, true);
+  struct alternatives all =
+      begin_alternatives(e, LLVMBuildICmp(e->builder, LLVMIntEQ, arguments[2], constant(e->i32, UINT64_MAX), ""));
+  for (int masked = 0; masked < 2; masked++) {
+    if (masked == 0 && count == 4) {
+      load_quads(e, arguments[0], arguments[1]);
+    } else {
+      Value vector, from = pointer_at(e, arguments[0], 0, whole);
+      if (masked) {
+        Type types[2] = {whole, LLVMTypeOf(from)};
+        Value mask = repeat_mask(e, bits_mask(e, arguments[2]), count);
+        vector = call_masked(e, "llvm.masked.load", types, 2, 4,
+                             (Value[]){from, constant(e->i32, 1), mask, LLVMConstNull(whole)});
+      } else {
+        vector = LLVMBuildLoad2(e->builder, whole, from, "");
+        LLVMSetAlignment(vector, 1);
+      }
+      for (unsigned k = 0; k < count; k++)
+        LLVMBuildStore(e->builder, take_every(e, vector, k, count), lane_register(e, arguments[1], k, 0, one));
+    }
+    if (masked == 0) next_alternative(e, &all);
+  }
+  end_alternatives(e, &all);
+  return NULL;
+}
+
+static Value interleaved(struct emitter *e, const Value *values, unsigned count);
+
+static Value store_lane_vectors(struct emitter *e, const void *what, const Value *arguments) {
+  const unsigned count = ((const struct lane_vectors *)what)->count;
+  const Type whole = LLVMVectorType(e->f32, count * WARP_LANES), one = shaped(e->f32, true);
+  struct alternatives all =
+      begin_alternatives(e, LLVMBuildICmp(e->builder, LLVMIntEQ, arguments[2], constant(e->i32, UINT64_MAX), ""));
+  for (int masked = 0; masked < 2; masked++) {
+    if (masked == 0 && count == 4) {
+      store_quads(e, arguments[0], arguments[1]);
+    } else {
+      Value numbers[4], to = pointer_at(e, arguments[0], 0, whole);
+      for (unsigned k = 0; k < count; k++)
+        numbers[k] = LLVMBuildLoad2(e->builder, one, lane_register(e, arguments[1], k, 0, one), "");
+      Value vector = interleaved(e, numbers, count);
+      if (masked) {
+        Type types[2] = {whole, LLVMTypeOf(to)};
+        Value mask = repeat_mask(e, bits_mask(e, arguments[2]), count);
+        call_masked(e, "llvm.masked.store", types, 2, 4, (Value[]){vector, to, constant(e->i32, 1), mask});
+      } else {
+        LLVMSetAlignment(LLVMBuildStore(e->builder, vector, to), 1);
+      }
+    }
+    if (masked == 0) next_alternative(e, &all);
+  }
+  end_alternatives(e, &all);
+  return NULL;
+}
+
+/* Whether an access is one that the functions above make. */
+static bool by_lane_vectors(const struct emitter *e, const struct ptx_instruction *instruction) {
+  return (instruction->vector == 2 || instruction->vector == 4) && type_bytes(instruction->type) == 4 && is_large(e) &&
+         !is_strong(instruction) && vector_lanes == WARP_LANES;
+}
+
+/* `registers` stand, or will, in the warp's memory, which is returned. */
+static Value call_lane_vectors(struct emitter *e, const struct ptx_instruction *instruction, Value memory, Value mask,
+                               bool store) {
+  const struct lane_vectors vectors = {.count = instruction->vector};
+  char name[20];
+  snprintf(name, sizeof name, "%s.%u", store ? "store" : "load", vectors.count);
+  Value registers = warp_address(e, e->i8, offsetof(struct warp, argument));
+  Value arguments[3] = {memory, registers, mask_bits(e, mask)};
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), arguments, 3,
+                store ? store_lane_vectors : load_lane_vectors, &vectors);
+  return registers;
+}
+
 static void load_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
                             Value base, Value mask, Type element, Value *out) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
+  if (by_lane_vectors(e, instruction)) {
+    Value from = pointer_at(e, base_pointer(e, address, base), instruction->offset, e->i8);
+    Value registers = call_lane_vectors(e, instruction, from, mask, false);
+    for (unsigned k = 0; k < count; k++)
+      out[k] = LLVMBuildLoad2(e->builder, shaped(element, true),
+                              lane_register(e, registers, k, 0, shaped(element, true)), "");
+    return;
+  }
   const Type type = LLVMVectorType(element, vector_lanes * count);
   const int64_t first = lane_offset(e, address, e->first_lane); /* 0 for the whole warp */
   Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset + first, type), vector;
@@ -593,6 +767,50 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
   }
 }
 
+/* Lanes one by one through pointers in memory (warp.argument[0]): all that a processor without gathers can do, and so
+ * long that large kernels have it as a function. */
+static Value pointer_of_lane(struct emitter *e, Value addresses, unsigned lane, Type element) {
+  Value index = LLVMConstInt(e->i64, lane * sizeof(uint64_t), 0);
+  Value at = LLVMBuildInBoundsGEP2(e->builder, e->i8, addresses, &index, 1, "");
+  at = LLVMBuildBitCast(e->builder, at, LLVMPointerType(e->i64, 0), "");
+  return LLVMBuildIntToPtr(e->builder, LLVMBuildLoad2(e->builder, e->i64, at, ""), LLVMPointerType(element, 0), "");
+}
+
+static Value gather_by_lane(struct emitter *e, const void *element, const Value *addresses) {
+  const Type type = *(const Type *)element;
+  Value vector = LLVMGetUndef(shaped(type, true));
+  for (unsigned i = 0; i < WARP_LANES; i++) {
+    Value load = LLVMBuildLoad2(e->builder, type, pointer_of_lane(e, addresses[0], i, type), "");
+    LLVMSetAlignment(load, 1);
+    vector = LLVMBuildInsertElement(e->builder, vector, load, LLVMConstInt(e->i32, i, 0), "");
+  }
+  return vector;
+}
+
+static Value scatter_by_lane(struct emitter *e, const void *element, const Value *arguments) {
+  const Type type = *(const Type *)element;
+  Value from = LLVMBuildBitCast(e->builder, arguments[1], LLVMPointerType(shaped(type, true), 0), "");
+  Value values = LLVMBuildLoad2(e->builder, shaped(type, true), from, "");
+  for (unsigned i = 0; i < WARP_LANES; i++) {
+    Value value = LLVMBuildExtractElement(e->builder, values, LLVMConstInt(e->i32, i, 0), "");
+    LLVMSetAlignment(LLVMBuildStore(e->builder, value, pointer_of_lane(e, arguments[0], i, type)), 1);
+  }
+  return NULL;
+}
+
+/* i8*: where `lanes` stands now; argument 0 or 1 of the warp. */
+static Value lanes_in_memory(struct emitter *e, Value lanes, unsigned number) {
+  const size_t at = offsetof(struct warp, argument) + number * WARP_LANES * sizeof(uint64_t);
+  LLVMBuildStore(e->builder, lanes, warp_address(e, LLVMTypeOf(lanes), at));
+  return warp_address(e, e->i8, at);
+}
+
+static void function_name(char name[40], const char *what, Type element) {
+  char *type = LLVMPrintTypeToString(element);
+  snprintf(name, 40, "%s.%s", what, type);
+  LLVMDisposeMessage(type);
+}
+
 static void load_gather(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
                         Value mask, Type element, Value *out) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
@@ -607,6 +825,13 @@ static void load_gather(struct emitter *e, const struct ptx_instruction *instruc
                             mask ? LLVMConstNull(type) : LLVMGetUndef(type)};
       out[k] = call_masked(e, "llvm.masked.gather", types, 2, 4, arguments);
       mark(e, out[k], address->space);
+      continue;
+    }
+    if (is_large(e)) {
+      char name[40];
+      function_name(name, "gather", element);
+      Value addresses = lanes_in_memory(e, LLVMBuildPtrToInt(e->builder, pointers, shaped(e->i64, true), ""), 0);
+      out[k] = call_outlined(e, name, type, &addresses, 1, gather_by_lane, &element);
       continue;
     }
     Value vector = LLVMGetUndef(type);
@@ -631,31 +856,6 @@ static Value has_hinted_pattern(struct emitter *e, const struct address *address
   Value same = LLVMBuildICmp(b, LLVMIntEQ, expected, address->base, "");
   if (mask) same = LLVMBuildOr(b, same, LLVMBuildNot(b, mask, ""), "");
   return LLVMBuildICmp(b, LLVMIntEQ, mask_bits(e, same), constant(e->i32, UINT64_MAX), "");
-}
-
-/* Two ways to load, chosen at run time; the results meet. */
-struct alternatives {
-  Label first, second, after;
-  Label first_end, second_end;
-};
-
-static struct alternatives begin_alternatives(struct emitter *e, Value condition) {
-  struct alternatives a = {.first = new_label(e, ""), .second = new_label(e, ""), .after = new_label(e, "")};
-  LLVMBuildCondBr(e->builder, condition, a.first, a.second);
-  LLVMPositionBuilderAtEnd(e->builder, a.first);
-  return a;
-}
-
-static void next_alternative(struct emitter *e, struct alternatives *a) {
-  a->first_end = LLVMGetInsertBlock(e->builder);
-  LLVMBuildBr(e->builder, a->after);
-  LLVMPositionBuilderAtEnd(e->builder, a->second);
-}
-
-static void end_alternatives(struct emitter *e, struct alternatives *a) {
-  a->second_end = LLVMGetInsertBlock(e->builder);
-  LLVMBuildBr(e->builder, a->after);
-  LLVMPositionBuilderAtEnd(e->builder, a->after);
 }
 
 static Value meet(struct emitter *e, const struct alternatives *a, Value first, Value second) {
@@ -786,30 +986,38 @@ static void store_uniform(struct emitter *e, const struct ptx_instruction *instr
   }
 }
 
+/* Each lane's numbers side by side. */
+static Value interleaved(struct emitter *e, const Value *values, unsigned count) {
+  Value parts[8] = {NULL};
+  unsigned lanes = WARP_LANES;
+  memcpy(parts, values, count * sizeof *parts);
+  for (unsigned have = count; have > 1; have /= 2, lanes *= 2) {
+    for (unsigned p = 0; p < have / 2; p++) {
+      /* Elements k and k + have/2 side by side, so that after all rounds they stand in order. */
+      Value indices[256];
+      for (unsigned i = 0; i < lanes; i++) {
+        indices[2 * i] = LLVMConstInt(e->i32, i, 0);
+        indices[2 * i + 1] = LLVMConstInt(e->i32, lanes + i, 0);
+      }
+      parts[p] =
+          LLVMBuildShuffleVector(e->builder, parts[p], parts[p + have / 2], LLVMConstVector(indices, 2 * lanes), "");
+    }
+  }
+  return parts[0];
+}
+
 static void store_contiguous(struct emitter *e, const struct ptx_instruction *instruction,
                              const struct address *address, Value base, Value mask, Value *values) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
-  Value vector = values[0];
-  if (count > 1) { /* v2: one interleaving shuffle; v4: pairs first */
-    Value parts[8];
-    unsigned lanes = WARP_LANES, have = count;
-    memcpy(parts, values, count * sizeof *parts);
-    while (have > 1) {
-      for (unsigned p = 0; p < have / 2; p++) {
-        /* Elements k and k + have/2 side by side, so that after all rounds they stand in order. */
-        Value indices[256];
-        for (unsigned i = 0; i < lanes; i++) {
-          indices[2 * i] = LLVMConstInt(e->i32, i, 0);
-          indices[2 * i + 1] = LLVMConstInt(e->i32, lanes + i, 0);
-        }
-        parts[p] =
-            LLVMBuildShuffleVector(e->builder, parts[p], parts[p + have / 2], LLVMConstVector(indices, 2 * lanes), "");
-      }
-      have /= 2;
-      lanes *= 2;
-    }
-    vector = parts[0];
+  if (by_lane_vectors(e, instruction)) {
+    Value registers = warp_address(e, e->i8, offsetof(struct warp, argument));
+    for (unsigned k = 0; k < count; k++)
+      LLVMBuildStore(e->builder, values[k], lane_register(e, registers, k, 0, LLVMTypeOf(values[k])));
+    Value to = pointer_at(e, base_pointer(e, address, base), instruction->offset, e->i8);
+    call_lane_vectors(e, instruction, to, mask, true);
+    return;
   }
+  Value vector = interleaved(e, values, count);
   Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset, LLVMTypeOf(vector));
   Value store;
   if (mask) {
@@ -857,6 +1065,14 @@ static void store_scatter(struct emitter *e, const struct ptx_instruction *instr
       Type types[2] = {LLVMTypeOf(values[k]), LLVMTypeOf(pointers)};
       Value arguments[4] = {values[k], pointers, constant(e->i32, 1), mask ? mask : all_lanes(e)};
       mark(e, call_masked(e, "llvm.masked.scatter", types, 2, 4, arguments), address->space);
+      continue;
+    }
+    if (is_large(e)) {
+      char name[40];
+      function_name(name, "scatter", element);
+      Value arguments[2] = {lanes_in_memory(e, LLVMBuildPtrToInt(e->builder, pointers, shaped(e->i64, true), ""), 0),
+                            lanes_in_memory(e, values[k], 1)};
+      call_outlined(e, name, LLVMVoidTypeInContext(e->context), arguments, 2, scatter_by_lane, &element);
       continue;
     }
     for (unsigned i = 0; i < WARP_LANES; i++) {

@@ -35,13 +35,8 @@ static Value absolute(struct emitter *e, Value x) {
   return as_float(e, LLVMBuildAnd(e->builder, bits, constant(type_of(bits), mask), ""));
 }
 
-static Value power_of_two(struct emitter *e, Value exponent) { /* 2^exponent, f32 */
-  Value biased = LLVMBuildAdd(e->builder, exponent, constant(type_of(exponent), 127), "");
-  return as_float(e, LLVMBuildShl(e->builder, biased, constant(type_of(exponent), 23), ""));
-}
-
-static Value exponential(struct emitter *e, Value a, bool flush) {
-  LLVMBuilderRef b = e->builder;
+/* 2^f, |f| <= 1/2 */
+static Value fraction_power(struct emitter *e, Value f) {
   static const double coefficients[] = {0x1.41d332d661e40p-13f,
                                         0x1.5f456a8929f00p-10f,
                                         0x1.3b2dbbc1da348p-7f,
@@ -49,17 +44,27 @@ static Value exponential(struct emitter *e, Value a, bool flush) {
                                         0x1.ebfbdadcaf752p-3f,
                                         0x1.62e430c7e9204p-1f,
                                         1.0f};
-  Value low = number(a, -160.0), high = number(a, 130.0);
-  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, low, ""), low, a);
-  bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, high, ""), high, bounded);
+  return polynomial(e, f, coefficients, 7);
+}
+
+/* The bits of p 2^n; n stands in the low bits of `shifted`. */
+static Value scaled_bits(struct emitter *e, Value p, Value shifted) {
+  Value bits = as_bits(e, shifted);
+  return LLVMBuildAdd(e->builder, as_bits(e, p), LLVMBuildShl(e->builder, bits, constant(type_of(bits), 23), ""), "");
+}
+
+static Value exponential(struct emitter *e, Value a, bool flush) {
+  LLVMBuilderRef b = e->builder;
+  Value least = number(a, -160.0), most = number(a, 128.0);
+  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, least, ""), least, a);
+  bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, most, ""), most, bounded);
   Value shifted = LLVMBuildFAdd(b, bounded, number(a, 12582912.0), "");
   Value n = LLVMBuildFSub(b, shifted, number(a, 12582912.0), ""), f = LLVMBuildFSub(b, bounded, n, "");
-  Value p = polynomial(e, f, coefficients, 7);
-  Value bits = as_bits(e, shifted);
-  Value exponent = LLVMBuildSub(b, bits, constant(type_of(bits), 0x4b400000), "");
-  Value half = LLVMBuildAShr(b, exponent, constant(type_of(bits), 1), "");
-  p = LLVMBuildFMul(b, p, power_of_two(e, half), "");
-  p = LLVMBuildFMul(b, p, power_of_two(e, LLVMBuildSub(b, exponent, half, "")), "");
+  Value bits = scaled_bits(e, fraction_power(e, f), shifted);
+  Value low = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, -125.0), "");
+  bits =
+      LLVMBuildAdd(b, bits, select_value(e, low, constant(type_of(bits), 64u << 23), LLVMConstNull(type_of(bits))), "");
+  Value p = LLVMBuildFMul(b, as_float(e, bits), select_value(e, low, number(a, 0x1p-64), number(a, 1.0)), "");
   if (flush) p = flush_subnormal(e, p);
   return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), p);
 }
@@ -138,26 +143,22 @@ static Value sine_cosine(struct emitter *e, const struct ptx_instruction *instru
 
 static Value hyperbolic_tangent(struct emitter *e, Value a) {
   LLVMBuilderRef b = e->builder;
-  const Type type = shaped(e->f64, is_wide(a));
-  static const double coefficients[] = {
-      1.5201922491658859e-05, 0.00015469291195061886, 0.0013333922560900477, 0.009618027253505856,
-      0.05550410353449534,    0.24022651198158662,    0.6931471807284475,    1.0};
-  Value x = LLVMBuildFPExt(b, a, type, "");
-  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, x, number(x, -20.0), ""), number(x, -20.0), x);
-  bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, x, number(x, 20.0), ""), number(x, 20.0), bounded);
-  Value y = LLVMBuildFMul(b, bounded, number(x, 0x1.71547652b82fep+1), "");
-  Value shifted = LLVMBuildFAdd(b, y, number(x, 0x1.8p52), "");
-  Value f = LLVMBuildFSub(b, y, LLVMBuildFSub(b, shifted, number(x, 0x1.8p52), ""), "");
-  Value p = polynomial(e, f, coefficients, 8);
-  Value bits = as_bits(e, shifted);
-  Value biased = LLVMBuildAdd(b, LLVMBuildSub(b, bits, constant(type_of(bits), 0x4338000000000000u), ""),
-                              constant(type_of(bits), 1023), "");
-  Value power = LLVMBuildFMul(b, p, as_float(e, LLVMBuildShl(b, biased, constant(type_of(bits), 52), "")), "");
-  Value r =
-      LLVMBuildFDiv(b, LLVMBuildFSub(b, power, number(x, 1.0), ""), LLVMBuildFAdd(b, power, number(x, 1.0), ""), "");
-  r = LLVMBuildFPTrunc(b, r, type_of(a), "");
-  r = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, absolute(e, a), number(a, 0x1p-12), ""), a, r);
-  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), r);
+  static const double coefficients[] = {-0x1.3087fep-15, 0x1.2d3256p-12, -0x1.2f5ae6p-10, 0x1.be2a22p-9, -0x1.20096ap-7,
+                                        0x1.660a9p-6,    -0x1.ba17b2p-5, 0x1.111106p-3,   -0x1.555556p-2};
+  Value m = absolute(e, a), most = number(a, 9.5);
+  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, m, most, ""), most, m);
+  Value y = LLVMBuildFMul(b, bounded, number(a, 0x1.715476p+1), "");
+  Value shifted = LLVMBuildFAdd(b, y, number(a, 12582912.0), "");
+  Value n = LLVMBuildFSub(b, shifted, number(a, 12582912.0), "");
+  Value f = fused(e, bounded, number(a, 0x1.715476p+1), LLVMBuildFNeg(b, n, ""));
+  Value power = as_float(e, scaled_bits(e, fraction_power(e, f), shifted));
+  Value quotient = LLVMBuildFDiv(b, number(a, 2.0), LLVMBuildFAdd(b, power, number(a, 1.0), ""), "");
+  Value large = LLVMBuildFSub(b, number(a, 1.0), quotient, "");
+  Value s = LLVMBuildFMul(b, m, m, "");
+  Value small = fused(e, LLVMBuildFMul(b, m, s, ""), polynomial(e, s, coefficients, 9), m);
+  Value r = as_bits(e, select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, m, number(a, 1.1f), ""), small, large));
+  Value sign = LLVMBuildAnd(b, as_bits(e, a), constant(type_of(r), 0x80000000u), "");
+  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), as_float(e, LLVMBuildOr(b, r, sign, "")));
 }
 
 /* rcp.approx.ftz.f64 and rsqrt.approx.f64: the high word of the result. */
@@ -180,6 +181,19 @@ static Value high_half(struct emitter *e, Value x) {
 
 static Value square_root(struct emitter *e, Value x) { return call_intrinsic(e, "llvm.sqrt", type_of(x), 1, &x); }
 
+static Value outlined_exponential(struct emitter *e, const void *flush, const Value *x) {
+  return exponential(e, x[0], *(const bool *)flush);
+}
+
+static Value outlined_logarithm(struct emitter *e, const void *flush, const Value *x) {
+  return logarithm(e, x[0], *(const bool *)flush);
+}
+
+static Value outlined_tangent(struct emitter *e, const void *nothing, const Value *x) {
+  (void)nothing;
+  return hyperbolic_tangent(e, x[0]);
+}
+
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide) {
   LLVMBuilderRef b = e->builder;
   const bool approximate = instruction->rounding == PTX_APPROX, flush = instruction->flags & PTX_FTZ;
@@ -198,16 +212,19 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
     refuse(e, instruction, "with this rounding");
     return x;
   }
+  const bool outlined = wide && is_large(e);
   switch (instruction->op) {
     case PTX_EX2:
-      return exponential(e, x, flush);
+      return outlined ? call_outlined(e, flush ? "ex2.ftz" : "ex2", type_of(x), &x, 1, outlined_exponential, &flush)
+                      : exponential(e, x, flush);
     case PTX_LG2:
-      return logarithm(e, x, flush);
+      return outlined ? call_outlined(e, flush ? "lg2.ftz" : "lg2", type_of(x), &x, 1, outlined_logarithm, &flush)
+                      : logarithm(e, x, flush);
     case PTX_SIN:
     case PTX_COS:
       return sine_cosine(e, instruction, x, flush, instruction->op == PTX_COS);
     case PTX_TANH:
-      return hyperbolic_tangent(e, x);
+      return outlined ? call_outlined(e, "tanh", type_of(x), &x, 1, outlined_tangent, NULL) : hyperbolic_tangent(e, x);
     case PTX_RCP: {
       Value r = LLVMBuildFDiv(b, number(x, 1.0), flush ? flush_subnormal(e, x) : x, "");
       if (flush) r = flush_subnormal(e, r);

@@ -23,6 +23,12 @@ struct check_group {
   uint32_t count;
 };
 
+/* Of a register of mma (emit_fragments.c). */
+struct fragment_place {
+  uint32_t group; /* 0: none */
+  uint32_t index; /* in the group */
+};
+
 struct emitter {
   struct analysis *analysis;
   const struct ptx_function *function;
@@ -54,8 +60,11 @@ struct emitter {
   int64_t *frame_offset; /* [register_count + block_count]: -1 while not given */
   int64_t frame_bytes;
   uint32_t barrier_count;
-  LLVMMetadataRef scopes[4]; /* alias scopes: warp, shared, global, local */
-  Value unlikely;            /* branch weights */
+  struct fragment_place *fragment; /* [register_count]: of mma's registers (emit_fragments.c) */
+  Value fragment_memory;           /* i8* */
+  int64_t fragment_spare;          /* in it: for operands without a place, one after the other */
+  LLVMMetadataRef scopes[4];       /* alias scopes: warp, shared, global, local */
+  Value unlikely;                  /* branch weights */
   unsigned alias_kind, noalias_kind, invariant_kind, weights_kind;
   char *reason;
   size_t reason_bytes;
@@ -78,6 +87,8 @@ Value constant(Type type, uint64_t value); /* integer, one or all lanes; sign-ex
 Value constant_float(Type type, double value);
 Value lane_constants(struct emitter *e, Type element, const int64_t values[WARP_LANES], int64_t plus);
 Value splat(struct emitter *e, Value scalar);
+/* The `count` lanes given, of x and, beyond it, of y (NULL: of none). */
+Value shuffle(struct emitter *e, Value x, Value y, const unsigned *lanes, unsigned count);
 bool is_wide(Value value);
 unsigned element_bits(Value value);
 Value as_bits(struct emitter *e, Value value);  /* integer of the same width */
@@ -122,6 +133,31 @@ void check_together(struct emitter *e, const struct ptx_instruction *instruction
 Value new_branch(struct emitter *e, Value condition, Label yes, Label no, bool yes_unlikely);
 Label new_label(struct emitter *e, const char *name);
 
+/* ---- functions beside the kernel's (emit_outline.c) ---- */
+
+/* Emits a function's code from its arguments; NULL: it returns nothing. It may use the builder and new_label(), nothing
+ * of the kernel. */
+typedef Value outlined_body(struct emitter *e, const void *what, const Value *arguments);
+/* A call of the module's function `name`, which `body` makes at the first call; all of one name are the same. Up to
+ * eight arguments. */
+Value call_outlined(struct emitter *e, const char *name, Type result, const Value *arguments, unsigned count,
+                    outlined_body *body, const void *what);
+/* Whether the kernel is so large that what it does often should be a function. */
+bool is_large(const struct emitter *e);
+/* Lets LLVM use vectors as wide as the processor's in a function. */
+void add_vector_width(struct emitter *e, Value function);
+
+/* ---- registers of mma (emit_fragments.c) ---- */
+
+/* Gives registers that mma reads and writes their places: e->slot, e->fragment, e->fragment_place. */
+void plan_fragments(struct emitter *e);
+/* i8*: where mma finds, or leaves, registers one after the other; `number`: which of its four, A to D. */
+Value fragment_source(struct emitter *e, const struct ptx_operand *operands, unsigned count, uint8_t type,
+                      unsigned number);
+Value fragment_target(struct emitter *e, const struct ptx_operand *operands, unsigned count);
+/* After mma: to the registers that have no place of their own. */
+void fragment_written(struct emitter *e, const struct ptx_instruction *mma, Value target);
+
 /* ---- blocks ---- */
 
 Type register_type(struct emitter *e, uint32_t index);
@@ -146,6 +182,8 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
 Value flush_subnormal(struct emitter *e, Value x);
 void emit_call(struct emitter *e, const struct ptx_instruction *instruction);   /* emit_call.c */
 void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction); /* emit_matrix.c */
+/* Whether mma of this shape is done by a function of the module, on fragments in memory. */
+bool has_function(const struct ptx_matrix *shape);
 /* An address operand plus an offset, in 64 bits; one in a register of 32 bits wraps around. */
 Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */

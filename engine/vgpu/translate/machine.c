@@ -17,13 +17,13 @@ struct machine {
   char description[80], *identity;
 };
 
-/* Registers to SSA form, then what emission leaves behind: repeated reads of operands, checks and masks that are
- * constant, addresses that do not change in a loop. LLVM's own loop passes for vectorising and unrolling would find
- * nothing to do. */
+/* What functions of the module do to memory; registers to SSA form; then what emission leaves behind: repeated reads of
+ * operands, checks and masks that are constant, addresses that do not change in a loop. LLVM's own loop passes for
+ * vectorising and unrolling would find nothing to do. */
 static const char passes[] =
+    "cgscc(function-attrs),"
     "function(mem2reg,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(loop-rotate,licm),early-cse<memssa>,"
-    "simplifycfg,"
-    "adce)";
+    "simplifycfg,adce)";
 
 static bool has_feature(const char *features, const char *name) {
   const size_t length = strlen(name);

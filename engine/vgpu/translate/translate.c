@@ -64,23 +64,16 @@ static struct translated *bind(const struct machine *machine, const struct ptx_f
   return code;
 }
 
-/* LLVM's time grows with the square of a kernel's size, and is far longer where tensor-core instructions become
- * exchanges between wide vectors: 5,000 instructions take some two seconds, a training kernel on tensor cores (16,000)
- * minutes, for all of which the process would have to be kept. Such kernels stay with the interpreter. */
-enum { INSTRUCTIONS_MOST = 10000, INSTRUCTIONS_MOST_WITH_MATRICES = 3000 };
-
-static bool has_matrices(const struct ptx_function *function) {
-  for (uint32_t i = 0; i < function->instruction_count; ++i)
-    if (function->instructions[i].op == PTX_MMA) return true;
-  return false;
-}
+/* LLVM's time grows a little faster than a kernel's size: 5,000 instructions take some two seconds, the largest
+ * training kernel on tensor cores of the default networks (16,000) ten. Kernels for which the process would have to be
+ * kept much longer stay with the interpreter. */
+enum { INSTRUCTIONS_MOST = 20000 };
 
 static unsigned char *compile(const struct machine *machine, const struct ptx_function *function,
                               const unsigned block[3], size_t *bytes, char *reason, size_t reason_bytes) {
-  const uint32_t most = has_matrices(function) ? INSTRUCTIONS_MOST_WITH_MATRICES : INSTRUCTIONS_MOST;
-  if (function->instruction_count > most) {
+  if (function->instruction_count > INSTRUCTIONS_MOST) {
     snprintf(reason, reason_bytes, "the kernel has %u instructions; up to %u are made machine code in a sensible time",
-             function->instruction_count, most);
+             function->instruction_count, INSTRUCTIONS_MOST);
     return NULL;
   }
   struct analysis *analysis = analyse(function, block, reason, reason_bytes);
