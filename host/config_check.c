@@ -266,6 +266,15 @@ static noprop_status check_dt(const noprop_config *config, const struct settings
                   "is not offered with variant dt, where it would repeat the main term; allowed: 0.0");
   if (s->loss.reg > 0)
     return refuse(config, s, "loss.reg", "regularises dz/dt, and variant dt has no continuous time; allowed: 0.0");
+  if (s->encoder.type != CODER_IDENTITY)
+    return refuse(config, s, "encoder.type",
+                  "is not offered with variant dt, whose labels have latent.embedding; allowed: identity");
+  if (s->decoder.type != CODER_IDENTITY)
+    return refuse(config, s, "decoder.type",
+                  "is not offered with variant dt, whose last state feeds a classifier; allowed: identity");
+  if (s->loss.vae > 0 || s->loss.kl_z0 > 0)
+    return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.kl_z0",
+                  "is not offered with variant dt; allowed: 0.0");
   if (s->loss.condition_dropout > 0)
     return refuse(config, s, "loss.condition_dropout", "is not offered with variant dt; allowed: 0.0");
   if (s->schedule.learnable)
