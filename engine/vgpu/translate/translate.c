@@ -65,8 +65,8 @@ static struct translated *bind(const struct machine *machine, const struct ptx_f
 }
 
 /* LLVM's time grows a little faster than a kernel's size: 5,000 instructions take some two seconds, the largest
- * training kernel on tensor cores of the default networks (16,000) eighteen. Kernels for which the process would have to be
- * kept much longer stay with the interpreter. */
+ * training kernel on tensor cores of the default networks (16,000) eighteen. Kernels for which the process would have
+ * to be kept much longer stay with the interpreter. */
 enum { INSTRUCTIONS_MOST = 20000 };
 
 static unsigned char *compile(const struct machine *machine, const struct ptx_function *function,
