@@ -469,6 +469,7 @@ update_arguments model_update_arguments(const noprop_model *model) {
       .warmup_steps = (unsigned)s->optimizer.warmup_steps,
       .fragment_form = model->network->operand_form,
       .nesterov = s->optimizer.nesterov,
+      .coder_terms = s->loss.vae > 0 || s->loss.kl_z0 > 0,
       .decayed = (unsigned)model->network->decayed_floats,
       .block_sums = DEVICE_POINTER(double, model->block_sums),
       .block_norms = DEVICE_POINTER(float, model->block_norms),
@@ -603,8 +604,6 @@ noprop_status noprop_model_set_parameters(noprop_model *model, const float *valu
 
 /* ---- what a model says of itself ---- */
 
-int noprop_model_latent_size(const noprop_model *model) { return model ? model->latent : 0; }
-
 uint64_t noprop_model_step(const noprop_model *model) {
   if (!model) return 0;
   return model->bad_step >= 0 ? (uint64_t)model->bad_step : model->submitted;
@@ -618,6 +617,8 @@ const char *noprop_model_precision(const noprop_model *model, const char **reaso
 const noprop_config *noprop_model_config(const noprop_model *model) { return model ? model->config : NULL; }
 
 const noprop_model_shape *noprop_model_get_shape(const noprop_model *model) { return model ? &model->shape : NULL; }
+
+int noprop_model_latent_size(const noprop_model *model) { return model ? model->latent : 0; }
 
 /* Text that grows. */
 struct text {
@@ -658,6 +659,12 @@ static void describe_input(struct text *text, const struct op_input *input) {
       break;
     case INPUT_TIME:
       text_add(text, "time [%d]", input->width);
+      break;
+    case INPUT_Y:
+      text_add(text, "target [%d]", input->width);
+      break;
+    case INPUT_DECODED:
+      text_add(text, "latent [%d]", input->width);
       break;
     default:
       text_add(text, "layer %d [%d]", input->op, input->width);
@@ -702,9 +709,13 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     text_add(&text, "%d blocks of separate weights, %ld parameters each%s%s; block 1:\n", network->blocks,
              network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
              network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
-  for (int i = 0; i < network->op_count; ++i) {
+  for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
-    text_add(&text, "  layer %d: ", i);
+    text_add(&text, "  %slayer %d: ",
+             i < network->encoder_first   ? ""
+             : i < network->decoder_first ? (network->encoder_normal ? "Gaussian encoder, " : "encoder, ")
+                                          : "decoder, ",
+             i);
     for (int input = 0; input < op->input_count; ++input) {
       if (input) text_add(&text, " + ");
       describe_input(&text, &op->inputs[input]);

@@ -81,7 +81,8 @@ static noprop_status read_terms(noprop_model *model, CUdeviceptr memory, noprop_
   double sums[SLOT_TERMS];
   noprop_status status = device_download(model->device, sums, memory, sizeof sums);
   if (status == NOPROP_OK)
-    *terms = (noprop_loss_terms){sums[SLOT_LOSS], sums[SLOT_FLOW], sums[SLOT_RECON], sums[SLOT_REG]};
+    *terms = (noprop_loss_terms){sums[SLOT_LOSS], sums[SLOT_FLOW], sums[SLOT_RECON],
+                                 sums[SLOT_REG],  sums[SLOT_VAE],  sums[SLOT_KL_Z0]};
   return status;
 }
 
@@ -89,7 +90,8 @@ static noprop_status read_terms(noprop_model *model, CUdeviceptr memory, noprop_
 
 /* Device memory of one request beside its slots; 0 where not wanted. */
 struct request_memory {
-  CUdeviceptr condition, target, t, noise, gradient, prediction, z, row_loss, state_gradient, target_gradient, sums;
+  CUdeviceptr condition, target, t, noise, gradient, prediction, z, row_loss, state_gradient, target_gradient, latent,
+      sums;
 };
 
 static noprop_status allocate_request(noprop_model *model, const noprop_loss_request *request,
@@ -112,6 +114,7 @@ static noprop_status allocate_request(noprop_model *model, const noprop_loss_req
       {&memory->row_loss, request->row_loss ? rows * sizeof(float) : 0, "losses of rows"},
       {&memory->state_gradient, request->state_gradient ? state : 0, "gradients of states"},
       {&memory->target_gradient, request->target_gradient ? state : 0, "gradients of clean latents"},
+      {&memory->latent, request->latent ? state : 0, "clean latents"},
       {&memory->sums, SLOT_TERMS * sizeof(double), "loss terms"},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; ++i) {
@@ -165,6 +168,7 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_prediction = DEVICE_POINTER(float, memory.prediction);
   train.out_z = DEVICE_POINTER(float, memory.z);
   train.out_row_loss = DEVICE_POINTER(float, memory.row_loss);
+  train.out_latent = DEVICE_POINTER(float, memory.latent);
   train.out_state_gradient = DEVICE_POINTER(float, memory.state_gradient);
   train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
   struct pairing coupling;
@@ -175,6 +179,8 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   if (status == NOPROP_OK && memory.prediction)
     status = device_download(model->device, request->prediction, memory.prediction, state);
   if (status == NOPROP_OK && memory.z) status = device_download(model->device, request->z, memory.z, state);
+  if (status == NOPROP_OK && memory.latent)
+    status = device_download(model->device, request->latent, memory.latent, state);
   if (status == NOPROP_OK && memory.state_gradient)
     status = device_download(model->device, request->state_gradient, memory.state_gradient, state);
   if (status == NOPROP_OK && memory.target_gradient)

@@ -242,6 +242,10 @@ static const char *term_name(unsigned term) {
       return "recon";
     case SLOT_REG:
       return "reg";
+    case SLOT_VAE:
+      return "vae";
+    case SLOT_KL_Z0:
+      return "kl_z0";
     case SLOT_TERMS:
       return "gradient";
     default:
@@ -267,6 +271,8 @@ noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metri
   metrics->flow = state.sums[SLOT_FLOW] / steps;
   metrics->recon = state.sums[SLOT_RECON] / steps;
   metrics->reg = state.sums[SLOT_REG] / steps;
+  metrics->vae = state.sums[SLOT_VAE] / steps;
+  metrics->kl_z0 = state.sums[SLOT_KL_Z0] / steps;
   metrics->gradient_norm = state.gradient_norm;
   metrics->learning_rate = state.learning_rate;
   metrics->steps = (long)state.steps_summed;

@@ -132,6 +132,56 @@ static void build_resnet(struct network *network, const struct settings *setting
   add_dense(network, "output", INPUT_OP, stream, hidden[0], network->latent, ACTIVATION_LINEAR, false, false);
 }
 
+/* An encoder's or decoder's layers from `inputs` features to `outputs`, survey 7; resnet has true residual blocks.
+ * Returns their number. */
+static int build_coder(struct network *network, const char *name, const struct coder_settings *coder, int kind,
+                       int inputs, int outputs) {
+  const bool residual = coder->type == CODER_RESNET || coder->type == CODER_RESNET_NORMAL;
+  const int layers = coder->type == CODER_LINEAR ? 0 : coder->hidden_count, first = network->op_count;
+  int last = -1, width = inputs;
+  char prefix[32];
+  for (int k = 0; k < layers; ++k) {
+    if (residual && k > 0) {
+      const int stream = last;
+      snprintf(prefix, sizeof prefix, "%s.block.%d.in", name, k);
+      last = add_dense(network, prefix, INPUT_OP, stream, width, coder->hidden[k], coder->activation, false, false);
+      snprintf(prefix, sizeof prefix, "%s.block.%d.out", name, k);
+      last = add_dense(network, prefix, INPUT_OP, last, coder->hidden[k], width, coder->activation, false, false);
+      network->ops[last].residual = stream;
+      continue;
+    }
+    snprintf(prefix, sizeof prefix, residual ? "%s.stem" : "%s.hidden.%d", name, k);
+    last = add_dense(network, prefix, k == 0 ? kind : INPUT_OP, last, width, coder->hidden[k], coder->activation, false,
+                     false);
+    width = coder->hidden[k];
+  }
+  snprintf(prefix, sizeof prefix, "%s.output", name);
+  add_dense(network, prefix, layers == 0 ? kind : INPUT_OP, last, width, outputs, ACTIVATION_LINEAR, false, false);
+  return network->op_count - first;
+}
+
+static void build_coders(struct network *network, const struct settings *settings) {
+  const int main_ops = network->op_count;
+  network->encoder_first = network->op_count;
+  network->encoder_normal = settings->encoder.type == CODER_MLP_NORMAL || settings->encoder.type == CODER_RESNET_NORMAL;
+  if (settings->encoder.type != CODER_IDENTITY)
+    network->encoder_count = build_coder(network, "encoder", &settings->encoder, INPUT_Y, network->target_width,
+                                         network->encoder_normal ? 2 * network->latent : network->latent);
+  network->decoder_first = network->op_count;
+  if (settings->decoder.type != CODER_IDENTITY)
+    network->decoder_count =
+        build_coder(network, "decoder", &settings->decoder, INPUT_DECODED, network->latent, network->target_width);
+  if (settings->decoder.output == DECODER_OUTPUT_LINEAR) {
+    const int inputs = network->decoder_count > 0 ? network->target_width : network->latent;
+    add_dense(network, "decoder.linear", network->decoder_count > 0 ? INPUT_OP : INPUT_DECODED, network->op_count - 1,
+              inputs, network->target_width, ACTIVATION_LINEAR, false, false);
+    ++network->decoder_count;
+  }
+  network->op_count = main_ops;
+}
+
+int network_total_ops(const struct network *network) { return network->decoder_first + network->decoder_count; }
+
 /* The numbers of a schedule that is trained: last, so that weight decay can leave them out. */
 static void add_schedule(struct network *network, const struct settings *settings) {
   struct schedule_array arrays[SCHEDULE_MAX_ARRAYS];
@@ -234,14 +284,28 @@ noprop_status network_create(const struct settings *settings, const noprop_model
         "latent.size: %d has no room for %d orthonormal vectors, one for each class; at least so many are "
         "allowed, or latent.embedding learned",
         latent, shape->target_width);
-  if (latent != shape->target_width && settings->latent.embedding == EMBEDDING_ONE_HOT)
+  if (latent != shape->target_width && settings->latent.embedding == EMBEDDING_ONE_HOT &&
+      settings->encoder.type == CODER_IDENTITY)
     return status_set(NOPROP_INVALID_CONFIG,
                       "latent.size: %d differs from the target's width %d, and encoder.type identity needs them equal",
                       latent, shape->target_width);
-  const int most_ops = 3 * layers + 4;
+  if (latent != shape->target_width && settings->latent.embedding == EMBEDDING_ONE_HOT &&
+      settings->decoder.type == CODER_IDENTITY && settings->decoder.output != DECODER_OUTPUT_LINEAR)
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "decoder.type: identity needs latent and target of one width, and latent.size is %d, the target's "
+        "width %d; allowed: linear, mlp, resnet",
+        latent, shape->target_width);
+  if (shape->target_width > 4096)
+    return status_set(NOPROP_UNSUPPORTED, "the target's width is %d; at most 4096 can be encoded", shape->target_width);
+  const int coder_ops = 2 * settings->encoder.hidden_count + 2 * settings->decoder.hidden_count + 3;
+  const int most_ops = 3 * layers + 4 + coder_ops;
   if (most_ops > NETWORK_MAX_OPS)
-    return status_set(NOPROP_INVALID_CONFIG, "network.hidden: %d layers; at most %d are allowed", layers,
-                      (NETWORK_MAX_OPS - 4) / 3);
+    return status_set(
+        NOPROP_INVALID_CONFIG,
+        "network.hidden: %d layers, beside %d of encoder.hidden and %d of decoder.hidden; %d operations in "
+        "all are allowed and these can be %d",
+        layers, settings->encoder.hidden_count, settings->decoder.hidden_count, NETWORK_MAX_OPS, most_ops);
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
   if (network)
@@ -253,6 +317,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   network->operand_form = -1;
   network->x_width = shape->condition_width;
   network->latent = latent;
+  network->target_width = shape->target_width;
   const bool supervised = settings->variant == VARIANT_SUPERVISED, discrete = settings->variant == VARIANT_DT;
   /* A block of dt knows its one time. */
   const noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
@@ -267,6 +332,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   else
     build_mlp(network, settings);
   if (discrete) repeat_blocks(network, settings->dt.blocks);
+  build_coders(network, settings); /* none with dt */
   if (discrete && shape->target_is_label) add_classifier(network, settings, shape->target_width);
   network->decayed_floats = network->padded_floats;
   add_schedule(network, settings);

@@ -3,6 +3,7 @@
  * Every network of this engine is a list of dense operations on feature-major tiles [features][32 rows]:
  *   pre  = sum_i input_i W_i + bias (+ residual)        post = dropout(activation(pre))
  * mlp (survey 5.1): x-branch ops, squash (inputs z, x-branch, time), hidden ops, output.
+ * Encoders and decoders are chains of the same kind: hidden layers or residual blocks and an output without activation.
  * resnet: x-branch, stem, then per block u = act(h), u = drop(act(u W1 + xp Wx + e Wt + b1)), h += u W2 + b2, output.
  */
 #ifndef ENGINE_NETWORK_H
@@ -29,7 +30,14 @@ struct parameter_entry {
   int initialiser;
 };
 
-enum input_kind { INPUT_X, INPUT_Z, INPUT_TIME, INPUT_OP };
+enum input_kind {
+  INPUT_X,
+  INPUT_Z,
+  INPUT_TIME,
+  INPUT_OP,
+  INPUT_Y,      /* encoder: the target */
+  INPUT_DECODED /* decoder: the latent that is decoded */
+};
 
 struct op_input {
   int kind; /* enum input_kind */
@@ -51,7 +59,12 @@ struct dense_op {
 
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
-  int op_count;                               /* the last one is the output, width d */
+  int op_count; /* the last one is the output, width d */
+  /* Behind them in `ops`: encoder and decoder, none where they are the identity (then latent and target are one). */
+  int encoder_first, encoder_count; /* the last op has width d, or 2 d: mean and log variance */
+  int decoder_first, decoder_count; /* the last op has the target's width */
+  bool encoder_normal;
+  int target_width;
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;
   int parameter_count;
@@ -78,6 +91,9 @@ enum time_kind {
 noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
                              struct network **network);
 void network_destroy(struct network *network);
+
+/* Ops of all three. */
+int network_total_ops(const struct network *network);
 
 /* Latent size d of a model. */
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape);

@@ -81,9 +81,11 @@
   X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d") \
   X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)")
 
-#define RECON_LIST(X)                                             \
-  X(RECON_MSE, "mse", "mean squared error of the decoded target") \
-  X(RECON_NONE, "none", "no reconstruction term")
+#define RECON_LIST(X)                                                                                        \
+  X(RECON_MSE, "mse", "mean squared error of the decoded target")                                            \
+  X(RECON_NONE, "none", "no reconstruction term")                                                            \
+  X(RECON_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the label from the decoder's logits (classify)") \
+  X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")
 
 #define EMBEDDING_LIST(X)                                                                              \
   X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
@@ -121,7 +123,23 @@
   X(TIME_EMBEDDING_SIMPLE, "simple", "the same as linear")                                                       \
   X(TIME_EMBEDDING_CONSTANT, "constant", "ones")
 
-#define CODER_LIST(X) X(CODER_IDENTITY, "identity", "passes through")
+/* Decoders have the first four of the encoders' types. */
+#define DECODER_LIST(X)                                           \
+  X(CODER_IDENTITY, "identity", "passes through")                 \
+  X(CODER_LINEAR, "linear", "one layer without activation")       \
+  X(CODER_MLP, "mlp", "hidden layers and one without activation") \
+  X(CODER_RESNET, "resnet", "pre-activation residual blocks between a first layer and one without activation")
+
+#define ENCODER_LIST(X)                                                                          \
+  DECODER_LIST(X)                                                                                \
+  X(CODER_MLP_NORMAL, "mlp_normal", "mlp that gives mean and log variance of a Gaussian latent") \
+  X(CODER_RESNET_NORMAL, "resnet_normal", "resnet that gives mean and log variance of a Gaussian latent")
+
+#define DECODER_OUTPUT_LIST(X)                                                                                         \
+  X(DECODER_OUTPUT_AUTO, "auto", "softmax behind an encoder or decoder with loss.recon.type cross_entropy, else none") \
+  X(DECODER_OUTPUT_NONE, "none", "nothing more")                                                                       \
+  X(DECODER_OUTPUT_LINEAR, "linear", "one more linear layer")                                                          \
+  X(DECODER_OUTPUT_SOFTMAX, "softmax", "probabilities of classes")
 
 #define OPTIMIZER_LIST(X)                                                     \
   X(OPTIMIZER_ADAM, "adam", "Adam; weight decay as an L2 gradient")           \
@@ -182,7 +200,8 @@ enum coupling { COUPLING_LIST(OPTION_ENUMERATOR) COUPLING_COUNT };
 enum network_type { NETWORK_LIST(OPTION_ENUMERATOR) NETWORK_COUNT };
 enum activation { ACTIVATION_LIST(OPTION_ENUMERATOR) ACTIVATION_COUNT };
 enum time_embedding { TIME_EMBEDDING_LIST(OPTION_ENUMERATOR) TIME_EMBEDDING_COUNT };
-enum coder { CODER_LIST(OPTION_ENUMERATOR) CODER_COUNT };
+enum coder { ENCODER_LIST(OPTION_ENUMERATOR) CODER_COUNT };
+enum decoder_output { DECODER_OUTPUT_LIST(OPTION_ENUMERATOR) DECODER_OUTPUT_COUNT };
 enum optimizer { OPTIMIZER_LIST(OPTION_ENUMERATOR) OPTIMIZER_COUNT };
 enum rate_schedule { RATE_SCHEDULE_LIST(OPTION_ENUMERATOR) RATE_SCHEDULE_COUNT };
 enum method { METHOD_LIST(OPTION_ENUMERATOR) METHOD_COUNT };

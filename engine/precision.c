@@ -14,6 +14,11 @@ const char *precision_refusal(const struct network *network, const struct settin
   (void)precision;
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
+  if (network->encoder_count + network->decoder_count > 0 || settings->decoder.output != DECODER_OUTPUT_NONE)
+    return "has no kernels for encoders and decoders";
+  if (settings->loss.vae > 0 || settings->loss.kl_z0 > 0) return "has no kernels for loss.vae and loss.kl_z0";
+  if (settings->loss.recon.weight > 0 && settings->loss.recon.type > RECON_NONE)
+    return "has no kernels for this loss.recon.type";
   if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
   if (compute_capability[0] < 8) {
     snprintf(text, sizeof text, "needs compute capability 8.0 or later, and this device has %d.%d",

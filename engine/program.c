@@ -28,22 +28,22 @@ struct place plan_allocate(struct plan *plan, long floats) {
   return place;
 }
 
-static struct place allocate_tile(struct plan *plan, int features) {
+struct place plan_allocate_tile(struct plan *plan, int features) {
   return plan_allocate(plan, (long)plan_round_up8(features) * plan->tile.rows);
 }
 
 bool plan_has_slope(const struct dense_op *op) { return op->activation != ACTIVATION_LINEAR || op->dropout; }
 
 /* What the backward pass needs of all ops of one branch: kept in one memory, so that equal layers stay a loop. */
-static void allocate_kept(struct plan *plan, int field, bool x_branch) {
+void plan_allocate_kept(struct plan *plan, int field, int first, int last) {
   const struct network *network = plan->network;
   long floats = 0;
-  for (int i = 0; i < network->op_count; ++i)
-    if (network->ops[i].x_branch == x_branch && (field == POST || plan_has_slope(&network->ops[i])))
+  for (int i = first; i <= last; ++i)
+    if (field == POST || plan_has_slope(&network->ops[i]))
       floats += (long)plan_round_up8(network->ops[i].width) * plan->tile.rows;
   struct place place = plan_allocate(plan, floats);
-  for (int i = 0; i < network->op_count; ++i) {
-    if (network->ops[i].x_branch != x_branch || (field == SLOPE && !plan_has_slope(&network->ops[i]))) continue;
+  for (int i = first; i <= last; ++i) {
+    if (field == SLOPE && !plan_has_slope(&network->ops[i])) continue;
     plan->ops[i].at[field] = place;
     place.offset += (long)plan_round_up8(network->ops[i].width) * plan->tile.rows;
   }
@@ -55,13 +55,13 @@ static int parameter_offset(const struct plan *plan, int index) {
 
 /* The op whose pre-activation carries the residual stream onwards. */
 bool plan_carries_stream(const struct plan *plan, int index) {
-  for (int i = 0; i < plan->network->op_count; ++i)
+  for (int i = 0; i < network_total_ops(plan->network); ++i)
     if (plan->network->ops[i].residual == index) return true;
   return plan->network->ops[index].residual >= 0;
 }
 
 bool plan_feeds_residual(const struct plan *plan, int index) {
-  for (int i = 0; i < plan->network->op_count; ++i)
+  for (int i = 0; i < network_total_ops(plan->network); ++i)
     if (plan->network->ops[i].residual == index) return true;
   return false;
 }
@@ -79,6 +79,23 @@ bool plan_reads_time(const struct dense_op *op) {
   return false;
 }
 
+/* Where the op's parameters and inputs stand. */
+void plan_place_inputs(struct plan *plan, int index) {
+  const struct dense_op *op = &plan->network->ops[index];
+  struct op_places *places = &plan->ops[index];
+  if (op->bias >= 0) places->at[BIAS] = (struct place){false, parameter_offset(plan, op->bias)};
+  for (int k = 0; k < op->input_count; ++k) {
+    const struct op_input *input = &op->inputs[k];
+    places->at[WEIGHT + k] = (struct place){false, parameter_offset(plan, input->weight)};
+    places->at[INPUT + k] = input->kind == INPUT_OP        ? plan->ops[input->op].at[POST]
+                            : input->kind == INPUT_Z       ? (plan->solve ? plan->input : plan->z)
+                            : input->kind == INPUT_TIME    ? plan->time
+                            : input->kind == INPUT_Y       ? plan->coders.y
+                            : input->kind == INPUT_DECODED ? plan->coders.decoded
+                                                           : plan->x;
+  }
+}
+
 /* Gives every array its place, hottest first. */
 void plan_place_arrays(struct plan *plan) {
   const struct network *network = plan->network;
@@ -91,35 +108,42 @@ void plan_place_arrays(struct plan *plan) {
     if (network->ops[i].residual >= 0) stream = true;
     if (plan_round_up8(network->ops[i].width) > plan->widest) plan->widest = plan_round_up8(network->ops[i].width);
   }
-  plan->scratch = plan_allocate(plan, SCRATCH_FLOATS);
-  plan->z = allocate_tile(plan, plan->solve ? plan->components : plan->d);
-  plan->x = network->x_width ? allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
-  plan->stream = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
+  plan_coders(plan);
+  plan->scratch = plan_allocate(plan, plan_has_coder_terms(plan) ? 2 * SCRATCH_FLOATS : SCRATCH_FLOATS);
+  plan->z = plan_allocate_tile(plan, plan->solve ? plan->components : plan->d);
+  plan->x =
+      network->x_width ? plan_allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
+  int stream_width = stream ? network->ops[network->op_count - 2].width : 0;
+  /* Encoder, network and decoder take turns with the residual stream. */
+  for (int i = network->op_count; i < network_total_ops(network); ++i)
+    if (network->ops[i].residual >= 0 && network->ops[i].width > stream_width) stream_width = network->ops[i].width;
+  plan->stream = stream_width ? plan_allocate_tile(plan, stream_width) : NOWHERE;
   if (plan->solve) {
-    plan->input = plan->stages ? allocate_tile(plan, plan->components) : plan->z;
-    plan->sum = allocate_tile(plan, plan->d);
-    plan->previous = allocate_tile(plan, plan->d);
-    plan->time = plan->row_times && network->time_width ? allocate_tile(plan, network->time_width)
+    plan->input = plan->stages ? plan_allocate_tile(plan, plan->components) : plan->z;
+    plan->sum = plan_allocate_tile(plan, plan->d);
+    plan->previous = plan_allocate_tile(plan, plan->d);
+    plan->time = plan->row_times && network->time_width ? plan_allocate_tile(plan, network->time_width)
                                                         : plan_allocate(plan, network->time_width);
     if (plan->slopes)
       plan->stage_slopes = plan_allocate(plan, (long)plan->slopes * plan_round_up8(plan->components) * plan->tile.rows);
-    if (plan->guided) plan->unguided = allocate_tile(plan, plan->d);
-    if (plan->tangents) plan->tangent = allocate_tile(plan, plan->d);
+    if (plan->guided) plan->unguided = plan_allocate_tile(plan, plan->d);
+    if (plan->tangents) plan->tangent = plan_allocate_tile(plan, plan->d);
   } else {
-    plan->z1 = allocate_tile(plan, plan->d);
-    plan->noise = allocate_tile(plan, plan->d);
-    plan->time = network->time_width ? allocate_tile(plan, network->time_width) : NOWHERE;
+    plan->z1 = plan_allocate_tile(plan, plan->d);
+    plan->noise = plan_allocate_tile(plan, plan->d);
+    plan->time = network->time_width ? plan_allocate_tile(plan, network->time_width) : NOWHERE;
   }
   if (plan->backward) {
     for (int i = 0; i < 2; ++i) {
-      plan->delta[i] = plan_allocate(plan, (long)plan->widest * plan->tile.rows);
-      plan->delta_rows[i] = plan_allocate(plan, (long)(plan->widest + 1) * plan->tile.rows);
+      const long widest = plan->coders.widest > plan->widest ? plan->coders.widest : plan->widest;
+      plan->delta[i] = plan_allocate(plan, widest * plan->tile.rows);
+      plan->delta_rows[i] = plan_allocate(plan, (widest + 1) * plan->tile.rows);
     }
-    plan->x_gradient = plan->x_last >= 0 ? allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
-    plan->stream_gradient = stream ? allocate_tile(plan, network->ops[network->op_count - 2].width) : NOWHERE;
+    plan->x_gradient = plan->x_last >= 0 ? plan_allocate_tile(plan, network->ops[plan->x_last].width) : NOWHERE;
+    plan->stream_gradient = stream_width ? plan_allocate_tile(plan, stream_width) : NOWHERE;
   }
-  plan->state_gradient = plan->state ? allocate_tile(plan, plan->d) : NOWHERE;
-  plan->target_gradient = plan->state ? allocate_tile(plan, plan->d) : NOWHERE;
+  plan->state_gradient = plan->state ? plan_allocate_tile(plan, plan->d) : NOWHERE;
+  plan->target_gradient = plan->state ? plan_allocate_tile(plan, plan->d) : NOWHERE;
   /* Without a backward pass two tiles take turns as input and output. */
   struct place turns[2] = {NOWHERE, NOWHERE};
   if (!plan->backward)
@@ -130,36 +154,30 @@ void plan_place_arrays(struct plan *plan) {
   /* The evaluation of the loss needs the x-branch's result at every draw. */
   const bool keep_x = !plan->backward && !plan->solve && plan->x_last >= 0;
   long time_parts = 0;
-  for (int i = 0; i < network->op_count; ++i)
+  for (int i = 0; i < network_total_ops(network); ++i)
     for (int field = 0; field < FIELDS; ++field) plan->ops[i].at[field] = NOWHERE;
   if (plan->backward) {
-    allocate_kept(plan, POST, false);
-    allocate_kept(plan, SLOPE, false);
-    allocate_kept(plan, POST, true);
-    allocate_kept(plan, SLOPE, true);
+    plan_allocate_kept(plan, POST, plan->x_last + 1, network->op_count - 1);
+    plan_allocate_kept(plan, SLOPE, plan->x_last + 1, network->op_count - 1);
+    plan_allocate_kept(plan, POST, 0, plan->x_last);
+    plan_allocate_kept(plan, SLOPE, 0, plan->x_last);
   }
-  if (plan->tangents) allocate_kept(plan, SLOPE, false);
+  if (plan->tangents) plan_allocate_kept(plan, SLOPE, plan->x_last + 1, network->op_count - 1);
   for (int i = 0; i < network->op_count; ++i) {
     const struct dense_op *op = &network->ops[i];
     struct op_places *places = &plan->ops[i];
     if (plan->tangents && !op->x_branch) places->at[TANGENT] = tangent_turns[i % 2];
-    if (!plan->backward) places->at[POST] = keep_x && i == plan->x_last ? allocate_tile(plan, op->width) : turns[i % 2];
-    if (plan->solve && reads_condition(plan, i)) places->at[CONDITION] = allocate_tile(plan, op->width);
+    if (!plan->backward)
+      places->at[POST] = keep_x && i == plan->x_last ? plan_allocate_tile(plan, op->width) : turns[i % 2];
+    if (plan->solve && reads_condition(plan, i)) places->at[CONDITION] = plan_allocate_tile(plan, op->width);
     if (plan->solve && !plan->row_times && plan_reads_time(op)) {
       places->at[TIME_PART] = (struct place){false, time_parts};
       time_parts += plan_round_up8(op->width);
     }
-    if (op->bias >= 0) places->at[BIAS] = (struct place){false, parameter_offset(plan, op->bias)};
-    for (int k = 0; k < op->input_count; ++k) {
-      const struct op_input *input = &op->inputs[k];
-      places->at[WEIGHT + k] = (struct place){false, parameter_offset(plan, input->weight)};
-      places->at[INPUT + k] = input->kind == INPUT_OP     ? plan->ops[input->op].at[POST]
-                              : input->kind == INPUT_Z    ? (plan->solve ? plan->input : plan->z)
-                              : input->kind == INPUT_TIME ? plan->time
-                                                          : plan->x;
-    }
+    plan_place_inputs(plan, i);
   }
   plan->time_parts = plan->solve ? plan_allocate(plan, time_parts) : NOWHERE;
+  plan_place_coders(plan);
 }
 
 /* ---- runs of equal ops ---- */
@@ -362,17 +380,19 @@ void plan_emit_forward(struct plan *plan, int first, int last) {
   }
 }
 
-/* What reaches the state z_t through the layer that reads it, added to the objective's direct part. */
-static void emit_state_gradient(struct plan *plan, int index, int k, const long *step) {
+/* What reaches the state z_t, or the latent that is decoded, through the layer that reads it; added where the tile
+ * holds the objective's direct part. */
+static void emit_input_gradient(struct plan *plan, int index, int k, const long *step, struct place to, bool add) {
   const struct dense_op *op = &plan->network->ops[index];
-  const struct text gradient = plan_place_text(plan->state_gradient, 0);
+  const struct text gradient = plan_place_text(to, 0);
   plan_emit(plan,
             "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
             "acc[TILE_OUTPUTS] = {};\n",
             plan->d8);
   plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", plan_round_up8(op->width),
             plan_offset_text(plan, index, WEIGHT + k, step).s, plan->d);
-  plan_emit(plan, "    add_tile8(acc, %s, n);\n    store_tile8(%s, n, acc);\n  }\n", gradient.s, gradient.s);
+  if (add) plan_emit(plan, "    add_tile8(acc, %s, n);\n", gradient.s);
+  plan_emit(plan, "    store_tile8(%s, n, acc);\n  }\n", gradient.s);
 }
 
 /* One layer backward: `delta` and `delta_rows` hold the gradient of its pre-activation; they end up holding that of the
@@ -380,7 +400,7 @@ static void emit_state_gradient(struct plan *plan, int index, int k, const long 
 static void emit_backward_op(struct plan *plan, int index, const long *step) {
   const struct dense_op *op = &plan->network->ops[index];
   const int ld = plan_round_up8(op->width), pitch = ld + 1;
-  const char *again = op->x_branch ? "again" : "again || draw";
+  const char *again = plan->again;
   plan_emit(plan, "  // %s, backward\n", plan->network->parameters[op->inputs[0].weight].name);
   if (op->bias >= 0)
     plan_emit(plan, "  dense_bias_gradient<%d, %d>(slot + %s, delta_rows, %s);\n", ld, pitch,
@@ -404,7 +424,8 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
   bool moved = false;
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
-    if (input->kind == INPUT_Z && plan->state) emit_state_gradient(plan, index, k, step);
+    if (input->kind == INPUT_Z && plan->state) emit_input_gradient(plan, index, k, step, plan->state_gradient, true);
+    if (input->kind == INPUT_DECODED) emit_input_gradient(plan, index, k, step, plan->coders.decoded_gradient, false);
     if (input->kind != INPUT_OP) continue;
     const bool condition = input->op == plan->x_last && !op->x_branch;
     plan_emit(plan,
@@ -568,7 +589,7 @@ static noprop_status emit_schedule(struct plan *plan) {
 noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
   const bool cross_entropy = settings->loss.error == LOSS_ERROR_CROSS_ENTROPY;
-  const double recon = settings->loss.recon.type == RECON_NONE ? 0 : settings->loss.recon.weight;
+  const double recon = settings->loss.recon.type == RECON_NONE || plan->coders.recon ? 0 : settings->loss.recon.weight;
   const bool quantiles = draws_by_quantiles(plan);
   double mean = 1;
   if (cross_entropy && (settings->task != TASK_CLASSIFY || settings->prediction != PREDICTION_TARGET))
@@ -615,6 +636,14 @@ const char PLAN_EXCHANGE[] =
 
 /* ---- the kernels ---- */
 
+void plan_emit_load_target(struct plan *plan, struct place to) {
+  const int width = plan->network->target_width;
+  plan_emit(plan,
+            "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
+            plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), width, plan_place_text(to, 0).s,
+            width, plan_float_text(plan->settings->latent.off_value).s);
+}
+
 static noprop_status emit_train(struct plan *plan) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
@@ -625,11 +654,12 @@ static noprop_status emit_train(struct plan *plan) {
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s\n%s",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s\n%s",
             trained       ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state ? "#include \"state_gradient.cuh\"\n"
                           : "",
-            drops_condition ? "#include \"condition_dropout.cuh\"\n" : "", PLAN_EXCHANGE);
+            drops_condition ? "#include \"condition_dropout.cuh\"\n" : "",
+            plan->coders.encoder || plan_has_coder_terms(plan) ? "#include \"coders.cuh\"\n" : "", PLAN_EXCHANGE);
   plan_emit_step_head(plan);
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
@@ -650,6 +680,7 @@ static noprop_status emit_train(struct plan *plan) {
       "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
       plan_place_text(plan->scratch, 0).s);
   plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
+  plan_emit_coders_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
   plan_emit(plan,
@@ -659,10 +690,7 @@ static noprop_status emit_train(struct plan *plan) {
   if (backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
   plan_emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
   plan_emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
-  plan_emit(plan,
-            "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
-            plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), plan->d,
-            plan_place_text(plan->z1, 0).s, plan->d, plan_float_text(settings->latent.off_value).s);
+  plan_emit_load_target(plan, plan->coders.y);
   if (network->x_width) {
     if (!wide_x) {
       char width[16];
@@ -678,6 +706,7 @@ static noprop_status emit_train(struct plan *plan) {
                 plan_place_text(plan->ops[x_last].at[POST], 0).s);
     }
   }
+  plan_emit_encode(plan);
   if (backward) {
     plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
               plan_place_text(plan->delta_rows[0], 0).s);
@@ -697,18 +726,6 @@ static noprop_status emit_train(struct plan *plan) {
               plan_place_text(plan->time, 0).s);
   plan_emit(plan, "  __syncthreads();\n");
   plan_emit_forward(plan, x_last + 1, output);
-  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
-            plan->d8, plan->d8 + 1, backward ? "true" : "false");
-  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
-            plan_place_text(plan->ops[output].at[POST], 0).s);
-  plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
-  plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
-  plan_emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
-            plan_place_text(plan->scratch, 0).s);
-  plan_emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
-            plan_place_text(plan->ops[output].at[POST], 0).s);
-  plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
-            plan_place_text(plan->z, 0).s);
   if (plan->state) {
     plan_emit(plan, "  begin_state_gradient<%d, %d>(objective, point, ", plan->d, plan->d8);
     plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
@@ -717,6 +734,22 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "%s, %s, ", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
   }
+  plan_emit_decode_terms(plan, output);
+  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
+            plan->d8, plan->d8 + 1, backward ? "true" : "false");
+  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
+            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
+  plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
+  plan_emit_coder_output_gradient(plan);
+  plan_emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
+            plan_place_text(plan->scratch, 0).s);
+  plan_emit_collect_coders(plan);
+  plan_emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
+            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
+            plan_place_text(plan->z, 0).s);
+  plan->again = "again || draw";
   if (backward)
     plan_emit_backward(plan, x_last + 1, output);
   else
@@ -743,8 +776,10 @@ static noprop_status emit_train(struct plan *plan) {
           "#pragma unroll\n    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
     plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
               plan_round_up8(op->width) + 1, op->width);
+    plan->again = "again";
     plan_emit_backward(plan, 0, x_last);
   }
+  plan_emit_encoder_backward(plan);
   plan_emit(plan, "  }\n"); /* tiles */
   for (int i = 0; i < trained; ++i) {
     plan_emit(plan, "  write_schedule_gradient(slot + %ld, schedule_sums[%d], ", numbers[i].place, i);
@@ -753,8 +788,10 @@ static noprop_status emit_train(struct plan *plan) {
     else
       plan_emit(plan, "1.0f);\n");
   }
-  plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n}\n",
+  plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n",
             backward ? network->padded_floats : 0L);
+  plan_emit_coders_end(plan);
+  plan_emit(plan, "}\n");
   plan_emit_step_end(plan);
   return NOPROP_OK;
 }
@@ -791,7 +828,8 @@ noprop_status program_train(const struct network *network, const struct settings
                       .shared_limit = shared_limit,
                       .backward = backward,
                       .steps = kind == OBJECTIVE_TRAIN_STEPS,
-                      .state = kind == OBJECTIVE_TRAIN_STATE || (backward && settings->schedule.learnable)};
+                      .state = kind == OBJECTIVE_TRAIN_STATE ||
+                               (backward && (settings->schedule.learnable || network->encoder_count > 0))};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);

@@ -119,6 +119,7 @@ static void emit_condition_backward(struct plan *plan) {
     plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[plan->x_last].at[SLOPE], 0).s);
   plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
             plan_round_up8(op->width) + 1, op->width);
+  plan->again = "again";
   plan_emit_backward(plan, 0, plan->x_last);
 }
 
@@ -258,6 +259,7 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
     plan_emit(plan, "%s, %s, ", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
   }
+  plan->again = "again || draw";
   if (backward)
     plan_emit_backward(plan, plan->x_last + 1, output);
   else

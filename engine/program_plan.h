@@ -39,6 +39,14 @@ struct op_places {
   struct place at[FIELDS]; /* BIAS, WEIGHT, FRAGMENT, TRANSPOSE: offsets into parameters and fragments */
 };
 
+/* What lies around the network in this kernel (engine/program_coders.c); nothing of it in most models. */
+struct coder_plan {
+  bool encoder, normal, decoder; /* there are ops; the encoder is Gaussian */
+  bool recon, vae, kl;           /* terms of the loss that are computed here */
+  struct place y, spread, decoded, decoded_gradient, turns[2];
+  int widest;
+};
+
 struct plan {
   const struct network *network;
   const struct settings *settings;
@@ -62,6 +70,8 @@ struct plan {
   struct place unguided, tangent, stage_slopes;
   struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
+  struct coder_plan coders;
+  const char *again; /* whether gradients are added to what the slot holds: text of a condition */
   struct op_places ops[NETWORK_MAX_OPS];
   int x_last;        /* last op of the x-branch, -1: none */
   int d, d8, widest; /* latent size, rounded up; widest op, rounded up */
@@ -92,6 +102,12 @@ bool plan_has_slope(const struct dense_op *op);
 bool plan_feeds_residual(const struct plan *plan, int index);
 bool plan_carries_stream(const struct plan *plan, int index);
 bool plan_reads_time(const struct dense_op *op);
+/* A tile of so many features. */
+struct place plan_allocate_tile(struct plan *plan, int features);
+/* What the backward pass needs of ops first .. last (field POST or SLOPE): kept in one memory, so that equal layers
+ * stay a loop. */
+void plan_allocate_kept(struct plan *plan, int field, int first, int last);
+void plan_place_inputs(struct plan *plan, int index);
 int plan_row_kind(noprop_type type, bool is_label);
 
 /* Gives every array its place, hottest first. */
@@ -119,6 +135,28 @@ void plan_emit_time_parts(struct plan *plan);
 
 /* Ops first .. last, backward: `delta` and `delta_rows` hold the gradient of the last one's sum. */
 void plan_emit_backward(struct plan *plan, int first, int last);
+void plan_emit_load_target(struct plan *plan, struct place to);
+
+/* ---- encoders and decoders (program_coders.c) ---- */
+
+/* Which parts this kernel has; before plan_place_arrays. */
+void plan_coders(struct plan *plan);
+/* Whether a part has a loop of its own over draws, or none: terms beside those of the objective. */
+bool plan_has_coder_terms(const struct plan *plan);
+/* Their tiles and their ops' places. */
+void plan_place_coders(struct plan *plan);
+/* Of the train and loss kernels: before the tiles; once per row, after its target is loaded; in each draw after the
+ * network's forward pass, after the objective's gradient, and after its terms; once per row at the end; after the
+ * tiles. */
+void plan_emit_coders_begin(struct plan *plan);
+void plan_emit_encode(struct plan *plan);
+void plan_emit_decode_terms(struct plan *plan, int output);
+void plan_emit_coder_output_gradient(struct plan *plan);
+void plan_emit_collect_coders(struct plan *plan);
+void plan_emit_encoder_backward(struct plan *plan);
+void plan_emit_coders_end(struct plan *plan);
+/* Of a solve: a function `write(slice)` that decodes the state and writes both. */
+void plan_emit_decoding_writer(struct plan *plan);
 
 /* Variant dt (program_dt.c): what program_train and program_integrate give then. */
 noprop_status program_train_blocks(const struct network *network, const struct settings *settings,

@@ -137,6 +137,14 @@ static bool is_exponential(int method) { return method == METHOD_EXPONENTIAL || 
 
 bool solve_is_adaptive(int method) { return method == METHOD_BOSH3 || method == METHOD_DOPRI5; }
 
+/* "CONDITION write ...": state and output, decoded where there is a decoder. */
+static void emit_write(struct plan *plan, const char *condition, const char *slice) {
+  if (plan->coders.decoder)
+    plan_emit(plan, "  %s write(%s);\n", condition, slice);
+  else
+    plan_emit(plan, "  %s write_state<%d>(args, z, row, live, %s);\n", condition, plan->d, slice);
+}
+
 /* Up to the state at the start and its parts that stay the same. */
 static noprop_status emit_begin(struct plan *plan, const struct solve_form *form) {
   const struct network *network = plan->network;
@@ -144,6 +152,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
   if (plan->slopes) plan_emit(plan, "#include \"solver_adaptive.cuh\"\n");
+  if (plan->coders.decoder) plan_emit(plan, "#include \"decode.cuh\"\n");
   if (form->density) plan_emit(plan, "#include \"density.cuh\"\n");
   if (form->density || form->guided || plan->slopes) plan_emit(plan, "enum { DIMENSION = %d };\n", plan->d);
   plan_emit(plan,
@@ -170,7 +179,8 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   plan_emit(plan, "  float *const z = %s;\n", plan_place_text(plan->z, 0).s);
   plan_emit(plan, "  float *const input = %s;\n", plan_place_text(plan->input, 0).s);
   plan_emit(plan, "  start_state<%d>(z, input, args, row);\n", plan->d);
-  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, 0);\n", plan->d);
+  if (plan->coders.decoder) plan_emit_decoding_writer(plan);
+  emit_write(plan, "if (args.trajectory)", "0");
   plan_emit(plan, "  const float least = objective.time_margin, most = 1.0f - objective.time_margin;\n");
   if (form->density)
     plan_emit(plan,
@@ -241,9 +251,9 @@ static noprop_status emit_fixed(struct plan *plan, const struct solve_form *form
     plan_emit(plan, "  if (!denoise) solver_add_noise<%d>(z, %s, deviation);\n", plan->d,
               plan_place_text(plan->sum, 0).s);
   plan_emit(plan, "  }\n");
-  plan_emit(plan, "  if (args.trajectory) write_state<%d>(args, z, row, live, denoise ? args.steps : step + 1);\n  }\n",
-            plan->d);
-  plan_emit(plan, "  if (!args.trajectory) write_state<%d>(args, z, row, live, 0);\n", plan->d);
+  emit_write(plan, "if (args.trajectory)", "denoise ? args.steps : step + 1");
+  plan_emit(plan, "  }\n");
+  emit_write(plan, "if (!args.trajectory)", "0");
   if (form->density) emit_density_end(plan);
   plan_emit(plan, "}\n");
   return NOPROP_OK;
@@ -312,6 +322,13 @@ noprop_status program_integrate(const struct network *network, const struct sett
   if (form->drift == DRIFT_OU_MEAN && plan_path_of(settings) == 0)
     return status_set(NOPROP_INVALID_CONFIG,
                       "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
+  if (adaptive && (network->decoder_count > 0 || settings->decoder.output == DECODER_OUTPUT_SOFTMAX))
+    return status_set(
+        NOPROP_UNSUPPORTED,
+        "sample.method: %s has no kernel with a decoder (decoder.type %s, output %s); the methods of fixed "
+        "steps are allowed",
+        METHOD_NAMES[method].name, DECODER_NAMES[settings->decoder.type].name,
+        DECODER_OUTPUT_NAMES[settings->decoder.output].name);
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4 || adaptive;
   plan.slopes = method == METHOD_BOSH3 ? 4 : method == METHOD_DOPRI5 ? 7 : 0;
   plan.row_times = adaptive;

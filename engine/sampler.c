@@ -212,7 +212,7 @@ static noprop_status check_density(const noprop_model *model, const struct sampl
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "log densities need encoder.type and decoder.type identity; this model has %s and %s, which give "
                       "no density of the target",
-                      CODER_NAMES[s->encoder.type].name, CODER_NAMES[s->decoder.type].name);
+                      ENCODER_NAMES[s->encoder.type].name, DECODER_NAMES[s->decoder.type].name);
   if (method != METHOD_EULER && method != METHOD_MIDPOINT && method != METHOD_HEUN && method != METHOD_RK4 &&
       !solve_is_adaptive(method))
     return status_set(NOPROP_INVALID_ARGUMENT,

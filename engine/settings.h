@@ -14,6 +14,13 @@
 
 enum { SETTINGS_MAX_HIDDEN = 64, SETTINGS_MAX_TIMES = 33, SETTINGS_MAX_KNOTS = 64, SETTINGS_TEXT = 512 };
 
+/* An encoder or a decoder. */
+struct coder_settings {
+  int type, activation;
+  int hidden[SETTINGS_MAX_HIDDEN], hidden_count; /* of mlp and resnet */
+  int output;                                    /* decoder: enum decoder_output */
+};
+
 struct settings {
   int variant, task, preset, prediction, precision, coupling; /* enums of options.h */
   uint64_t seed;
@@ -65,9 +72,7 @@ struct settings {
       bool as_written; /* the JAX library's forms of linear and cyclical_fourier */
     } time_embedding;
   } network;
-  struct {
-    int type;
-  } encoder, decoder;
+  struct coder_settings encoder, decoder;
   struct {
     int type, schedule;
     double learning_rate, weight_decay, clip, ema; /* clip 0: none; ema 0: none */
@@ -106,7 +111,8 @@ typedef struct {
 extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTION_NAMES[], PRECISION_NAMES[],
     SCHEDULE_NAMES[], WEIGHT_NAMES[], TERM_WEIGHT_NAMES[], NORMALIZE_NAMES[], T_SAMPLING_NAMES[], LOSS_ERROR_NAMES[],
     RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[], NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[],
-    CODER_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[], INIT_NAMES[], DRIFT_NAMES[];
+    ENCODER_NAMES[], DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[],
+    GRID_NAMES[], INIT_NAMES[], DRIFT_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 #endif

@@ -167,6 +167,65 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
   return NOPROP_OK;
 }
 
+/* Survey P-17: a trainable encoder whose latent has no noise of its own, and nothing that asks the latent to hold the
+ * target, maps everything to one point; the main term is then 0 and nothing has been learned. */
+static noprop_status check_coders(const noprop_config *config, const struct settings *s) {
+  const bool encodes = s->encoder.type != CODER_IDENTITY;
+  const bool decodes = s->decoder.type != CODER_IDENTITY || s->decoder.output != DECODER_OUTPUT_NONE;
+  const bool trained = s->decoder.type != CODER_IDENTITY || s->decoder.output == DECODER_OUTPUT_LINEAR;
+  const bool asked = s->loss.recon.weight > 0 || s->loss.vae > 0;
+  if (s->variant == VARIANT_SUPERVISED && (encodes || decodes))
+    return refuse(
+        config, s, encodes ? "encoder.type" : "decoder.type",
+        "stands around a latent, and variant supervised has none; allowed: identity, with decoder.output none");
+  if (s->variant == VARIANT_SUPERVISED && (s->loss.vae > 0 || s->loss.kl_z0 > 0))
+    return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.kl_z0",
+                  "is a term of a latent, and variant supervised has none; allowed: 0.0");
+  if (encodes && !asked)
+    return refuse(config, s, "encoder.type",
+                  "is trained to make its own latent easy to predict, and without a term that asks the latent to hold "
+                  "the target it collapses to a constant: the loss would reach 0 with nothing learned (P-17); allowed: "
+                  "loss.vae or loss.recon.weight above 0, or encoder.type identity");
+  if (trained && !asked)
+    return refuse(config, s, "decoder.type",
+                  "would never be trained with loss.recon.weight 0 and loss.vae 0; allowed: one of them above 0, or "
+                  "decoder.type identity with decoder.output none or softmax");
+  if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY && (encodes || decodes))
+    return refuse(config, s, "loss.error",
+                  "takes the network's output as logits of a one-hot latent, and there is %s; allowed: squared, with "
+                  "loss.recon.type cross_entropy from the decoder's logits",
+                  encodes ? "an encoder" : "a decoder");
+  if (s->loss.recon.type == RECON_CROSS_ENTROPY && s->task != TASK_CLASSIFY)
+    return refuse(config, s, "loss.recon.type",
+                  "needs labels, and task %s has none; allowed: mse, none, or task classify", TASK_NAMES[s->task].name);
+  if (s->loss.recon.type == RECON_LOG && s->decoder.output != DECODER_OUTPUT_SOFTMAX)
+    return refuse(
+        config, s, "loss.recon.type",
+        "takes the logarithm of what the decoder makes, which is not positive (P-11); allowed: cross_entropy, "
+        "mse, or decoder.output softmax");
+  if (s->decoder.output == DECODER_OUTPUT_SOFTMAX && s->task != TASK_CLASSIFY && s->loss.recon.type != RECON_LOG)
+    return refuse(config, s, "decoder.output",
+                  "makes probabilities of classes, and task %s has none; allowed: none, linear",
+                  TASK_NAMES[s->task].name);
+  if (s->loss.kl_z0 > 0 && s->variant == VARIANT_FM)
+    return refuse(config, s, "loss.kl_z0",
+                  "is always 0 on the linear path, whose z(0) is pure noise; allowed: 0.0, or variant df or ct");
+  /* Where the decoder is given the predicted target, whose form depends on the schedule at t. */
+  if (s->schedule.learnable && s->loss.recon.weight > 0 && (encodes || decodes || s->loss.recon.type != RECON_MSE))
+    return refuse(config, s, "schedule.learnable",
+                  "has no gradients through a decoded reconstruction (loss.recon.type %s, decoder.type %s); allowed: "
+                  "false, loss.recon.weight 0 with loss.vae instead, or encoder and decoder identity with type mse",
+                  RECON_NAMES[s->loss.recon.type].name, DECODER_NAMES[s->decoder.type].name);
+  const bool other = encodes || decodes || s->loss.vae > 0 || s->loss.kl_z0 > 0 ||
+                     (s->loss.recon.weight > 0 && s->loss.recon.type != RECON_MSE);
+  if (other && s->precision != PRECISION_FP32 && s->precision != PRECISION_AUTO)
+    return refuse(
+        config, s, "precision",
+        "has no kernels for encoders, decoders, loss.vae, loss.kl_z0 or loss.recon.type %s; allowed: auto, fp32",
+        RECON_NAMES[s->loss.recon.type].name);
+  return NOPROP_OK;
+}
+
 static noprop_status check_network(const noprop_config *config, const struct settings *s) {
   const int size = s->network.time_embedding.size;
   switch (s->network.time_embedding.type) {
@@ -272,6 +331,9 @@ static noprop_status check_dt(const noprop_config *config, const struct settings
   if (s->decoder.type != CODER_IDENTITY)
     return refuse(config, s, "decoder.type",
                   "is not offered with variant dt, whose last state feeds a classifier; allowed: identity");
+  if (s->decoder.output != DECODER_OUTPUT_NONE)
+    return refuse(config, s, "decoder.output",
+                  "is not offered with variant dt, whose last state feeds a classifier; allowed: none");
   if (s->loss.vae > 0 || s->loss.kl_z0 > 0)
     return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.kl_z0",
                   "is not offered with variant dt; allowed: 0.0");
@@ -338,7 +400,7 @@ static noprop_status check_coupling(const noprop_config *config, const struct se
     return refuse(config, s, "coupling",
                   "needs clean latents that do not depend on weights, and encoder.type is %s; allowed: independent, or "
                   "encoder.type identity",
-                  CODER_NAMES[s->encoder.type].name);
+                  ENCODER_NAMES[s->encoder.type].name);
   if (s->sample.drift == DRIFT_SDE)
     return refuse(
         config, s, "sample.drift",
@@ -422,6 +484,11 @@ static void resolve_autos(struct settings *s) {
   const bool classifier = s->variant == VARIANT_DT && s->task == TASK_CLASSIFY;
   if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM && !classifier;
   if (s->loss.recon.type == RECON_NONE) s->loss.recon.weight = 0;
+  /* Where the decoder is trained to make logits, what it says of a row is their probabilities. */
+  const bool coded = s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY;
+  if (s->decoder.output == DECODER_OUTPUT_AUTO)
+    s->decoder.output =
+        coded && s->loss.recon.type == RECON_CROSS_ENTROPY ? DECODER_OUTPUT_SOFTMAX : DECODER_OUTPUT_NONE;
   const bool generate = s->task == TASK_GENERATE;
   if (s->data.condition[0] == '\0')
     (void)snprintf(s->data.condition, sizeof s->data.condition, "%s", generate ? "null" : "x");
@@ -442,6 +509,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status == NOPROP_OK) status = check_dt(config, &resolved);
   if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
+  if (status == NOPROP_OK) status = check_coders(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);
   if (status == NOPROP_OK) status = check_coupling(config, &resolved);

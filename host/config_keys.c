@@ -47,6 +47,12 @@
     .path = path_, .type = KEY_REAL, .minimum = low_, .maximum = high_, .below = true, .default_value = default_, \
     .allowed = "number from " #low_ ", below " #high_, .meaning = meaning_, KEY_PLACE(member_)                    \
   }
+#define HIDDEN(path_, member_, default_, meaning_)                                                       \
+  {                                                                                                      \
+    .path = path_, .type = KEY_INTEGER_LIST, .minimum = 1, .maximum = 512, .default_value = default_,    \
+    .allowed = "list of 1 to 64 integers from 1 to 512", .meaning = meaning_, KEY_PLACE(member_.hidden), \
+    .count_offset = offsetof(struct settings, member_.hidden_count)                                      \
+  }
 /* Keys whose other values belong to a later version. */
 #define ONLY(default_) .fixed = true, .default_value = default_, .allowed = default_ " (nothing else in this version)"
 #define ONLY_REAL(path_, member_, default_, meaning_)                                                          \
@@ -163,8 +169,10 @@ const struct config_key CONFIG_KEYS[] = {
     ENUM("loss.reg_weighting", loss.reg_weighting, TERM_WEIGHT_LIST, TERM_WEIGHT_NAMES, "none",
          "how the regularisation term depends on t"),
     ENUM("loss.reg_drift", loss.reg_drift, DRIFT_LIST, DRIFT_NAMES, "ode", "whose dz/dt is regularised"),
-    ONLY_REAL("loss.vae", loss.vae, "0.0", "weight of decode(encode(y)) against y"),
-    ONLY_REAL("loss.kl_z0", loss.kl_z0, "0.0", "weight of the KL divergence of z(0)"),
+    REAL("loss.vae", loss.vae, 0, 1e6, "0.0",
+         "weight of decode(encode(y)), with the noise left at t = 1, against y; its error as loss.recon.type says"),
+    REAL("loss.kl_z0", loss.kl_z0, 0, 1e6, "0.0",
+         "weight of the KL divergence of z(0) from N(0, I), in nats (VP path)"),
     REAL("loss.condition_dropout", loss.condition_dropout, 0, 0.95, "0.0",
          "probability that a row is trained without its condition, for sample.guidance"),
 
@@ -188,8 +196,16 @@ const struct config_key CONFIG_KEYS[] = {
     BOOL("network.time_embedding.as_written", network.time_embedding.as_written, "false",
          "the earlier system's forms of linear and cyclical_fourier"),
 
-    ENUM("encoder.type", encoder.type, CODER_LIST, CODER_NAMES, "identity", "target to latent"),
-    ENUM("decoder.type", decoder.type, CODER_LIST, CODER_NAMES, "identity", "latent to target"),
+    ENUM("encoder.type", encoder.type, ENCODER_LIST, ENCODER_NAMES, "identity", "target to latent"),
+    HIDDEN("encoder.hidden", encoder, "[32, 32]", "widths of the encoder's hidden layers (mlp, resnet)"),
+    ENUM("encoder.activation", encoder.activation, ACTIVATION_LIST, ACTIVATION_NAMES, "swish",
+         "between the encoder's layers"),
+    ENUM("decoder.type", decoder.type, DECODER_LIST, DECODER_NAMES, "identity", "latent to target"),
+    HIDDEN("decoder.hidden", decoder, "[32, 32]", "widths of the decoder's hidden layers (mlp, resnet)"),
+    ENUM("decoder.activation", decoder.activation, ACTIVATION_LIST, ACTIVATION_NAMES, "swish",
+         "between the decoder's layers"),
+    ENUM("decoder.output", decoder.output, DECODER_OUTPUT_LIST, DECODER_OUTPUT_NAMES, "auto",
+         "what follows the decoder's layers"),
 
     ENUM("optimizer.type", optimizer.type, OPTIMIZER_LIST, OPTIMIZER_NAMES, "adamw", "update rule"),
     REAL_ABOVE("optimizer.learning_rate", optimizer.learning_rate, 0, 10, "1.0e-3", "after warm-up"),

@@ -122,7 +122,7 @@ noprop_status noprop_model_shape_from_data(const noprop_config *config, noprop_d
                         &made.condition_width, &made.condition_is_label);
   if (status == NOPROP_OK) status = check_splits(dataset, condition, target);
   if (status == NOPROP_OK && settings.latent.size != 0 && settings.latent.size != made.target_width &&
-      settings.latent.embedding == EMBEDDING_ONE_HOT)
+      settings.latent.embedding == EMBEDDING_ONE_HOT && settings.encoder.type == CODER_IDENTITY)
     status = status_set(NOPROP_INVALID_CONFIG, "latent.size: %d is not allowed with %s %d; allowed: auto or %d",
                         settings.latent.size, classify ? "a number of classes of" : "a target of width",
                         made.target_width, made.target_width);

@@ -14,7 +14,12 @@
   X(loss)                  \
   X(flow)                  \
   X(recon)                 \
-  X(reg) X(validation_loss) X(validation_flow) X(validation_recon) X(validation_reg) X(learning_rate) X(gradient_norm)
+  X(reg)                   \
+  X(validation_loss)       \
+  X(validation_flow)       \
+  X(validation_recon)      \
+  X(validation_reg)        \
+  X(learning_rate) X(gradient_norm) X(vae) X(kl_z0) X(validation_vae) X(validation_kl_z0)
 
 struct history_row {
   long epoch;

@@ -457,6 +457,10 @@ static noprop_status finish_epoch(noprop_trainer *trainer, uint64_t step, bool l
                             .flow = metrics.flow,
                             .recon = metrics.recon,
                             .reg = metrics.reg,
+                            .vae = metrics.vae,
+                            .kl_z0 = metrics.kl_z0,
+                            .validation_vae = NAN,
+                            .validation_kl_z0 = NAN,
                             .validation_loss = NAN,
                             .validation_flow = NAN,
                             .validation_recon = NAN,
@@ -472,6 +476,8 @@ static noprop_status finish_epoch(noprop_trainer *trainer, uint64_t step, bool l
     row.validation_flow = terms.flow;
     row.validation_recon = terms.recon;
     row.validation_reg = terms.reg;
+    row.validation_vae = terms.vae;
+    row.validation_kl_z0 = terms.kl_z0;
   }
   status = history_add(&trainer->history, row);
   if (status == NOPROP_OK && trainer->folder)

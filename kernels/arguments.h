@@ -45,7 +45,15 @@ enum operand_form { OPERANDS_TF32, OPERANDS_BF16 };
 
 /* The last SLOT_TERMS floats of a slot (at slot_stride - SLOT_TERMS) are sums over its rows, already multiplied by
  * 1/(rows of the batch x draws); the gradients of all parameters stand at its front. */
-enum slot_term { SLOT_LOSS = 0, SLOT_FLOW = 1, SLOT_RECON = 2, SLOT_REG = 3, SLOT_TERMS = 8 };
+enum slot_term {
+  SLOT_LOSS = 0,
+  SLOT_FLOW = 1,
+  SLOT_RECON = 2,
+  SLOT_REG = 3,
+  SLOT_VAE = 4,
+  SLOT_KL_Z0 = 5,
+  SLOT_TERMS = 8
+};
 
 /* One per model, in device memory: everything that changes from step to step. */
 typedef struct {
@@ -88,6 +96,7 @@ typedef struct {
   float *out_state_gradient, *out_target_gradient; /* [rows][d] or NULL: d loss/d z_t of draw 0, d loss/d z1 */
   unsigned pair_ring;                              /* coupling: step s reads slice s mod pair_ring of `pairs` */
   const unsigned *pairs; /* coupling: [pair_ring, or 1][draws][batch], coupling.cu; NULL: own noise */
+  float *out_latent;     /* [rows][d] or NULL: z1, of models with an encoder */
   /* Variant dt, part by part of the model: T blocks and, on labels, the classifier. Blocks of threads slot_count * i
    * and on train part first_block + i. */
   float *tails; /* [parts][slot_count][classes * stride or 0][SLOT_TERMS]: gradients of learned embeddings, and what
@@ -161,7 +170,8 @@ typedef struct {
   unsigned warmup_steps, total_steps;
   int fragment_form; /* OPERANDS_TF32 or OPERANDS_BF16 */
   unsigned char nesterov;
-  unsigned decayed; /* kernels ..._exempt: parameters from here on are not subject to weight decay */
+  unsigned char coder_terms; /* 1: the slots' terms vae and kl_z0 are summed too */
+  unsigned decayed;          /* kernels ..._exempt: parameters from here on are not subject to weight decay */
   /* Kernels ..._blocks (variant dt): block k owns parameters [k * block_floats, (k+1) * block_floats); then come the
    * classifier's, and those of learned embeddings. */
   const float *tails; /* of train_arguments; tail_stride floats each */

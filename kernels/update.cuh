@@ -105,6 +105,8 @@ template <typename TOTAL>
 __device__ __forceinline__ void finish_step(const update_arguments &a, const step_scalars &s, TOTAL total) {
   const float loss = total(SLOT_LOSS), flow = total(SLOT_FLOW);
   const float recon = total(SLOT_RECON), reg = total(SLOT_REG);
+  float vae = 0.0f, kl_z0 = 0.0f;
+  if (a.coder_terms) vae = total(SLOT_VAE), kl_z0 = total(SLOT_KL_Z0);
   if (threadIdx.x != 0) return;
   train_state *state = a.state;
   const unsigned step = state->running;
@@ -114,6 +116,8 @@ __device__ __forceinline__ void finish_step(const update_arguments &a, const ste
     state->sums[SLOT_FLOW] += flow;
     state->sums[SLOT_RECON] += recon;
     state->sums[SLOT_REG] += reg;
+    state->sums[SLOT_VAE] += vae;
+    state->sums[SLOT_KL_Z0] += kl_z0;
     state->steps_summed += 1;
     state->rows_summed += left < a.batch ? left : a.batch;
     state->gradient_norm = s.norm;
@@ -122,6 +126,8 @@ __device__ __forceinline__ void finish_step(const update_arguments &a, const ste
     state->bad_term = !isfinite(flow)    ? SLOT_FLOW
                       : !isfinite(recon) ? SLOT_RECON
                       : !isfinite(reg)   ? SLOT_REG
+                      : !isfinite(vae)   ? SLOT_VAE
+                      : !isfinite(kl_z0) ? SLOT_KL_Z0
                       : !isfinite(loss)  ? SLOT_LOSS
                                          : SLOT_TERMS;
     state->bad_step = step;

@@ -23,6 +23,8 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
     json_number(&json, "flow", terms.flow);
     json_number(&json, "recon", terms.recon);
     json_number(&json, "reg", terms.reg);
+    json_number(&json, "vae", terms.vae);
+    json_number(&json, "kl_z0", terms.kl_z0);
     json_end(&json);
     return EXIT_DONE;
   }

@@ -82,7 +82,8 @@ typedef struct {
   long steps, rows;              /* that were averaged */
   uint64_t step;                 /* position after them */
   int64_t bad_step;              /* first step with a loss that is not finite, or -1; parameters are those before it */
-  char bad_term[16];             /* its first term that is not finite: "flow", "recon", "reg", "gradient" */
+  char bad_term[16]; /* its first term that is not finite: "flow", "recon", "reg", "vae", "kl_z0", "gradient" */
+  double vae, kl_z0; /* further terms of the loss: decode(encode(y)) against y; KL divergence of z(0) in nats */
 } noprop_train_metrics;
 NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_train_metrics *metrics);
 
@@ -99,6 +100,7 @@ NOPROP_API noprop_status noprop_model_block_metrics(noprop_model *model, double 
  *   gradient: flat as noprop_model_get_parameters, or NULL
  *   prediction [rows][d], z [rows][d]: network output and z_t, or NULL
  *   row_loss [rows]: weighted total of each row, or NULL
+ *   latent [rows][d]: the clean latent z1 that the encoder made (only models with an encoder), or NULL
  *   state_gradient, target_gradient [rows][d]: derivatives of the mean loss by the state z_t (of the first draw) and by
  * the clean latent z1 (through z_t = a z1 + b e and through what the network should have said), or NULL. With these a
  *     caller can train what lies before the latent. Only with `gradient`, and not with precision tf32.
@@ -112,10 +114,11 @@ typedef struct {
   bool dropout;
   float *gradient, *prediction, *z, *row_loss;
   float *state_gradient, *target_gradient;
+  float *latent;
   int block;
 } noprop_loss_request;
 typedef struct {
-  double loss, flow, recon, reg;
+  double loss, flow, recon, reg, vae, kl_z0; /* terms without weight in the configuration are 0 */
 } noprop_loss_terms;
 NOPROP_API noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *request,
                                            noprop_loss_terms *terms);
@@ -123,7 +126,7 @@ NOPROP_API noprop_status noprop_model_loss(noprop_model *model, const noprop_los
 /* Position in training. */
 NOPROP_API uint64_t noprop_model_step(const noprop_model *model);
 
-/* Latent size d: the target's width, or what latent.size says where labels have an embedding. */
+/* Latent size d: the target's width, or what latent.size says where there is an encoder or labels have an embedding. */
 NOPROP_API int noprop_model_latent_size(const noprop_model *model);
 
 /* ---- evaluation -------------------------------------------------------------------------------------------------- */

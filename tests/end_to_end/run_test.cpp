@@ -61,7 +61,7 @@ TEST(Run, HistoryHasOneRowPerEpochAndEachTermAColumn) {
   EXPECT_EQ(
       lines[0],
       "epoch,step,loss,flow,recon,reg,validation_loss,validation_flow,validation_recon,validation_reg,learning_rate,"
-      "gradient_norm");
+      "gradient_norm,vae,kl_z0,validation_vae,validation_kl_z0");
   for (int i = 1; i <= 5; i++)
     EXPECT_EQ(lines[i].rfind(std::to_string(i) + "," + std::to_string(20 * i) + ",", 0), 0U) << lines[i];
   // Validated every second epoch and at the end.

@@ -180,8 +180,55 @@ static long add_op(Network &network, const std::vector<NamedSource> &sources, co
   return static_cast<long>(network.ops.size()) - 1;
 }
 
+/* An encoder or decoder, from kZ: hidden layers or residual blocks, then a layer without activation. */
+static std::vector<Op> make_coder(Network &n, const std::string &name, const Settings::Coder &coder, long inputs,
+                                  long outputs) {
+  std::vector<Op> keep;
+  keep.swap(n.ops);
+  Op plain, last;
+  last.activation = false;
+  long h = -1, width = inputs;
+  const bool residual = coder.type.rfind("resnet", 0) == 0;
+  const auto in = [&](const std::string &at) {
+    return NamedSource{h < 0 ? Source::kZ : Source::kOp, h, width, name + at};
+  };
+  for (size_t k = 0; coder.type != "identity" && coder.type != "linear" && k < coder.hidden.size(); ++k) {
+    const std::string number = std::to_string(k);
+    if (residual && k > 0) {
+      const long v =
+          add_op(n, {in(".block." + number + ".in")}, name + ".block." + number + ".in", coder.hidden[k], plain);
+      Op sum;
+      sum.residual = h;
+      h = add_op(n, {{Source::kOp, v, coder.hidden[k], name + ".block." + number + ".out"}},
+                 name + ".block." + number + ".out", width, sum);
+    } else {
+      const std::string at = residual ? ".stem" : ".hidden." + number;
+      h = add_op(n, {in(at)}, name + at, coder.hidden[k], plain);
+      width = coder.hidden[k];
+    }
+  }
+  if (coder.type != "identity") {
+    h = add_op(n, {in(".output")}, name + ".output", outputs, last);
+    width = outputs;
+  }
+  if (coder.output == "linear") add_op(n, {in(".linear")}, name + ".linear", outputs, last);
+  keep.swap(n.ops);
+  return keep;
+}
+
+static Network view_of(const Network &network, const std::vector<Op> &ops, const std::string &activation) {
+  Network view = network;
+  view.ops = ops;
+  view.activation = activation;
+  return view;
+}
+Network encoder_of(const Network &network) { return view_of(network, network.encoder, network.encoder_activation); }
+Network decoder_of(const Network &network) { return view_of(network, network.decoder, network.decoder_activation); }
+
 Network make_network(const Settings &settings, long x_width, long latent, long output) {
   Network n;
+  n.target = output < 0 ? -output : latent;
+  if (output < 0) output = latent;
   const std::vector<long> &hidden = settings.network.hidden;
   const long layers = static_cast<long>(hidden.size());
   const long time = settings.variant == "supervised" || settings.variant == "dt" ? 0 : time_width(settings);
@@ -240,6 +287,10 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
+  n.encoder = make_coder(n, "encoder", settings.encoder, n.target, settings.encoder.normal() ? 2 * latent : latent);
+  n.decoder = make_coder(n, "decoder", settings.decoder, latent, n.target);
+  n.encoder_activation = settings.encoder.activation;
+  n.decoder_activation = settings.decoder.activation;
   return n;
 }
 

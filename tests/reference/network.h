@@ -59,14 +59,24 @@ struct Network {
   long x = 0, latent = 0, time = 0; /* widths; 0: absent */
   std::vector<Array> arrays;
   std::vector<Op> ops;
+  /* Networks of their own over the same arrays, from their kZ source; no ops: the identity. Widths: target to latent
+   * (or mean and log variance), latent to target. */
+  std::vector<Op> encoder, decoder;
+  std::string encoder_activation, decoder_activation;
+  long target = 0;
   long parameters = 0;
   const Array &array(const std::string &name) const;
 };
 
+/* The encoder or decoder as a network. */
+Network encoder_of(const Network &network);
+Network decoder_of(const Network &network);
+
 /* latent: width of z; output: width of the result (usually the same). */
 Network make_network(const Settings &settings, long x_width, long latent, long output);
 inline Network make_network(const Settings &settings, long x_width, long latent) {
-  return make_network(settings, x_width, latent, latent);
+  /* The target has the latent's width, or settings.latent_size says the latent's. */
+  return make_network(settings, x_width, settings.latent_size > 0 ? settings.latent_size : latent, -latent);
 }
 
 /* Factor on feature `feature` of op `op`'s activation: 0 or 1/(1-p); empty: no dropout. */

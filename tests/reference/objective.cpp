@@ -5,7 +5,7 @@
 
 namespace reference {
 
-using std::exp, std::log, std::sqrt;
+using std::exp, std::log, std::log1p, std::sqrt;
 
 template <typename Real>
 Vector<Real> one_hot(long label, long classes, double off_value) {
@@ -99,9 +99,96 @@ static Real term_weight(const Settings &settings, const std::string &name, const
 }
 
 template <typename Real>
+Real decoded_error(const std::string &type, bool through_softmax, const Vector<Real> &made, const Vector<Real> &y,
+                   Vector<Real> *bar) {
+  const double width = static_cast<double>(y.size());
+  Vector<Real> minus_log, value = made;
+  bar->assign(made.size(), 0.0);
+  Real error = 0.0;
+  if (type == "cross_entropy") {
+    value = softmax(made, &minus_log);
+    for (size_t j = 0; j < y.size(); ++j) {
+      const bool label = value_of(y[j]) == 1;
+      if (label) error += minus_log[j];
+      (*bar)[j] = label ? value[j] - 1.0 : value[j];
+    }
+    return error;
+  }
+  if (through_softmax) value = softmax<Real>(made, nullptr);
+  Real dot = 0.0;
+  for (size_t j = 0; j < y.size(); ++j) {
+    if (type == "log") {
+      error -= y[j] * log(value[j] + 1e-8) / width;
+      (*bar)[j] = -(y[j] / (value[j] + 1e-8)) / width;
+    } else {
+      error += (value[j] - y[j]) * (value[j] - y[j]) / width;
+      (*bar)[j] = 2.0 * (value[j] - y[j]) / width;
+    }
+    dot += (*bar)[j] * value[j];
+  }
+  if (through_softmax)
+    for (size_t j = 0; j < y.size(); ++j) (*bar)[j] = value[j] * ((*bar)[j] - dot);
+  return error;
+}
+
+template <typename Real>
+Real kl_of_start(const Real &signal, const Vector<Real> &mean, const Vector<Real> &variance) {
+  Real sum = 0.0;
+  for (size_t j = 0; j < mean.size(); ++j) {
+    const Real w = signal * (variance[j] - 1.0); /* the variance, less 1 */
+    sum += 0.5 * (signal * mean[j] * mean[j] + w - log1p(w));
+  }
+  return sum;
+}
+
+/* What lies around the network of one row: its latent, and where the gradients of encoder and decoder go. */
+template <typename Real>
+struct Coded {
+  Trace<Real> encoded;
+  Vector<Real> z1, mean, log_variance, spread; /* log_variance empty: not Gaussian */
+};
+
+template <typename Real>
+static Coded<Real> encode(const Network &network, const Vector<Real> &parameters, const Batch<Real> &batch,
+                          size_t row) {
+  Coded<Real> coded;
+  coded.z1 = coded.mean = batch.z1[row];
+  if (network.encoder.empty()) return coded;
+  coded.encoded = forward<Real>(encoder_of(network), parameters, batch.z1[row], {}, {});
+  const Vector<Real> &out = coded.encoded.output();
+  const size_t d = static_cast<size_t>(network.latent);
+  coded.z1 = coded.mean = Vector<Real>(out.begin(), out.begin() + network.latent);
+  for (size_t j = 0; out.size() > d && j < d; ++j) {
+    coded.log_variance.push_back(out[d + j]);
+    coded.spread.push_back(exp(0.5 * out[d + j]) * batch.encoder_noise[row][j]);
+    coded.z1[j] = coded.mean[j] + coded.spread[j];
+  }
+  return coded;
+}
+
+/* Decodes `latent`, adds the gradients with `factor`, returns the error; latent_bar receives factor d error/d latent.
+ */
+template <typename Real>
+static Real decode_error(const Settings &settings, const Network &network, const Vector<Real> &parameters,
+                         const Vector<Real> &latent, const Vector<Real> &y, const Real &factor, Vector<Real> *gradient,
+                         Vector<Real> *latent_bar) {
+  const std::string type = settings.loss.recon_type == "none" ? "mse" : settings.loss.recon_type;
+  const Network decoder = decoder_of(network);
+  Trace<Real> trace;
+  if (!decoder.ops.empty()) trace = forward<Real>(decoder, parameters, latent, {}, {});
+  Vector<Real> bar;
+  const Real error =
+      decoded_error(type, settings.decoder.output == "softmax", decoder.ops.empty() ? latent : trace.output(), y, &bar);
+  for (Real &b : bar) b = b * factor;
+  *latent_bar = bar;
+  if (!decoder.ops.empty()) backward<Real>(decoder, parameters, trace, bar, *gradient, latent_bar);
+  return error;
+}
+
+template <typename Real>
 Loss<Real> batch_loss(const Settings &settings, const Network &network, const Vector<Real> &parameters,
                       const Batch<Real> &batch) {
-  const size_t rows = batch.z1.size(), draws = batch.t.size(), d = batch.z1[0].size();
+  const size_t rows = batch.z1.size(), draws = batch.t.size(), d = static_cast<size_t>(network.latent);
   const double share = 1.0 / static_cast<double>(rows * draws);
   Loss<Real> loss;
   loss.gradient.assign(static_cast<size_t>(network.parameters), 0.0);
@@ -113,11 +200,20 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
   const std::vector<Vector<Real>> all_weights = weights(settings, paths);
   loss.weight = all_weights[0];
 
+  const Path<Real> path_start = path_at(settings, Real(0.0)), path_end = path_at(settings, Real(1.0));
+  const bool plain = network.encoder.empty() && network.decoder.empty() && settings.decoder.output != "softmax" &&
+                     settings.loss.recon_type == "mse"; /* the reconstruction is that of the latent */
+  std::vector<Coded<Real>> coded;
+  for (size_t i = 0; i < rows; ++i) {
+    coded.push_back(encode(network, parameters, batch, i));
+    loss.latent.push_back(coded.back().z1);
+  }
+
   for (size_t k = 0; k < draws; ++k) {
     Vector<Real> w = all_weights[k];
     for (size_t i = 0; i < rows; ++i) {
       const Path<Real> &path = paths[k][i];
-      const Vector<Real> &z1 = batch.z1[i], &noise = batch.noise[k][i];
+      const Vector<Real> &z1 = coded[i].z1, &noise = batch.noise[k][i];
       Vector<Real> z;
       for (size_t j = 0; j < d; ++j) z.push_back(path.a * z1[j] + path.b * noise[j]);
       const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout{};
@@ -170,7 +266,29 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
 
       const Combination<Real> target = convert(path, kind, "target");
       const Vector<Real> z1_hat = combine(target, z, p);
-      if (settings.loss.recon_type == "mse") {
+      Real vae = 0.0, kl_z0 = 0.0;
+      if (settings.loss.vae > 0) {
+        Vector<Real> end, bar;
+        for (size_t j = 0; j < d; ++j) end.push_back(path_end.a * z1[j] + path_end.b * batch.end_noise[k][i][j]);
+        vae = decode_error(settings, network, parameters, end, batch.z1[i], Real(settings.loss.vae * share),
+                           &loss.gradient, &bar);
+        for (size_t j = 0; j < d; ++j) z1_bar[j] += path_end.a * bar[j] / share;
+      }
+      if (settings.loss.kl_z0 > 0) {
+        Vector<Real> variance(d, 0.0);
+        for (size_t j = 0; j < coded[i].log_variance.size(); ++j) variance[j] = exp(coded[i].log_variance[j]);
+        kl_z0 = kl_of_start(path_start.a * path_start.a, coded[i].mean, variance);
+      }
+      if (settings.loss.recon_weight > 0 && settings.loss.recon_type != "none" && !plain) {
+        const Real wr = factor * term_weight(settings, settings.loss.recon_weighting, path, weight);
+        Vector<Real> bar;
+        recon = wr * decode_error(settings, network, parameters, z1_hat, batch.z1[i],
+                                  settings.loss.recon_weight * share * wr, &loss.gradient, &bar);
+        for (size_t j = 0; j < d; ++j) {
+          p_bar[j] += bar[j] / share * target.prediction;
+          z_bar[j] += bar[j] / share * target.state;
+        }
+      } else if (settings.loss.recon_type == "mse" && plain) {
         const Real wr = factor * term_weight(settings, settings.loss.recon_weighting, path, weight);
         for (size_t j = 0; j < d; ++j) {
           const Real error = z1_hat[j] - z1[j];
@@ -202,7 +320,10 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
         output_bar = p_bar;
       }
 
-      const Real total = flow + settings.loss.recon_weight * recon + settings.loss.reg * reg;
+      const Real total = flow + settings.loss.recon_weight * recon + settings.loss.reg * reg + settings.loss.vae * vae +
+                         settings.loss.kl_z0 * kl_z0;
+      loss.vae += share * vae;
+      loss.kl_z0 += share * kl_z0;
       loss.flow += share * flow;
       loss.recon += share * recon;
       loss.reg += share * reg;
@@ -227,15 +348,30 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       }
     }
   }
+  /* On through the encoder; kl_z0 reaches mean and log variance past the latent. */
+  for (size_t i = 0; !network.encoder.empty() && i < rows; ++i) {
+    const double kl = settings.loss.kl_z0 / static_cast<double>(rows);
+    const Real signal = path_start.a * path_start.a;
+    Vector<Real> bar(coded[i].encoded.output().size(), 0.0);
+    for (size_t j = 0; j < d; ++j) {
+      bar[j] = loss.z1_bar[i][j] + kl * (signal * coded[i].mean[j]);
+      if (coded[i].log_variance.empty()) continue;
+      const Real variance = exp(coded[i].log_variance[j]), w = signal * (variance - 1.0);
+      bar[d + j] = 0.5 * loss.z1_bar[i][j] * coded[i].spread[j] + kl * 0.5 * signal * variance * (w / (1.0 + w));
+    }
+    backward<Real>(encoder_of(network), parameters, coded[i].encoded, bar, loss.gradient);
+  }
   return loss;
 }
 
-#define INSTANTIATE(Real)                                                                                       \
-  template Vector<Real> one_hot(long, long, double);                                                            \
-  template Loss<Real> batch_loss(const Settings &, const Network &, const Vector<Real> &, const Batch<Real> &); \
-  template Vector<Real> predicted_target(const Settings &, const Path<Real> &, const Vector<Real> &,            \
-                                         const Vector<Real> &);                                                 \
-  template Vector<Real> predicted_drift(const Settings &, const Path<Real> &, const std::string &,              \
+#define INSTANTIATE(Real)                                                                                             \
+  template Real decoded_error(const std::string &, bool, const Vector<Real> &, const Vector<Real> &, Vector<Real> *); \
+  template Real kl_of_start(const Real &, const Vector<Real> &, const Vector<Real> &);                                \
+  template Vector<Real> one_hot(long, long, double);                                                                  \
+  template Loss<Real> batch_loss(const Settings &, const Network &, const Vector<Real> &, const Batch<Real> &);       \
+  template Vector<Real> predicted_target(const Settings &, const Path<Real> &, const Vector<Real> &,                  \
+                                         const Vector<Real> &);                                                       \
+  template Vector<Real> predicted_drift(const Settings &, const Path<Real> &, const std::string &,                    \
                                         const Vector<Real> &, const Vector<Real> &);
 INSTANTIATE(double)
 INSTANTIATE(Tracked)

@@ -40,9 +40,16 @@ Model make_model(const Keys &keys, unsigned seed = 1) {
     m.batch.noise.emplace_back();
     for (size_t i = 0; i < rows; ++i) {
       m.batch.t[k].push_back(0.05 + 0.9 * (static_cast<double>(i) + 0.4 * static_cast<double>(k)) / rows);
-      m.batch.noise[k].push_back({normal(generator), normal(generator), normal(generator)});
+      m.batch.noise[k].push_back({});
+      for (long j = 0; j < m.network.latent; ++j) m.batch.noise[k].back().push_back(normal(generator));
     }
+    m.batch.end_noise.emplace_back(rows, Vector<double>(static_cast<size_t>(m.network.latent)));
+    for (auto &row : m.batch.end_noise.back())
+      for (double &v : row) v = normal(generator);
   }
+  m.batch.encoder_noise.assign(rows, Vector<double>(static_cast<size_t>(m.network.latent)));
+  for (auto &row : m.batch.encoder_noise)
+    for (double &v : row) v = normal(generator);
   return m;
 }
 
@@ -66,7 +73,9 @@ void check_gradient(Model m, const std::string &what) {
   };
   check(m.parameters, loss.gradient, "parameter");
   for (size_t row = 0; row < m.batch.z1.size(); row += 2) {
-    check(m.batch.z1[row], loss.z1_bar[row], "clean latent");
+    /* Of a decoder's terms the target is more than the latent. */
+    if (m.network.encoder.empty() && m.network.decoder.empty())
+      check(m.batch.z1[row], loss.z1_bar[row], "clean latent");
     check(m.batch.noise[0][row], loss.noise_bar[row], "noise");
   }
 }
@@ -123,6 +132,53 @@ TEST(Objective, GradientsMatchDifferencesWithDropoutAndDraws) {
     };
   };
   check_gradient(m, "dropout");
+}
+
+/* Through encoder, noise of a Gaussian latent, decoder, kl_z0, vae and reconstruction, with latents narrower and wider
+ * than the target. */
+TEST(Objective, GradientsMatchDifferencesThroughEncodersAndDecoders) {
+  const struct {
+    const char *encoder, *decoder, *output, *recon, *latent, *task;
+  } cases[] = {
+      {"linear", "linear", "none", "mse", "2", "regress"},
+      {"mlp", "mlp", "linear", "mse", "4", "regress"},
+      {"resnet", "resnet", "none", "cross_entropy", "2", "classify"},
+      {"mlp_normal", "mlp", "softmax", "mse", "2", "classify"},
+      {"resnet_normal", "linear", "softmax", "log", "5", "classify"},
+      {"mlp_normal", "identity", "none", "mse", "3", "regress"},
+      {"identity", "linear", "softmax", "cross_entropy", "3", "classify"},
+      {"identity", "identity", "linear", "mse", "3", "regress"},
+  };
+  for (const auto &c : cases)
+    for (const char *variant : {"fm", "df", "ct"}) {
+      Keys keys = {{"variant", variant},
+                   {"task", c.task},
+                   {"latent.size", c.latent},
+                   {"encoder.type", c.encoder},
+                   {"decoder.type", c.decoder},
+                   {"decoder.output", c.output},
+                   {"encoder.hidden", "[4, 3]"},
+                   {"decoder.hidden", "[3, 5]"},
+                   {"loss.recon.type", c.recon},
+                   {"loss.recon.weight", "0.3"},
+                   {"loss.recon.weighting", "same"},
+                   {"loss.vae", "0.7"},
+                   {"loss.reg", "0.05"},
+                   {"network.hidden", "[4]"},
+                   {"network.time_embedding.size", "4"},
+                   {"loss.draws", "2"}};
+      if (std::string(variant) != "fm") keys.push_back({"loss.kl_z0", "0.4"});
+      if (std::string(variant) == "df") keys.push_back({"schedule.alpha_bar", "[0.2, 0.9]"});
+      check_gradient(make_model(keys), std::string(variant) + ' ' + c.encoder + ' ' + c.decoder + ' ' + c.recon);
+    }
+}
+
+/* Survey 1.4: d = 2, |z1|^2 = 2; and a Gaussian latent of variance 1 around 0, which noising leaves what it is. */
+TEST(Objective, KlOfTheStartHasTheSurveysNumbers) {
+  const Vector<double> mean = {1, 1}, none = {0, 0}, unit = {1, 1};
+  EXPECT_NEAR(kl_of_start(0.01, mean, none), 0.010050, 5e-7);
+  EXPECT_NEAR(kl_of_start(0.05, mean, none), 0.051293, 5e-7);
+  EXPECT_NEAR(kl_of_start(0.05, none, unit), 0, 1e-16);
 }
 
 /* Numbers worked out by hand: no hidden structure, the network returns its output bias. */

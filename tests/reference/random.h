@@ -21,6 +21,8 @@ Words philox(const Words &counter, const std::array<uint32_t, 2> &key, int round
 enum Stream {
   kTime = 0,
   kNoise = 1,
+  kEncoderNoise = 2,
+  kEndNoise = 2 | 1 << 8, /* layer 1 of the same stream: what is left at t = 1 */
   kDropout = 3,
   kRowOrder = 4,
   kInitialise = 5,

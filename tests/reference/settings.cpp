@@ -23,6 +23,12 @@ static std::vector<double> numbers(std::string text) {
   return values;
 }
 
+static std::vector<long> wholes(const std::string &text) {
+  std::vector<long> values;
+  for (double v : numbers(text)) values.push_back(static_cast<long>(v));
+  return values;
+}
+
 void Settings::set(const std::string &key, const std::string &text) {
   const auto number = [&] { return std::stod(text); };
   const auto whole = [&] { return std::stol(text); };
@@ -65,6 +71,16 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"loss.t_sampling", [&] { loss.t_sampling = text; }},
       {"loss.draws", [&] { loss.draws = static_cast<int>(whole()); }},
       {"loss.error", [&] { loss.error = text; }},
+      {"latent.size", [&] { latent_size = text == "auto" ? 0 : whole(); }},
+      {"encoder.type", [&] { encoder.type = text; }},
+      {"encoder.activation", [&] { encoder.activation = text; }},
+      {"encoder.hidden", [&] { encoder.hidden = wholes(text); }},
+      {"decoder.type", [&] { decoder.type = text; }},
+      {"decoder.activation", [&] { decoder.activation = text; }},
+      {"decoder.hidden", [&] { decoder.hidden = wholes(text); }},
+      {"decoder.output", [&] { decoder.output = text; }},
+      {"loss.vae", [&] { loss.vae = number(); }},
+      {"loss.kl_z0", [&] { loss.kl_z0 = number(); }},
       {"loss.recon.type", [&] { loss.recon_type = text; }},
       {"loss.recon.weight", [&] { loss.recon_weight = number(); }},
       {"loss.recon.weighting", [&] { loss.recon_weighting = text; }},

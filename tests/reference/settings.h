@@ -26,6 +26,12 @@ struct Settings {
     std::vector<double> numbers;
   } schedule;
   double off_value = 0;
+  long latent_size = 0; /* 0: the target's width */
+  struct Coder {
+    std::string type = "identity", activation = "swish", output = "none"; /* output: decoder */
+    std::vector<long> hidden = {32, 32};
+    bool normal() const { return type == "mlp_normal" || type == "resnet_normal"; }
+  } encoder, decoder;
   struct {
     int blocks = 10;
     double eta = 1;
@@ -34,7 +40,7 @@ struct Settings {
     std::string weight = "uniform", normalize = "none", t_sampling = "low_discrepancy", error = "squared";
     int draws = 1;
     std::string recon_type = "mse", recon_weighting = "none", reg_weighting = "none", reg_drift = "ode";
-    double recon_weight = 0, reg = 0, t_eps = 1e-3, cap = 5, condition_dropout = 0;
+    double recon_weight = 0, reg = 0, t_eps = 1e-3, cap = 5, condition_dropout = 0, vae = 0, kl_z0 = 0;
   } loss;
   struct {
     std::string type = "mlp", activation = "swish";

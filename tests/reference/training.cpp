@@ -140,7 +140,7 @@ static void drop_conditions(const Settings &settings, int64_t step, Batch<Real> 
 
 template <typename Real>
 void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch) {
-  const long rows = static_cast<long>(batch.z1.size()), d = static_cast<long>(batch.z1[0].size());
+  const long rows = static_cast<long>(batch.z1.size()), d = network.latent;
   const uint32_t at = static_cast<uint32_t>(step);
   for (int k = 0; k < settings.loss.draws; ++k) {
     const uint32_t number = static_cast<uint32_t>(k);
@@ -170,7 +170,15 @@ void draw_batch(const Settings &settings, const Network &network, int64_t step, 
     for (long i = 0; i < rows; ++i)
       noise.push_back(normals<Real>(settings.seed, kNoise, static_cast<uint32_t>(i), at, d, number));
     batch.noise.push_back(settings.coupling == "ot" ? transported(batch.z1, noise) : noise);
+    if (settings.loss.vae > 0) {
+      batch.end_noise.emplace_back();
+      for (long i = 0; i < rows; ++i)
+        batch.end_noise.back().push_back(
+            normals<Real>(settings.seed, kEndNoise, static_cast<uint32_t>(i), at, d, number));
+    }
   }
+  for (long i = 0; settings.encoder.normal() && i < rows; ++i)
+    batch.encoder_noise.push_back(normals<Real>(settings.seed, kEncoderNoise, static_cast<uint32_t>(i), at, d, 0));
   if (dropout) drop_conditions(settings, step, batch);
   if (!dropout || settings.network.dropout == 0) return;
   /* Masks of every op that drops, drawn once; ops of the x-branch are shared by all draws. */
