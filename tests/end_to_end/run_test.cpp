@@ -1,5 +1,7 @@
 // Runs as a user sees them: folders, files, pictures, and models good enough to be worth the name.
+#include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 #include "small.h"
 
@@ -127,6 +129,51 @@ TEST(Run, DiscreteTimeTrainsItsBlocksAndSaysWhatEachDid) {
   EXPECT_EQ(inspected.out.find("block.2."), std::string::npos) << inspected.out;
   const Outcome refused = work.run({"predict", "whole", "-o", "p.h5", "--steps", "7"});
   EXPECT_NE(refused.err.find("has 3 blocks"), std::string::npos) << refused.err;
+}
+
+/* A latent of another width between encoder and decoder: each term in the history, the classes' probabilities as
+ * predictions, an accuracy far above chance, a resumed run with the bits of an unbroken one, and the layers in inspect.
+ */
+TEST(Run, EncodersAndDecodersAreTrainedWithTheNetwork) {
+  SmallWork work;
+  const std::vector<std::string> coded = {
+      "encoder.type=mlp_normal", "decoder.type=linear", "latent.size=4",   "loss.recon.type=cross_entropy",
+      "loss.recon.weight=0.5",   "loss.vae=1",          "loss.kl_z0=0.01", "train.epochs=30"};
+  const Outcome whole = work.train("whole", coded);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const auto history = lines_of(read_file(work.scratch / "whole/history.csv"));
+  ASSERT_EQ(history.size(), 31U);
+  EXPECT_EQ(history[0].substr(history[0].find("vae")), "vae,kl_z0,validation_vae,validation_kl_z0");
+  double epoch, step, total, flow, recon, reg, value, vae, kl;
+  ASSERT_EQ(sscanf(history[30].c_str(), "%lf,%lf,%lf,%lf,%lf,%lf", &epoch, &step, &total, &flow, &recon, &reg), 6);
+  std::vector<double> cells;
+  std::stringstream line(history[30]);
+  for (std::string cell; std::getline(line, cell, ',');) cells.push_back(cell.empty() ? NAN : std::stod(cell));
+  ASSERT_EQ(cells.size(), 16U);
+  vae = cells[12], kl = cells[13], value = flow + 0.5 * recon + vae + 0.01 * kl;
+  EXPECT_GT(recon, 0);
+  EXPECT_GT(vae, 0);
+  EXPECT_GT(kl, 0);
+  EXPECT_NEAR(value, total, 1e-5 * total);
+  const Outcome judged = work.run({"evaluate", "whole", "--json"});
+  ASSERT_EQ(judged.code, 0) << judged.err;
+  EXPECT_GT(std::stod(parse_json(judged.out).at(0).at("accuracy")), 0.9) << judged.out;
+
+  auto part = coded;
+  part.back() = "train.epochs=10";
+  ASSERT_EQ(work.train("parts", part).code, 0);
+  part = coded;
+  part.push_back("--resume");
+  ASSERT_EQ(work.train("parts", part).code, 0);
+  for (const char *name : {"model.h5", "history.csv", "metrics.json", "predictions.csv"})
+    EXPECT_TRUE(work.same("whole", "parts", name)) << name;
+
+  const Outcome inspected = work.run({"inspect", "whole/model.h5", "--kernels"});
+  EXPECT_NE(inspected.out.find("Gaussian encoder, layer "), std::string::npos) << inspected.out;
+  EXPECT_NE(inspected.out.find("decoder, layer "), std::string::npos) << inspected.out;
+  const Outcome refused = work.train("none", {"encoder.type=mlp"});
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find("collapses to a constant"), std::string::npos) << refused.err;
 }
 
 TEST(Run, StopsEarlyWhenValidationNoLongerImproves) {
