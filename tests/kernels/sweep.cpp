@@ -2,6 +2,8 @@
  */
 #include "tests/kernels/sweep.h"
 
+#include <cstdlib>
+
 namespace kernels_test {
 
 static std::string value_of(const Keys &keys, const std::string &key) {
@@ -15,6 +17,10 @@ std::string SweepCase::name() const {
          "/" + value_of(keys, "prediction") + " C " + std::to_string(condition_width) + " d " +
          std::to_string(target_width) + " rows " + std::to_string(rows) + " " + value_of(keys, "network.activation") +
          " " + value_of(keys, "loss.weight");
+}
+
+void interpret_on_tensor_cores(int index) {
+  if (index >= kSweepCases) setenv("NOPROP_VGPU_EXECUTOR", "interpret", 0);
 }
 
 SweepCase sweep_case(int index) {

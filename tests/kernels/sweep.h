@@ -19,6 +19,10 @@ constexpr int kSweepCases = 16;
 /* From kSweepCases on the same cases in tf32, from 2 kSweepCases on in bf16. */
 SweepCase sweep_case(int index);
 
+/* Before the device is opened: training kernels of cases on tensor cores are interpreted. Making machine code of one
+ * takes seconds and a case runs it a few times; the others, and the same kernels elsewhere, are translated. */
+void interpret_on_tensor_cores(int index);
+
 /* Keys that only the engine has: no condition, number of steps for the rate schedule. */
 Keys engine_keys(const SweepCase &c, int64_t total_steps);
 

@@ -27,6 +27,7 @@ constexpr int64_t kTotalSteps = 12;
 
 Prepared prepare(int index) {
   Prepared p;
+  interpret_on_tensor_cores(index);
   p.c = sweep_case(index);
   p.settings = reference::settings_from(p.c.keys);
   p.data = make_data(p.settings, p.c.condition, p.c.condition_width, p.c.target_width, p.c.rows,
