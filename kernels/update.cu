@@ -72,7 +72,11 @@ __device__ __forceinline__ block_share share_of(const update_arguments &a) {
 // Four parameters' gradient: of embeddings the sum over the tails of all parts.
 __device__ __forceinline__ float4 sum_share(const update_arguments &a, const block_share &share) {
   const unsigned count = share.embedding ? parts_of(a) * a.slot_count : a.slot_count;
-  return sum_of_slots(share.embedding ? a.tails : a.slots, share.embedding ? a.tail_stride : a.slot_stride,
+  // Both are read before one is chosen: an argument at an address that is not constant is slow on a GPU and is not
+  // translated by the virtual one.
+  const float *tails = a.tails, *slots = a.slots;
+  asm("" : "+l"(tails), "+l"(slots));
+  return sum_of_slots(share.embedding ? tails : slots, share.embedding ? a.tail_stride : a.slot_stride,
                       share.live ? count : 0, share.gradient);
 }
 

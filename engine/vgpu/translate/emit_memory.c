@@ -663,7 +663,7 @@ static Value store_lane_vectors(struct emitter *e, const void *what, const Value
     if (masked == 0 && count == 4) {
       store_quads(e, arguments[0], arguments[1]);
     } else {
-      Value numbers[4], to = pointer_at(e, arguments[0], 0, whole);
+      Value numbers[4] = {NULL}, to = pointer_at(e, arguments[0], 0, whole);
       for (unsigned k = 0; k < count; k++)
         numbers[k] = LLVMBuildLoad2(e->builder, one, lane_register(e, arguments[1], k, 0, one), "");
       Value vector = interleaved(e, numbers, count);

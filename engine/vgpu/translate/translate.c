@@ -72,7 +72,7 @@ enum { INSTRUCTIONS_MOST = 20000 };
 static unsigned char *compile(const struct machine *machine, const struct ptx_function *function,
                               const unsigned block[3], size_t *bytes, char *reason, size_t reason_bytes) {
   if (function->instruction_count > INSTRUCTIONS_MOST) {
-    snprintf(reason, reason_bytes, "the kernel has %u instructions; up to %u are made machine code in a sensible time",
+    snprintf(reason, reason_bytes, "the kernel has %u instructions; up to %d are made machine code in a sensible time",
              function->instruction_count, INSTRUCTIONS_MOST);
     return NULL;
   }
