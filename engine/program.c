@@ -644,12 +644,58 @@ void plan_emit_load_target(struct plan *plan, struct place to) {
             width, plan_float_text(plan->settings->latent.off_value).s);
 }
 
+void plan_emit_dropout(struct plan *plan) {
+  const unsigned threshold = (unsigned)lround(plan->settings->network.dropout * 65536.0);
+  if (!plan->backward || threshold == 0) return;
+  plan_emit(plan,
+            "  const bool drop = batch.epoch < args.dropout_epochs;\n"
+            "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
+            threshold, plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+}
+
+void plan_emit_deltas(struct plan *plan) {
+  if (!plan->backward) return;
+  plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
+            plan_place_text(plan->delta_rows[0], 0).s);
+  plan_emit(plan, "  float *other = %s, *other_rows = %s;\n", plan_place_text(plan->delta[1], 0).s,
+            plan_place_text(plan->delta_rows[1], 0).s);
+  if (plan->x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
+}
+
+void plan_emit_condition(struct plan *plan) {
+  const struct network *network = plan->network;
+  if (network->x_width == 0) return;
+  if (network->x_width <= X_CHUNK) {
+    char width[16];
+    snprintf(width, sizeof width, "%d", network->x_width);
+    plan_emit_load_x(plan, "args.condition", "0", width, "  ");
+    plan_emit(plan, "  __syncthreads();\n");
+  }
+  plan_emit_forward(plan, 0, plan->x_last);
+}
+
+void plan_emit_condition_backward(struct plan *plan, const char *keep) {
+  const struct dense_op *op = &plan->network->ops[plan->x_last];
+  plan_emit(plan,
+            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+            "acc[TILE_OUTPUTS] = {};\n",
+            plan_round_up8(op->width));
+  plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
+  if (plan_has_slope(op))
+    plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[plan->x_last].at[SLOPE], 0).s);
+  if (keep)
+    plan_emit(plan, "#pragma unroll\n    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] = %s ? acc[j] : 0.0f;\n", keep);
+  plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
+            plan_round_up8(op->width) + 1, op->width);
+  plan->again = "again";
+  plan_emit_backward(plan, 0, plan->x_last);
+}
+
 static noprop_status emit_train(struct plan *plan) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
   const int output = network->op_count - 1, x_last = plan->x_last;
-  const bool wide_x = network->x_width > X_CHUNK, backward = plan->backward;
-  const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
+  const bool backward = plan->backward;
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
@@ -669,11 +715,7 @@ static noprop_status emit_train(struct plan *plan) {
   const noprop_status status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
   plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
-  if (backward && threshold > 0)
-    plan_emit(plan,
-              "  const bool drop = batch.epoch < args.dropout_epochs;\n"
-              "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
-              threshold, plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  plan_emit_dropout(plan);
   plan_emit(plan, "  float weight_scale = objective.weight_scale;\n");
   plan_emit(
       plan,
@@ -692,13 +734,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
   plan_emit_load_target(plan, plan->coders.y);
   if (network->x_width) {
-    if (!wide_x) {
-      char width[16];
-      snprintf(width, sizeof width, "%d", network->x_width);
-      plan_emit_load_x(plan, "args.condition", "0", width, "  ");
-      plan_emit(plan, "  __syncthreads();\n");
-    }
-    plan_emit_forward(plan, 0, x_last);
+    plan_emit_condition(plan);
     if (drops_condition) {
       plan_emit(plan, "  const bool keep_condition = keeps_condition(args, batch, row, %uu);\n",
                 (unsigned)fmin(rint(settings->loss.condition_dropout * 0x1p32), 0xffffffffp0));
@@ -707,13 +743,7 @@ static noprop_status emit_train(struct plan *plan) {
     }
   }
   plan_emit_encode(plan);
-  if (backward) {
-    plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
-              plan_place_text(plan->delta_rows[0], 0).s);
-    plan_emit(plan, "  float *other = %s, *other_rows = %s;\n", plan_place_text(plan->delta[1], 0).s,
-              plan_place_text(plan->delta_rows[1], 0).s);
-    if (x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
-  }
+  plan_emit_deltas(plan);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
   plan_emit(plan, "  const time_draw drawn = draw_time(objective, schedule, args, batch, row, draw);\n");
   plan_emit(plan, "  const float t = drawn.t;\n  path_point point = path_at(objective, schedule, t);\n");
@@ -761,24 +791,7 @@ static noprop_status emit_train(struct plan *plan) {
     if (trained) emit_schedule_gradient(plan, output);
   }
   plan_emit(plan, "  }\n"); /* draws */
-  if (backward && x_last >= 0) {
-    const struct dense_op *op = &network->ops[x_last];
-    plan_emit(plan,
-              "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
-              "acc[TILE_OUTPUTS] = {};\n",
-              plan_round_up8(op->width));
-    plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
-    if (plan_has_slope(op))
-      plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[x_last].at[SLOPE], 0).s);
-    if (drops_condition)
-      plan_emit(
-          plan,
-          "#pragma unroll\n    for (int j = 0; j < TILE_OUTPUTS; ++j) acc[j] = keep_condition ? acc[j] : 0.0f;\n");
-    plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
-              plan_round_up8(op->width) + 1, op->width);
-    plan->again = "again";
-    plan_emit_backward(plan, 0, x_last);
-  }
+  if (backward && x_last >= 0) plan_emit_condition_backward(plan, drops_condition ? "keep_condition" : NULL);
   plan_emit_encoder_backward(plan);
   plan_emit(plan, "  }\n"); /* tiles */
   for (int i = 0; i < trained; ++i) {

@@ -95,34 +95,6 @@ static void emit_load_latent(struct plan *plan) {
 
 /* ---- training ---- */
 
-static void emit_condition(struct plan *plan) {
-  const struct network *network = plan->network;
-  if (network->x_width == 0) return;
-  if (network->x_width <= X_CHUNK) {
-    char width[16];
-    snprintf(width, sizeof width, "%d", network->x_width);
-    plan_emit_load_x(plan, "args.condition", "0", width, "  ");
-    plan_emit(plan, "  __syncthreads();\n");
-  }
-  plan_emit_forward(plan, 0, plan->x_last);
-}
-
-/* From the gradient of the condition branch's result, collected in x_gradient, to the branch's parameters. */
-static void emit_condition_backward(struct plan *plan) {
-  const struct dense_op *op = &plan->network->ops[plan->x_last];
-  plan_emit(plan,
-            "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
-            "acc[TILE_OUTPUTS] = {};\n",
-            plan_round_up8(op->width));
-  plan_emit(plan, "    add_tile8(acc, %s, n);\n", plan_place_text(plan->x_gradient, 0).s);
-  if (plan_has_slope(op))
-    plan_emit(plan, "    multiply_tile8(acc, %s, n);\n", plan_place_text(plan->ops[plan->x_last].at[SLOPE], 0).s);
-  plan_emit(plan, "    store_delta8<%d>(delta, delta_rows, n, %d, acc);\n  }\n  __syncthreads();\n",
-            plan_round_up8(op->width) + 1, op->width);
-  plan->again = "again";
-  plan_emit_backward(plan, 0, plan->x_last);
-}
-
 /* Adds the tile's gradients of clean latents to those of the labels' embeddings. */
 static void emit_embedding_gradient(struct plan *plan) {
   if (!plan->state) return;
@@ -188,10 +160,8 @@ static void emit_classifier(struct plan *plan, const struct scores *scores) {
 
 static noprop_status emit_train(struct plan *plan, const struct scores *scores) {
   const struct network *network = plan->network;
-  const struct settings *settings = plan->settings;
   const int output = network->op_count - 1;
   const bool backward = plan->backward;
-  const unsigned threshold = (unsigned)lround(settings->network.dropout * 65536.0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n%s\n%s",
@@ -215,25 +185,15 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
   plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
-  if (backward && threshold > 0)
-    plan_emit(plan,
-              "  const bool drop = batch.epoch < args.dropout_epochs;\n"
-              "  const unsigned drop_threshold = drop ? %uu : 0u;\n  const float drop_scale = drop ? %s : 1.0f;\n",
-              threshold, plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  plan_emit_dropout(plan);
   plan_emit(plan,
             "  row_terms sums = {0.0f, 0.0f, 0.0f};\n  const unsigned first_tile = number * args.tiles_per_slot;\n"
             "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
             "TILE_ROWS);\n");
   if (network->classes) emit_classifier(plan, scores);
   emit_tiles(plan);
-  emit_condition(plan);
-  if (backward) {
-    plan_emit(plan, "  float *delta = %s, *delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
-              plan_place_text(plan->delta_rows[0], 0).s);
-    plan_emit(plan, "  float *other = %s, *other_rows = %s;\n", plan_place_text(plan->delta[1], 0).s,
-              plan_place_text(plan->delta_rows[1], 0).s);
-    if (plan->x_last >= 0) plan_emit(plan, "  bool x_gradient_begun = false;\n");
-  }
+  plan_emit_condition(plan);
+  plan_emit_deltas(plan);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
   plan_emit(plan, "  make_block_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, level, args, batch, row, block, draw);\n  __syncthreads();\n",
@@ -270,7 +230,7 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
     plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
   }
   plan_emit(plan, "  }\n"); /* draws */
-  if (backward && plan->x_last >= 0) emit_condition_backward(plan);
+  if (backward && plan->x_last >= 0) plan_emit_condition_backward(plan, NULL);
   emit_embedding_gradient(plan);
   plan_emit(plan, "  }\n"); /* tiles */
   plan_emit(plan,
@@ -336,7 +296,7 @@ static noprop_status emit_bridge(struct plan *plan, const struct scores *scores,
             "#pragma unroll 1\n  for (unsigned block = 0; block < BLOCKS; ++block) {\n"
             "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n"
             "  const block_level level = levels[block];\n  __syncthreads();\n");
-  emit_condition(plan);
+  plan_emit_condition(plan);
   if (stochastic)
     plan_emit(plan,
               "  tile_normals<%d>(%s, args.seed, args.row_base + row.local, philox_stream(STREAM_SDE, 0, 0), block);\n",

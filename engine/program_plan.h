@@ -137,6 +137,14 @@ void plan_emit_time_parts(struct plan *plan);
 void plan_emit_backward(struct plan *plan, int first, int last);
 void plan_emit_load_target(struct plan *plan, struct place to);
 
+/* Parts that kernels of all variants have, in their order: whether dropout is on; per tile the condition's branch, the
+ * gradients' two pairs of tiles, and at its end the branch's backward pass (`keep`: text of a row's condition for it,
+ * or NULL). The first and the third only with a backward pass. */
+void plan_emit_dropout(struct plan *plan);
+void plan_emit_condition(struct plan *plan);
+void plan_emit_deltas(struct plan *plan);
+void plan_emit_condition_backward(struct plan *plan, const char *keep);
+
 /* ---- encoders and decoders (program_coders.c) ---- */
 
 /* Which parts this kernel has; before plan_place_arrays. */

@@ -1,7 +1,6 @@
 /* Losses of variant dt's blocks over training. */
 #include "host/block_record.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,20 +54,10 @@ noprop_status block_record_add(const noprop_model *model, const char *folder, lo
                                const struct block_losses *losses) {
   const int blocks = noprop_model_blocks(model);
   if (blocks == 0) return NOPROP_OK;
-  char path[RUN_PATH];
   struct text text = {0};
-  noprop_status status = run_path(path, folder, NAME);
   text_add(&text, "%ld", epoch);
   for (int k = 0; k < blocks; k++) text_add(&text, ",%.9g", losses->loss[k]);
   for (int k = 0; k < blocks; k++) text_add(&text, ",%.9g", losses->gradient_norm[k]);
   text_add(&text, "\n");
-  if (status == NOPROP_OK && text.failed) status = status_set(NOPROP_OUT_OF_MEMORY, "no memory for %s", NAME);
-  if (status == NOPROP_OK) {
-    FILE *file = fopen(path, "ae");
-    const bool written = file && fputs(text.data, file) >= 0;
-    if ((file && fclose(file) != 0) || !written)
-      status = status_set(NOPROP_FILE_ERROR, "%s could not be written: %s", path, strerror(errno));
-  }
-  free(text.data);
-  return status;
+  return text_append(&text, folder, NAME);
 }

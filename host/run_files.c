@@ -157,6 +157,21 @@ noprop_status text_write(struct text *text, const char *folder, const char *name
   return status;
 }
 
+noprop_status text_append(struct text *text, const char *folder, const char *name) {
+  char path[RUN_PATH];
+  noprop_status status = text->failed ? status_set(NOPROP_OUT_OF_MEMORY, "no memory to write %s", name) : NOPROP_OK;
+  if (status == NOPROP_OK) status = run_path(path, folder, name);
+  if (status == NOPROP_OK) {
+    FILE *file = fopen(path, "ae");
+    const bool written = file && fputs(text->data ? text->data : "", file) >= 0;
+    if ((file && fclose(file) != 0) || !written)
+      status = status_set(NOPROP_FILE_ERROR, "%s could not be written: %s", path, strerror(errno));
+  }
+  free(text->data);
+  *text = (struct text){0};
+  return status;
+}
+
 double run_clock(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -34,6 +34,10 @@ void text_add(struct text *text, const char *format, ...) __attribute__((format(
 /* Writes the text to folder/name and frees it, also on failure. */
 noprop_status text_write(struct text *text, const char *folder, const char *name);
 
+/* The same at the end of a file that is there or not: for records that grow. What a crash leaves of the last line is
+ * cut when the record is opened again. */
+noprop_status text_append(struct text *text, const char *folder, const char *name);
+
 /* Seconds on a clock that only goes forward. */
 double run_clock(void);
 

@@ -2,7 +2,6 @@
  * draws lines that do not join. */
 #include "host/schedule_record.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,17 +73,9 @@ noprop_status schedule_record_add(noprop_model *model, const char *folder, long 
   if (!model->settings.schedule.learnable) return NOPROP_OK;
   const long every = (epochs + RECORDS - 1) / RECORDS;
   if (epoch % (every > 0 ? every : 1) != 0 && epoch != epochs) return NOPROP_OK;
-  char path[RUN_PATH];
   struct text text = {0};
-  noprop_status status = run_path(path, folder, NAME);
-  if (status == NOPROP_OK) status = add_block(model, epoch, &text);
-  if (status == NOPROP_OK && text.failed) status = status_set(NOPROP_OUT_OF_MEMORY, "no memory for %s", NAME);
-  if (status == NOPROP_OK) {
-    FILE *file = fopen(path, "ae");
-    const bool written = file && fputs(text.data, file) >= 0;
-    if ((file && fclose(file) != 0) || !written)
-      status = status_set(NOPROP_FILE_ERROR, "%s could not be written: %s", path, strerror(errno));
-  }
+  const noprop_status status = add_block(model, epoch, &text);
+  if (status == NOPROP_OK) return text_append(&text, folder, NAME);
   free(text.data);
   return status;
 }

@@ -126,6 +126,10 @@ struct split_rows {
 };
 int open_split(struct cli *cli, const noprop_config *config, noprop_dataset *dataset, const char *otherwise,
                bool need_target, struct split_rows *rows);
+/* Opens the device, MODEL, its data and a split ("test" if --split does not say), does `work` with them, closes all and
+ * gives its exit code. `refusal` (or NULL) says why a model of this shape is of no use for the command, or NULL. */
+int with_model_and_rows(struct cli *cli, bool need_target, const char *(*refusal)(const noprop_model_shape *shape),
+                        int (*work)(struct cli *cli, noprop_model *model, const struct split_rows *rows));
 /* What SOLVE_ARGUMENTS, --seed and --probes say, into the options of a solve. */
 int solve_options(struct cli *cli, noprop_model *model, noprop_sampler_options *options);
 void metrics_json(struct json *json, const noprop_metrics *metrics);

@@ -38,21 +38,7 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   return EXIT_DONE;
 }
 
-static int run(struct cli *cli) {
-  noprop_device *device = NULL;
-  noprop_model *model = NULL;
-  noprop_dataset *dataset = NULL;
-  struct split_rows rows;
-  int code = open_device(cli, &device);
-  if (code == EXIT_DONE) code = open_model(cli, device, argument_text(cli, "MODEL", 0), &model);
-  if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
-  if (code == EXIT_DONE) code = open_split(cli, noprop_model_config(model), dataset, "test", true, &rows);
-  if (code == EXIT_DONE) code = report(cli, model, &rows);
-  noprop_model_destroy(model);
-  noprop_dataset_destroy(dataset);
-  noprop_device_close(device);
-  return code;
-}
+static int run(struct cli *cli) { return with_model_and_rows(cli, true, NULL, report); }
 
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "MODEL", 0, NULL, "a model file or a run folder", 1, 1},

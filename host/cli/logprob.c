@@ -84,24 +84,15 @@ done:
   return code;
 }
 
+static const char *labels_refused(const noprop_model_shape *shape) {
+  return shape->target_is_label
+             ? "this model predicts labels, which have no density; noprop predict gives probabilities"
+             : NULL;
+}
+
 static int run(struct cli *cli) {
-  noprop_device *device = NULL;
-  noprop_model *model = NULL;
-  noprop_dataset *dataset = NULL;
-  struct split_rows rows;
   if (!argument_given(cli, "--output")) return fail(cli, EXIT_USAGE, "logprob needs -o OUT.h5");
-  int code = open_device(cli, &device);
-  if (code == EXIT_DONE) code = open_model(cli, device, argument_text(cli, "MODEL", 0), &model);
-  if (code == EXIT_DONE && noprop_model_get_shape(model)->target_is_label)
-    code =
-        fail(cli, EXIT_USAGE, "this model predicts labels, which have no density; noprop predict gives probabilities");
-  if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
-  if (code == EXIT_DONE) code = open_split(cli, noprop_model_config(model), dataset, "test", true, &rows);
-  if (code == EXIT_DONE) code = compute(cli, model, &rows);
-  noprop_model_destroy(model);
-  noprop_dataset_destroy(dataset);
-  noprop_device_close(device);
-  return code;
+  return with_model_and_rows(cli, true, labels_refused, compute);
 }
 
 static const struct argument ARGUMENTS[] = {

@@ -129,22 +129,11 @@ static int solve(struct cli *cli, noprop_model *model, const struct split_rows *
   return EXIT_DONE;
 }
 
-static int run(struct cli *cli) {
-  noprop_device *device = NULL;
-  noprop_model *model = NULL;
-  noprop_dataset *dataset = NULL;
+static int predict(struct cli *cli, noprop_model *model, const struct split_rows *rows) {
   noprop_data_roles roles;
-  struct split_rows rows;
   struct solved solved = {0};
-  if (!argument_given(cli, "--output")) return fail(cli, EXIT_USAGE, "predict needs -o OUT.h5");
-  int code = open_device(cli, &device);
-  if (code == EXIT_DONE) code = open_model(cli, device, argument_text(cli, "MODEL", 0), &model);
-  if (code == EXIT_DONE && noprop_model_get_shape(model)->condition_width == 0)
-    code = fail(cli, EXIT_USAGE, "this model has no condition to predict from; noprop sample draws from it");
-  if (code == EXIT_DONE) code = fail_status(cli, noprop_config_data_roles(noprop_model_config(model), &roles));
-  if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
-  if (code == EXIT_DONE) code = open_split(cli, noprop_model_config(model), dataset, "test", false, &rows);
-  if (code == EXIT_DONE) code = solve(cli, model, &rows, &roles, &solved);
+  int code = fail_status(cli, noprop_config_data_roles(noprop_model_config(model), &roles));
+  if (code == EXIT_DONE) code = solve(cli, model, rows, &roles, &solved);
   free(solved.output);
   free(solved.latent);
   free(solved.output_path);
@@ -152,10 +141,17 @@ static int run(struct cli *cli) {
   free(solved.probabilities);
   free(solved.labels);
   free(solved.rows);
-  noprop_model_destroy(model);
-  noprop_dataset_destroy(dataset);
-  noprop_device_close(device);
   return code;
+}
+
+static const char *no_condition(const noprop_model_shape *shape) {
+  return shape->condition_width == 0 ? "this model has no condition to predict from; noprop sample draws from it"
+                                     : NULL;
+}
+
+static int run(struct cli *cli) {
+  if (!argument_given(cli, "--output")) return fail(cli, EXIT_USAGE, "predict needs -o OUT.h5");
+  return with_model_and_rows(cli, false, no_condition, predict);
 }
 
 static const struct argument ARGUMENTS[] = {

@@ -81,6 +81,25 @@ int open_split(struct cli *cli, const noprop_config *config, noprop_dataset *dat
   return EXIT_FAILED;
 }
 
+int with_model_and_rows(struct cli *cli, bool need_target, const char *(*refusal)(const noprop_model_shape *shape),
+                        int (*work)(struct cli *cli, noprop_model *model, const struct split_rows *rows)) {
+  noprop_device *device = NULL;
+  noprop_model *model = NULL;
+  noprop_dataset *dataset = NULL;
+  struct split_rows rows;
+  int code = open_device(cli, &device);
+  if (code == EXIT_DONE) code = open_model(cli, device, argument_text(cli, "MODEL", 0), &model);
+  const char *reason = code == EXIT_DONE && refusal ? refusal(noprop_model_get_shape(model)) : NULL;
+  if (reason) code = fail(cli, EXIT_USAGE, "%s", reason);
+  if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
+  if (code == EXIT_DONE) code = open_split(cli, noprop_model_config(model), dataset, "test", need_target, &rows);
+  if (code == EXIT_DONE) code = work(cli, model, &rows);
+  noprop_model_destroy(model);
+  noprop_dataset_destroy(dataset);
+  noprop_device_close(device);
+  return code;
+}
+
 static int copy_name(struct cli *cli, const char *name, char *to, size_t size) {
   const char *text = argument_text(cli, name, 0);
   if (!text) return EXIT_DONE;
