@@ -15,7 +15,7 @@ namespace {
 
 using namespace kernels_test;
 
-constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT";
+constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT", kTensorVariable[] = "NOPROP_TEST_TENSOR";
 
 /* Models that differ in their kernels: both networks, dropout, draws, logits; a wide byte condition and real targets.
  */
@@ -49,9 +49,21 @@ const Work kWork[] = {
      100},
 };
 
+/* On tensor cores: their kernels are large, and what they do often is a function of the translated module. */
+const Work kTensorWork[] = {
+    {{{"precision", "tf32"}, {"variant", "ct"}, {"network.hidden", "[17, 9]"}, {"network.dropout", "0.2"}},
+     kFloatCondition,
+     5},
+    {{{"precision", "bf16"}, {"variant", "fm"}, {"network.type", "resnet"}, {"network.hidden", "[12, 20]"}},
+     kFloatCondition,
+     5},
+};
+
 /* Trains, evaluates and samples models, and writes every float that comes out to `path`. */
 void run_everything(const char *path) {
-  for (const Work &work : kWork) {
+  std::vector<Work> all(std::begin(kWork), std::end(kWork));
+  if (std::getenv(kTensorVariable)) all.assign(std::begin(kTensorWork), std::end(kTensorWork));
+  for (const Work &work : all) {
     Keys keys = work.keys;
     keys.insert(keys.end(), {{"optimizer.ema", "0.9"}, {"seed", "9"}});
     const Settings settings = reference::settings_from(keys);
@@ -134,6 +146,12 @@ TEST(Determinism, SameBitsInterpretedAndTranslated) {
   const std::string interpreted = result_with({{"NOPROP_VGPU_EXECUTOR", "interpret"}});
   expect_same(interpreted, result_with({{"NOPROP_VGPU_EXECUTOR", "translate"}}), "translated");
   expect_same(interpreted, result_with({}), "whatever the device chooses");
+}
+
+TEST(Determinism, SameBitsInterpretedAndTranslatedOnTensorCores) {
+  const std::pair<std::string, std::string> tensor = {kTensorVariable, "1"};
+  expect_same(result_with({tensor, {"NOPROP_VGPU_EXECUTOR", "interpret"}}),
+              result_with({tensor, {"NOPROP_VGPU_EXECUTOR", "translate"}}), "translated");
 }
 
 TEST(Determinism, SameBitsForResidentAndStreamedRows) {

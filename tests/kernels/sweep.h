@@ -20,7 +20,7 @@ constexpr int kSweepCases = 16;
 SweepCase sweep_case(int index);
 
 /* Before the device is opened: training kernels of cases on tensor cores are interpreted. Making machine code of one
- * takes seconds and a case runs it a few times; the others, and the same kernels elsewhere, are translated. */
+ * takes seconds and a case runs it a few times; that both give the same bits is held by determinism_test.cpp. */
 void interpret_on_tensor_cores(int index);
 
 /* Keys that only the engine has: no condition, number of steps for the rate schedule. */

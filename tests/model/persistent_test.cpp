@@ -111,6 +111,17 @@ TEST(PersistentKernel, GivesTheSameBitsWithTilesOfEightRowsALearnedScheduleAndCo
                    make_data(60, 0, 2, false), 40, 3 /* with the pairs */);
 }
 
+TEST(PersistentKernel, GivesTheSameBitsWithEncoderAndDecoder) {
+  expect_same_bits(with(kBase, {{"encoder.type", "mlp_normal"},
+                                {"encoder.hidden", "[8]"},
+                                {"decoder.type", "linear"},
+                                {"latent.size", "3"},
+                                {"loss.recon.weight", "0.5"},
+                                {"loss.vae", "1"},
+                                {"loss.kl_z0", "0.1"}}),
+                   make_data(60, 2, 2, true), 40);
+}
+
 /* A step that is not finite ends both in the same state: nothing changes from there on. */
 TEST(PersistentKernel, StopsAtTheSameStepThatIsNotFinite) {
   const Keys keys = with(kBase, {{"task", "regress"},
