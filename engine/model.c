@@ -197,15 +197,17 @@ static noprop_status upload_fragment_tables(noprop_model *model) {
 static noprop_status find_builtins(noprop_model *model) {
   /* The numbers of a schedule are not drawn to zero: kernels that leave them out of weight decay. */
   const bool exempt = model->network->decayed_floats < model->network->padded_floats;
-  const char *kind = model->network->blocks ? "_blocks" : exempt ? "_exempt" : "";
+  const bool blocks = model->network->blocks > 0;
+  const char *module = blocks ? "update_blocks" : "update", *kind = blocks ? "_blocks" : exempt ? "_exempt" : "";
   char names[3][32];
   snprintf(names[0], sizeof names[0], "reduce_update%s", kind);
-  snprintf(names[1], sizeof names[1], "reduce_gradient%s", model->network->blocks ? kind : "");
+  snprintf(names[1], sizeof names[1], "reduce_gradient%s", blocks ? kind : "");
   snprintf(names[2], sizeof names[2], "clip_update%s", kind);
-  noprop_status status = device_builtin(model->device, "update", names[0], &model->reduce_update);
-  if (status == NOPROP_OK) status = device_builtin(model->device, "update", names[1], &model->reduce_gradient);
-  if (status == NOPROP_OK) status = device_builtin(model->device, "update", names[2], &model->clip_update);
-  if (status == NOPROP_OK) status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
+  noprop_status status = device_builtin(model->device, module, names[0], &model->reduce_update);
+  if (status == NOPROP_OK) status = device_builtin(model->device, module, names[1], &model->reduce_gradient);
+  if (status == NOPROP_OK) status = device_builtin(model->device, module, names[2], &model->clip_update);
+  if (status == NOPROP_OK && model->network->operand_form >= 0)
+    status = device_builtin(model->device, "update", "make_fragments", &model->make_fragments);
   if (status == NOPROP_OK && model->settings.coupling == COUPLING_OT)
     status = device_builtin(model->device, "coupling", "couple", &model->couple);
   if (status == NOPROP_OK) status = device_builtin(model->device, "metrics", "sum_terms", &model->sum_terms);
