@@ -45,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Bf16, Rounding,
                          testing::Values(2 * kSweepCases + 5, 2 * kSweepCases + 7, 2 * kSweepCases + 14));
 
 TEST_P(Rounding, CostsAtMostTwiceThePlainComputation) {
-  interpret_on_tensor_cores(GetParam());
+  interpret_kernels();
   const SweepCase c = sweep_case(GetParam());
   const Settings settings = reference::settings_from(c.keys);
   const auto data = make_data(settings, c.condition, c.condition_width, c.target_width, c.rows, 5);

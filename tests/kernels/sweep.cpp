@@ -19,9 +19,7 @@ std::string SweepCase::name() const {
          " " + value_of(keys, "loss.weight");
 }
 
-void interpret_on_tensor_cores(int index) {
-  if (index >= kSweepCases) setenv("NOPROP_VGPU_EXECUTOR", "interpret", 0);
-}
+void interpret_kernels() { setenv("NOPROP_VGPU_EXECUTOR", "interpret", 0); }
 
 SweepCase sweep_case(int index) {
   if (index >= kSweepCases) {

@@ -19,9 +19,9 @@ constexpr int kSweepCases = 16;
 /* From kSweepCases on the same cases in tf32, from 2 kSweepCases on in bf16. */
 SweepCase sweep_case(int index);
 
-/* Before the device is opened: training kernels of cases on tensor cores are interpreted. Making machine code of one
- * takes seconds and a case runs it a few times; that both give the same bits is held by determinism_test.cpp. */
-void interpret_on_tensor_cores(int index);
+/* Before the device is opened: kernels are interpreted. For large kernels that a test runs a few times, since machine
+ * code takes seconds to make; that both give the same bits is held by determinism_test.cpp. */
+void interpret_kernels();
 
 /* Keys that only the engine has: no condition, number of steps for the rate schedule. */
 Keys engine_keys(const SweepCase &c, int64_t total_steps);

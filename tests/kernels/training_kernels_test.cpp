@@ -27,7 +27,7 @@ constexpr int64_t kTotalSteps = 12;
 
 Prepared prepare(int index) {
   Prepared p;
-  interpret_on_tensor_cores(index);
+  if (index >= kSweepCases) interpret_kernels(); /* on tensor cores */
   p.c = sweep_case(index);
   p.settings = reference::settings_from(p.c.keys);
   p.data = make_data(p.settings, p.c.condition, p.c.condition_width, p.c.target_width, p.c.rows,
@@ -206,6 +206,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, FormSweep,
                                          std::pair{0, "16x4"}, std::pair{3, "16x8"}));
 
 TEST_P(FormSweep, LossGradientAndTrainingStepsMeetTheReference) {
+  interpret_kernels();
   const TileForm forced(GetParam().second);
   const Prepared p = prepare(GetParam().first);
   ASSERT_TRUE(p.model);
