@@ -27,8 +27,7 @@ struct Rule {
 };
 static const char kNetwork[] = "network of a later version";
 static const char kNotch[] = "activation with a gate or over features: not offered";
-static const char kCoder[] = "encoders and decoders other than the identity come later";
-static const char kShape[] = "schedule of a later version";
+static const char kCoderNoise[] = "the kernels draw the encoder's noise themselves: tests/kernels compares them";
 /* Every group is a kernel of its own to compile. */
 static const char kSaved[] = "kernels of the same forms are compared in other groups and in tests/kernels";
 static const char kNorm[] = "batch norm is not offered";
@@ -46,15 +45,19 @@ static const Rule kRules[] = {
     {"/embeddings/time/fourier_12_custom", "the range of frequencies is fixed", "the range of frequencies is fixed"},
     {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_* and tests/kernels"},
     {"/embeddings/.*", "embedding of a later version", "embedding of a later version"},
-    {"/encoders_decoders/.*", kCoder, kCoder},
+    {"/encoders_decoders/.*", "", "compared inside losses: /losses/*/*coder* and tests/kernels"},
     {"/layers/activations/(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
     {"/layers/activations.*", "", "compared inside networks: tests/kernels"},
     {"/layers/concat_squash(_bias)?", "", "compared inside networks: /crn/mlp/*"},
     {"/layers/.*", "layer of a later version", "layer of a later version"},
     {"/losses/[a-z]+/batch_norm", kNorm, kNorm},
-    {"/losses/[a-z]+/(cross_entropy_softmax|.*encoder.*)", kCoder, kCoder},
+    {"/losses/[a-z]+/.*_normal_encoder_.*", "", kCoderNoise},
     {"/losses/[a-z]+/network_.*", kNetwork, kNetwork},
-    {"/losses/[a-z]+/schedule_(cauchy|exponential|laplace|network|polynomial|quadratic)", kShape, kShape},
+    {"/losses/[a-z]+/schedule_network", "", "a model that does not train its schedule's network has the seed's"},
+    {"/losses/(df|ct)/(cross_entropy_softmax|linear_encoder_.*)", "", kSaved},
+    {"/losses/(fm|ct)/latent2x2_.*", "", kSaved},
+    {"/losses/(fm|df)/latent3_mlp_.*", "", kSaved},
+    {"/losses/df/schedule_(cauchy|exponential|laplace|polynomial|quadratic)", "", kSaved},
     {"/losses/[a-z]+/schedule_(frozen|logistic)", "", kSaved},
     {"/losses/df/(default_6x32|recon_none)", "", kSaved},
     {"/losses/.*", "", ""},
@@ -184,10 +187,11 @@ Vector<double> mlp_parameters(const File &file, const std::string &prefix, const
 static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 static double softplus(double x) { return x > 30 ? x : std::log1p(std::exp(x)); }
 
-void read_schedule(const File &file, const std::string &prefix, const std::string &type, long slice,
-                   Settings *settings) {
+void read_schedule(const File &file, const std::string &prefix, const std::string &type, long slice, Settings *settings,
+                   const Move &move) {
   const auto raw = [&](const char *name) {
-    return file.read(prefix + name).values[slice < 0 ? 0 : static_cast<size_t>(slice)];
+    return file.read(prefix + name).values[slice < 0 ? 0 : static_cast<size_t>(slice)] +
+           (move.array == name ? move.by : 0);
   };
   auto &s = settings->schedule;
   s.type = type;
@@ -219,6 +223,7 @@ void read_schedule(const File &file, const std::string &prefix, const std::strin
       for (const char *part : {".kernel", ".bias"}) {
         Tensor stored = file.read(dense + part);
         if (slice >= 0) stored = stored.slice(static_cast<size_t>(slice));
+        if (prefix + move.array == dense + part) stored.values[move.element] += move.by;
         s.numbers.insert(s.numbers.end(), stored.values.begin(), stored.values.end());
         if (part[1] == 'b') s.hidden.push_back(static_cast<long>(stored.values.size()));
       }
@@ -263,6 +268,74 @@ Settings head_settings(const std::string &variant) {
                                    {"network.time_embedding.as_written", "true"}});
 }
 
+/* ---- encoders and decoders ---- */
+
+/* Widths of the hidden layers of an MLP core whose arrays begin with `prefix`. */
+static std::vector<long> core_widths(const File &file, const std::string &prefix) {
+  std::vector<long> widths;
+  for (long k = 0; file.has(prefix + std::to_string(k) + ".bias"); ++k)
+    widths.push_back(file.read(prefix + std::to_string(k) + ".bias").shape[0]);
+  if (!widths.empty()) widths.pop_back(); /* the output */
+  return widths;
+}
+
+void read_coder(const File &file, const std::string &prefix, const std::string &type, const std::string &output,
+                Settings::Coder *coder) {
+  coder->type = type;
+  coder->output = output;
+  /* Its residual networks have no residuals (D-44); its identity is a layer where something has to change. */
+  if (type.rfind("resnet", 0) == 0) coder->type = "mlp" + type.substr(6);
+  const bool core = coder->type.rfind("mlp", 0) == 0;
+  if (type == "identity" && file.has(prefix + "Dense_0.kernel")) coder->type = "linear";
+  if (core) coder->hidden = core_widths(file, prefix + "MLP_0.Dense_");
+}
+
+std::string stored_coder_name(const Settings::Coder &coder, const std::string &name) {
+  const std::string part = name.find(".bias") != std::string::npos ? ".bias" : ".kernel";
+  const bool core = coder.type.rfind("mlp", 0) == 0;
+  if (name.find(".linear.") != std::string::npos) return (core ? "Dense_0" : "Dense_1") + part;
+  if (!core) return "Dense_0" + part;
+  const size_t at = name.find(".hidden.");
+  const std::string number = at == std::string::npos ? std::to_string(coder.hidden.size())
+                                                     : name.substr(at + 8, name.find('.', at + 8) - at - 8);
+  return "MLP_0.Dense_" + number + part;
+}
+
+/* "MLPNormalEncoder_0." of "mlp_normal". */
+static std::string coder_class(const std::string &type, const char *kind) {
+  const std::string normal = type.find("_normal") != std::string::npos ? "Normal" : "";
+  const std::string core = type.rfind("mlp", 0) == 0      ? "MLP"
+                           : type.rfind("resnet", 0) == 0 ? "ResNet"
+                           : type == "linear"             ? "Linear"
+                                                          : "Identity";
+  return core + normal + kind + "_0.";
+}
+
+std::string loss_array(const File &file, const std::string &path, const Settings &settings, const Network &network,
+                       const std::string &name) {
+  if (name.rfind("encoder.", 0) == 0)
+    return coder_class(file.text(path, "encoder"), "Encoder") + stored_coder_name(settings.encoder, name);
+  if (name.rfind("decoder.", 0) == 0)
+    return coder_class(file.text(path, "decoder"), "Decoder") + stored_coder_name(settings.decoder, name);
+  return "crn_model." + stored_name(network, name);
+}
+
+Vector<double> loss_parameters(const File &file, const std::string &path, const Settings &settings,
+                               const Network &network, const std::string &folder) {
+  Vector<double> parameters;
+  for (const Array &array : network.arrays) {
+    const bool coder = array.name.rfind("encoder.", 0) == 0 || array.name.rfind("decoder.", 0) == 0;
+    const std::string name = loss_array(file, path, settings, network, array.name);
+    /* A network may be another group's. */
+    const Tensor stored = file.read(coder || folder != "params" ? path + "/" + folder + "/" + name
+                                                                : network_prefix(file, path) + name.substr(10));
+    if (static_cast<long>(stored.values.size()) != array.size())
+      throw std::runtime_error(path + " " + name + " has an unexpected size");
+    parameters.insert(parameters.end(), stored.values.begin(), stored.values.end());
+  }
+  return parameters;
+}
+
 std::string network_prefix(const File &file, const std::string &path) {
   return file.has_attribute(path, "crn_model_params") ? file.text(path, "crn_model_params") + "/"
                                                       : path + "/params/crn_model.";
@@ -276,8 +349,15 @@ Settings loss_settings(const File &file, const std::string &path) {
   settings.network.time_type = file.text(path, "time_embed_method");
   if (file.number(path, "use_snr_weight") == 0) settings.loss.weight = "uniform";
   settings.loss.recon_type = file.text(path, "recon_loss_type");
+  if (settings.loss.recon_type == "cross_entropy") settings.loss.recon_type = "log"; /* P-11 */
   settings.loss.recon_weight = settings.loss.recon_type == "none" ? 0 : file.number(path, "recon_weight");
   settings.loss.reg = file.number(path, "reg_weight");
+  const std::string encoder = file.text(path, "encoder"), decoder = file.text(path, "decoder");
+  read_coder(file, path + "/params/" + coder_class(encoder, "Encoder"), encoder, "none", &settings.encoder);
+  read_coder(file, path + "/params/" + coder_class(decoder, "Decoder"), decoder, file.text(path, "decoder_type"),
+             &settings.decoder);
+  const long latent = static_cast<long>(file.read(path + "/network_out").width());
+  if (settings.encoder.type != "identity") settings.latent_size = latent;
   if (variant != "fm")
     read_schedule(file, path + "/params/noise_schedule.", file.text(path, "schedule"), -1, &settings);
   return settings;

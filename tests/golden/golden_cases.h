@@ -40,14 +40,33 @@ reference::Vector<double> mlp_parameters(const File &file, const std::string &pr
 /* The stored name of the array `name` of the reference. */
 std::string stored_name(const reference::Network &network, const std::string &name);
 
+/* One raw number to be taken larger than it is stored, for differences. */
+struct Move {
+  std::string array; /* "k_logit" */
+  size_t element = 0;
+  double by = 0;
+};
 /* Schedule of a model whose raw numbers are stored at `prefix` + name ("alpha_bar_min_logit" ...). */
 void read_schedule(const File &file, const std::string &prefix, const std::string &type, long slice,
-                   reference::Settings *settings);
+                   reference::Settings *settings, const Move &move = {});
+
+/* An encoder or decoder whose arrays are stored at `prefix` + name; `type` and `output` as the earlier library calls
+ * them. */
+void read_coder(const File &file, const std::string &prefix, const std::string &type, const std::string &output,
+                reference::Settings::Coder *coder);
+/* The stored name, without the class's, of the array `name` of the reference. */
+std::string stored_coder_name(const reference::Settings::Coder &coder, const std::string &name);
 
 /* A case of /losses: settings as its attributes say. */
 reference::Settings loss_settings(const File &file, const std::string &path);
 /* Where its network's parameters are: "/losses/ct/base/params/crn_model." or another group's. */
 std::string network_prefix(const File &file, const std::string &path);
+/* Where its array `name` of the reference is, below "params" or "grad_params"; all arrays in the reference's order. */
+std::string loss_array(const File &file, const std::string &path, const reference::Settings &settings,
+                       const reference::Network &network, const std::string &name);
+reference::Vector<double> loss_parameters(const File &file, const std::string &path,
+                                          const reference::Settings &settings, const reference::Network &network,
+                                          const std::string &folder);
 /* "ct" of "/losses/ct/base". */
 std::string variant_of(const std::string &path);
 

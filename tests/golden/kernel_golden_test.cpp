@@ -101,6 +101,20 @@ Keys preset_keys(const Settings &settings, bool has_x) {
       {"schedule.hidden", hidden_schedule + "]"},
       {"schedule.alpha_bar", "[" + digits(settings.schedule.low) + ", " + digits(settings.schedule.high) + "]"}};
   if (!has_x) keys.push_back({"data.condition", "null"});
+  const auto list = [](const std::vector<long> &widths) {
+    std::string text;
+    for (long width : widths) text += (text.empty() ? "[" : ", ") + std::to_string(width);
+    return text + "]";
+  };
+  const bool coded = settings.encoder.type != "identity" || settings.decoder.type != "identity";
+  if (coded) {
+    keys.insert(keys.end(), {{"encoder.type", settings.encoder.type},
+                             {"encoder.hidden", list(settings.encoder.hidden)},
+                             {"decoder.type", settings.decoder.type},
+                             {"decoder.output", settings.decoder.output},
+                             {"decoder.hidden", list(settings.decoder.hidden)}});
+    if (settings.latent_size > 0) keys.push_back({"latent.size", std::to_string(settings.latent_size)});
+  }
   return keys;
 }
 
@@ -124,7 +138,7 @@ noprop_array array_of(const std::vector<float> &values, size_t rows) {
 /* Runs a loss request and returns everything. */
 struct Answer {
   noprop_loss_terms terms;
-  std::vector<float> gradient, prediction, z;
+  std::vector<float> gradient, prediction, z, latent;
 };
 bool ask(noprop_model *model, const Network &network, const std::vector<float> &x, const std::vector<float> &y,
          const std::vector<float> &t, const std::vector<float> &noise, Answer *answer) {
@@ -140,6 +154,10 @@ bool ask(noprop_model *model, const Network &network, const std::vector<float> &
   request.gradient = answer->gradient.data();
   request.prediction = answer->prediction.data();
   request.z = answer->z.data();
+  if (!network.encoder.empty()) {
+    answer->latent.resize(noise.size());
+    request.latent = answer->latent.data();
+  }
   return ok(noprop_model_loss(model, &request, &answer->terms), "noprop_model_loss");
 }
 
@@ -297,7 +315,7 @@ LossModel loss_model(const File &file, const std::string &path) {
   const bool has_x = file.has(path + "/x");
   const size_t x = has_x ? file.read(path + "/x").width() : 0, y = file.read(path + "/y").width();
   m.network = reference::make_network(m.settings, static_cast<long>(x), static_cast<long>(y));
-  m.parameters = golden::mlp_parameters(file, golden::network_prefix(file, path), m.network);
+  m.parameters = golden::loss_parameters(file, path, m.settings, m.network, "params");
   Keys keys = preset_keys(m.settings, has_x);
   /* The preset has the variant's weight; only its absence is a setting of the group. */
   if (m.settings.loss.weight == "uniform") keys.push_back({"loss.weight", "uniform"});
@@ -335,13 +353,16 @@ TEST(KernelGolden, LossesAndTheirGradients) {
     };
     term("flow_loss", answer.terms.flow, estimate.flow);
     term("total_loss", answer.terms.loss, estimate.total);
+    if (file.has(path + "/z1"))
+      expect_golden(kState, answer.latent, file.read(path + "/z1").values, flat(estimate.latent), path + " latent");
     if (m.settings.loss.recon_weight > 0) term("recon_loss", answer.terms.recon, estimate.recon);
     if (m.settings.loss.reg > 0) term("reg_loss", answer.terms.reg, estimate.reg);
     for (const auto &array : m.network.arrays) {
       const long first = array.offset, last = first + array.size();
-      expect_golden(kGradient, {answer.gradient.begin() + first, answer.gradient.begin() + last},
-                    file.read(path + "/grad_params/crn_model." + golden::stored_name(m.network, array.name)).values,
-                    {estimate.gradient.begin() + first, estimate.gradient.begin() + last}, path + " " + array.name);
+      expect_golden(
+          kGradient, {answer.gradient.begin() + first, answer.gradient.begin() + last},
+          file.read(path + "/grad_params/" + golden::loss_array(file, path, m.settings, m.network, array.name)).values,
+          {estimate.gradient.begin() + first, estimate.gradient.begin() + last}, path + " " + array.name);
     }
   }
 }
