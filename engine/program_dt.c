@@ -161,7 +161,8 @@ static void emit_classifier(struct plan *plan, const struct scores *scores) {
 static noprop_status emit_train(struct plan *plan, const struct scores *scores) {
   const struct network *network = plan->network;
   const int output = network->op_count - 1;
-  const bool backward = plan->backward;
+  const bool backward = plan->backward, divergence = plan->settings->loss.kl_z0 > 0;
+  const struct text weight = plan_float_text(plan->settings->loss.kl_z0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n%s\n%s",
@@ -199,11 +200,14 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   plan_emit(plan, "%s, %s, level, args, batch, row, block, draw);\n  __syncthreads();\n",
             plan_place_text(plan->noise, 0).s, plan_place_text(plan->z1, 0).s);
   plan_emit_forward(plan, plan->x_last + 1, output);
-  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
-            plan->d8, plan->d8 + 1, backward ? "true" : "false");
+  plan_emit(plan, "  %srow_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ",
+            divergence ? "" : "const ", plan->d, plan->d8, plan->d8 + 1, backward ? "true" : "false");
   plan_emit(plan, "level.weight, share, %s, %s, ", out.s, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, %s);\n", plan_place_text(plan->z1, 0).s, plan_place_text(plan->noise, 0).s,
             backward ? "delta, delta_rows" : "nullptr, nullptr");
+  if (divergence)
+    plan_emit(plan, "  if (block == 0) terms.recon = kl_of_level<%d>(level, %s);\n", plan->d,
+              plan_place_text(plan->z1, 0).s);
   plan_emit(plan,
             "  collect_terms(sums, terms, objective, row, share, draw, %s, told ? args.out_row_loss : nullptr);\n",
             plan_place_text(plan->scratch, 0).s);
@@ -231,11 +235,17 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   }
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && plan->x_last >= 0) plan_emit_condition_backward(plan, NULL);
+  if (divergence && plan->state) {
+    plan_emit(plan, "  if (block == 0) add_kl_gradient<%d>(%s, level, ", plan->d,
+              plan_place_text(plan->target_gradient, 0).s);
+    plan_emit(plan, "%s, share * objective.draws * %s);\n", plan_place_text(plan->z1, 0).s, weight.s);
+  }
   emit_embedding_gradient(plan);
   plan_emit(plan, "  }\n"); /* tiles */
-  plan_emit(plan,
-            "  finish_block_slot(slot, tail, EMBEDDING_FLOATS, sums, SLOT_FLOW, %s, first_tile >= last_tile);\n}\n",
+  plan_emit(plan, "  finish_block_slot(slot, tail, EMBEDDING_FLOATS, sums, SLOT_FLOW, %s, first_tile >= last_tile);\n",
             backward ? "BLOCK_FLOATS" : "0u");
+  if (divergence) plan_emit(plan, "  finish_block_kl(tail, EMBEDDING_FLOATS, sums, %s);\n", weight.s);
+  plan_emit(plan, "}\n");
   return NOPROP_OK;
 }
 

@@ -91,14 +91,6 @@ static noprop_status check_schedule(const noprop_config *config, const struct se
                     "goes with loss.normalize none only: the mean weight would change with the schedule, and this is "
                     "%s; allowed: false, or normalize none",
                     NORMALIZE_NAMES[s->loss.normalize].name);
-    if (s->prediction == PREDICTION_V)
-      return refuse(config, s, "schedule.learnable",
-                    "has no gradients for prediction v; allowed: false, or prediction target, noise or velocity");
-    if (s->loss.weight == WEIGHT_MIN_SNR || s->loss.weight == WEIGHT_SNR_PRIME || s->loss.weight == WEIGHT_INVERSE_SNR)
-      return refuse(
-          config, s, "schedule.learnable",
-          "has no gradients for loss.weight %s; allowed: false, or weight uniform, elbo, t, drift, vp_velocity",
-          WEIGHT_NAMES[s->loss.weight].name);
     if (s->precision == PRECISION_TF32 || s->precision == PRECISION_BF16)
       return refuse(config, s, "schedule.learnable",
                     "has kernels in precision fp32 only, and this is %s; allowed: false, or precision fp32 or auto",
@@ -334,9 +326,8 @@ static noprop_status check_dt(const noprop_config *config, const struct settings
   if (s->decoder.output != DECODER_OUTPUT_NONE)
     return refuse(config, s, "decoder.output",
                   "is not offered with variant dt, whose last state feeds a classifier; allowed: none");
-  if (s->loss.vae > 0 || s->loss.kl_z0 > 0)
-    return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.kl_z0",
-                  "is not offered with variant dt; allowed: 0.0");
+  if (s->loss.vae > 0)
+    return refuse(config, s, "loss.vae", "is a term of encoders and decoders, and variant dt has none; allowed: 0.0");
   if (s->loss.condition_dropout > 0)
     return refuse(config, s, "loss.condition_dropout", "is not offered with variant dt; allowed: 0.0");
   if (s->schedule.learnable)

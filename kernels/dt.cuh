@@ -42,6 +42,38 @@ __device__ __forceinline__ void make_block_state(float *z, float *noise, const f
   }
 }
 
+// KL(N(a z1, b^2 I) | N(0, I)) in nats, this warp's features (survey 1.4): of the first block's level, whose states are
+// where a solve starts.
+template <int D>
+__device__ __forceinline__ float kl_of_level(const block_level &level, const float *z1) {
+  const float signal = level.a * level.a, rest = -signal - log1pf(-signal);
+  float sum = 0.0f;
+  for (int i = tile_warp(); i < D; i += TILE_WARPS)
+    sum += 0.5f * fmaf(signal * z1[i * TILE_ROWS + tile_lane()], z1[i * TILE_ROWS + tile_lane()], rest);
+  return sum;
+}
+
+// target_gradient += `share` times its derivative.
+template <int D>
+__device__ __forceinline__ void add_kl_gradient(float *target_gradient, const block_level &level, const float *z1,
+                                                float share) {
+  for (int i = tile_warp(); i < D; i += TILE_WARPS) {
+    const int at = i * TILE_ROWS + tile_lane();
+    target_gradient[at] = fmaf(share * level.a * level.a, z1[at], target_gradient[at]);
+  }
+}
+
+// After finish_block_slot: the divergence of the tail's rows, which row_terms carry as `recon`, a term that blocks do
+// not have; in the loss with `weight`.
+__device__ __forceinline__ void finish_block_kl(float *tail, unsigned embedding, const row_terms &sums, float weight) {
+  if (warp_of_block() != 0) return;
+  const float kl = warp_sum(sums.recon);
+  __syncwarp();
+  if (lane_of_warp() != 0) return;
+  tail[embedding + SLOT_LOSS] += weight * kl;
+  tail[embedding + SLOT_KL_Z0] = kl;
+}
+
 // What finish_slot does, for a part's slot and tail; `term` is the one that makes its loss. Without rows everything is
 // zero.
 __device__ __forceinline__ void finish_block_slot(float *slot, float *tail, unsigned embedding, const row_terms &sums,

@@ -26,11 +26,22 @@ __device__ __forceinline__ void add_to(gamma_slope &sum, float factor, gamma_slo
 // Of ln weight_at.
 __device__ __forceinline__ gamma_slope weight_slope(const objective_description &objective, const path_point &point) {
   const float inverse = 1.0f / point.gamma_prime;
-  if (objective.weight == WEIGH_ELBO) {
-    if (objective.prediction == PREDICT_TARGET) return {1.0f, inverse};
-    if (objective.prediction == PREDICT_NOISE) return {0.0f, inverse};
-    return {point.signal, -inverse};
+  const bool elbo = objective.weight == WEIGH_ELBO, min_snr = objective.weight == WEIGH_MIN_SNR;
+  if (elbo || min_snr || objective.weight == WEIGH_SNR_PRIME) {
+    // The target's weight: SNR', or where it is not at the cap SNR or SNR'.
+    const float snr = point.signal / point.noise;
+    gamma_slope slope = {1.0f, min_snr ? 0.0f : inverse};
+    if (!elbo && (min_snr ? snr : point.gamma_prime * snr) >= objective.cap) slope = {0.0f, 0.0f};
+    // (d target/d prediction)^2: 1/SNR, b^2, 4/(gamma'^2 a^2).
+    if (objective.prediction == PREDICT_NOISE) slope.gamma -= 1.0f;
+    if (objective.prediction == PREDICT_V) slope.gamma -= point.signal;
+    if (objective.prediction == PREDICT_VELOCITY) {
+      slope.gamma -= point.noise;
+      slope.prime -= 2.0f * inverse;
+    }
+    return slope;
   }
+  if (objective.weight == WEIGH_INVERSE_SNR) return {-1.0f, 0.0f};
   if (objective.weight == WEIGH_DRIFT) return {point.signal, -inverse};
   if (objective.weight == WEIGH_VP_VELOCITY) return {point.signal - point.noise, -inverse};
   return {0.0f, 0.0f};
@@ -55,6 +66,11 @@ __device__ __forceinline__ form_slopes form_slopes_at(const objective_descriptio
     slopes.vp = form.vp * gamma_slope{by_a, inverse};
     const float factor = drift == DRIVE_OU_MEAN ? point.signal / (1.0f + point.signal) : 1.0f;
     slopes.vz = form.vz * gamma_slope{2.0f * by_a * factor, inverse};
+  } else if (objective.prediction == PREDICT_V) {  // -b, a; g a b, and g b^2 or 0
+    slopes.xp = {form.xp * by_b, 0.0f};
+    slopes.xz = {form.xz * by_a, 0.0f};
+    slopes.vp = form.vp * gamma_slope{by_a + by_b, inverse};
+    slopes.vz = form.vz * gamma_slope{2.0f * by_b, inverse};
   } else {  // 2/(g a), a; 1 and 0, or 2 and -g b^2/2
     slopes.xp = form.xp * gamma_slope{-by_a, -inverse};
     slopes.xz = {form.xz * by_a, 0.0f};
@@ -101,6 +117,8 @@ __device__ __forceinline__ gamma_slope row_gamma_slope(const objective_descripti
                                      point.a * (point.noise - 0.5f * point.signal) * noise[at]);
       add_to(sum, -2.0f * share * row.weight / D * error, {by_gamma, truth / point.gamma_prime});
     }
+    if (objective.prediction == PREDICT_V)  // truth = a e - b z1
+      sum.gamma = fmaf(-2.0f * share * row.weight / D * error, fmaf(a_slope, noise[at], -b_slope * z1[at]), sum.gamma);
     if (objective.recon != 0.0f) {
       const float miss = fmaf(row.form.xp, p, row.form.xz * z[at]) - z1[at];
       const float factor = objective.recon * share * row.recon_weight / D * miss;

@@ -122,7 +122,7 @@ __device__ __forceinline__ void finish_blocks(const update_arguments &a) {
   if (!s.active) return;
 #pragma unroll 1
   for (unsigned block = 0; block < a.blocks; ++block) {
-    const float loss = part_loss(a, block);
+    const float loss = tail_total(a, block * a.slot_count, a.slot_count, SLOT_FLOW);
     if (threadIdx.x == 0) a.block_sums[block] += loss;
   }
 }

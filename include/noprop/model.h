@@ -90,8 +90,8 @@ NOPROP_API noprop_status noprop_model_train_metrics(noprop_model *model, noprop_
 /* Variant dt: number T of its blocks; other variants: 0. Block k has the parameters "block.k.NAME". */
 NOPROP_API int noprop_model_blocks(const noprop_model *model);
 /* Variant dt: what each block did in the steps since the last noprop_model_train_metrics (so: before that is called
- * again). loss [T]: mean of its weighted loss; gradient_norm [T] or NULL: of the last step, before the block's own
- * clipping; 0 without clipping. Waits for the device. */
+ * again). loss [T]: mean of its weighted loss, without what belongs to no block (recon, kl_z0); gradient_norm [T] or
+ * NULL: of the last step, before the block's own clipping; 0 without clipping. Waits for the device. */
 NOPROP_API noprop_status noprop_model_block_metrics(noprop_model *model, double *loss, double *gradient_norm);
 
 /* Loss terms for given rows, times and noise, and gradients; nothing is updated. Host memory, all row-major.

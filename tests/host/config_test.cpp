@@ -587,7 +587,6 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"variant", "dt"}, {"decoder.type", "mlp"}}, "decoder.type"},
       {{{"variant", "dt"}, {"decoder.output", "softmax"}}, "decoder.output"},
       {{{"variant", "dt"}, {"loss.vae", "1"}}, "loss.vae"},
-      {{{"variant", "dt"}, {"loss.kl_z0", "1"}}, "loss.kl_z0"},
       {{{"variant", "supervised"}, {"encoder.type", "mlp"}, {"loss.vae", "1"}}, "encoder.type"},
       {{{"variant", "supervised"}, {"decoder.output", "softmax"}}, "decoder.type"},
       {{{"variant", "supervised"}, {"loss.vae", "1"}}, "loss.vae"},

@@ -24,7 +24,8 @@ struct BlocksCase {
   int width, target, latent;
   long rows;
 };
-/* Labels as one-hot vectors; values, without a classifier; labels with learned vectors of another size. */
+/* Labels as one-hot vectors; values, without a classifier; labels with learned vectors of another size. The last two
+ * with kl_z0. */
 const BlocksCase kCases[] = {
     {{{"variant", "dt"},
       {"task", "classify"},
@@ -47,6 +48,7 @@ const BlocksCase kCases[] = {
       {"network.hidden", "[12, 12, 12]"},
       {"network.dropout", "0.2"},
       {"loss.draws", "3"},
+      {"loss.kl_z0", "0.3"},
       {"optimizer.clip", "0"},
       {"optimizer.weight_decay", "0.01"},
       {"seed", "6"}},
@@ -62,6 +64,7 @@ const BlocksCase kCases[] = {
       {"network.hidden", "[24, 24]"},
       {"network.activation", "tanh"},
       {"loss.draws", "2"},
+      {"loss.kl_z0", "0.7"},
       {"optimizer.clip", "0.05"},
       {"seed", "7"}},
      kFloatCondition,
@@ -157,6 +160,23 @@ void add_embedding_gradient(const Loss<Tracked> &loss, const Batch<Tracked> &bat
       gradient[static_cast<size_t>(batch.label[i] * latent + j)] += loss.z1_bar[i][static_cast<size_t>(j)];
 }
 
+/* Mean divergence of the first level's states from N(0, I), and its derivatives by the clean latents; 0 where it has no
+ * weight. */
+Tracked start_divergence(const Prepared &p, const Batch<Tracked> &batch, Vector<Tracked> *of_embedding) {
+  if (p.settings.loss.kl_z0 == 0) return 0.0;
+  const Tracked a = reference::rounded(std::sqrt(p.levels[0].alpha_bar), 0), signal = a * a;
+  const double rows = static_cast<double>(batch.z1.size());
+  Tracked sum = 0.0;
+  Loss<Tracked> loss;
+  for (const Vector<Tracked> &z1 : batch.z1) {
+    sum += reference::kl_of_start<Tracked>(signal, z1, Vector<Tracked>(z1.size(), 0.0)) / rows;
+    loss.z1_bar.emplace_back();
+    for (const Tracked &z : z1) loss.z1_bar.back().push_back(p.settings.loss.kl_z0 / rows * signal * z);
+  }
+  add_embedding_gradient(loss, batch, p.latent, *of_embedding);
+  return sum;
+}
+
 /* The noise of block `block` (from 0): a stream of its own. */
 void draw_noise(const Settings &settings, int64_t step, int block, Batch<Tracked> &batch) {
   batch.noise.clear();
@@ -230,6 +250,12 @@ TEST_P(Blocks, StatesLossesAndGradientsMeetTheReference) {
         total += scores.total;
         add_embedding_gradient(scores, batch, p.latent, of_embedding);
       }
+      const Tracked kl = start_divergence(p, batch, &of_embedding);
+      if (p.settings.loss.kl_z0 > 0)
+        expect_within(kTerm, terms.kl_z0, kl, "divergence of the first states");
+      else
+        EXPECT_EQ(terms.kl_z0, 0);
+      total += p.settings.loss.kl_z0 * kl;
       if (!p.embedding.empty()) expect_within(kGradient, {behind + size, gradient.end()}, of_embedding, "embeddings");
       expect_within(kTerm, terms.loss, total, "loss of all");
     }
@@ -267,6 +293,7 @@ TEST_P(Blocks, TrainByThemselvesEachWithItsOwnClip) {
   if (!p.embedding.empty()) own.push_back(tracked(p.embedding));
   std::vector<reference::Optimizer<Tracked>> optimizers(own.size());
   Vector<Tracked> sums(parts, 0.0), last(own.size(), 0.0);
+  Tracked divergence = 0.0;
   for (int step = 0; step < kSteps; ++step) {
     Batch<Tracked> batch = training_batch(p.settings, p.network, p.data->reference, kBatch, step);
     std::vector<Vector<Tracked>> gradients;
@@ -281,6 +308,7 @@ TEST_P(Blocks, TrainByThemselvesEachWithItsOwnClip) {
       gradients.push_back(loss.gradient);
       add_embedding_gradient(loss, batch, p.latent, of_embedding);
     }
+    divergence += start_divergence(p, batch, &of_embedding);
     if (!p.embedding.empty()) gradients.push_back(of_embedding);
     for (size_t k = 0; k < own.size(); ++k) {
       last[k] = clip_gradient(p.settings.optimizer.clip, gradients[k]);
@@ -299,6 +327,9 @@ TEST_P(Blocks, TrainByThemselvesEachWithItsOwnClip) {
     if (k < parts) total += sums[k] / Tracked(kSteps);
     parameters.insert(parameters.end(), own[k].begin(), own[k].end());
   }
+  total += p.settings.loss.kl_z0 * divergence / Tracked(kSteps);
+  if (p.settings.loss.kl_z0 > 0)
+    expect_within(kTerm, metrics.kl_z0, divergence / Tracked(kSteps), "divergence of the first states");
   expect_within(kTerm, metrics.loss, total, "loss of all blocks");
   if (clipped) {
     EXPECT_TRUE(differ) << "the norms are alike: one clip for all would pass";
