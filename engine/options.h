@@ -163,7 +163,8 @@
   X(METHOD_MIDPOINT_TIME, "midpoint_time", "earlier systems' midpoint: time in the middle, state not (D-44)") \
   X(METHOD_EULER_MARUYAMA, "euler_maruyama", "first order, drift sde: Euler's step and its noise")            \
   X(METHOD_BOSH3, "bosh3", "adaptive Bogacki-Shampine 3(2), an error control for every row")                  \
-  X(METHOD_DOPRI5, "dopri5", "adaptive Dormand-Prince 5(4), an error control for every row")
+  X(METHOD_DOPRI5, "dopri5", "adaptive Dormand-Prince 5(4), an error control for every row")                  \
+  X(METHOD_ADAPTIVE_COMPAT, "adaptive_compat", "earlier systems' adaptive steps, which may end before t = 1 (P-25)")
 
 #define GRID_LIST(X)                                              \
   X(GRID_AUTO, "auto", "gamma for dpm2m and exponential, else t") \

@@ -135,7 +135,9 @@ static void emit_evaluation(struct plan *plan, const struct solve_form *form) {
 
 static bool is_exponential(int method) { return method == METHOD_EXPONENTIAL || method == METHOD_DPM2M; }
 
-bool solve_is_adaptive(int method) { return method == METHOD_BOSH3 || method == METHOD_DOPRI5; }
+bool solve_is_adaptive(int method) {
+  return method == METHOD_BOSH3 || method == METHOD_DOPRI5 || method == METHOD_ADAPTIVE_COMPAT;
+}
 
 /* "CONDITION write ...": state and output, decoded where there is a decoder. */
 static void emit_write(struct plan *plan, const char *condition, const char *slice) {
@@ -151,7 +153,9 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
-  if (plan->slopes) plan_emit(plan, "#include \"solver_adaptive.cuh\"\n");
+  if (plan->slopes)
+    plan_emit(plan, "#include \"%s.cuh\"\n",
+              form->method == METHOD_ADAPTIVE_COMPAT ? "solver_compat" : "solver_adaptive");
   if (plan->coders.decoder) plan_emit(plan, "#include \"decode.cuh\"\n");
   if (form->density) plan_emit(plan, "#include \"density.cuh\"\n");
   if (form->density || form->guided || plan->slopes) plan_emit(plan, "enum { DIMENSION = %d };\n", plan->d);
@@ -302,6 +306,42 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
   return NOPROP_OK;
 }
 
+/* The earlier systems' steps: states are written one by one, since nothing between them is asked for. */
+static noprop_status emit_compat(struct plan *plan, const struct solve_form *form) {
+  const struct network *network = plan->network;
+  const struct text out = plan_place_text(plan->ops[network->op_count - 1].at[POST], 0);
+  const noprop_status status = emit_begin(plan, form);
+  if (status != NOPROP_OK) return status;
+  plan_emit(plan,
+            "  compat_steps control = compat_begin(args.steps);\n  int stage = 0;\n"
+            "#pragma unroll 1\n  while (stage != COMPAT_DONE) {\n"
+            "  const float t = fminf(fmaxf(compat_time(control, stage), least), most);\n"
+            "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n"
+            "  __syncthreads();\n",
+            form->drift == DRIFT_OU_MEAN ? 1 : 0);
+  if (network->time_width)
+    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
+              network->time_width, plan_place_text(plan->time, 0).s);
+  emit_evaluation(plan, form);
+  plan_emit(plan, "  if (objective.cross_entropy) settle_output<DIMENSION>(objective, %s);\n", out.s);
+  if (form->final_denoise)
+    plan_emit(plan,
+              "  if (stage == COMPAT_DENOISE) {\n    adaptive_denoise<DIMENSION>(form, %s, z);\n    break;\n  }\n",
+              out.s);
+  plan_emit(plan, "  stage = compat_stage<DIMENSION, %s>(form, args.steps, stage, control, ",
+            form->final_denoise ? "true" : "false");
+  plan_emit(plan, "%s, z, input, %s, ", out.s, plan_place_text(plan->stage_slopes, 0).s);
+  plan_emit(plan, "%s, live);\n", plan_place_text(plan->scratch, 0).s);
+  emit_write(plan, "if (args.trajectory && stage == 0)", "control.steps");
+  plan_emit(plan,
+            "  }\n#pragma unroll 1\n"
+            "  for (unsigned slice = args.trajectory ? control.steps : 0; slice <= (args.trajectory ? args.steps : 0);"
+            " ++slice)");
+  emit_write(plan, "", "slice");
+  plan_emit(plan, "  compat_record(args, control, row, live, %s);\n}\n", form->final_denoise ? "true" : "false");
+  return NOPROP_OK;
+}
+
 /* ---- public ---- */
 
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
@@ -316,13 +356,13 @@ noprop_status program_integrate(const struct network *network, const struct sett
                       .shared_limit = shared_limit,
                       .solve = true};
   const int method = form->method;
-  const bool adaptive = solve_is_adaptive(method);
+  const bool adaptive = solve_is_adaptive(method), compat = method == METHOD_ADAPTIVE_COMPAT;
   char *text = NULL;
   size_t size = 0;
   if (form->drift == DRIFT_OU_MEAN && plan_path_of(settings) == 0)
     return status_set(NOPROP_INVALID_CONFIG,
                       "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
-  if (adaptive && (network->decoder_count > 0 || settings->decoder.output == DECODER_OUTPUT_SOFTMAX))
+  if (adaptive && !compat && (network->decoder_count > 0 || settings->decoder.output == DECODER_OUTPUT_SOFTMAX))
     return status_set(
         NOPROP_UNSUPPORTED,
         "sample.method: %s has no kernel with a decoder (decoder.type %s, output %s); the methods of fixed "
@@ -330,7 +370,7 @@ noprop_status program_integrate(const struct network *network, const struct sett
         METHOD_NAMES[method].name, DECODER_NAMES[settings->decoder.type].name,
         DECODER_OUTPUT_NAMES[settings->decoder.output].name);
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4 || adaptive;
-  plan.slopes = method == METHOD_BOSH3 ? 4 : method == METHOD_DOPRI5 ? 7 : 0;
+  plan.slopes = method == METHOD_BOSH3 ? 4 : method == METHOD_DOPRI5 ? 7 : compat ? 4 : 0;
   plan.row_times = adaptive;
   plan.guided = form->guided;
   plan.tangents = form->density != DENSITY_NONE;
@@ -338,6 +378,9 @@ noprop_status program_integrate(const struct network *network, const struct sett
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   plan_place_arrays(&plan);
-  return plan_finish(&plan, &text, adaptive ? emit_adaptive(&plan, form) : emit_fixed(&plan, form), "integrate",
-                     program);
+  return plan_finish(&plan, &text,
+                     compat     ? emit_compat(&plan, form)
+                     : adaptive ? emit_adaptive(&plan, form)
+                                : emit_fixed(&plan, form),
+                     "integrate", program);
 }

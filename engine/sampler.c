@@ -68,6 +68,8 @@ static int calls_per_step(int method) {
       return 4;
     case METHOD_BOSH3:
       return 3;
+    case METHOD_ADAPTIVE_COMPAT:
+      return 5;
     case METHOD_DOPRI5:
       return 6;
     default:
@@ -76,7 +78,7 @@ static int calls_per_step(int method) {
 }
 
 /* Calls before the first step: a derivative and a trial step to find its size. */
-static int calls_before(int method) { return solve_is_adaptive(method) ? 2 : 0; }
+static int calls_before(int method) { return method == METHOD_BOSH3 || method == METHOD_DOPRI5 ? 2 : 0; }
 
 static int auto_method(const noprop_model *model, const noprop_sampler_options *options, int drift) {
   if (drift == DRIFT_SDE) return METHOD_DPM2M;
@@ -104,7 +106,7 @@ static noprop_status check_times(const noprop_sampler_options *options) {
 
 /* Steps from the calls that are allowed, or calls from the steps. */
 static noprop_status set_steps(const noprop_sampler_options *options, struct sampler_plan *plan) {
-  const bool adaptive = solve_is_adaptive(plan->method);
+  const bool adaptive = solve_is_adaptive(plan->method) && plan->method != METHOD_ADAPTIVE_COMPAT;
   const int passes = plan->form.guided ? 2 : 1, each = calls_per_step(plan->method) * passes;
   const int before = calls_before(plan->method) * passes, last = plan->final_denoise ? passes : 0,
             extra = before + last;
@@ -168,7 +170,7 @@ static noprop_status check_drift(const struct sampler_plan *plan, double churn) 
     return status_set(
         NOPROP_INVALID_ARGUMENT,
         "sampler option method is \"%s\", which solves drift \"ode\"; drift \"ou_mean\" takes euler, midpoint, heun, "
-        "rk4, bosh3, dopri5 and midpoint_time",
+        "rk4, bosh3, dopri5, midpoint_time and adaptive_compat",
         METHOD_NAMES[method].name);
   if (plan->drift != DRIFT_SDE && churn != 1)
     return status_set(NOPROP_INVALID_ARGUMENT,
@@ -214,7 +216,7 @@ static noprop_status check_density(const noprop_model *model, const struct sampl
                       "no density of the target",
                       ENCODER_NAMES[s->encoder.type].name, DECODER_NAMES[s->decoder.type].name);
   if (method != METHOD_EULER && method != METHOD_MIDPOINT && method != METHOD_HEUN && method != METHOD_RK4 &&
-      !solve_is_adaptive(method))
+      method != METHOD_BOSH3 && method != METHOD_DOPRI5)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option method is \"%s\"; log densities take euler, midpoint, heun, rk4, bosh3, dopri5 "
                       "and auto",
@@ -361,6 +363,11 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
   /* On the linear path gamma is infinite at the ends unless t_eps keeps away from them. */
   if (linear && plan->grid == GRID_GAMMA && model->settings.loss.t_eps <= 0.0 && strcmp(options->grid, "auto") == 0)
     plan->grid = GRID_T;
+  if (plan->method == METHOD_ADAPTIVE_COMPAT && plan->grid != GRID_T)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option grid is \"%s\", and the steps of method \"adaptive_compat\" find their own size "
+                      "from 1/steps in t; \"auto\" and \"t\" are allowed",
+                      options->grid);
   if (plan->grid == GRID_USER) status = check_times(options);
   if (plan->init == INIT_AUTO) plan->init = model->settings.task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
   plan->average = options->ema && model_has_average(model);
@@ -406,6 +413,12 @@ noprop_status noprop_sampler_describe(const noprop_model *model, const noprop_sa
              : model->network->classes ? ", then the classifier"
                                        : "",
              INIT_NAMES[plan.init].name, plan.average ? ", averaged parameters" : "");
+  else if (plan.method == METHOD_ADAPTIVE_COMPAT)
+    snprintf(line, size,
+             "adaptive_compat, %d steps for every 32 rows together, at most %d network calls per row%s, drift %s, z(0) "
+             "%s%s%s",
+             plan.steps, plan.calls, plan.final_denoise ? " with final denoise" : "", DRIFT_NAMES[plan.drift].name,
+             INIT_NAMES[plan.init].name, guided, plan.average ? ", averaged parameters" : "");
   else if (solve_is_adaptive(plan.method))
     snprintf(line, size,
              "%s with rtol %g and atol %g, at most %d steps and %d network calls per row%s, drift %s, z(0) %s%s%s",

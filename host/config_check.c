@@ -409,7 +409,11 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
   if (s->sample.drift == DRIFT_OU_MEAN && (s->sample.method == METHOD_EXPONENTIAL || s->sample.method == METHOD_DPM2M))
     return refuse(config, s, "sample.method",
                   "follows the ODE and cannot integrate drift ou_mean; allowed: euler, "
-                  "midpoint, heun, rk4, bosh3, dopri5, midpoint_time, or drift ode");
+                  "midpoint, heun, rk4, bosh3, dopri5, midpoint_time, adaptive_compat, or drift ode");
+  if (s->sample.method == METHOD_ADAPTIVE_COMPAT && s->sample.grid != GRID_AUTO && s->sample.grid != GRID_T)
+    return refuse(config, s, "sample.grid",
+                  "gives times, and the steps of method adaptive_compat find their own size from 1/steps in t; allowed: "
+                  "auto, t, or another method");
   if (s->sample.drift == DRIFT_SDE && s->sample.method != METHOD_AUTO && s->sample.method != METHOD_EXPONENTIAL &&
       s->sample.method != METHOD_DPM2M && s->sample.method != METHOD_EULER_MARUYAMA)
     return refuse(config, s, "sample.method",

@@ -16,7 +16,8 @@ enum solver_method {
   SOLVE_MIDPOINT_TIME,
   SOLVE_EULER_MARUYAMA,
   SOLVE_BOSH3,
-  SOLVE_DOPRI5
+  SOLVE_DOPRI5,
+  SOLVE_ADAPTIVE_COMPAT
 };
 
 __host__ __device__ constexpr int solver_stages(int method) {

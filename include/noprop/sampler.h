@@ -16,8 +16,10 @@ extern "C" {
  */
 typedef struct {
   char method[24];     /* "auto", "euler", "midpoint", "heun", "rk4", "exponential", "dpm2m", "midpoint_time";
-                        * drift "sde": "euler_maruyama", "exponential", "dpm2m"; adaptive: "bosh3", "dopri5" */
-  int steps;           /* 1 or more; adaptive methods: points of a trajectory alone */
+                        * drift "sde": "euler_maruyama", "exponential", "dpm2m"; adaptive: "bosh3", "dopri5"; and
+                        * "adaptive_compat", earlier systems' `steps` steps of a size that every 32 rows (0 to 31, 32 to
+                        * 63 ...) share, which may end before t = 1: outcome step_cap */
+  int steps;           /* 1 or more; bosh3 and dopri5: points of a trajectory alone */
   int calls;           /* 0, or the most network calls per row: sets the steps that the method can do with them */
   char grid[16];       /* "auto", "t", "gamma", "user" */
   const double *times; /* [steps + 1], increasing from 0 to 1, for grid "user" */
@@ -27,15 +29,15 @@ typedef struct {
   int final_denoise;   /* 1: output the predicted target at the end; 0: the state; -1: the variant's default */
   uint64_t seed;       /* of the normal start, the noise of drift "sde" and the probes of densities */
   bool ema;            /* use averaged parameters if the model has them (default true) */
-  bool trajectory;     /* write all states, not only the last; adaptive methods interpolate them (cubic Hermite) */
+  bool trajectory;     /* write all states, not only the last; bosh3 and dopri5 interpolate them (cubic Hermite) */
   double churn;        /* drift "sde": its noise and what balances it, from 0 (the ODE) to 1 (the reverse process):
                         * dz = (u + churn^2 delta s / 2) dt + churn sqrt(delta) dW, u the ODE's velocity, s the score,
                         * delta = gamma' (1 - alpha_bar); the same marginals for every churn. 1 with other drifts */
   double guidance;     /* classifier-free guidance p0 + guidance (p1 - p0) with p0 predicted without and p1 with the
                         * condition: 1: none, two network calls in place of one otherwise */
-  double rtol, atol;   /* adaptive methods: a step is accepted if the root mean square over the row's features of
+  double rtol, atol;   /* bosh3 and dopri5: a step is accepted if the root mean square over the row's features of
                         * error / (atol + rtol |z|) is at most 1; in the latent's units */
-  int max_steps;       /* adaptive methods: attempts of a row, after which it ends where it is */
+  int max_steps;       /* bosh3 and dopri5: attempts of a row, after which it ends where it is */
   int probes;          /* densities: 0: exact traces (d tangents a call); k: Hutchinson's estimate by k probes */
 } noprop_sampler_options;
 

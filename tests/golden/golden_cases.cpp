@@ -61,7 +61,6 @@ static const Rule kRules[] = {
     {"/losses/[a-z]+/schedule_(frozen|logistic)", "", kSaved},
     {"/losses/df/(default_6x32|recon_none)", "", kSaved},
     {"/losses/.*", "", ""},
-    {"/ode/adaptive/.*", "", "the thresholds of its steps, 1e-7 absolute, lie below float32's rounding"},
     {"/ode/[a-z0-9]+/model_.*", "", ""},
     {"/ode/.*", "", "not a model's field; the kernels integrate models"},
     {"/optimizer/fm/adam_batch_norm_one_step", kNorm, kNorm},

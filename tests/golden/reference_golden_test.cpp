@@ -490,7 +490,7 @@ TEST(ReferenceGolden, IntegratorsOnFunctions) {
           row.push_back(runge_kutta_step(method_of(group), fields[i], row.back(), from + s * h, h));
         return row;
       };
-      const auto states = group == "adaptive" ? integrate_adaptive_compat(fields, from, to, steps, start).states
+      const auto states = group == "adaptive" ? integrate_adaptive_compat<double>(fields, from, to, steps, start).states
                                               : by_rows(start.size(), by_steps);
       Vector<double> got = match[1] == "end" ? states.back() : flat(states);
       expect_equal(got, file.read(path + "/" + set).values, path + "/" + set, 1e-10);
@@ -520,7 +520,7 @@ TEST(ReferenceGolden, IntegratorsOnModels) {
           return predicted_drift(c.settings, path_at(c.settings, t), solve.drift, z, p);
         });
       const auto states = solve.method == "adaptive"
-                              ? integrate_adaptive_compat(fields, 0, 1, solve.steps, start).states
+                              ? integrate_adaptive_compat<double>(fields, 0, 1, solve.steps, start).states
                               : by_rows(start.size(), [&](size_t i) {
                                   return integrate(c.settings, c.network, c.parameters, solve, start[i], x[i]);
                                 });

@@ -601,6 +601,7 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"coupling", "ot"}, {"encoder.type", "linear"}, {"loss.vae", "1"}}, "coupling"},
       {{{"data.condition", "null"}}, "data.condition"},
       {{{"data.condition", "y"}}, "data.condition"},
+      {{{"sample.method", "adaptive_compat"}, {"sample.grid", "gamma"}}, "sample.grid"},
       {{{"preset", "jax-2025-10"}, {"variant", "df"}}, "preset"},
       {{{"variant", "supervised"}, {"task", "generate"}}, "variant"},
       {{{"variant", "supervised"}, {"preset", "jax-head"}}, "preset"},

@@ -260,6 +260,73 @@ TEST(AdaptiveSolves, TakeTheReferencesStepsAndMeetTheTolerance) {
   }
 }
 
+/* Every tile of 32 rows takes steps of its own, as the earlier systems do with a batch; the last state may be denoised.
+ * Steps of width 0 at the end change nothing more. */
+TEST(AdaptiveCompat, TakesTheEarlierSystemsStepsForEveryTile) {
+  Subject s({{"variant", "fm"},
+             {"task", "regress"},
+             {"network.hidden", "[12, 6]"},
+             {"network.time_embedding.size", "6"},
+             {"loss.t_eps", "0.02"}},
+            kFloatCondition, 2, 3, 41);
+  ASSERT_TRUE(s.model);
+  const int steps = 7;
+  s.set("adaptive_compat", "auto", "ode", steps);
+  s.options.trajectory = true;
+  s.options.final_denoise = 1;
+  const auto clamped = [&](Tracked t) { return std::min(std::max(t.value, 0.02), 0.98); };
+  const auto output = [&](size_t row, const Vector<Tracked> &z, double t) {
+    return reference::forward(s.network, tracked(s.parameters), z, s.x_of(row), embed_time(s.settings, Tracked(t)))
+        .output();
+  };
+  std::vector<Vector<Tracked>> want(steps + 1);
+  Vector<double> reached;
+  for (size_t first = 0; first < s.rows(); first += 32) {
+    std::vector<reference::Field<Tracked>> fields;
+    std::vector<Vector<Tracked>> start;
+    for (size_t row = first; row < std::min(first + 32, s.rows()); ++row) {
+      start.push_back(s.start_of(row));
+      fields.push_back([&, row](const Vector<Tracked> &z, Tracked t) { return output(row, z, clamped(t)); });
+    }
+    auto tile = reference::integrate_adaptive_compat<Tracked>(fields, 0, 1, steps, start);
+    reached.push_back(tile.reached);
+    tile.states.back().clear(); /* the target that is predicted where the steps ended */
+    const double t = tile.reached;
+    for (size_t i = 0; i < start.size(); ++i)
+      for (size_t j = 0; j < 3; ++j)
+        tile.states.back().push_back(tile.end[i][j] + (1 - t) * output(first + i, tile.end[i], t)[j]);
+    for (size_t k = 0; k < want.size(); ++k)
+      want[k].insert(want[k].end(), tile.states[k].begin(), tile.states[k].end());
+  }
+  std::vector<float> latent(want.size() * s.start.size());
+  std::vector<noprop_solve_row> rows(s.rows());
+  const noprop_solve_results results = {latent.data(), nullptr, nullptr, rows.data()};
+  noprop_device_counters before, after;
+  ASSERT_TRUE(ok(noprop_device_get_counters(device(), &before), "counters"));
+  ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+  ASSERT_TRUE(ok(noprop_device_get_counters(device(), &after), "counters"));
+  EXPECT_EQ(after.launches - before.launches, 1u);
+  expect_within(kSolve, latent, flat(want), "adaptive_compat");
+  for (size_t row = 0; row < s.rows(); ++row) {
+    EXPECT_NEAR(rows[row].reached, reached[row / 32], 1e-6);
+    EXPECT_EQ(rows[row].outcome, NOPROP_SOLVE_STEP_CAP);
+    EXPECT_EQ(rows[row].calls, 5 * steps + 1);
+  }
+  /* Nothing moves: steps grow by half and meet the end before all are taken. */
+  s.parameters.assign(s.parameters.size(), 0.0F);
+  ASSERT_TRUE(set_parameters(s.model.get(), s.network, s.parameters));
+  ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+  for (const noprop_solve_row &row : rows) {
+    EXPECT_EQ(row.outcome, NOPROP_SOLVE_DONE);
+    EXPECT_EQ(row.reached, 1);
+    EXPECT_EQ(row.steps, 4); /* 1/7 (1 + 3/2 + 9/4 + 27/8) > 1 */
+  }
+  for (size_t k = 0; k < want.size(); ++k)
+    EXPECT_EQ(std::vector<float>(latent.begin() + static_cast<long>(k * s.start.size()),
+                                 latent.begin() + static_cast<long>((k + 1) * s.start.size())),
+              s.start);
+}
+
 /* ---- guidance ---- */
 
 /* Rows lose their condition in training as the seed says, and gradients do not reach its branch through them. */

@@ -247,6 +247,8 @@ TEST(Sampler, RefusesWhatItCannotDoWithASentence) {
       {"euler_maruyama", "auto", "auto", "ode", 4, 0, -1, false,
        "which solves drift \"sde\"; drift \"ode\" takes euler"},
       {"dopri5", "auto", "auto", "sde", 4, 0, -1, false, "which has no noise; drift \"sde\" takes euler_maruyama"},
+      {"adaptive_compat", "gamma", "auto", "ode", 4, 0, -1, false, "grid is \"gamma\", and the steps of method"},
+      {"adaptive_compat", "auto", "auto", "ode", 4, 4, 0, false, "calls is 4; method adaptive_compat needs at least 5"},
       {"dopri5", "auto", "auto", "ode", 4, 8, -1, false, "needs at least 9 (6 a step, 2 before the first, 1 for final"},
   };
   for (const auto &c : cases) {

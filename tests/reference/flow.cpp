@@ -169,12 +169,13 @@ AdaptiveResult integrate_adaptive(const Field<double> &field, const AdaptiveSolv
   return result;
 }
 
-CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, double from, double to, int steps,
-                                       const std::vector<Vector<double>> &start) {
-  CompatResult result = {start, from, {}};
+template <typename Real>
+CompatResult<Real> integrate_adaptive_compat(const std::vector<Field<Real>> &fields, double from, double to, int steps,
+                                             const std::vector<Vector<Real>> &start) {
+  CompatResult<Real> result = {start, from, {}, {}};
   const auto keep = [&] {
     result.states.emplace_back();
-    for (const Vector<double> &z : result.end)
+    for (const Vector<Real> &z : result.end)
       result.states.back().insert(result.states.back().end(), z.begin(), z.end());
   };
   double width = (to - from) / steps;
@@ -184,14 +185,15 @@ CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields,
     double error = 0;
     size_t count = 0;
     for (size_t row = 0; row < start.size(); ++row) {
-      Vector<double> &z = result.end[row];
-      const Vector<double> whole = runge_kutta_step("heun", fields[row], z, t, s);
-      const Vector<double> half = runge_kutta_step("heun", fields[row], z, t, s / 2);
-      z = runge_kutta_step("heun", fields[row], half, t + s / 2, s / 2);
-      for (size_t i = 0; i < z.size(); ++i) error += std::fabs(whole[i] - z[i]);
+      Vector<Real> &z = result.end[row];
+      const Vector<Real> whole = runge_kutta_step<Real>("heun", fields[row], z, t, s);
+      const Vector<Real> half = runge_kutta_step<Real>("heun", fields[row], z, t, s / 2);
+      z = runge_kutta_step<Real>("heun", fields[row], half, t + s / 2, s / 2);
+      for (size_t i = 0; i < z.size(); ++i) error += std::fabs(value_of(whole[i]) - value_of(z[i]));
       count += z.size();
     }
     error /= static_cast<double>(count);
+    result.errors.push_back(error);
     width = error > 1e-6 ? s / 2 : error < 1e-7 ? 1.5 * s : s;
     result.reached = t + s;
     keep();
@@ -204,7 +206,9 @@ CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields,
                                      const Vector<Real> &, bool);                                                \
   template Flow<Real> integrate_flow(const Settings &, const Network &, const Vector<Real> &, const Solve &,     \
                                      const Vector<Real> &, const Vector<Real> &, bool,                           \
-                                     const std::vector<Vector<double>> &);
+                                     const std::vector<Vector<double>> &);                                       \
+  template CompatResult<Real> integrate_adaptive_compat(const std::vector<Field<Real>> &, double, double, int,   \
+                                                        const std::vector<Vector<Real>> &);
 INSTANTIATE(double)
 INSTANTIATE(Tracked)
 #undef INSTANTIATE

@@ -193,8 +193,8 @@ TEST(Adaptive, StopsAtTheStepCapAndMeetsTheEndExactly) {
 /* Survey 8.2: f = -5z. */
 TEST(Adaptive, TheEarlierOneStopsBeforeTheEndAsSurveyed) {
   const std::vector<Field<double>> field = {[](const Vector<double> &z, double) { return Vector<double>{-5 * z[0]}; }};
-  const auto few = integrate_adaptive_compat(field, 0, 1, 20, {{1}}),
-             many = integrate_adaptive_compat(field, 0, 1, 200, {{1}});
+  const auto few = integrate_adaptive_compat<double>(field, 0, 1, 20, {{1}}),
+             many = integrate_adaptive_compat<double>(field, 0, 1, 200, {{1}});
   EXPECT_NEAR(few.reached, 0.144, 5e-4);
   EXPECT_NEAR(few.end[0][0], 0.488, 5e-4);
   EXPECT_NEAR(many.reached, 0.834, 5e-4);

@@ -91,13 +91,16 @@ AdaptiveResult integrate_adaptive(const Field<double> &field, const AdaptiveSolv
 
 /* The earlier library's "adaptive" (survey 8.2) on a batch of rows, exactly `steps` iterations; `reached` is where it
  * ends. */
+template <typename Real>
 struct CompatResult {
-  std::vector<Vector<double>> end;
+  std::vector<Vector<Real>> end;
   double reached;
-  std::vector<Vector<double>> states; /* [steps + 1][rows * d] */
+  std::vector<Vector<Real>> states; /* [steps + 1][rows * d] */
+  std::vector<double> errors;       /* [steps]: what decided the next step */
 };
-CompatResult integrate_adaptive_compat(const std::vector<Field<double>> &fields, double from, double to, int steps,
-                                       const std::vector<Vector<double>> &start);
+template <typename Real>
+CompatResult<Real> integrate_adaptive_compat(const std::vector<Field<Real>> &fields, double from, double to, int steps,
+                                             const std::vector<Vector<Real>> &start);
 
 }  // namespace reference
 
