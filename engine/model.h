@@ -6,6 +6,7 @@
  * model_train.c     binding rows, optimizer steps, training metrics
  * model_stream.c    rows that do not fit device memory
  * model_loss.c      loss requests, validation
+ * bound.c           the bound of the likelihood, by such requests
  * model_dt.c        variant dt: launches block by block (dt.h)
  * sampler.c, metrics.c */
 #ifndef ENGINE_MODEL_H
@@ -185,6 +186,13 @@ void model_rows_convert(const struct model_rows *rows, long first, long count, v
 /* The same, to device memory. */
 noprop_status model_rows_upload(noprop_model *model, const struct model_rows *rows, long first, long count,
                                 CUdeviceptr to);
+
+/* ---- losses (model_loss.c) ---- */
+
+/* noprop_model_loss without checks; `average`: with averaged parameters if there are any, for requests without
+ * gradients. Times may be given whatever loss.draws is: all draws have them. */
+noprop_status model_request(noprop_model *model, const noprop_loss_request *request, bool average,
+                            noprop_loss_terms *terms);
 
 /* ---- streaming (model_stream.c) ---- */
 

@@ -60,7 +60,8 @@ static noprop_status launch_blocks(noprop_model *model, const struct model_kerne
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
                             const struct pairing *coupling, CUdeviceptr gradient, CUdeviceptr sums) {
   if (model->network->blocks) return launch_blocks(model, kernel, train, gradient, sums);
-  noprop_status status = kernel->fragments ? model_need_fragments(model, model->parameters) : NOPROP_OK;
+  noprop_status status =
+      kernel->fragments ? model_need_fragments(model, (CUdeviceptr)(uintptr_t)train->parameters) : NOPROP_OK;
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
   if (status == NOPROP_OK)
     status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
@@ -136,7 +137,7 @@ static noprop_status read_gradient(noprop_model *model, CUdeviceptr memory, floa
   return status;
 }
 
-static noprop_status run_request(noprop_model *model, const noprop_loss_request *request,
+static noprop_status run_request(noprop_model *model, const noprop_loss_request *request, bool average,
                                  const struct model_rows *condition, const struct model_rows *target,
                                  noprop_loss_terms *terms) {
   const bool backward = request->gradient != NULL;
@@ -145,6 +146,7 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   const size_t rows = (size_t)request->rows, state = rows * (size_t)model->latent * sizeof(float);
   struct request_memory memory = {0};
   train_arguments train = model_train_arguments(model);
+  if (average && model_has_average(model)) train.parameters = DEVICE_POINTER(const float, model->average);
   train.rows = train.batch = train.row_total = (unsigned)request->rows;
   train.steps_per_epoch = 1;
   train.fixed_step = (unsigned)request->step;
@@ -223,8 +225,13 @@ static noprop_status check_request(const noprop_model *model, const noprop_loss_
 noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *request, noprop_loss_terms *terms) {
   if (!model || !request || !terms)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_model_loss: model, request and terms must not be NULL");
-  noprop_status status = check_request(model, request);
-  if (status == NOPROP_OK) status = dt_check_prototypes(model, "noprop_model_loss");
+  const noprop_status status = check_request(model, request);
+  return status == NOPROP_OK ? model_request(model, request, false, terms) : status;
+}
+
+noprop_status model_request(noprop_model *model, const noprop_loss_request *request, bool average,
+                            noprop_loss_terms *terms) {
+  noprop_status status = dt_check_prototypes(model, "noprop_model_loss");
   if (status != NOPROP_OK) return status;
   const noprop_model_shape *shape = &model->shape;
   const noprop_array condition = {.type = shape->condition_type,
@@ -245,7 +252,7 @@ noprop_status noprop_model_loss(noprop_model *model, const noprop_loss_request *
                                                                  : model_need_loss(model);
   if (status != NOPROP_OK) return status;
   model_call_begin(model);
-  status = run_request(model, request, &condition_rows, &target_rows, terms);
+  status = run_request(model, request, average, &condition_rows, &target_rows, terms);
   model_call_end(model);
   return status;
 }

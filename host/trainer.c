@@ -659,6 +659,10 @@ static noprop_status write_metrics(noprop_trainer *trainer) {
     add_number(&text, "sliced_w2", metrics->sliced_w2);
     add_number(&text, "energy", metrics->energy);
   }
+  if (result->has_bound) {
+    add_number(&text, "nelbo_nats", result->nelbo_nats);
+    add_number(&text, "nelbo_error", result->nelbo_error);
+  }
   add_number(&text, "loss", result->loss);
   if (trainer->has_validation) {
     add_number(&text, "validation_loss", result->validation_loss);
@@ -678,8 +682,23 @@ static void log_metrics(noprop_trainer *trainer) {
   if (metrics->has_accuracy) text_add(&text, " accuracy %.4f", metrics->accuracy);
   if (metrics->has_errors) text_add(&text, " mse %.5g mae %.5g r2 %.4f", metrics->mse, metrics->mae, metrics->r2);
   if (metrics->has_distances) text_add(&text, " sliced_w2 %.4g energy %.4g", metrics->sliced_w2, metrics->energy);
+  if (result->has_bound) text_add(&text, " nelbo %.4g nats", result->nelbo_nats);
   if (!text.failed) trainer_log(trainer, "%s", text.data);
   free(text.data);
+}
+
+/* The bound of the likelihood on the rows of the evaluation, where the model has one. */
+static noprop_status measure_bound(noprop_trainer *trainer) {
+  noprop_bound_terms terms;
+  if (noprop_bound_refusal(trainer->model)) return NOPROP_OK;
+  const noprop_status status =
+      noprop_bound(trainer->model, condition_of(&trainer->evaluation), &trainer->evaluation.target, &terms);
+  if (status == NOPROP_UNSUPPORTED) return NOPROP_OK; /* this schedule's is infinite */
+  trainer->result.has_bound = status == NOPROP_OK;
+  if (status != NOPROP_OK) return status;
+  trainer->result.nelbo_nats = terms.nelbo_nats;
+  trainer->result.nelbo_error = terms.standard_error;
+  return NOPROP_OK;
 }
 
 noprop_status noprop_trainer_run(noprop_trainer *trainer) {
@@ -711,6 +730,7 @@ noprop_status noprop_trainer_run(noprop_trainer *trainer) {
   noprop_sampler_options options = noprop_sampler_options_default(trainer->model);
   status = noprop_evaluate(trainer->model, &options, condition_of(&trainer->evaluation), &trainer->evaluation.target,
                            &result->metrics);
+  if (status == NOPROP_OK) status = measure_bound(trainer);
   if (status != NOPROP_OK) return status_prefix(status, "evaluation of the %s split", result->split);
   result->has_metrics = true;
   log_metrics(trainer);

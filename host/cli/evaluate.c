@@ -5,6 +5,7 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   noprop_sampler_options options;
   noprop_metrics metrics;
   noprop_loss_terms terms;
+  noprop_bound_terms bound;
   char *solve = NULL;
   int code = solve_options(cli, model, &options);
   if (code != EXIT_DONE) return code;
@@ -14,6 +15,9 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   noprop_free(solve);
   if (status == NOPROP_OK) status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
   if (status == NOPROP_OK) status = noprop_model_validate(model, condition, &rows->target, &terms);
+  const char *refusal = noprop_bound_refusal(model);
+  if (status == NOPROP_OK && !refusal) status = noprop_bound(model, condition, &rows->target, &bound);
+  if (status == NOPROP_OK && refusal) say(cli, "no nelbo_nats: %s", refusal);
   if (status != NOPROP_OK) return fail_status(cli, status);
   if (cli->json) {
     struct json json = {0};
@@ -25,6 +29,13 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
     json_number(&json, "reg", terms.reg);
     json_number(&json, "vae", terms.vae);
     json_number(&json, "kl_z0", terms.kl_z0);
+    if (!refusal) {
+      json_number(&json, "nelbo_nats", bound.nelbo_nats);
+      json_number(&json, "nelbo_error", bound.standard_error);
+      json_number(&json, "nelbo_divergence", bound.divergence);
+      json_number(&json, "nelbo_diffusion", bound.diffusion);
+      json_number(&json, "nelbo_reconstruction", bound.reconstruction);
+    }
     json_end(&json);
     return EXIT_DONE;
   }
@@ -34,6 +45,10 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   metrics_table(table, &metrics);
   table_cell(table, "loss");
   table_cell(table, "%.6g", terms.loss);
+  if (!refusal) {
+    table_cell(table, "nelbo_nats");
+    table_cell(table, "%.6g +- %.2g", bound.nelbo_nats, bound.standard_error);
+  }
   table_print(table);
   return EXIT_DONE;
 }
@@ -54,7 +69,10 @@ const struct command COMMAND_EVALUATE = {
     ARGUMENTS,
     "classify: accuracy, and mse of the one-hot target. regress: mse, mae and r2 in the units of the data. generate: "
     "sliced\n"
-    "Wasserstein-2 and energy distance between samples and data. loss: the training loss on fixed noise.",
+    "Wasserstein-2 and energy distance between samples and data. loss: the training loss on fixed noise. nelbo_nats: "
+    "the\n"
+    "bound of minus the log likelihood (labels: log probability; vectors: log density in the data's units) with its\n"
+    "Monte-Carlo error, where the model has one.",
     "noprop evaluate runs/two_moons-ct-001\nnoprop evaluate model.h5 --data new.h5 --split validation --calls 5 --json",
     run,
     true};

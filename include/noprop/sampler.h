@@ -124,6 +124,25 @@ NOPROP_API noprop_status noprop_evaluate(noprop_model *model, const noprop_sampl
                                          const noprop_array *condition, const noprop_array *target,
                                          noprop_metrics *metrics);
 
+/* The bound of the negative log likelihood of given targets (of conditions too: given these), in nats: for vectors
+ * minus log densities in the data's units, comparable with noprop_log_density; for labels minus log probabilities,
+ * comparable with a cross-entropy. Means over rows: nelbo_nats = divergence + diffusion + reconstruction divergence
+ * KL(q(z0 | y) | N(0, I)) at the first time of training diffusion       1/2 integral of SNR' E|x^ - z1|^2; variant dt:
+ * its sum over blocks (dt.eta does not count) reconstruction  E -ln p(y | z1) at the last time of training: of a vector
+ * the Gaussian, of a label the posterior that the path's noise makes; variant dt on labels: the classifier (Kingma et
+ * al., "Variational diffusion models", 2021; Li et al., "NoProp", 2025). Times and noise are drawn by the seed, the
+ * same at every call, eight estimates: standard_error is that of their mean, and does not say how far other rows would
+ * lead. Averaged weights if there are any. */
+typedef struct {
+  double nelbo_nats, standard_error;
+  double divergence, diffusion, reconstruction;
+  long rows;
+} noprop_bound_terms;
+NOPROP_API noprop_status noprop_bound(noprop_model *model, const noprop_array *condition, const noprop_array *target,
+                                      noprop_bound_terms *terms);
+/* Why a model has no such bound, as a sentence; NULL if it has. */
+NOPROP_API const char *noprop_bound_refusal(const noprop_model *model);
+
 /* Sliced Wasserstein-2 and energy distance between two sets of target rows (at most 16,384 each): with two fresh sets
  * of data the floor that samples of this size can reach. Only the distances and `rows` (of the first) are set. */
 NOPROP_API noprop_status noprop_distances(noprop_model *model, const noprop_array *first, const noprop_array *second,

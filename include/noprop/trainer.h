@@ -73,7 +73,9 @@ typedef struct {
   double seconds;           /* spent in optimizer steps and validations by this call */
   double steps_per_second;  /* over the steps of this call */
   double launches_per_step; /* kernel launches of training steps */
-  char precision[8];        /* arithmetic of the kernels: "fp32", "tf32" or "bf16" */
+  bool has_bound;           /* noprop_bound of the evaluated rows, where the model has one: */
+  double nelbo_nats, nelbo_error;
+  char precision[8]; /* arithmetic of the kernels: "fp32", "tf32" or "bf16" */
 } noprop_training_result;
 NOPROP_API noprop_status noprop_trainer_get_result(const noprop_trainer *trainer, noprop_training_result *result);
 NOPROP_API void noprop_trainer_destroy(noprop_trainer *trainer);

@@ -28,6 +28,10 @@ TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
     const double accuracy = metric(read_file(scratch / (folder + "/metrics.json")), "accuracy");
     std::printf("%s: accuracy %.4f\n", variant.c_str(), accuracy);
     EXPECT_GE(accuracy, 0.99) << variant;
+    const double nelbo = metric(read_file(scratch / (folder + "/metrics.json")), "nelbo_nats");
+    EXPECT_GT(nelbo, 0) << "a bound of minus a log probability";
+    const Outcome evaluated = noprop({"evaluate", folder, "--json"}, here);
+    EXPECT_NE(evaluated.out.find("\"nelbo_nats\": "), std::string::npos) << evaluated.out;
     EXPECT_NE(outcome.out.find(folder), std::string::npos) << "the comparison names each run: " << outcome.out;
   }
 }
