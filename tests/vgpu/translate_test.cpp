@@ -136,6 +136,84 @@ TEST(Translate, LoopsThatCarryMoreThanTheRegistersHold) {
              shape(1, 64), 61, 32);
 }
 
+/* Straight code on sixteen sums: selections, extremes, approximations, vectors of lanes, an index that the compiler
+ * puts together from bytes, and in between numbers that all lanes share. */
+TEST(Translate, RunsOfInstructionsOnManyValues) {
+  same_bytes(R"(
+    extern __shared__ float4 memory[];
+    float *tile = (float *)memory;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, at = (warp << 8) | lane;
+    float acc[16];
+    for (int j = 0; j < 16; j++) acc[j] = in[at + 32 * j] * (j + 1);
+    const float scale = in[n], shift = in[m];
+    for (int j = 0; j < 16; j++) {
+      float a = acc[j] * scale + shift, exponential, logarithm, tangent, root, quotient;
+      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(exponential) : "f"(a * 100.0f));
+      asm("lg2.approx.f32 %0, %1;" : "=f"(logarithm) : "f"(a));
+      asm("tanh.approx.f32 %0, %1;" : "=f"(tangent) : "f"(a));
+      asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(a));
+      asm("div.full.f32 %0, %1, %2;" : "=f"(quotient) : "f"(a), "f"(acc[(j + 1) % 16]));
+      const float larger = fmaxf(tangent, root), smaller = fminf(quotient, -logarithm);
+      acc[j] = a > 0.25f ? larger + exponential : smaller - fabsf(exponential);
+    }
+    for (int j = 0; j < 16; j++) tile[at + 1024 * (j / 8) + 32 * (j % 8)] = acc[j];
+    __syncthreads();
+    for (int j = 0; j < 4; j++)
+      ((float4 *)out)[j * 128 + threadIdx.x] = make_float4(acc[j] + 1.0f, acc[j + 4] * 2.0f, acc[j + 8], acc[j + 12] - 1.0f);
+    for (int j = 0; j < 4; j++) ((float2 *)(out + 4096))[j * 128 + threadIdx.x] = make_float2(acc[j] * acc[j + 1], acc[j]);
+    for (int j = 0; j < 16; j++) out[8192 + j * 128 + threadIdx.x] = __float_as_uint(tile[(threadIdx.x * 5 + j * 128) & 2047]);)",
+             shape(2, 128, 1, 2048 * 4), 9, 13);
+}
+
+/* Lanes that store what another lane loads in the same straight code see what the warp had before. */
+TEST(Translate, LanesThatStoreWhatOthersLoad) {
+  same_bytes(R"(
+    __shared__ float tile[12 * 64];
+    volatile float *never_cached = tile;
+    const int lane = threadIdx.x & 31;
+    for (int i = lane; i < 12 * 64; i += 32) tile[i] = in[i] + n;
+    __syncwarp();
+    float *mine = tile + 16 + lane;
+    for (int round = 0; round < m; round++) {
+      float value[10];
+#pragma unroll
+      for (int j = 0; j < 10; j++) value[j] = mine[64 * j - 1] * 0.75f;
+#pragma unroll
+      for (int j = 0; j < 10; j++) mine[64 * j] = value[j] + mine[64 * j + 64 - 9];
+    }
+    __syncwarp();
+    for (int j = 0; j < 20; j++) out[32 * j + lane] = __float_as_uint(never_cached[32 * j + lane]);)",
+             shape(1, 32), 2, 5);
+}
+
+/* The accesses of a loop are checked before it runs, the last round's too. */
+TEST(Translate, LoopsThatLeaveTheirMemoryInTheLastRound) {
+  const std::string text = compiled(R"(extern "C" __global__ void k(const float *in, unsigned *out, int n, int m) {
+    float acc[8] = {};
+    const float *from = in + threadIdx.x;
+    for (int k = 0; k < n; k++, from += m) {
+      const float x = from[0], *weights = in + 8 * k;
+      for (int j = 0; j < 8; j++) acc[j] = fmaf(x, weights[j], acc[j]);
+    }
+    for (int j = 0; j < 8; j++) out[32 * j + threadIdx.x] = __float_as_uint(acc[j]);
+  })");
+  Module module(text);
+  ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  const int stride = 64, rounds = words / stride;
+  for (const int more : {0, 1}) {
+    for (const Executor &executor : ptx::all_executors()) {
+      Memory in(words * 4), out(words * 4);
+      std::memset(in.as<void>(), 0, words * 4);
+      const uint64_t numbers = static_cast<uint32_t>(rounds + more) | static_cast<uint64_t>(stride) << 32;
+      const std::string message =
+          launch(executor, module.function("k"), shape(1, 32), {in.address(), out.address(), numbers});
+      EXPECT_EQ(message.empty(), more == 0) << executor.name << ": " << message;
+      EXPECT_EQ(message.find("invalid read of 4 bytes") != std::string::npos, more == 1)
+          << executor.name << ": " << message;
+    }
+  }
+}
+
 TEST(Translate, RowsWithStridesAndAPartialTile) {
   same_bytes(R"(
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, row = blockIdx.x * 32 + lane;

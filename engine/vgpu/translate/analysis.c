@@ -534,9 +534,35 @@ static bool shuffle_or_vote_is_uniform(const struct analysis *analysis, const st
   }
 }
 
+/* prmt that puts the low bytes of one number below those of another, as compilers put an index together, is an
+ * insertion: the same as bfi. */
+static bool is_insertion(const struct ptx_instruction *prmt, struct ptx_instruction *bfi,
+                         struct ptx_operand operands[4]) {
+  if (prmt->op != PTX_PRMT || prmt->mode != PTX_PRMT_DEFAULT || prmt->src[2].kind != PTX_OPERAND_IMMEDIATE)
+    return false;
+  const unsigned below = prmt->src[2].value >> 2 & 1, first_above = 4 * (1 - below);
+  unsigned bytes = 0; /* taken from below */
+  while (bytes < 4 && (prmt->src[2].value >> (4 * bytes) & 15) == 4 * below + bytes) bytes++;
+  if (bytes == 0 || bytes == 4) return false;
+  for (unsigned i = bytes; i < 4; i++)
+    if ((prmt->src[2].value >> (4 * i) & 15) != first_above + i - bytes) return false;
+  operands[0] = prmt->src[1 - below];
+  operands[1] = prmt->src[below];
+  operands[2] = (struct ptx_operand){.kind = PTX_OPERAND_IMMEDIATE, .value = 8 * bytes};
+  operands[3] = (struct ptx_operand){.kind = PTX_OPERAND_IMMEDIATE, .value = 32 - 8 * bytes};
+  *bfi = *prmt;
+  bfi->op = PTX_BFI;
+  bfi->src = operands;
+  bfi->src_count = 4;
+  return true;
+}
+
 struct shape result_shape(struct analysis *analysis, const struct ptx_instruction *instruction, unsigned d,
                           int64_t *delta) {
   const struct ptx_function *function = analysis->function;
+  struct ptx_instruction bfi;
+  struct ptx_operand operands[4];
+  if (is_insertion(instruction, &bfi, operands)) instruction = &bfi;
   if (delta) *delta = 0;
   struct shape s[4] = {{.kind = SHAPE_AFFINE}, {.kind = SHAPE_AFFINE}, {.kind = SHAPE_AFFINE}, {.kind = SHAPE_AFFINE}};
   bool unknown = false, uniform = true;

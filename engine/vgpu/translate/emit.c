@@ -617,7 +617,7 @@ Value guard_scalar(struct emitter *e, const struct ptx_instruction *instruction)
   return instruction->guard_negate ? LLVMBuildNot(e->builder, guard, "") : guard;
 }
 
-static void emit_instruction(struct emitter *e, const struct ptx_instruction *instruction) {
+void emit_instruction(struct emitter *e, const struct ptx_instruction *instruction) {
   /* A uniform guard: a real branch around the instruction. */
   const bool around = instruction->guard != PTX_NONE && shape_uniform(e->analysis->shape[instruction->guard]);
   Label after = NULL;
@@ -801,7 +801,13 @@ void emit_body(struct emitter *e, uint32_t number) {
                                 last->op == PTX_EXIT || last->op == PTX_TRAP || last->op == PTX_BAR)) {
       break;
     }
-    emit_instruction(e, instruction);
+    const uint32_t together = strip_run(e, number, i);
+    if (together) {
+      emit_strip_run(e, number, i, together);
+      i += together - 1;
+    } else {
+      emit_instruction(e, instruction);
+    }
   }
 }
 

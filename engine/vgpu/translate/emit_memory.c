@@ -75,8 +75,16 @@ static void add_operands(uint64_t *set, const struct ptx_operand *operands, unsi
   }
 }
 
-/* Moves the arithmetic of addresses before the block's first access, so that all checks can be made there at once: one
- * branch for the block, and LLVM sees the accesses together. */
+/* What addresses are made of: the same wherever it stands. */
+static bool makes_addresses(const struct ptx_instruction *instruction) {
+  if (is_movable(instruction)) return true;
+  if (instruction->guard != PTX_NONE || instruction->dst_count != 1) return false;
+  return (instruction->op == PTX_MOV && instruction->src_count == 1 && instruction->type != PTX_F32) ||
+         (instruction->op == PTX_LD && instruction->space == PTX_PARAM) || instruction->op == PTX_PRMT;
+}
+
+/* Moves the arithmetic of addresses before the block's first access or other work, so that all checks can be made there
+ * at once: one branch for the block, and LLVM sees the accesses together. */
 static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, uint64_t *used, uint32_t *late) {
   const struct ptx_function *function = e->function;
   const struct ptx_block *block = &function->blocks[number];
@@ -84,13 +92,14 @@ static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, u
   uint32_t at = block->first, late_count = 0;
   memset(defined, 0, bytes);
   memset(used, 0, bytes);
-  bool accessed = false;
   for (uint32_t i = block->first; i < block->first + block->count; i++) {
     const struct ptx_instruction *instruction = &function->instructions[i];
-    accessed = accessed || (is_access(instruction) && instruction->space != PTX_PARAM);
+    const bool work = (is_access(instruction) && instruction->space != PTX_PARAM) ||
+                      (instruction->type == PTX_F32 && instruction->guard == PTX_NONE && instruction->op != PTX_MOV);
     const bool early =
-        !accessed || (is_movable(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
-                      !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1));
+        late_count ? makes_addresses(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
+                         !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1)
+                   : !work;
     if (early) {
       e->order[at++] = i;
       continue;
@@ -420,6 +429,11 @@ static struct address group_address(struct emitter *e, uint32_t group) {
   return find_address(e, e->groups[group].space, &base);
 }
 
+void emit_check(struct emitter *e, const struct ptx_instruction *access) {
+  const struct address address = find_address(e, access->space, &access->src[0]);
+  check(e, access, &address);
+}
+
 /* i8*: the address of the base, to which lanes and accesses add their offsets. Scalar base only. */
 static Value base_pointer(struct emitter *e, const struct address *address, Value base) {
   switch (address->space) {
@@ -571,55 +585,64 @@ static Value lane_register(struct emitter *e, Value registers, unsigned number, 
   return pointer_at(e, registers, (int64_t)(number * WARP_LANES + first) * 4, type);
 }
 
-/* Four numbers for each lane: transposes four lanes, and four lanes four further on, at a time. */
-static void load_quads(struct emitter *e, Value from, Value registers) {
+/* Four numbers for each of eight lanes: transposes four lanes, and four lanes four further on, at a time. */
+static void load_eight_quads(struct emitter *e, Value from, unsigned first_lane, Value out[4]) {
   static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
   static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
   static const unsigned both[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-  const Type four = LLVMVectorType(e->f32, 4), eight = LLVMVectorType(e->f32, 8);
+  const Type four = LLVMVectorType(e->f32, 4);
+  Value lanes[4];
+  for (unsigned i = 0; i < 4; i++) {
+    Value half[2];
+    for (unsigned h = 0; h < 2; h++) {
+      half[h] = LLVMBuildLoad2(e->builder, four, pointer_at(e, from, (first_lane + 4 * h + i) * 16, four), "");
+      LLVMSetAlignment(half[h], 1);
+    }
+    lanes[i] = shuffle(e, half[0], half[1], both, 8);
+  }
+  for (unsigned i = 0; i < 2; i++) {
+    Value x = shuffle(e, lanes[0], lanes[1], i ? high : low, 8), y = shuffle(e, lanes[2], lanes[3], i ? high : low, 8);
+    out[2 * i] = shuffle(e, x, y, first, 8);
+    out[2 * i + 1] = shuffle(e, x, y, second, 8);
+  }
+}
+
+static void store_eight_quads(struct emitter *e, Value to, unsigned first_lane, const Value numbers[4]) {
+  static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
+  static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
+  static const unsigned halves[2][4] = {{0, 1, 2, 3}, {4, 5, 6, 7}};
+  Value lanes[4];
+  for (unsigned i = 0; i < 2; i++) {
+    Value x = shuffle(e, numbers[0], numbers[1], i ? high : low, 8);
+    Value y = shuffle(e, numbers[2], numbers[3], i ? high : low, 8);
+    lanes[2 * i] = shuffle(e, x, y, first, 8);
+    lanes[2 * i + 1] = shuffle(e, x, y, second, 8);
+  }
+  for (unsigned i = 0; i < 4; i++) {
+    for (unsigned h = 0; h < 2; h++) {
+      Value store = LLVMBuildStore(e->builder, shuffle(e, lanes[i], NULL, halves[h], 4),
+                                   pointer_at(e, to, (first_lane + 4 * h + i) * 16, LLVMVectorType(e->f32, 4)));
+      LLVMSetAlignment(store, 1);
+    }
+  }
+}
+
+static void load_quads(struct emitter *e, Value from, Value registers) {
+  const Type eight = LLVMVectorType(e->f32, 8);
   for (unsigned strip = 0; strip < WARP_LANES; strip += 8) {
-    Value lanes[4], out[4];
-    for (unsigned i = 0; i < 4; i++) {
-      Value half[2];
-      for (unsigned h = 0; h < 2; h++) {
-        half[h] = LLVMBuildLoad2(e->builder, four, pointer_at(e, from, (strip + 4 * h + i) * 16, four), "");
-        LLVMSetAlignment(half[h], 1);
-      }
-      lanes[i] = shuffle(e, half[0], half[1], both, 8);
-    }
-    for (unsigned i = 0; i < 2; i++) {
-      Value x = shuffle(e, lanes[0], lanes[1], i ? high : low, 8),
-            y = shuffle(e, lanes[2], lanes[3], i ? high : low, 8);
-      out[2 * i] = shuffle(e, x, y, first, 8);
-      out[2 * i + 1] = shuffle(e, x, y, second, 8);
-    }
+    Value out[4];
+    load_eight_quads(e, from, strip, out);
     for (unsigned i = 0; i < 4; i++) LLVMBuildStore(e->builder, out[i], lane_register(e, registers, i, strip, eight));
   }
 }
 
 static void store_quads(struct emitter *e, Value to, Value registers) {
-  static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
-  static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
-  static const unsigned halves[2][4] = {{0, 1, 2, 3}, {4, 5, 6, 7}};
-  const Type four = LLVMVectorType(e->f32, 4), eight = LLVMVectorType(e->f32, 8);
+  const Type eight = LLVMVectorType(e->f32, 8);
   for (unsigned strip = 0; strip < WARP_LANES; strip += 8) {
-    Value numbers[4], lanes[4];
-    for (unsigned i = 0; i < 4; i++) {
+    Value numbers[4];
+    for (unsigned i = 0; i < 4; i++)
       numbers[i] = LLVMBuildLoad2(e->builder, eight, lane_register(e, registers, i, strip, eight), "");
-    }
-    for (unsigned i = 0; i < 2; i++) {
-      Value x = shuffle(e, numbers[0], numbers[1], i ? high : low, 8);
-      Value y = shuffle(e, numbers[2], numbers[3], i ? high : low, 8);
-      lanes[2 * i] = shuffle(e, x, y, first, 8);
-      lanes[2 * i + 1] = shuffle(e, x, y, second, 8);
-    }
-    for (unsigned i = 0; i < 4; i++) {
-      for (unsigned h = 0; h < 2; h++) {
-        Value store = LLVMBuildStore(e->builder, shuffle(e, lanes[i], NULL, halves[h], 4),
-                                     pointer_at(e, to, (strip + 4 * h + i) * 16, four));
-        LLVMSetAlignment(store, 1);
-      }
-    }
+    store_eight_quads(e, to, strip, numbers);
   }
 }
 
@@ -683,8 +706,8 @@ static Value store_lane_vectors(struct emitter *e, const void *what, const Value
 
 /* Whether an access is one that the functions above make. */
 static bool by_lane_vectors(const struct emitter *e, const struct ptx_instruction *instruction) {
-  return (instruction->vector == 2 || instruction->vector == 4) && type_bytes(instruction->type) == 4 && is_large(e) &&
-         !is_strong(instruction) && vector_lanes == WARP_LANES;
+  return (instruction->vector == 2 || instruction->vector == 4) && type_bytes(instruction->type) == 4 &&
+         (is_large(e) || !e->features->avx512) && !is_strong(instruction) && vector_lanes == WARP_LANES;
 }
 
 /* `registers` stand, or will, in the warp's memory, which is returned. */
@@ -989,7 +1012,7 @@ static void store_uniform(struct emitter *e, const struct ptx_instruction *instr
 /* Each lane's numbers side by side. */
 static Value interleaved(struct emitter *e, const Value *values, unsigned count) {
   Value parts[8] = {NULL};
-  unsigned lanes = WARP_LANES;
+  unsigned lanes = vector_lanes;
   memcpy(parts, values, count * sizeof *parts);
   for (unsigned have = count; have > 1; have /= 2, lanes *= 2) {
     for (unsigned p = 0; p < have / 2; p++) {
@@ -1018,7 +1041,8 @@ static void store_contiguous(struct emitter *e, const struct ptx_instruction *in
     return;
   }
   Value vector = interleaved(e, values, count);
-  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset, LLVMTypeOf(vector));
+  const int64_t first = lane_offset(e, address, e->first_lane); /* 0 for the whole warp */
+  Value pointer = pointer_at(e, base_pointer(e, address, base), instruction->offset + first, LLVMTypeOf(vector));
   Value store;
   if (mask) {
     Type types[2] = {LLVMTypeOf(vector), LLVMTypeOf(pointer)};

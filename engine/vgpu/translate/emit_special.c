@@ -212,7 +212,8 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
     refuse(e, instruction, "with this rounding");
     return x;
   }
-  const bool outlined = wide && is_large(e);
+  /* By the strip they stand where they are used: around a call all vector registers are kept in memory. */
+  const bool outlined = wide && is_large(e) && vector_lanes == WARP_LANES;
   switch (instruction->op) {
     case PTX_EX2:
       return outlined ? call_outlined(e, flush ? "ex2.ftz" : "ex2", type_of(x), &x, 1, outlined_exponential, &flush)

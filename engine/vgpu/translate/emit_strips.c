@@ -1,44 +1,78 @@
-/* Loops that run lanes by the strip.
+/* Code that runs lanes by the strip.
  *
- * Without AVX-512 there are sixteen vector registers of eight numbers, and a warp's value takes four of them: a loop
- * that carries eight sums would keep them in memory. Where lanes have nothing to do with each other, such a loop runs
- * four times instead, for eight lanes each, with all its sums in registers.
+ * Without AVX-512 there are sixteen vector registers of eight numbers, and a warp's value takes four of them: code that
+ * has five values at a time keeps them in memory. Where lanes have nothing to do with each other, such code runs four
+ * times instead, for eight lanes each, with its values in registers.
  *
- * A loop qualifies if it is one block, is run by all lanes the same number of times, stores nothing (so that what one
- * strip loads is what another would) and carries more than the registers can hold. What is the same for all lanes is
- * computed anew for each strip, from the values before the loop; accesses are checked by the first strip, for all
- * lanes. */
+ * Two kinds of code do: a loop that is one block, is run by all lanes the same number of times, stores nothing (so that
+ * what one strip loads is what another would) and carries more than the registers can hold; and a run of instructions
+ * in a block, which may load or store, but not both. What is the same for all lanes is computed anew for each strip,
+ * from the values before. Accesses of a loop are checked beforehand, for all lanes and rounds, where their addresses
+ * depend on numbers of the whole warp alone; else by the first strip. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/vgpu/translate/emitter.h"
 
-enum { STRIP_LANES = 8, STRIPS = WARP_LANES / STRIP_LANES, CARRIED_MOST = 4 /* x 4 vector registers */ };
+enum {
+  STRIP_LANES = 8,
+  STRIPS = WARP_LANES / STRIP_LANES,
+  CARRIED_MOST = 4, /* x 4 vector registers */
+  WIDE_LEAST = 8    /* results of a run that are worth it */
+};
 
 /* What a register has to do with the loop. */
 enum role { ROLE_USED = 1, ROLE_WRITTEN = 2 };
+
+/* Whether lanes of an access stand side by side. */
+static bool is_side_by_side(const struct emitter *e, const struct ptx_instruction *access, struct shape shape) {
+  const int64_t bytes = 4 * (access->vector ? access->vector : 1);
+  for (int i = 0; i < WARP_LANES; i++)
+    if (e->analysis->patterns[shape.pattern][i] != i * bytes) return false;
+  return true;
+}
+
+static bool is_lanewise_access(const struct emitter *e, const struct ptx_instruction *access) {
+  const struct shape shape = operand_shape(e->analysis, &access->src[0]);
+  if (shape.kind != SHAPE_AFFINE || access->order != PTX_WEAK || type_bytes(access->type) != 4) return false;
+  if (access->op == PTX_ST)
+    return (access->space == PTX_GLOBAL || access->space == PTX_SHARED) && is_side_by_side(e, access, shape);
+  return access->space == PTX_GLOBAL || access->space == PTX_CONST || access->space == PTX_SHARED;
+}
 
 static bool is_lanewise(const struct emitter *e, const struct ptx_instruction *instruction) {
   if (instruction->guard != PTX_NONE) return false;
   /* Not what helpers do: they work on whole warps. */
   if (instruction->op == PTX_BFE || instruction->op == PTX_BFI) return false;
   if (is_movable(instruction)) return instruction->type < PTX_F16 && instruction->source_type < PTX_F16;
+  if (instruction->dst_count != 1 && !(instruction->op == PTX_LD || instruction->op == PTX_ST)) return false;
+  const bool nearest =
+      instruction->rounding <= PTX_RN || instruction->rounding == PTX_APPROX || instruction->rounding == PTX_FULL;
   switch (instruction->op) {
-    case PTX_LD: {
-      const struct shape shape = operand_shape(e->analysis, &instruction->src[0]);
-      return shape.kind == SHAPE_AFFINE && instruction->order == PTX_WEAK && type_bytes(instruction->type) == 4 &&
-             (instruction->space == PTX_GLOBAL || instruction->space == PTX_CONST || instruction->space == PTX_SHARED);
-    }
-    case PTX_SETP: /* the loop's own condition */
-      return instruction->dst_count == 1 && instruction->src_count == 2 &&
-             shape_uniform(e->analysis->shape[instruction->dst[0].index]);
+    case PTX_LD:
+    case PTX_ST:
+      return is_lanewise_access(e, instruction);
+    case PTX_SETP: /* a loop's own condition, too */
+      return instruction->src_count == 2 && (instruction->type < PTX_F16 || instruction->type == PTX_F32);
+    case PTX_SELP:
+      return instruction->type < PTX_F16 || instruction->type == PTX_F32;
     case PTX_ADD:
     case PTX_SUB:
     case PTX_MUL:
     case PTX_FMA:
-      return instruction->type == PTX_F32 && instruction->rounding <= PTX_RN && instruction->dst_count == 1;
+    case PTX_DIV:
+    case PTX_MIN:
+    case PTX_MAX:
+    case PTX_NEG:
+    case PTX_ABS:
+    case PTX_EX2:
+    case PTX_LG2:
+    case PTX_TANH:
+    case PTX_RCP:
+    case PTX_SQRT:
+      return instruction->type == PTX_F32 && nearest;
     case PTX_MOV:
-      return instruction->type == PTX_F32 && instruction->dst_count == 1 && instruction->src_count == 1 &&
+      return instruction->type == PTX_F32 && instruction->src_count == 1 &&
              instruction->src[0].kind != PTX_OPERAND_SPECIAL;
     default:
       return false;
@@ -51,21 +85,27 @@ static void note(const struct emitter *e, const struct ptx_operand *operand, enu
 
 static bool is_wide_register(const struct emitter *e, uint32_t r) { return e->analysis->shape[r].kind != SHAPE_AFFINE; }
 
+/* Notes what an instruction reads and writes. */
+static void note_instruction(const struct emitter *e, const struct ptx_instruction *instruction, uint8_t *roles) {
+  for (unsigned k = 0; k < instruction->dst_count; k++) note(e, &instruction->dst[k], ROLE_WRITTEN, roles);
+  for (unsigned k = 0; k < instruction->src_count; k++) note(e, &instruction->src[k], ROLE_USED, roles);
+}
+
+static bool has_strips(const struct emitter *e) { return !e->features->avx512 && !e->entry_lanes; }
+
 /* Whether the block is such a loop; if so, what its registers have to do with it. */
 static bool qualifies(const struct emitter *e, uint32_t number, uint8_t *roles) {
   const struct analysis *a = e->analysis;
   const struct ptx_block *block = &e->function->blocks[number];
   const struct ptx_instruction *last = block_terminator(e->function, number);
-  if (e->features->avx512 || e->entry_lanes || has_mask(e, number) || a->divergent[number]) return false;
+  if (!has_strips(e) || has_mask(e, number) || a->divergent[number]) return false;
   if (!last || last->op != PTX_BRA || last->guard == PTX_NONE || block->targets[0] != number || block->next == PTX_NONE)
     return false;
   roles[last->guard] |= ROLE_USED;
   for (uint32_t i = block->first; i + 1 < block->first + block->count; i++) {
     const struct ptx_instruction *instruction = &e->function->instructions[i];
-    if (!is_lanewise(e, instruction)) return false;
-    const unsigned results = instruction->op == PTX_LD && instruction->vector ? instruction->vector : 1;
-    for (unsigned k = 0; k < results; k++) note(e, &instruction->dst[k], ROLE_WRITTEN, roles);
-    for (unsigned k = 0; k < instruction->src_count; k++) note(e, &instruction->src[k], ROLE_USED, roles);
+    if (instruction->op == PTX_ST || !is_lanewise(e, instruction)) return false;
+    note_instruction(e, instruction, roles);
   }
   uint32_t carried = 0;
   for (uint32_t r = 0; r < e->function->register_count; r++)
@@ -101,68 +141,223 @@ static Value new_slot(struct emitter *e, Type type) {
 
 /* A register during the strips. */
 struct strip_register {
-  Value slot, before; /* its own slot, its value before the loop */
+  uint8_t role;       /* of enum role */
+  Value slot, before; /* its own slot, its value before the strips */
   Value parts[STRIPS];
 };
 
-static void emit_strip(struct emitter *e, uint32_t number, unsigned strip, const uint8_t *roles,
-                       struct strip_register *registers) {
-  const uint32_t count = e->function->register_count;
-  const struct ptx_instruction *last = block_terminator(e->function, number);
+static void begin_strips(struct emitter *e, struct strip_register *registers) {
+  for (uint32_t r = 0; r < e->function->register_count; r++) {
+    if (!registers[r].role) continue;
+    registers[r].slot = e->slot[r];
+    registers[r].before = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
+  }
+  vector_lanes = STRIP_LANES;
+  for (uint32_t r = 0; r < e->function->register_count; r++)
+    if (registers[r].role && is_wide_register(e, r)) e->slot[r] = new_slot(e, register_type(e, r));
+}
+
+static void begin_strip(struct emitter *e, struct strip_register *registers, unsigned strip) {
   e->first_lane = strip * STRIP_LANES;
-  e->unchecked = strip > 0;
-  for (uint32_t r = 0; r < count; r++) {
-    if (!roles[r]) continue;
+  for (uint32_t r = 0; r < e->function->register_count; r++) {
+    if (!registers[r].role) continue;
     Value value = is_wide_register(e, r) ? take_strip(e, registers[r].before, strip) : registers[r].before;
     LLVMBuildStore(e->builder, value, e->slot[r]);
   }
+}
+
+static void end_strip(struct emitter *e, struct strip_register *registers, unsigned strip) {
+  for (uint32_t r = 0; r < e->function->register_count; r++)
+    if ((registers[r].role & ROLE_WRITTEN) && is_wide_register(e, r))
+      registers[r].parts[strip] = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
+}
+
+static void end_strips(struct emitter *e, struct strip_register *registers) {
+  vector_lanes = WARP_LANES;
+  e->first_lane = 0;
+  e->unchecked = false;
+  for (uint32_t r = 0; r < e->function->register_count; r++) {
+    if (!registers[r].role) continue;
+    e->slot[r] = registers[r].slot;
+    if (!(registers[r].role & ROLE_WRITTEN) || !is_wide_register(e, r) || e->failed) continue;
+    Value *parts = registers[r].parts;
+    LLVMBuildStore(e->builder, join(e, join(e, parts[0], parts[1]), join(e, parts[2], parts[3])), e->slot[r]);
+  }
+}
+
+/* NULL: not enough memory, and refused. */
+static struct strip_register *new_registers(struct emitter *e, const uint8_t *roles) {
+  struct strip_register *registers = calloc(e->function->register_count + 1, sizeof *registers);
+  if (!registers) refuse(e, NULL, "there is not enough memory");
+  for (uint32_t r = 0; registers && r < e->function->register_count; r++) registers[r].role = roles[r];
+  return registers;
+}
+
+/* ---- loops ---- */
+
+static bool is_noted(const uint8_t *set, const struct ptx_operand *operand) {
+  return operand->kind == PTX_OPERAND_REGISTER && set[operand->index];
+}
+
+/* Marks the registers that decide how often a loop runs and where it loads; false if they depend on what is loaded or
+ * differ from lane to lane, beyond a pattern. */
+static bool find_counters(const struct emitter *e, uint32_t number, uint8_t *counters) {
+  const struct ptx_block *block = &e->function->blocks[number];
+  counters[block_terminator(e->function, number)->guard] = 1;
+  for (bool more = true; more;) {
+    more = false;
+    for (uint32_t i = block->first; i + 1 < block->first + block->count; i++) {
+      const struct ptx_instruction *instruction = &e->function->instructions[i];
+      const bool loads = instruction->op == PTX_LD;
+      bool needed = loads; /* its address */
+      for (unsigned k = 0; k < instruction->dst_count; k++) {
+        if (!is_noted(counters, &instruction->dst[k])) continue;
+        if (loads || is_wide_register(e, instruction->dst[k].index)) return false;
+        needed = true;
+      }
+      for (unsigned k = 0; needed && k < instruction->src_count; k++) {
+        const struct ptx_operand *source = &instruction->src[k];
+        if (source->kind != PTX_OPERAND_REGISTER || counters[source->index]) continue;
+        counters[source->index] = 1;
+        more = true;
+      }
+    }
+  }
+  return true;
+}
+
+/* The loop without its work: checks all accesses of all rounds. */
+static void emit_checks(struct emitter *e, uint32_t number, const uint8_t *counters) {
+  const struct ptx_block *block = &e->function->blocks[number];
+  const struct ptx_instruction *last = block_terminator(e->function, number);
+  Label loop = new_label(e, "checks"), after = new_label(e, "");
+  LLVMBuildBr(e->builder, loop);
+  LLVMPositionBuilderAtEnd(e->builder, loop);
+  poll_stop(e);
+  for (uint32_t i = 0; i < block->count; i++) {
+    const uint32_t index = e->order[block->first + i];
+    const struct ptx_instruction *instruction = &e->function->instructions[index];
+    if (index == e->batch_at[number]) emit_early_checks(e);
+    if (instruction == last) break;
+    if (instruction->op == PTX_LD)
+      emit_check(e, instruction);
+    else if (is_noted(counters, &instruction->dst[0]))
+      emit_instruction(e, instruction);
+  }
+  LLVMBuildCondBr(e->builder, guard_scalar(e, last), loop, after);
+  LLVMPositionBuilderAtEnd(e->builder, after);
+}
+
+static void emit_loop_strip(struct emitter *e, uint32_t number, unsigned strip, struct strip_register *registers) {
+  const struct ptx_instruction *last = block_terminator(e->function, number);
+  begin_strip(e, registers, strip);
   Label loop = new_label(e, "strip"), after = new_label(e, "");
   LLVMBuildBr(e->builder, loop);
   LLVMPositionBuilderAtEnd(e->builder, loop);
   /* Before the sums: LLVM would move them behind a branch, with all factors kept in memory until then. The other strips
    * run no longer than the first. */
-  if (strip == 0) poll_stop(e);
+  if (!e->unchecked) poll_stop(e);
   emit_body(e, number);
   LLVMBuildCondBr(e->builder, guard_scalar(e, last), loop, after);
   LLVMPositionBuilderAtEnd(e->builder, after);
-  for (uint32_t r = 0; r < count; r++)
-    if ((roles[r] & ROLE_WRITTEN) && is_wide_register(e, r))
-      registers[r].parts[strip] = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
+  end_strip(e, registers, strip);
 }
 
 bool emit_strips(struct emitter *e, uint32_t number) {
   const uint32_t count = e->function->register_count;
-  uint8_t *roles = calloc(count + 1, sizeof *roles);
-  struct strip_register *registers = calloc(count + 1, sizeof *registers);
+  uint8_t *roles = calloc(count + 1, 1), *counters = calloc(count + 1, 1);
+  struct strip_register *registers = NULL;
   bool done = false;
-  if (!roles || !registers) {
+  if (!roles || !counters) {
     refuse(e, NULL, "there is not enough memory");
     goto end;
   }
   if (!qualifies(e, number, roles)) goto end;
+  registers = new_registers(e, roles);
+  if (!registers) goto end;
   done = true;
-  for (uint32_t r = 0; r < count; r++) {
-    if (!roles[r]) continue;
-    registers[r].slot = e->slot[r];
-    registers[r].before = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
+  begin_strips(e, registers);
+  const bool beforehand = find_counters(e, number, counters);
+  if (beforehand) emit_checks(e, number, counters);
+  for (unsigned strip = 0; strip < STRIPS && !e->failed; strip++) {
+    e->unchecked = beforehand || strip > 0;
+    emit_loop_strip(e, number, strip, registers);
   }
-  vector_lanes = STRIP_LANES;
-  for (uint32_t r = 0; r < count; r++)
-    if (roles[r] && is_wide_register(e, r)) e->slot[r] = new_slot(e, register_type(e, r));
-  for (unsigned strip = 0; strip < STRIPS && !e->failed; strip++) emit_strip(e, number, strip, roles, registers);
-  vector_lanes = WARP_LANES;
-  e->first_lane = 0;
-  e->unchecked = false;
-  for (uint32_t r = 0; r < count; r++) {
-    if (!roles[r]) continue;
-    e->slot[r] = registers[r].slot;
-    if (!(roles[r] & ROLE_WRITTEN) || !is_wide_register(e, r) || e->failed) continue;
-    Value *parts = registers[r].parts;
-    LLVMBuildStore(e->builder, join(e, join(e, parts[0], parts[1]), join(e, parts[2], parts[3])), e->slot[r]);
-  }
+  end_strips(e, registers);
   if (!e->failed) jump(e, e->function->blocks[number].next);
 end:
   free(registers);
+  free(counters);
   free(roles);
   return done;
+}
+
+/* ---- runs of instructions ---- */
+
+static bool is_in_memory(const struct emitter *e, const struct ptx_operand *operand) {
+  return operand->kind == PTX_OPERAND_REGISTER && e->fragment[operand->index].group;
+}
+
+/* Fragments of mma stand in memory as whole warps. */
+static bool has_fragment(const struct emitter *e, const struct ptx_instruction *instruction) {
+  for (unsigned k = 0; k < instruction->dst_count; k++)
+    if (is_in_memory(e, &instruction->dst[k])) return true;
+  for (unsigned k = 0; k < instruction->src_count; k++)
+    if (is_in_memory(e, &instruction->src[k])) return true;
+  return false;
+}
+
+/* Whether the checks that are made once for many accesses of the block can be made before `instruction`, too. */
+static bool leaves_checks(const struct emitter *e, uint32_t number, const struct ptx_instruction *instruction) {
+  for (uint32_t g = 0; g < e->group_count; g++) {
+    if (e->groups[g].block != number || !e->groups[g].early) continue;
+    for (unsigned k = 0; k < instruction->dst_count; k++)
+      if (instruction->dst[k].kind == PTX_OPERAND_REGISTER && instruction->dst[k].index == e->groups[g].base_register)
+        return false;
+  }
+  return true;
+}
+
+uint32_t strip_run(const struct emitter *e, uint32_t number, uint32_t from) {
+  const struct ptx_block *block = &e->function->blocks[number];
+  if (!has_strips(e) || vector_lanes != WARP_LANES || e->mask || has_mask(e, number)) return 0;
+  bool loads = false, stores = false, early = true;
+  uint32_t length = 0, wide = 0;
+  for (; from + length < block->count; length++) {
+    const uint32_t index = e->order[block->first + from + length];
+    const struct ptx_instruction *instruction = &e->function->instructions[index];
+    if (length > 0 && index == e->batch_at[number] && !early) break;
+    early = early && leaves_checks(e, number, instruction);
+    if (!is_lanewise(e, instruction) || has_fragment(e, instruction)) break;
+    if (instruction->op == PTX_LD ? stores : instruction->op == PTX_ST && loads) break;
+    loads |= instruction->op == PTX_LD;
+    stores |= instruction->op == PTX_ST;
+    if (instruction->op == PTX_ST || is_wide_register(e, instruction->dst[0].index)) wide++;
+  }
+  return wide >= WIDE_LEAST ? length : 0;
+}
+
+void emit_strip_run(struct emitter *e, uint32_t number, uint32_t from, uint32_t length) {
+  const uint32_t *order = e->order + e->function->blocks[number].first + from;
+  uint8_t *roles = calloc(e->function->register_count + 1, 1);
+  if (!roles) {
+    refuse(e, NULL, "there is not enough memory");
+    return;
+  }
+  for (uint32_t i = 0; i < length; i++) {
+    if (i > 0 && order[i] == e->batch_at[number]) emit_early_checks(e);
+    note_instruction(e, &e->function->instructions[order[i]], roles);
+  }
+  struct strip_register *registers = new_registers(e, roles);
+  free(roles);
+  if (!registers) return;
+  begin_strips(e, registers);
+  for (unsigned strip = 0; strip < STRIPS && !e->failed; strip++) {
+    e->unchecked = strip > 0;
+    begin_strip(e, registers, strip);
+    for (uint32_t i = 0; i < length && !e->failed; i++) emit_instruction(e, &e->function->instructions[order[i]]);
+    end_strip(e, registers, strip);
+  }
+  end_strips(e, registers);
+  free(registers);
 }

@@ -173,9 +173,13 @@ void jump(struct emitter *e, uint32_t to);
 void emit_body(struct emitter *e, uint32_t number);
 /* A loop that runs lanes by the strip; false, and nothing emitted, if the block is none (emit_strips.c). */
 bool emit_strips(struct emitter *e, uint32_t number);
+/* How many instructions of the block, from one of its order on, should run by the strip; 0: none. */
+uint32_t strip_run(const struct emitter *e, uint32_t number, uint32_t from);
+void emit_strip_run(struct emitter *e, uint32_t number, uint32_t from, uint32_t length);
 
 /* ---- instructions ---- */
 
+void emit_instruction(struct emitter *e, const struct ptx_instruction *instruction);
 void emit_arithmetic(struct emitter *e, const struct ptx_instruction *instruction); /* emit_arithmetic.c */
 /* approximate functions (emit_special.c); false: no such */
 Value emit_special(struct emitter *e, const struct ptx_instruction *instruction, Value x, bool wide);
@@ -188,6 +192,8 @@ bool has_function(const struct ptx_matrix *shape);
 Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
 void emit_store(struct emitter *e, const struct ptx_instruction *instruction);
+/* The check of an access, without the access. */
+void emit_check(struct emitter *e, const struct ptx_instruction *access);
 /* Cheap integer arithmetic without side effects, such as addresses are made of. */
 bool is_movable(const struct ptx_instruction *instruction);
 void plan_checks(struct emitter *e); /* order, batch_at, groups */
