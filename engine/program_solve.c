@@ -274,6 +274,10 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
     plan_emit(plan,
               "  if (tile_warp() == DIMENSION %% TILE_WARPS) z[DIMENSION * TILE_ROWS + tile_lane()] = "
               "input[DIMENSION * TILE_ROWS + tile_lane()] = 0.0f;\n");
+  /* Rows reach the points of a trajectory at different times: with a decoder their states alone are written on the way,
+   * and all are decoded at the end. */
+  const char *arguments = plan->coders.decoder ? "states" : "args";
+  if (plan->coders.decoder) plan_emit(plan, "  integrate_arguments states = args;\n  states.output = nullptr;\n");
   plan_emit(plan, "  adaptive_row control = adaptive_begin();\n");
   plan_emit(plan, "  const float way = args.reverse ? -1.0f : 1.0f;\n  int stage = ADAPTIVE_FIRST;\n");
   plan_emit(plan, "#pragma unroll 1\n  while (stage != ADAPTIVE_DONE) {\n");
@@ -291,13 +295,19 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
     plan_emit(plan,
               "  if (stage == ADAPTIVE_DENOISE) {\n    adaptive_denoise<DIMENSION>(form, %s, z);\n    break;\n  }\n",
               out.s);
-  plan_emit(plan, "  stage = adaptive_stage<%d, DIMENSION, %d, %s, %s>(args, form, %s, way, stage, control, ", solver,
-            plan->components, form->density == DENSITY_PROBES ? "true" : "false", denoise,
+  plan_emit(plan, "  stage = adaptive_stage<%d, DIMENSION, %d, %s, %s>(%s, form, %s, way, stage, control, ", solver,
+            plan->components, form->density == DENSITY_PROBES ? "true" : "false", denoise, arguments,
             form->density ? "fmaf(form.vp, trace, DIMENSION * form.vz)" : "0.0f");
   plan_emit(plan, "%s, z, input, ", out.s);
   plan_emit(plan, "%s, %s, row, live);\n  }\n", plan_place_text(plan->stage_slopes, 0).s,
             plan_place_text(plan->scratch, 0).s);
-  plan_emit(plan, "  adaptive_end<%d, DIMENSION>(args, control, z, row, live, %s);\n", solver, denoise);
+  plan_emit(plan, "  adaptive_end<%d, DIMENSION>(%s, control, z, row, live, %s);\n", solver, arguments, denoise);
+  if (plan->coders.decoder)
+    plan_emit(
+        plan,
+        "#pragma unroll 1\n  for (unsigned slice = args.trajectory ? 1 : 0; slice <= (args.trajectory ? args.steps : "
+        "0); ++slice) {\n"
+        "  if (args.trajectory) read_state<DIMENSION>(args, z, row, live, slice);\n  write(slice);\n  }\n");
   if (form->density) {
     plan_emit(plan, "  __syncthreads();\n  integral = z[DIMENSION * TILE_ROWS + tile_lane()];\n");
     emit_density_end(plan);
@@ -362,13 +372,6 @@ noprop_status program_integrate(const struct network *network, const struct sett
   if (form->drift == DRIFT_OU_MEAN && plan_path_of(settings) == 0)
     return status_set(NOPROP_INVALID_CONFIG,
                       "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");
-  if (adaptive && !compat && (network->decoder_count > 0 || settings->decoder.output == DECODER_OUTPUT_SOFTMAX))
-    return status_set(
-        NOPROP_UNSUPPORTED,
-        "sample.method: %s has no kernel with a decoder (decoder.type %s, output %s); the methods of fixed "
-        "steps are allowed",
-        METHOD_NAMES[method].name, DECODER_NAMES[settings->decoder.type].name,
-        DECODER_OUTPUT_NAMES[settings->decoder.output].name);
   plan.stages = method == METHOD_MIDPOINT || method == METHOD_HEUN || method == METHOD_RK4 || adaptive;
   plan.slopes = method == METHOD_BOSH3 ? 4 : method == METHOD_DOPRI5 ? 7 : compat ? 4 : 0;
   plan.row_times = adaptive;

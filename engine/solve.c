@@ -49,6 +49,10 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
       model_need_integrate(model, &plan->form, rows < (1l << 30) ? (unsigned)rows : 1u << 30, &solve->kernel);
   if (status != NOPROP_OK) return status;
   const size_t states = plan->trajectory ? (size_t)plan->steps + 1 : 1;
+  /* An adaptive solve decodes a trajectory from its states. */
+  const bool decodes = model->network->decoder_count > 0 || model->settings.decoder.output == DECODER_OUTPUT_SOFTMAX;
+  if (decodes && plan->trajectory && solve_is_adaptive(plan->method) && plan->method != METHOD_ADAPTIVE_COMPAT)
+    latent = true;
   const size_t state_bytes = (size_t)model->latent * sizeof(float);
   const size_t output_bytes = (size_t)model->shape.target_width * sizeof(float);
   const size_t block_rows = solve->kernel->block_rows;

@@ -411,9 +411,10 @@ static noprop_status check_sampling(const noprop_config *config, const struct se
                   "follows the ODE and cannot integrate drift ou_mean; allowed: euler, "
                   "midpoint, heun, rk4, bosh3, dopri5, midpoint_time, adaptive_compat, or drift ode");
   if (s->sample.method == METHOD_ADAPTIVE_COMPAT && s->sample.grid != GRID_AUTO && s->sample.grid != GRID_T)
-    return refuse(config, s, "sample.grid",
-                  "gives times, and the steps of method adaptive_compat find their own size from 1/steps in t; allowed: "
-                  "auto, t, or another method");
+    return refuse(
+        config, s, "sample.grid",
+        "gives times, and the steps of method adaptive_compat find their own size from 1/steps in t; allowed: "
+        "auto, t, or another method");
   if (s->sample.drift == DRIFT_SDE && s->sample.method != METHOD_AUTO && s->sample.method != METHOD_EXPONENTIAL &&
       s->sample.method != METHOD_DPM2M && s->sample.method != METHOD_EULER_MARUYAMA)
     return refuse(config, s, "sample.method",
@@ -549,6 +550,12 @@ noprop_status config_warnings(const noprop_config *config, char **text) {
         "tell them apart, since that lowers the bound (two moons: accuracy 0.76, with 0.1 it is 0.9998): 0.1 is "
         "better\n",
         s.dt.eta);
+  if (s.schedule.learnable && s.loss.weight == WEIGHT_UNIFORM)
+    (void)fprintf(
+        out,
+        "schedule.learnable: with loss.weight uniform the loss falls when the schedule spends its times where the "
+        "error is small anyway, and it runs there without learning more: loss.weight elbo, whose bound does "
+        "not depend on the schedule between its ends, is better, or learnable false\n");
   if (s.variant == VARIANT_DT && s.sample.drift == DRIFT_ODE && s.task == TASK_GENERATE)
     (void)fprintf(out,
                   "sample.drift: ode leaves out the bridge's noise, and samples then have too little variance: sde is "

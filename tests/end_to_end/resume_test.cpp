@@ -83,6 +83,30 @@ TEST(Resume, AfterCtrlCAndTerminationGivesTheBitsOfAnUnbrokenRun) {
   }
 }
 
+// The schedule's numbers, their moments and the record of what they have been.
+TEST(Resume, GoesOnWithALearnableSchedule) {
+  SmallWork work;
+  const std::vector<std::string> learnable = {"variant=ct",       "schedule.learnable=true", "schedule.s=0.1",
+                                              "loss.weight=elbo", "optimizer.ema=0.9",       "train.validate_every=1"};
+  const auto with = [&](const char *steps) {
+    std::vector<std::string> all = learnable;
+    all.push_back(steps);
+    return all;
+  };
+  const Outcome unbroken = work.train("unbroken", with("train.steps=40"));
+  ASSERT_EQ(unbroken.code, 0) << unbroken.err;
+  ASSERT_EQ(work.train("broken", with("train.steps=20")).code, 0);
+  const Outcome resumed = work.run({"train", "--resume", "--run", "broken", "train.steps=40"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char *name : {"model.h5", "history.csv", "metrics.json"})
+    EXPECT_TRUE(work.same("unbroken", "broken", name)) << name;
+  const std::string record = read_file(work.scratch / "unbroken/learned_schedules.csv");
+  const auto block = [&](const char *epoch) {
+    return record.substr(record.find(std::string("\n") + epoch + ",0.5,"), 40);
+  };
+  EXPECT_NE(block("0").substr(3), block("2").substr(3)) << "the schedule has moved";
+}
+
 // One step of this training takes far longer than the test: rows, network and draws are large.
 TEST(Resume, ASecondCtrlCDoesNotWaitForTheStep) {
   SmallWork work;

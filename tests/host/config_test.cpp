@@ -667,6 +667,11 @@ TEST(Config, DoubtfulChoicesWarn) {
   EXPECT_EQ(warnings(config), "");
   noprop_config_set(config.get(), "sample.drift", "ou_mean");
   EXPECT_NE(warnings(config).find("ou_mean"), std::string::npos);
+  const Config schedule = make();
+  noprop_config_set(schedule.get(), "schedule.learnable", "true");
+  EXPECT_EQ(warnings(schedule).rfind("schedule.learnable: with loss.weight uniform", 0), 0u) << warnings(schedule);
+  noprop_config_set(schedule.get(), "loss.weight", "min_snr");
+  EXPECT_EQ(warnings(schedule), "");
 }
 
 TEST(Config, TheOrdinaryTwinNamesTheKeysThatItDoesNotUse) {

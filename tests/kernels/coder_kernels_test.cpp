@@ -191,7 +191,8 @@ TEST_P(Coders, TrainingSteps) {
 
 /* A solve in one launch gives the latent and what the decoder makes of it, at every time of a trajectory. */
 TEST(CoderSolve, DecodesTheLatent) {
-  for (const size_t index : {size_t{1}, size_t{0}}) {
+  for (const auto &[index, method] : {std::pair<size_t, const char *>{1, "auto"}, {0, "auto"}, {1, "bosh3"}}) {
+    SCOPED_TRACE(method);
     const Prepared p = prepare(index);
     ASSERT_TRUE(p.model);
     const size_t rows = 40, steps = 3, d = static_cast<size_t>(p.network.latent), y = static_cast<size_t>(p.c.target);
@@ -201,6 +202,7 @@ TEST(CoderSolve, DecodesTheLatent) {
     options.steps = static_cast<int>(steps);
     options.ema = false;
     options.trajectory = true;
+    snprintf(options.method, sizeof options.method, "%s", method);
     std::vector<float> latent((steps + 1) * rows * d), output((steps + 1) * rows * y);
     ASSERT_TRUE(
         ok(noprop_sample(p.model.get(), &options, &condition, static_cast<long>(rows), latent.data(), output.data()),
@@ -227,10 +229,25 @@ TEST(CoderSolve, DecodesTheLatent) {
     /* One launch, whatever is decoded. */
     noprop_device_counters before, after;
     ASSERT_TRUE(ok(noprop_device_get_counters(device(), &before), "counters"));
-    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &condition, static_cast<long>(rows), nullptr, output.data()),
+    std::vector<float> again(output.size()), last(rows * y), steady(rows * d);
+    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &condition, static_cast<long>(rows), nullptr, again.data()),
                    "noprop_sample"));
     ASSERT_TRUE(ok(noprop_device_get_counters(device(), &after), "counters"));
     EXPECT_EQ(after.launches - before.launches, 1u);
+    EXPECT_EQ(again, output);
+    options.trajectory = false;
+    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &condition, static_cast<long>(rows), nullptr, last.data()),
+                   "noprop_sample"));
+    EXPECT_EQ(last, std::vector<float>(output.end() - static_cast<long>(rows * y), output.end()));
+    if (std::string(method) != "bosh3") continue;
+    /* The same field in many fixed steps; the adaptive one stays within its tolerance, 1e-4, times what the field makes
+     * of it. */
+    snprintf(options.method, sizeof options.method, "heun");
+    options.steps = 200;
+    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &condition, static_cast<long>(rows), steady.data(), nullptr),
+                   "noprop_sample"));
+    for (size_t i = 0; i < rows * d; ++i)
+      EXPECT_NEAR(steady[i], latent[steps * rows * d + i], 5e-3 * (1 + std::fabs(static_cast<double>(steady[i])))) << i;
   }
 }
 
