@@ -351,6 +351,10 @@ noprop_status model_need_train_state(noprop_model *model) {
     return status_set(NOPROP_UNSUPPORTED,
                       "gradients of state and clean latent are computed in precision fp32 only; this model has %s",
                       PRECISION_NAMES[model->settings.precision].name);
+  if (model->settings.loss.error == LOSS_ERROR_SOFTMAX_SQUARED)
+    return status_set(NOPROP_UNSUPPORTED,
+                      "gradients of state and clean latent have no kernel for loss.error softmax_squared; squared and "
+                      "cross_entropy are allowed");
   return need_request(model, OBJECTIVE_TRAIN_STATE, &model->train_state);
 }
 
@@ -360,6 +364,7 @@ noprop_status model_need_loss(noprop_model *model) { return need_request(model, 
 static const char *beyond_tensor_cores(const struct solve_form *form) {
   if (solve_is_adaptive(form->method)) return "adaptive methods";
   if (form->drift == DRIFT_SDE) return "drift sde";
+  if (form->drift == DRIFT_RELAX || form->drift == DRIFT_RELAX_NOISE) return "drifts of earlier systems";
   if (form->guided) return "guidance";
   return form->density ? "log densities" : NULL;
 }

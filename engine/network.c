@@ -377,6 +377,9 @@ int network_frequencies(const struct network *network, const struct settings *se
       case TIME_EMBEDDING_SINUSOIDAL:
         f = 0.5 * pow(10000.0, -position);
         break;
+      case TIME_EMBEDDING_SINUSOIDAL_UNIT:
+        f = pow(10000.0, -position) / PI;
+        break;
       case TIME_EMBEDDING_FOURIER:
       case TIME_EMBEDDING_LOG_FREQ:
         f = 2.0 * pow(10.0, -1.0 + 2.0 * position);

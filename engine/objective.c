@@ -52,6 +52,8 @@ double objective_weight(const struct settings *s, double t) {
       return fmin(snr_prime, s->loss.cap) * error_square(s, t);
     case WEIGHT_INVERSE_SNR:
       return 1 / snr;
+    case WEIGHT_NOTEBOOK:
+      return v.alpha_bar / ((v.one_minus_alpha_bar + 1e-8) * (v.one_minus_alpha_bar + 1e-8));
     case WEIGHT_T:
       return t;
     case WEIGHT_DRIFT:

@@ -15,18 +15,23 @@
   X(TASK_REGRESS, "regress", "condition to vector")        \
   X(TASK_GENERATE, "generate", "samples, given a condition or nothing")
 
-#define PRESET_LIST(X)                                                             \
-  X(PRESET_NONE, "none", "the mathematically right forms")                         \
-  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision")    \
-  X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says") \
-  X(PRESET_JAX_2025_10, "jax-2025-10", "the JAX library as its earlier README says: fm and ct")
+#define PRESET_LIST(X)                                                                          \
+  X(PRESET_NONE, "none", "the mathematically right forms")                                      \
+  X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision")                 \
+  X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says")              \
+  X(PRESET_JAX_2025_10, "jax-2025-10", "the JAX library as its earlier README says: fm and ct") \
+  X(PRESET_NOTEBOOK, "notebook", "the PyTorch notebook on MNIST: ct and fm, labels")            \
+  X(PRESET_ALIGNMENT_NOTE, "alignment-note", "the note on PyTorch alignment: ct")               \
+  X(PRESET_YHGON_MNIST, "yhgon-mnist", "the PyTorch script nopropct_mnist: ct, labels")         \
+  X(PRESET_YHGON_SIMPLE, "yhgon-simple", "the PyTorch script noprop_simple (not yet)")
 
-#define PREDICTION_LIST(X)                                   \
-  X(PREDICTION_AUTO, "auto", "by variant")                   \
-  X(PREDICTION_VELOCITY, "velocity", "dz/dt along the path") \
-  X(PREDICTION_NOISE, "noise", "the noise e")                \
-  X(PREDICTION_TARGET, "target", "the clean latent")         \
-  X(PREDICTION_V, "v", "(a noise - b target)/sqrt(a^2 + b^2): well conditioned at both ends")
+#define PREDICTION_LIST(X)                                                                    \
+  X(PREDICTION_AUTO, "auto", "by variant")                                                    \
+  X(PREDICTION_VELOCITY, "velocity", "dz/dt along the path")                                  \
+  X(PREDICTION_NOISE, "noise", "the noise e")                                                 \
+  X(PREDICTION_TARGET, "target", "the clean latent")                                          \
+  X(PREDICTION_V, "v", "(a noise - b target)/sqrt(a^2 + b^2): well conditioned at both ends") \
+  X(PREDICTION_STATE, "state", "the state z_t itself: preset alignment-note (D-12)")
 
 #define PRECISION_LIST(X)                                                                                 \
   X(PRECISION_AUTO, "auto", "tf32 where there are tensor cores and kernels for them, else fp32")          \
@@ -58,7 +63,8 @@
   X(WEIGHT_VP_VELOCITY, "vp_velocity", "1/((1-alpha_bar) alpha_bar gamma'): preset jax-2025-11, fm (D-07)")  \
   X(WEIGHT_MIN_SNR, "min_snr", "min(SNR, loss.cap) of the target's error, as published for each prediction") \
   X(WEIGHT_SNR_PRIME, "snr_prime", "min(SNR', loss.cap) of the target's error")                              \
-  X(WEIGHT_INVERSE_SNR, "inverse_snr", "1/SNR, whatever is predicted: preset alignment-note (D-12)")
+  X(WEIGHT_INVERSE_SNR, "inverse_snr", "1/SNR, whatever is predicted: preset alignment-note (D-12)")         \
+  X(WEIGHT_NOTEBOOK, "notebook", "alpha_bar/(1-alpha_bar+1e-8)^2: preset notebook, ct, its half included (D-29)")
 
 /* How the weight w(t) enters the reconstruction and regularisation terms. */
 #define TERM_WEIGHT_LIST(X)                                  \
@@ -66,10 +72,26 @@
   X(TERM_WEIGHT_SAME, "same", "the weight of the main term") \
   X(TERM_WEIGHT_SNR_PRIME, "snr_prime", "SNR'")
 
-#define NORMALIZE_LIST(X)                                    \
-  X(NORMALIZE_NONE, "none", "weights as they are")           \
-  X(NORMALIZE_BATCH, "batch", "divided by their batch mean") \
-  X(NORMALIZE_ANALYTIC, "analytic", "divided by their exact mean over t")
+#define NORMALIZE_LIST(X)                                                 \
+  X(NORMALIZE_NONE, "none", "weights as they are")                        \
+  X(NORMALIZE_BATCH, "batch", "divided by their batch mean")              \
+  X(NORMALIZE_ANALYTIC, "analytic", "divided by their exact mean over t") \
+  X(NORMALIZE_PRODUCT, "product", "every row has the batch's mean weight: preset notebook (D-29)")
+
+/* How the errors of a row's latent dimensions become one. */
+#define LOSS_SCALE_LIST(X)                                  \
+  X(LOSS_SCALE_MEAN, "mean", "summed over d, divided by d") \
+  X(LOSS_SCALE_BOUND, "bound", "half the sum over d, as in the bound: preset yhgon-mnist")
+
+/* Paths z_t = a z1 + b e of variant ct. */
+#define PATH_LIST(X)                                                                           \
+  X(PATH_AUTO, "auto", "by variant")                                                           \
+  X(PATH_SIGNAL_MEAN, "signal_mean", "a = alpha_bar, not its root: preset yhgon-mnist (D-23)") \
+  X(PATH_ROOT_NOISE, "root_noise", "a = t, b = sqrt(1 - t), without a schedule: preset alignment-note (D-13)")
+
+#define KL_FORM_LIST(X)                                      \
+  X(KL_EXACT, "exact", "KL divergence of z(0) from N(0, I)") \
+  X(KL_NORM, "norm", "half the latent's square, what two earlier systems call KL: preset notebook (D-10)")
 
 #define T_SAMPLING_LIST(X)                                                               \
   X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times")                          \
@@ -77,15 +99,18 @@
   X(T_SAMPLING_GAMMA, "gamma", "uniform in gamma: another mean over t, not divided out") \
   X(T_SAMPLING_IMPORTANCE, "importance", "with a density proportional to the weight, which is divided out")
 
-#define LOSS_ERROR_LIST(X)                                                      \
-  X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d") \
-  X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)")
+#define LOSS_ERROR_LIST(X)                                                                                     \
+  X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d")                                \
+  X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)") \
+  X(LOSS_ERROR_SOFTMAX_SQUARED, "softmax_squared", "squared error of softmax(output): preset yhgon-mnist")
 
 #define RECON_LIST(X)                                                                                        \
   X(RECON_MSE, "mse", "mean squared error of the decoded target")                                            \
   X(RECON_NONE, "none", "no reconstruction term")                                                            \
   X(RECON_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the label from the decoder's logits (classify)") \
-  X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")
+  X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")                               \
+  X(RECON_END_LOGITS, "end_logits",                                                                          \
+    "cross-entropy of the label from the network's logits at t = 1, with noise of its own: yhgon-mnist")
 
 #define EMBEDDING_LIST(X)                                                                              \
   X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
@@ -121,7 +146,8 @@
   X(TIME_EMBEDDING_CYCLICAL_FOURIER, "cyclical_fourier", "sin and cos of 2 pi k t, k = 0..n/2-1: periodic in t") \
   X(TIME_EMBEDDING_LINEAR, "linear", "max(t - j/n, 0), j = 0..n-1")                                              \
   X(TIME_EMBEDDING_SIMPLE, "simple", "the same as linear")                                                       \
-  X(TIME_EMBEDDING_CONSTANT, "constant", "ones")
+  X(TIME_EMBEDDING_CONSTANT, "constant", "ones")                                                                 \
+  X(TIME_EMBEDDING_SINUSOIDAL_UNIT, "sinusoidal_unit", "sin and cos of 10000^(-k/(n/2-1)) t: preset yhgon-mnist")
 
 /* Decoders have the first four of the encoders' types. */
 #define DECODER_LIST(X)                                           \
@@ -178,10 +204,13 @@
   X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
-#define DRIFT_LIST(X)                                                              \
-  X(DRIFT_ODE, "ode", "probability-flow velocity")                                 \
-  X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)") \
-  X(DRIFT_SDE, "sde", "the reverse SDE with its noise, times sample.churn")
+#define DRIFT_LIST(X)                                                                            \
+  X(DRIFT_ODE, "ode", "probability-flow velocity")                                               \
+  X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)")               \
+  X(DRIFT_SDE, "sde", "the reverse SDE with its noise, times sample.churn")                      \
+  X(DRIFT_RELAX, "relax", "target - z: presets notebook and alignment-note (D-31, D-12)")        \
+  X(DRIFT_RELAX_NOISE, "relax_noise", "(target - z)/(1 - alpha_bar): preset yhgon-mnist (D-24)") \
+  X(DRIFT_OUTPUT, "output", "the network's output, for loss.reg alone: presets (D-20)")
 
 #define OPTION_ENUMERATOR(enumerator, name, meaning) enumerator,
 enum variant { VARIANT_LIST(OPTION_ENUMERATOR) VARIANT_COUNT };
@@ -193,6 +222,9 @@ enum schedule_type { SCHEDULE_LIST(OPTION_ENUMERATOR) SCHEDULE_COUNT };
 enum weight { WEIGHT_LIST(OPTION_ENUMERATOR) WEIGHT_COUNT };
 enum term_weight { TERM_WEIGHT_LIST(OPTION_ENUMERATOR) TERM_WEIGHT_COUNT };
 enum normalize { NORMALIZE_LIST(OPTION_ENUMERATOR) NORMALIZE_COUNT };
+enum loss_scale { LOSS_SCALE_LIST(OPTION_ENUMERATOR) LOSS_SCALE_COUNT };
+enum loss_path { PATH_LIST(OPTION_ENUMERATOR) PATH_COUNT };
+enum kl_form { KL_FORM_LIST(OPTION_ENUMERATOR) KL_FORM_COUNT };
 enum t_sampling { T_SAMPLING_LIST(OPTION_ENUMERATOR) T_SAMPLING_COUNT };
 enum loss_error { LOSS_ERROR_LIST(OPTION_ENUMERATOR) LOSS_ERROR_COUNT };
 enum recon { RECON_LIST(OPTION_ENUMERATOR) RECON_COUNT };

@@ -19,6 +19,12 @@ const char *precision_refusal(const struct network *network, const struct settin
   if (settings->loss.vae > 0 || settings->loss.kl_z0 > 0) return "has no kernels for loss.vae and loss.kl_z0";
   if (settings->loss.recon.weight > 0 && settings->loss.recon.type > RECON_NONE)
     return "has no kernels for this loss.recon.type";
+  if (settings->loss.path != PATH_AUTO || settings->loss.scale != LOSS_SCALE_MEAN ||
+      settings->loss.weight == WEIGHT_NOTEBOOK || settings->loss.normalize == NORMALIZE_PRODUCT ||
+      settings->loss.error == LOSS_ERROR_SOFTMAX_SQUARED || settings->prediction == PREDICTION_STATE ||
+      settings->loss.reg_drift == DRIFT_OUTPUT)
+    return "has no kernels for forms of earlier systems (loss.path, loss.scale, loss.weight notebook, loss.normalize "
+           "product, loss.error softmax_squared, prediction state, loss.reg_drift output)";
   if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
   if (compute_capability[0] < 8) {
     snprintf(text, sizeof text, "needs compute capability 8.0 or later, and this device has %d.%d",

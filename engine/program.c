@@ -471,13 +471,15 @@ void plan_emit_backward(struct plan *plan, int first, int last) {
 
 /* ---- the objective as constants ---- */
 
-int plan_path_of(const struct settings *settings) { return settings->variant == VARIANT_FM ? 0 : 1; }
+int plan_path_of(const struct settings *settings) {
+  return settings->variant == VARIANT_FM ? 0 : 1 + settings->loss.path; /* enum loss_path follows PATH_VP */
+}
 
 static int prediction_of(const struct settings *settings) {
-  return settings->prediction == PREDICTION_VELOCITY ? 0
-         : settings->prediction == PREDICTION_NOISE  ? 1
-         : settings->prediction == PREDICTION_TARGET ? 2
-                                                     : 3;
+  return settings->prediction == PREDICTION_VELOCITY                                             ? 0
+         : settings->prediction == PREDICTION_NOISE                                              ? 1
+         : settings->prediction == PREDICTION_TARGET || settings->prediction == PREDICTION_STATE ? 2
+                                                                                                 : 3;
 }
 
 /* A literal that keeps its float value, with a point so that the suffix is legal. */
@@ -495,6 +497,22 @@ struct text plan_noise_row(const struct settings *settings, bool warp) {
              settings->loss.draws, warp ? "rows" : "row");
   else
     snprintf(text.s, sizeof text.s, "%s", warp ? "rows" : "row");
+  return text;
+}
+
+bool plan_has_end_pass(const struct settings *settings) {
+  return settings->loss.recon.type == RECON_END_LOGITS && settings->loss.recon.weight > 0;
+}
+
+struct text plan_weight_text(const struct plan *plan) {
+  struct text text;
+  const int normalize = plan->settings->loss.normalize;
+  const char *const weight =
+      normalize == NORMALIZE_PRODUCT ? "weight_scale" : "weight_scale * weight_at(objective, schedule, point)";
+  if (plan->settings->loss.scale == LOSS_SCALE_BOUND)
+    snprintf(text.s, sizeof text.s, "%s * %s", plan_float_text(0.5 * plan->d).s, weight);
+  else
+    snprintf(text.s, sizeof text.s, "%s", weight);
   return text;
 }
 
@@ -588,21 +606,21 @@ static noprop_status emit_schedule(struct plan *plan) {
 
 noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
-  const bool cross_entropy = settings->loss.error == LOSS_ERROR_CROSS_ENTROPY;
+  const int error = settings->loss.error;
+  const bool cross_entropy = error != LOSS_ERROR_SQUARED, end_pass = plan_has_end_pass(settings);
   const double recon = settings->loss.recon.type == RECON_NONE || plan->coders.recon ? 0 : settings->loss.recon.weight;
   const bool quantiles = draws_by_quantiles(plan);
   double mean = 1;
   if (cross_entropy && (settings->task != TASK_CLASSIFY || settings->prediction != PREDICTION_TARGET))
-    return status_set(
-        NOPROP_INVALID_CONFIG,
-        "loss.error: cross_entropy needs task classify and prediction target; this is task %s, prediction %s",
-        TASK_NAMES[settings->task].name, PREDICTION_NAMES[settings->prediction].name);
-  if (cross_entropy && (recon != 0 || settings->loss.reg != 0))
-    return status_set(
-        NOPROP_INVALID_CONFIG,
-        "loss.error: cross_entropy cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0", recon,
-        settings->loss.reg);
-  if (plan_path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE)
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.error: %s needs task classify and prediction target; this is task %s, prediction %s",
+                      LOSS_ERROR_NAMES[error].name, TASK_NAMES[settings->task].name,
+                      PREDICTION_NAMES[settings->prediction].name);
+  if (cross_entropy && ((recon != 0 && !end_pass) || settings->loss.reg != 0))
+    return status_set(NOPROP_INVALID_CONFIG,
+                      "loss.error: %s cannot be combined with loss.recon.weight %g and loss.reg %g; both must be 0",
+                      LOSS_ERROR_NAMES[error].name, recon, settings->loss.reg);
+  if (plan_path_of(settings) == 0 && settings->loss.reg_drift != DRIFT_ODE && settings->loss.reg_drift != DRIFT_OUTPUT)
     return status_set(NOPROP_INVALID_CONFIG,
                       "loss.reg_drift: %s exists on the VP path only; ode is allowed with variant fm",
                       DRIFT_NAMES[settings->loss.reg_drift].name);
@@ -618,15 +636,20 @@ noprop_status plan_emit_descriptions(struct plan *plan) {
   if (status != NOPROP_OK) return status;
   plan_emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ",
             plan_path_of(settings), prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting,
-            settings->loss.reg_weighting, settings->loss.reg_drift, cross_entropy, settings->loss.t_sampling,
-            settings->loss.normalize == NORMALIZE_BATCH, settings->loss.draws);
+            settings->loss.reg_weighting, settings->loss.reg_drift,
+            error == LOSS_ERROR_SOFTMAX_SQUARED ? 2 : cross_entropy, settings->loss.t_sampling,
+            settings->loss.normalize == NORMALIZE_BATCH || settings->loss.normalize == NORMALIZE_PRODUCT,
+            settings->loss.draws);
   plan_emit(plan, "%s, %s, ", plan_float_text(recon).s, plan_float_text(settings->loss.reg).s);
   plan_emit(plan, "%s, %s, %s, ", plan_float_text(settings->loss.t_eps).s, plan_float_text(1 / mean).s,
             plan_float_text(settings->latent.off_value).s);
   plan_emit(plan, "%s, %d, %s, ", plan_float_text(settings->loss.cap).s, quantiles ? OBJECTIVE_CELLS : 0,
             quantiles ? "time_knots" : "nullptr");
-  plan_emit(plan, "%s};\n",
+  plan_emit(plan, "%s",
             plan_float_text(settings->loss.t_sampling == T_SAMPLING_GAMMA ? 1 / objective_gamma_range(settings) : 0).s);
+  if (settings->prediction == PREDICTION_STATE || end_pass)
+    plan_emit(plan, ", %d, %d", settings->prediction == PREDICTION_STATE, end_pass);
+  plan_emit(plan, "};\n");
   return NOPROP_OK;
 }
 
@@ -721,6 +744,7 @@ static noprop_status emit_train(struct plan *plan) {
       plan,
       "  if (objective.batch_normalised) weight_scale = batch_weight_scale(objective, schedule, args, batch, %s);\n",
       plan_place_text(plan->scratch, 0).s);
+  if (settings->loss.normalize == NORMALIZE_PRODUCT) plan_emit(plan, "  weight_scale = 1.0f / weight_scale - 1e-8f;\n");
   plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
   plan_emit_coders_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
@@ -744,9 +768,17 @@ static noprop_status emit_train(struct plan *plan) {
   }
   plan_emit_encode(plan);
   plan_emit_deltas(plan);
-  plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
+  const bool end_pass = plan_has_end_pass(settings);
+  plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws%s; ++draw) {\n",
+            end_pass ? " + 1" : "");
   plan_emit(plan, "  const time_draw drawn = draw_time(objective, schedule, args, batch, row, draw);\n");
-  plan_emit(plan, "  const float t = drawn.t;\n  path_point point = path_at(objective, schedule, t);\n");
+  if (end_pass)
+    plan_emit(plan,
+              "  const bool at_end = draw == objective.draws;\n"
+              "  const float t = at_end ? 1.0f - objective.time_margin : drawn.t;\n"
+              "  path_point point = path_at(objective, schedule, t);\n");
+  else
+    plan_emit(plan, "  const float t = drawn.t;\n  path_point point = path_at(objective, schedule, t);\n");
   plan_emit(plan, "  point.factor = drawn.factor;\n");
   plan_emit(plan, "  make_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, point, args, batch, %s, draw);\n", plan_place_text(plan->noise, 0).s,
@@ -758,17 +790,23 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit_forward(plan, x_last + 1, output);
   if (plan->state) {
     plan_emit(plan, "  begin_state_gradient<%d, %d>(objective, point, ", plan->d, plan->d8);
-    plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
-              plan_place_text(plan->ops[output].at[POST], 0).s);
+    plan_emit(plan, "%s, share, %s, ", plan_weight_text(plan).s, plan_place_text(plan->ops[output].at[POST], 0).s);
     plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
     plan_emit(plan, "%s, %s, ", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "%s, draw != 0);\n", plan_place_text(plan->target_gradient, 0).s);
   }
   plan_emit_decode_terms(plan, output);
-  plan_emit(plan, "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      objective, point, ", plan->d,
-            plan->d8, plan->d8 + 1, backward ? "true" : "false");
-  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
-            plan_place_text(plan->ops[output].at[POST], 0).s);
+  if (end_pass) {
+    plan_emit(plan, "  const row_terms terms = at_end ? end_terms<%d, %d, %d, %s>(objective, share, ", plan->d,
+              plan->d8, plan->d8 + 1, backward ? "true" : "false");
+    plan_emit(plan, "%s, %s, %s) : objective_terms<", plan_place_text(plan->ops[output].at[POST], 0).s,
+              plan_place_text(plan->z1, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
+  } else {
+    plan_emit(plan, "  const row_terms terms = objective_terms<");
+  }
+  plan_emit(plan, "%d, %d, %d, %s>(\n      objective, point, ", plan->d, plan->d8, plan->d8 + 1,
+            backward ? "true" : "false");
+  plan_emit(plan, "%s, share, %s, ", plan_weight_text(plan).s, plan_place_text(plan->ops[output].at[POST], 0).s);
   plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
   plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
   plan_emit_coder_output_gradient(plan);

@@ -24,7 +24,7 @@ void plan_coders(struct plan *plan) {
                           .turns = {NOWHERE, NOWHERE}};
   if (plan->solve) return;
   /* Where target and latent are one and nothing is decoded, the objective has the reconstruction itself. */
-  coders->recon = recon != RECON_NONE && settings->loss.recon.weight > 0 &&
+  coders->recon = recon != RECON_NONE && recon != RECON_END_LOGITS && settings->loss.recon.weight > 0 &&
                   (coders->encoder || coders->decoder || recon != RECON_MSE);
   coders->vae = settings->loss.vae > 0;
   coders->kl = settings->loss.kl_z0 > 0;
@@ -111,8 +111,11 @@ void plan_emit_encode(struct plan *plan) {
   }
   if (coders->kl) {
     const struct place mean = coders->encoder ? plan->ops[last].at[POST] : plan->z1;
-    plan_emit(plan, "  const float kl = kl_of_start<%d, %s>(path_start, %s);\n", plan->d,
-              coders->encoder && coders->normal ? "true" : "false", plan_place_text(mean, 0).s);
+    if (plan->settings->loss.kl_form == KL_NORM)
+      plan_emit(plan, "  const float kl = half_norm<%d>(%s);\n", plan->d, plan_place_text(mean, 0).s);
+    else
+      plan_emit(plan, "  const float kl = kl_of_start<%d, %s>(path_start, %s);\n", plan->d,
+                coders->encoder && coders->normal ? "true" : "false", plan_place_text(mean, 0).s);
   }
 }
 
@@ -138,9 +141,8 @@ void plan_emit_decode_terms(struct plan *plan, int output) {
     plan_emit(plan, "  coder_terms coded = {0.0f, 0.0f, %s};\n", coders->kl ? "kl" : "0.0f");
   if (!decodes(plan)) return;
   const struct text gradient = plan->backward ? plan_place_text(coders->decoded_gradient, 0) : (struct text){"nullptr"};
-  plan_emit(plan,
-            "  const row_objective coded_row = row_objective_at(objective, point, weight_scale * weight_at(objective, "
-            "schedule, point));\n");
+  plan_emit(plan, "  const row_objective coded_row = row_objective_at(objective, point, %s);\n",
+            plan_weight_text(plan).s);
   plan_emit(plan, "#pragma unroll 1\n  for (int pass = %d; pass <= %d; ++pass) {\n",
             coders->vae ? PASS_VAE : PASS_RECON, coders->recon ? PASS_RECON : PASS_VAE);
   if (coders->vae) {
@@ -216,7 +218,9 @@ void plan_emit_encoder_backward(struct plan *plan) {
   plan_emit(plan, "%s, %s, ", plan_place_text(plan->target_gradient, 0).s,
             plan_place_text(plan->ops[last].at[POST], 0).s);
   plan_emit(plan, "%s, %s, ", coders->normal ? plan_place_text(coders->spread, 0).s : "nullptr",
-            coders->kl ? "path_start.signal" : "0.0f");
+            !coders->kl                               ? "0.0f"
+            : plan->settings->loss.kl_form == KL_NORM ? "1.0f"
+                                                      : "path_start.signal");
   plan_emit(plan, "share * objective.draws * %s, delta, delta_rows);\n  __syncthreads();\n",
             plan_float_text(plan->settings->loss.kl_z0).s);
   plan->again = "again";

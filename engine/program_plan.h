@@ -85,7 +85,7 @@ struct run {
 };
 
 struct text {
-  char s[64];
+  char s[96];
 };
 
 /* Text of the device function exchange(a, b). */
@@ -122,6 +122,10 @@ struct text plan_offset_text(const struct plan *plan, int op, int field, const l
 struct text plan_float_text(double value);
 /* enum objective_path of objective.cuh */
 int plan_path_of(const struct settings *settings);
+/* Whether every row has one more pass, at t = 1, whose logits its label is read from (loss.recon.type end_logits). */
+bool plan_has_end_pass(const struct settings *settings);
+/* The weight of a row's main term at its `point`. */
+struct text plan_weight_text(const struct plan *plan);
 /* Expression of the row (`warp`: of a warp's rows) whose number makes the noise: with coupling the partner's. */
 struct text plan_noise_row(const struct settings *settings, bool warp);
 /* Constants `schedule` and `objective` of a kernel. */

@@ -133,6 +133,12 @@ static void emit_evaluation(struct plan *plan, const struct solve_form *form) {
 
 /* ---- the kernels ---- */
 
+/* The device function that gives a drift, and its number there. */
+static const char *form_function(int drift) {
+  return drift == DRIFT_RELAX || drift == DRIFT_RELAX_NOISE ? "drift_form_at" : "form_at";
+}
+static int form_number(int drift) { return drift == DRIFT_SDE ? DRIFT_ODE : drift; }
+
 static bool is_exponential(int method) { return method == METHOD_EXPONENTIAL || method == METHOD_DPM2M; }
 
 bool solve_is_adaptive(int method) {
@@ -232,8 +238,8 @@ static noprop_status emit_fixed(struct plan *plan, const struct solve_form *form
               "  const prediction_form form = stochastic_form(objective, point, args.churn);\n"
               "  deviation = stochastic_deviation(point, args.churn, t1 - t0);\n");
   else
-    plan_emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
-              form->drift == DRIFT_OU_MEAN ? 1 : 0);
+    plan_emit(plan, "  const prediction_form form = %s(objective, path_at(objective, schedule, t), %d);\n",
+              form_function(form->drift), form_number(form->drift));
   plan_emit(plan, "  __syncthreads();\n");
   if (stochastic)
     plan_emit(plan,
@@ -283,8 +289,8 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
   plan_emit(plan, "#pragma unroll 1\n  while (stage != ADAPTIVE_DONE) {\n");
   plan_emit(plan, "  const float elapsed = adaptive_time<%d>(control, stage);\n", solver);
   plan_emit(plan, "  const float t = fminf(fmaxf(args.reverse ? 1.0f - elapsed : elapsed, least), most);\n");
-  plan_emit(plan, "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n",
-            form->drift == DRIFT_OU_MEAN ? 1 : 0);
+  plan_emit(plan, "  const prediction_form form = %s(objective, path_at(objective, schedule, t), %d);\n",
+            form_function(form->drift), form_number(form->drift));
   plan_emit(plan, "  __syncthreads();\n");
   if (network->time_width)
     plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
@@ -326,9 +332,9 @@ static noprop_status emit_compat(struct plan *plan, const struct solve_form *for
             "  compat_steps control = compat_begin(args.steps);\n  int stage = 0;\n"
             "#pragma unroll 1\n  while (stage != COMPAT_DONE) {\n"
             "  const float t = fminf(fmaxf(compat_time(control, stage), least), most);\n"
-            "  const prediction_form form = form_at(objective, path_at(objective, schedule, t), %d);\n"
+            "  const prediction_form form = %s(objective, path_at(objective, schedule, t), %d);\n"
             "  __syncthreads();\n",
-            form->drift == DRIFT_OU_MEAN ? 1 : 0);
+            form_function(form->drift), form_number(form->drift));
   if (network->time_width)
     plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
               network->time_width, plan_place_text(plan->time, 0).s);

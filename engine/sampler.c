@@ -166,12 +166,12 @@ static noprop_status check_drift(const struct sampler_plan *plan, double churn) 
                       "sampler option method is \"euler_maruyama\", which solves drift \"sde\"; drift \"%s\" takes "
                       "euler",
                       DRIFT_NAMES[plan->drift].name);
-  if (exponential && plan->drift == DRIFT_OU_MEAN)
+  if (exponential && plan->drift != DRIFT_ODE && plan->drift != DRIFT_SDE)
     return status_set(
         NOPROP_INVALID_ARGUMENT,
-        "sampler option method is \"%s\", which solves drift \"ode\"; drift \"ou_mean\" takes euler, midpoint, heun, "
+        "sampler option method is \"%s\", which solves drift \"ode\"; drift \"%s\" takes euler, midpoint, heun, "
         "rk4, bosh3, dopri5, midpoint_time and adaptive_compat",
-        METHOD_NAMES[method].name);
+        METHOD_NAMES[method].name, DRIFT_NAMES[plan->drift].name);
   if (plan->drift != DRIFT_SDE && churn != 1)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option churn is %g, but drift \"%s\" has no noise: use drift "
@@ -185,11 +185,11 @@ static noprop_status check_guidance(const noprop_model *model, double guidance) 
   if (model->network->x_width == 0)
     return status_set(NOPROP_INVALID_ARGUMENT, "sampler option guidance is %g, but this model has no condition",
                       guidance);
-  if (model->settings.loss.error == LOSS_ERROR_CROSS_ENTROPY)
+  if (model->settings.loss.error != LOSS_ERROR_SQUARED)
     return status_set(NOPROP_INVALID_ARGUMENT,
-                      "sampler option guidance is %g, but this model was trained with loss.error cross_entropy, whose "
+                      "sampler option guidance is %g, but this model was trained with loss.error %s, whose "
                       "outputs are probabilities; guidance needs loss.error squared",
-                      guidance);
+                      guidance, LOSS_ERROR_NAMES[model->settings.loss.error].name);
   if (model->settings.loss.condition_dropout == 0)
     return status_set(
         NOPROP_INVALID_ARGUMENT,
@@ -251,12 +251,12 @@ static noprop_status resolve_blocks(const noprop_model *model, const noprop_samp
         "takes \"auto\"",
         options->method);
   if (density) return status_set(NOPROP_INVALID_ARGUMENT, "a model of variant dt has no flow and so no densities");
-  if (plan->drift == DRIFT_OU_MEAN || plan->grid == GRID_USER)
+  const bool continuous = plan->drift != DRIFT_ODE && plan->drift != DRIFT_SDE;
+  if (continuous || plan->grid == GRID_USER)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option %s is \"%s\", which needs continuous time; variant dt takes drift \"ode\" or "
                       "\"sde\" and the levels of its blocks",
-                      plan->drift == DRIFT_OU_MEAN ? "drift" : "grid",
-                      plan->drift == DRIFT_OU_MEAN ? options->drift : options->grid);
+                      continuous ? "drift" : "grid", continuous ? options->drift : options->grid);
   if (options->calls > 0 ? options->calls != blocks : options->steps != blocks)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "sampler option %s is %d; this model of variant dt has %d blocks and takes so many steps of one "
@@ -330,10 +330,21 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
   }
   if (model->settings.variant == VARIANT_DT) return resolve_blocks(model, options, density, plan);
   const bool linear = schedule_path_is_linear(&model->settings);
-  if (linear && plan->drift == DRIFT_OU_MEAN)
+  if (linear && plan->drift != DRIFT_ODE && plan->drift != DRIFT_SDE)
     return status_set(NOPROP_INVALID_ARGUMENT,
-                      "sampler option drift is \"ou_mean\", which exists on the VP path only (df, ct); "
-                      "variant fm takes \"ode\"");
+                      "sampler option drift is \"%s\", which exists on the VP path only (df, ct); "
+                      "variant fm takes \"ode\"",
+                      DRIFT_NAMES[plan->drift].name);
+  const bool relaxes = plan->drift == DRIFT_RELAX || plan->drift == DRIFT_RELAX_NOISE;
+  if (plan->drift == DRIFT_OUTPUT)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option drift is \"output\", which is regularised (loss.reg_drift) and not integrated; "
+                      "\"ode\", \"ou_mean\", \"sde\", \"relax\" and \"relax_noise\" are allowed");
+  if (model->settings.loss.path != PATH_AUTO && !relaxes)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option drift is \"%s\", which belongs to another path than loss.path %s of this model; "
+                      "\"relax\" and \"relax_noise\" are allowed",
+                      DRIFT_NAMES[plan->drift].name, PATH_NAMES[model->settings.loss.path].name);
   if (plan->method == METHOD_AUTO) plan->method = density ? METHOD_DOPRI5 : auto_method(model, options, plan->drift);
   const bool exponential = plan->method == METHOD_EXPONENTIAL || plan->method == METHOD_DPM2M;
   status = check_drift(plan, options->churn);
@@ -368,6 +379,11 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
                       "sampler option grid is \"%s\", and the steps of method \"adaptive_compat\" find their own size "
                       "from 1/steps in t; \"auto\" and \"t\" are allowed",
                       options->grid);
+  if (plan->grid == GRID_GAMMA && model->settings.loss.path == PATH_ROOT_NOISE)
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option grid is \"gamma\", which is of a schedule, and loss.path root_noise has none; \"t\" "
+        "is allowed");
   if (plan->grid == GRID_USER) status = check_times(options);
   if (plan->init == INIT_AUTO) plan->init = model->settings.task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
   plan->average = options->ema && model_has_average(model);

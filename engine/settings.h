@@ -50,6 +50,7 @@ struct settings {
   } dt;
   struct {
     int weight, normalize, t_sampling, draws, error;
+    int path, scale, kl_form; /* earlier systems' forms: enum loss_path, loss_scale, kl_form */
     struct {
       int type, weighting; /* enum recon, enum term_weight */
       double weight;
@@ -110,9 +111,10 @@ typedef struct {
 } option_name;
 extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTION_NAMES[], PRECISION_NAMES[],
     SCHEDULE_NAMES[], WEIGHT_NAMES[], TERM_WEIGHT_NAMES[], NORMALIZE_NAMES[], T_SAMPLING_NAMES[], LOSS_ERROR_NAMES[],
-    RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[], NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[],
-    ENCODER_NAMES[], DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[],
-    GRID_NAMES[], INIT_NAMES[], DRIFT_NAMES[];
+    LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[],
+    NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[], DECODER_NAMES[],
+    DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[], INIT_NAMES[],
+    DRIFT_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 #endif

@@ -121,21 +121,20 @@ static noprop_status check_roles(const noprop_config *config, const struct setti
   return NOPROP_OK;
 }
 
-/* Presets of systems that do not have the variant. */
-static noprop_status check_preset(const noprop_config *config, const struct settings *s) {
-  if (s->preset == PRESET_JAX_2025_10 && s->variant == VARIANT_DF)
-    return refuse(config, s, "preset",
-                  "describes df in three ways that contradict one another (D-03), and integrates a field of another "
-                  "model (D-02); allowed: variant fm or ct, or preset jax-head");
-  return NOPROP_OK;
+/* Presets, and forms of earlier systems. */
+static noprop_status check_historic(const noprop_config *config, const struct settings *s) {
+  const char *key;
+  char sentence[400];
+  if (config_historic_refusal(s, &key, sentence, sizeof sentence) == NULL) return NOPROP_OK;
+  return refuse(config, s, key, "%s", sentence);
 }
 
 static noprop_status check_loss(const noprop_config *config, const struct settings *s) {
   const bool linear_path = s->variant == VARIANT_FM;
-  if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY && s->task != TASK_CLASSIFY)
+  if (s->loss.error != LOSS_ERROR_SQUARED && s->task != TASK_CLASSIFY)
     return refuse(config, s, "loss.error", "is not allowed with task %s; allowed: squared, or task classify",
                   TASK_NAMES[s->task].name);
-  if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY && s->prediction != PREDICTION_TARGET)
+  if (s->loss.error != LOSS_ERROR_SQUARED && s->prediction != PREDICTION_TARGET)
     return refuse(config, s, "loss.error",
                   "is not allowed where the network predicts %s; allowed: squared, or prediction target (variant ct)",
                   PREDICTION_NAMES[s->prediction].name);
@@ -182,7 +181,7 @@ static noprop_status check_coders(const noprop_config *config, const struct sett
     return refuse(config, s, "decoder.type",
                   "would never be trained with loss.recon.weight 0 and loss.vae 0; allowed: one of them above 0, or "
                   "decoder.type identity with decoder.output none or softmax");
-  if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY && (encodes || decodes))
+  if (s->loss.error != LOSS_ERROR_SQUARED && (encodes || decodes))
     return refuse(config, s, "loss.error",
                   "takes the network's output as logits of a one-hot latent, and there is %s; allowed: squared, with "
                   "loss.recon.type cross_entropy from the decoder's logits",
@@ -501,7 +500,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status != NOPROP_OK) return status;
   resolve_autos(&resolved);
   status = check_roles(config, &resolved);
-  if (status == NOPROP_OK) status = check_preset(config, &resolved);
+  if (status == NOPROP_OK) status = check_historic(config, &resolved);
   if (status == NOPROP_OK) status = check_dt(config, &resolved);
   if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);

@@ -159,6 +159,8 @@ const struct config_key CONFIG_KEYS[] = {
          "how times are drawn"),
     INTEGER("loss.draws", loss.draws, 1, 256, "1", "independent draws of time and noise per row"),
     ENUM("loss.error", loss.error, LOSS_ERROR_LIST, LOSS_ERROR_NAMES, "squared", "error of the main term"),
+    ENUM("loss.scale", loss.scale, LOSS_SCALE_LIST, LOSS_SCALE_NAMES, "mean", "of the main term"),
+    ENUM("loss.path", loss.path, PATH_LIST, PATH_NAMES, "auto", "how state, data and noise belong together"),
     REAL("loss.t_eps", loss.t_eps, 0, 0.1, "0.001", "t stays in [t_eps, 1 - t_eps]"),
     REAL_ABOVE("loss.cap", loss.cap, 0, 1e6, "5.0", "weight min_snr: largest SNR; snr_prime: largest SNR'"),
     ENUM("loss.recon.type", loss.recon.type, RECON_LIST, RECON_NAMES, "mse", "reconstruction of the target"),
@@ -173,6 +175,7 @@ const struct config_key CONFIG_KEYS[] = {
          "weight of decode(encode(y)), with the noise left at t = 1, against y; its error as loss.recon.type says"),
     REAL("loss.kl_z0", loss.kl_z0, 0, 1e6, "0.0",
          "weight of the KL divergence of z(0) from N(0, I), in nats (VP path)"),
+    ENUM("loss.kl_form", loss.kl_form, KL_FORM_LIST, KL_FORM_NAMES, "exact", "what loss.kl_z0 weighs"),
     REAL("loss.condition_dropout", loss.condition_dropout, 0, 0.95, "0.0",
          "probability that a row is trained without its condition, for sample.guidance"),
 

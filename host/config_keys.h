@@ -41,7 +41,7 @@ struct config_key {
 /* In the order in which a configuration is printed; keys of one section stand together. */
 extern const struct config_key CONFIG_KEYS[];
 extern const int CONFIG_KEY_COUNT;
-enum { CONFIG_MAX_KEYS = 96 };
+enum { CONFIG_MAX_KEYS = 128 };
 
 /* Number of the key, or -1. */
 int config_key_find(const char *path);

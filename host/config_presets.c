@@ -1,7 +1,7 @@
 /* Presets: the values by which earlier systems differ from the defaults, and what is known to be wrong in them.
  *
  * One table of rows (preset, variants, tasks, key, value); a row holds unless its key was given. Sources: survey 2.1 to
- * 2.5, 2.7, 2.11, 4.5, 5.1, 9.1, 10.1, 10.2. */
+ * 2.5, 2.7 to 2.11, 4.5, 5.1, 5.8, 9.1, 10.1, 10.2. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +13,9 @@ enum {
   HEAD = 1u << PRESET_JAX_HEAD,
   LATE = 1u << PRESET_JAX_2025_11,
   EARLY = 1u << PRESET_JAX_2025_10,
+  BOOK = 1u << PRESET_NOTEBOOK,
+  NOTE = 1u << PRESET_ALIGNMENT_NOTE,
+  MNIST = 1u << PRESET_YHGON_MNIST,
   FM = 1u << VARIANT_FM,
   DF = 1u << VARIANT_DF,
   CT = 1u << VARIANT_CT,
@@ -46,7 +49,7 @@ static const struct {
     {EARLY, CT, ANY_TASK, "loss.weight", "elbo"},
     {EARLY, CT, ANY_TASK, "loss.normalize", "batch"},
     {EARLY, CT, ANY_TASK, "loss.recon.weighting", "same"},
-    {EARLY, CT, ANY_TASK, "loss.reg_drift", "ou_mean"},
+    {EARLY, CT, ANY_TASK, "loss.reg_drift", "output"},
     {HEAD | LATE | EARLY, ANY_VARIANT, ANY_TASK, "loss.t_sampling", "uniform"},
     {HEAD | LATE | EARLY, ANY_VARIANT, ANY_TASK, "loss.t_eps", "0.0"},
     {HEAD, ANY_VARIANT, ANY_TASK, "loss.recon.weight", "1.0"},
@@ -80,6 +83,73 @@ static const struct {
     {HEAD | LATE | EARLY, ANY_VARIANT, ANY_TASK, "sample.grid", "t"},
     {HEAD | LATE, DF | CT, ANY_TASK, "sample.drift", "ou_mean"},
     {HEAD | LATE | EARLY, ANY_VARIANT, ANY_TASK, "sample.final_denoise", "false"},
+
+    /* Shared by the PyTorch systems. */
+    {BOOK | NOTE | MNIST, ANY_VARIANT, ANY_TASK, "precision", "fp32"},
+    {BOOK | NOTE | MNIST, ANY_VARIANT, ANY_TASK, "loss.t_sampling", "uniform"},
+    {BOOK | MNIST, ANY_VARIANT, ANY_TASK, "loss.t_eps", "0.0"},
+    {BOOK | NOTE | MNIST, ANY_VARIANT, ANY_TASK, "sample.init", "normal"},
+    {BOOK | NOTE | MNIST, ANY_VARIANT, ANY_TASK, "sample.grid", "t"},
+    {BOOK | NOTE | MNIST, ANY_VARIANT, ANY_TASK, "sample.final_denoise", "false"},
+    {BOOK | MNIST, ANY_VARIANT, ANY_TASK, "optimizer.weight_decay", "0.001"},
+
+    /* Its alpha_bar = cos^2(pi t/2) falls with its time; ours rises, with the ends that float32 holds. */
+    {BOOK, CT, ANY_TASK, "schedule.type", "cosine"},
+    {BOOK, CT, ANY_TASK, "schedule.s", "0.0"},
+    {BOOK, CT, ANY_TASK, "schedule.alpha_bar", "[1.0e-12, 0.999999999999]"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "latent.size", "64"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "encoder.type", "linear"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "decoder.type", "linear"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "loss.recon.type", "cross_entropy"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "loss.recon.weight", "1.0"},
+    {BOOK, CT, ANY_TASK, "loss.weight", "notebook"},
+    {BOOK, CT, ANY_TASK, "loss.normalize", "product"},
+    {BOOK, CT, ANY_TASK, "loss.kl_z0", "1.0"},
+    {BOOK, CT, ANY_TASK, "loss.kl_form", "norm"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "network.hidden", "[256, 128]"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "network.activation", "relu"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "network.dropout", "0.2"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "network.time_embedding.type", "constant"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "network.time_embedding.size", "1"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "optimizer.clip", "1.0"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "train.batch", "128"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "train.epochs", "5"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "sample.method", "euler"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "sample.steps", "50"},
+    {BOOK, CT, ANY_TASK, "sample.drift", "relax"},
+
+    {NOTE, CT, ANY_TASK, "prediction", "state"},
+    {NOTE, CT, ANY_TASK, "loss.path", "root_noise"},
+    {NOTE, CT, ANY_TASK, "loss.weight", "inverse_snr"},
+    {NOTE, CT, ANY_TASK, "loss.normalize", "batch"},
+    {NOTE, CT, ANY_TASK, "loss.t_eps", "0.001"},
+    {NOTE, CT, ANY_TASK, "loss.reg", "1.0"},
+    {NOTE, CT, ANY_TASK, "loss.reg_drift", "output"},
+    {NOTE, CT, ANY_TASK, "sample.method", "euler"},
+    {NOTE, CT, ANY_TASK, "sample.steps", "1000"},
+    {NOTE, CT, ANY_TASK, "sample.drift", "relax"},
+
+    /* gamma from -5 to 5, linear. */
+    {MNIST, CT, ANY_TASK, "schedule.type", "sigmoid"},
+    {MNIST, CT, ANY_TASK, "schedule.k", "10.0"},
+    {MNIST, CT, ANY_TASK, "schedule.t_mid", "0.5"},
+    {MNIST, CT, ANY_TASK, "schedule.renormalise", "false"},
+    {MNIST, CT, ANY_TASK, "loss.path", "signal_mean"},
+    {MNIST, CT, ANY_TASK, "loss.weight", "elbo"},
+    {MNIST, CT, ANY_TASK, "loss.scale", "bound"},
+    {MNIST, CT, ANY_TASK, "loss.error", "softmax_squared"},
+    {MNIST, CT, ANY_TASK, "loss.recon.type", "end_logits"},
+    {MNIST, CT, ANY_TASK, "loss.recon.weight", "1.0"},
+    {MNIST, CT, ANY_TASK, "network.hidden", "[256, 128]"},
+    {MNIST, CT, ANY_TASK, "network.activation", "relu"},
+    {MNIST, CT, ANY_TASK, "network.time_embedding.type", "sinusoidal_unit"},
+    {MNIST, CT, ANY_TASK, "network.time_embedding.size", "64"},
+    {MNIST, CT, ANY_TASK, "optimizer.clip", "0.0"},
+    {MNIST, CT, ANY_TASK, "train.batch", "2048"},
+    {MNIST, CT, ANY_TASK, "train.epochs", "200"},
+    {MNIST, CT, ANY_TASK, "sample.method", "heun"},
+    {MNIST, CT, ANY_TASK, "sample.steps", "40"},
+    {MNIST, CT, ANY_TASK, "sample.drift", "relax_noise"},
 };
 
 static const struct {
@@ -100,8 +170,7 @@ static const struct {
      "average"},
     {HEAD, ANY_VARIANT, ANY_TASK, "D-20: reconstruction and regularisation carry the weight of the main term"},
     {EARLY, CT, ANY_TASK, "D-08: SNR' is divided by its mean over the batch, a biased estimate of the mean"},
-    {EARLY, ANY_VARIANT, ANY_TASK,
-     "D-20: its regularisation is of the network's output; here it is of dz/dt, which differs in ct"},
+    {EARLY, ANY_VARIANT, ANY_TASK, "D-20: its regularisation is of the network's output, not of dz/dt"},
     {EARLY, FM, ANY_TASK,
      "D-19: the code of that time draws the state's noise apart from the target's; the README's form is taken here"},
     {EARLY, ANY_VARIANT, ANY_TASK, "section 9.1: it drops the last partial batch of an epoch; here it is trained on"},
@@ -113,6 +182,40 @@ static const struct {
     {HEAD, ANY_VARIANT, CLASSIFY | REGRESS,
      "section 4.1: the schedule's numbers are trained there; here they are fixed"},
     {LATE, ANY_VARIANT, ANY_TASK, "section 4.1: the schedule's numbers are trained there; here they are fixed"},
+
+    {BOOK, CT, ANY_TASK,
+     "D-29: its weight 2 alpha_bar/(1-alpha_bar)^2 is not |SNR'| and has an infinite mean, and the batch's mean weight "
+     "multiplies the mean error, so that rows are not weighted at all"},
+    {BOOK, CT, ANY_TASK,
+     "D-31: the state relaxes towards the prediction for unit time and reaches 63 % of it, and its time runs the other "
+     "way than in training (D-22)"},
+    {BOOK, CT, ANY_TASK, "D-10: its KL term is half the embedding's square, which draws embeddings to 0"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "D-30: its network is given t and does not use it"},
+    {BOOK, ANY_VARIANT, ANY_TASK, "D-32: gradients do pass through all layers of the network, whatever it says"},
+    {BOOK, ANY_VARIANT, ANY_TASK,
+     "section 5.8: its network for images is convolutional, and its embeddings have 512 numbers that start from "
+     "0.1 N(0, 1); here the network is network.type, and the embeddings are an encoder's, with a bias and 64 numbers"},
+    {NOTE, CT, ANY_TASK,
+     "D-12: the network learns to return the state that it is given, so that dz/dt is 0: nothing is generated or "
+     "predicted"},
+    {NOTE, CT, ANY_TASK, "D-13: its path t, sqrt(1-t) does not preserve variance"},
+    {NOTE, CT, ANY_TASK,
+     "D-14: 1/SNR is bounded by the limit of t alone, so that one row can own the batch; here t stays in [0.001, "
+     "0.999], "
+     "there it is drawn from [0, 1) and clipped"},
+    {NOTE, CT, ANY_TASK, "D-11: what it says of the PyTorch code is not in that code"},
+    {NOTE, CT, ANY_TASK, "D-20: its regularisation is of the network's output, not of dz/dt"},
+    {MNIST, CT, ANY_TASK, "D-23: the state's mean is alpha_bar u where its weight takes sqrt(alpha_bar) u"},
+    {MNIST, CT, ANY_TASK,
+     "D-24: its field (target - z)/(1-alpha_bar) lacks alpha_bar' and the root; it is stiff, 149 at the end, so that "
+     "Heun needs 30 steps or more"},
+    {MNIST, CT, ANY_TASK, "D-10: its KL term is half the label's square, the constant 1/2, and is left out"},
+    {MNIST, CT, ANY_TASK,
+     "D-33: its schedule is a network that need not rise; here gamma is the line from -5 to 5 that it starts near, and "
+     "is not trained"},
+    {MNIST, CT, ANY_TASK,
+     "section 2.9: it drops the last partial batch of an epoch; here it is trained on. Its network for images is a "
+     "residual one with batch norm; here it is network.type"},
 };
 
 static bool applies(unsigned presets, unsigned variants, unsigned tasks, const struct settings *settings) {

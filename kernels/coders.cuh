@@ -61,6 +61,17 @@ __device__ __forceinline__ float kl_of_start(const path_point &start, const floa
   return sum;
 }
 
+// Half the latent's square, this warp's features: what two earlier systems call KL (D-10).
+template <int D>
+__device__ __forceinline__ float half_norm(const float *latent) {
+  float sum = 0.0f;
+  for (int i = tile_warp(); i < D; i += TILE_WARPS) {
+    const float value = latent[i * TILE_ROWS + tile_lane()];
+    sum = fmaf(0.5f * value, value, sum);
+  }
+  return sum;
+}
+
 // a(1) z1 + b(1) n: what the decoder is given in the vae term.
 template <int D>
 __device__ __forceinline__ void latent_at_end(float *decoded, const float *z1, const path_point &end,

@@ -8,7 +8,7 @@
 #include "rows.cuh"
 #include "schedule.h"
 
-enum objective_path { PATH_LINEAR, PATH_VP };
+enum objective_path { PATH_LINEAR, PATH_VP, PATH_SIGNAL, PATH_ROOT };
 enum objective_prediction { PREDICT_VELOCITY, PREDICT_NOISE, PREDICT_TARGET, PREDICT_V };
 enum objective_weight {
   WEIGH_UNIFORM,
@@ -18,15 +18,17 @@ enum objective_weight {
   WEIGH_VP_VELOCITY,
   WEIGH_MIN_SNR,
   WEIGH_SNR_PRIME,
-  WEIGH_INVERSE_SNR
+  WEIGH_INVERSE_SNR,
+  WEIGH_NOTEBOOK
 };
 enum objective_times { TIMES_UNIFORM, TIMES_LOW_DISCREPANCY, TIMES_GAMMA, TIMES_IMPORTANCE };
 enum objective_term { TERM_PLAIN, TERM_SAME, TERM_SNR_PRIME };
-enum objective_drift { DRIVE_ODE, DRIVE_OU_MEAN };
+// Numbered as enum drift of options.h.
+enum objective_drift { DRIVE_ODE, DRIVE_OU_MEAN, DRIVE_RELAX = 3, DRIVE_RELAX_NOISE, DRIVE_OUTPUT };
 
 struct objective_description {
   int path, prediction, weight, recon_weighting, reg_weighting, reg_drift;
-  int cross_entropy;            // 1: the output is logits of a one-hot target
+  int cross_entropy;            // the output is logits of a one-hot target; 2: whose softmax has a squared error
   int times, batch_normalised;  // enum objective_times
   unsigned draws;
   float recon, reg;    // weights of the terms; 0: not computed
@@ -37,6 +39,8 @@ struct objective_description {
   int cells;           // times by quantiles: [cells + 1] knots; 0: not
   const float *knots;
   float gamma_scale;  // times uniform in gamma: 1/(range of gamma)
+  // Earlier systems' forms: the prediction is compared with the state (D-12); `recon` belongs to the pass at the end.
+  int of_state, recon_at_end;
 };
 
 struct path_point {
@@ -55,11 +59,17 @@ __device__ __forceinline__ path_point path_at(const objective_description &objec
     point.signal = point.a * point.a;
     point.noise = point.b * point.b;
     point.gamma_prime = 2.0f / (point.a * point.b);
+  } else if (objective.path == PATH_ROOT) {
+    point.a = t;
+    point.noise = 1.0f - t;
+    point.b = sqrtf(point.noise);
+    point.signal = t * t;
+    point.gamma_prime = 2.0f / t + 1.0f / point.noise;
   } else {
     const schedule_point at = schedule_evaluate(&schedule, t);
     point.signal = at.alpha_bar;
     point.noise = at.one_minus_alpha_bar;
-    point.a = sqrtf(at.alpha_bar);
+    point.a = objective.path == PATH_SIGNAL ? at.alpha_bar : sqrtf(at.alpha_bar);
     point.b = sqrtf(at.one_minus_alpha_bar);
     point.gamma_prime = at.gamma_prime;
   }
@@ -95,6 +105,7 @@ __device__ __forceinline__ float weight_at(const objective_description &objectiv
     return fminf(s, objective.cap * n) * unit;
   }
   if (objective.weight == WEIGH_INVERSE_SNR) return n / s;
+  if (objective.weight == WEIGH_NOTEBOOK) return s / ((n + 1e-8f) * (n + 1e-8f));
   if (objective.weight == WEIGH_T) return point.t;
   if (objective.weight == WEIGH_DRIFT) return 1.0f / (n * point.gamma_prime);
   if (objective.weight == WEIGH_VP_VELOCITY) {
@@ -164,9 +175,26 @@ __device__ __forceinline__ prediction_form form_at(const objective_description &
   return form;
 }
 
+// Earlier systems' fields besides: towards the target at a rate of 1 (D-31) or of 1/(1 - alpha_bar) (D-24), and the
+// network's output itself (D-20).
+__device__ __forceinline__ prediction_form drift_form_at(const objective_description &objective,
+                                                         const path_point &point, int drift) {
+  prediction_form form = form_at(objective, point, drift);
+  const float rate = drift == DRIVE_RELAX_NOISE ? 1.0f / point.noise : 1.0f;
+  if (drift == DRIVE_OUTPUT) {
+    form.vp = 1.0f;
+    form.vz = 0.0f;
+  } else if (drift == DRIVE_RELAX || drift == DRIVE_RELAX_NOISE) {
+    form.vp = rate * form.xp;
+    form.vz = rate * (form.xz - 1.0f);
+  }
+  return form;
+}
+
 // What the network should have said.
 __device__ __forceinline__ float truth_of(const objective_description &objective, const path_point &point, float z1,
                                           float noise) {
+  if (objective.of_state) return fmaf(point.a, z1, point.b * noise);
   if (objective.prediction == PREDICT_TARGET) return z1;
   if (objective.prediction == PREDICT_NOISE) return noise;
   if (objective.prediction == PREDICT_V) {
@@ -273,6 +301,7 @@ struct row_objective {
   prediction_form form;
   float weight, recon_weight, reg_weight;
   float2 softmax;  // with cross-entropy: largest logit, 1/sum of exponentials
+  float dot;       // with a squared error of the softmax: of its derivative by probabilities with these
 };
 
 __device__ __forceinline__ row_objective row_objective_at(const objective_description &objective,
@@ -280,7 +309,7 @@ __device__ __forceinline__ row_objective row_objective_at(const objective_descri
   row_objective row;
   const float snr_prime = point.gamma_prime * point.signal / point.noise;
   row.point = point;
-  row.form = form_at(objective, point, objective.reg_drift);
+  row.form = drift_form_at(objective, point, objective.reg_drift);
   row.weight = weight * point.factor;
   row.recon_weight = point.factor * (objective.recon_weighting == TERM_PLAIN  ? 1.0f
                                      : objective.recon_weighting == TERM_SAME ? weight
@@ -297,6 +326,11 @@ __device__ __forceinline__ float objective_element(const objective_description &
                                                    float p, float z, float z1, float noise, row_terms &terms) {
   if (objective.cross_entropy) {
     const float probability = expf(p - row.softmax.x) * row.softmax.y;
+    if (objective.cross_entropy == 2) {
+      const float error = fmaf(1.0f - objective.off_value, probability, objective.off_value) - z1;
+      terms.flow = fmaf(row.weight / D * error, error, terms.flow);
+      return (1.0f - objective.off_value) * probability * (2.0f * row.weight / D * error - row.dot);
+    }
     const float label = z1 == 1.0f ? 1.0f : 0.0f;
     terms.flow -= row.weight * label * (p - row.softmax.x + logf(row.softmax.y));
     return row.weight * (probability - label);
@@ -317,6 +351,20 @@ __device__ __forceinline__ float objective_element(const objective_description &
   return gradient;
 }
 
+// The sum over classes of probability times the derivative of the squared error by it.
+template <int D>
+__device__ __forceinline__ float softmax_dot(const objective_description &objective, const row_objective &row,
+                                             const float *out, const float *z1) {
+  float dot = 0.0f;
+  for (int i = 0; i < D; ++i) {
+    const int at = i * TILE_ROWS + tile_lane();
+    const float probability = expf(out[at] - row.softmax.x) * row.softmax.y;
+    const float error = fmaf(1.0f - objective.off_value, probability, objective.off_value) - z1[at];
+    dot = fmaf(2.0f * row.weight / D * error, probability, dot);
+  }
+  return dot;
+}
+
 // The terms of the lane's row (this warp's features; the caller adds the warps) and, with GRADIENT, the gradient of
 // the batch mean with respect to the output: delta [LD][32] and delta_rows [32][PITCH], padding zero.
 template <int D, int LD, int PITCH, bool GRADIENT>
@@ -327,12 +375,37 @@ __device__ __forceinline__ row_terms objective_terms(const objective_description
   row_terms terms = {0.0f, 0.0f, 0.0f};
   row_objective row = row_objective_at(objective, point, weight);
   if (objective.cross_entropy) row.softmax = softmax_of<D>(out);
+  if (objective.cross_entropy == 2) row.dot = softmax_dot<D>(objective, row, out, z1);
   for (int i = tile_warp(); i < LD; i += TILE_WARPS) {
     const int at = i * TILE_ROWS + tile_lane();
     float gradient = 0.0f;
     if (i < D) gradient = objective_element<D>(objective, row, out[at], z[at], z1[at], noise[at], terms);
     if (GRADIENT) {
       // A lane without a row must not contribute, even where its weight is not finite.
+      const float value = share != 0.0f ? share * gradient : 0.0f;
+      delta[at] = value;
+      delta_rows[tile_lane() * PITCH + i] = value;
+    }
+  }
+  return terms;
+}
+
+// What objective_terms does, for the pass at t = 1 of a draw of its own: `recon` is the cross-entropy of the label from
+// the logits `out`. A row has one such pass, and so many draws of the other terms.
+template <int D, int LD, int PITCH, bool GRADIENT>
+__device__ __forceinline__ row_terms end_terms(const objective_description &objective, float share, const float *out,
+                                               const float *z1, float *delta, float *delta_rows) {
+  row_terms terms = {0.0f, 0.0f, 0.0f};
+  const float2 softmax = softmax_of<D>(out);
+  for (int i = tile_warp(); i < LD; i += TILE_WARPS) {
+    const int at = i * TILE_ROWS + tile_lane();
+    float gradient = 0.0f;
+    if (i < D) {
+      const float label = z1[at] == 1.0f ? (float)objective.draws : 0.0f;
+      terms.recon -= label * (out[at] - softmax.x + logf(softmax.y));
+      gradient = objective.recon * (objective.draws * expf(out[at] - softmax.x) * softmax.y - label);
+    }
+    if (GRADIENT) {
       const float value = share != 0.0f ? share * gradient : 0.0f;
       delta[at] = value;
       delta_rows[tile_lane() * PITCH + i] = value;

@@ -128,6 +128,8 @@ Vector<Real> embed_time(const Settings &settings, Real t) {
       turns = (i + 1) / 2;
     else if (type == "sinusoidal")
       turns = 0.25 * std::pow(10000, spaced(0, -1, k, half));
+    else if (type == "sinusoidal_unit")
+      turns = std::pow(10000, spaced(0, -1, k, half)) / (2 * M_PI);
     else if (type == "fourier" || type == "log_freq")
       turns = std::pow(10, spaced(-1, 1, k, half));
     else if (type == "cyclical_fourier")

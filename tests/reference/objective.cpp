@@ -33,7 +33,7 @@ static Vector<Real> softmax(const Vector<Real> &logits, Vector<Real> *minus_log)
   return p;
 }
 
-static bool by_logits(const Settings &settings) { return settings.loss.error == "cross_entropy"; }
+static bool by_logits(const Settings &settings) { return settings.loss.error != "squared"; }
 
 /* With cross_entropy the network's output is turned into the target first; `kind` receives what the result is. */
 template <typename Real>
@@ -86,6 +86,7 @@ static std::vector<Vector<Real>> weights(const Settings &settings, const std::ve
     for (Real &v : draw) {
       if (settings.loss.normalize == "batch") v /= sum / count + 1e-8;
       if (settings.loss.normalize == "analytic") v /= weight_mean(settings);
+      if (settings.loss.normalize == "product") v = sum / count;
     }
   return w;
 }
@@ -197,7 +198,10 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
   std::vector<std::vector<Path<Real>>> paths(draws);
   for (size_t k = 0; k < draws; ++k)
     for (size_t i = 0; i < rows; ++i) paths[k].push_back(path_at(settings, batch.t[k][i]));
-  const std::vector<Vector<Real>> all_weights = weights(settings, paths);
+  std::vector<Vector<Real>> all_weights = weights(settings, paths);
+  if (settings.loss.scale == "bound") /* half the sum over dimensions in place of their mean */
+    for (auto &draw : all_weights)
+      for (Real &w : draw) w = w * (0.5 * static_cast<double>(d));
   loss.weight = all_weights[0];
 
   const Path<Real> path_start = path_at(settings, Real(0.0)), path_end = path_at(settings, Real(1.0));
@@ -231,7 +235,7 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       Vector<Real> p_bar(d, 0.0), output_bar(d, 0.0), z_bar(d, 0.0), z1_bar(d, 0.0), noise_bar(d, 0.0);
       const double dims = static_cast<double>(d);
 
-      if (by_logits(settings)) {
+      if (settings.loss.error == "cross_entropy") {
         Vector<Real> minus_log;
         const Vector<Real> q = softmax(output, &minus_log);
         const size_t label = static_cast<size_t>(batch.label[i]);
@@ -244,6 +248,9 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
             by_z1 = 1.0;
           } else if (kind == "noise") {
             by_noise = 1.0;
+          } else if (kind == "state") { /* D-12 */
+            by_z1 = path.a;
+            by_noise = path.b;
           } else if (kind == "v") {
             const Real s = sqrt(path.a * path.a + path.b * path.b);
             by_z1 = -(path.b / s);
@@ -278,8 +285,14 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
         Vector<Real> variance(d, 0.0);
         for (size_t j = 0; j < coded[i].log_variance.size(); ++j) variance[j] = exp(coded[i].log_variance[j]);
         kl_z0 = kl_of_start(path_start.a * path_start.a, coded[i].mean, variance);
+        if (settings.loss.kl_form == "norm") { /* D-10 */
+          kl_z0 = 0.0;
+          for (const Real &u : coded[i].mean) kl_z0 += 0.5 * u * u;
+        }
       }
-      if (settings.loss.recon_weight > 0 && settings.loss.recon_type != "none" && !plain) {
+      if (settings.loss.recon_type == "end_logits") {
+        /* once a row, after its draws */
+      } else if (settings.loss.recon_weight > 0 && settings.loss.recon_type != "none" && !plain) {
         const Real wr = factor * term_weight(settings, settings.loss.recon_weighting, path, weight);
         Vector<Real> bar;
         recon = wr * decode_error(settings, network, parameters, z1_hat, batch.z1[i],
@@ -348,10 +361,32 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       }
     }
   }
+  /* The label from the logits at t = 1, at a state with noise of its own: batch.noise[draws]. */
+  const bool end_pass = settings.loss.recon_type == "end_logits" && settings.loss.recon_weight > 0;
+  for (size_t i = 0; end_pass && i < rows; ++i) {
+    const Real t = 1.0 - settings.loss.t_eps;
+    const Path<Real> path = path_at(settings, t);
+    Vector<Real> z, minus_log, bar;
+    for (size_t j = 0; j < d; ++j) z.push_back(path.a * coded[i].z1[j] + path.b * batch.noise[draws][i][j]);
+    const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(draws)) : Dropout{};
+    const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
+    const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, t), dropout,
+                                      !batch.without_condition.empty() && batch.without_condition[i]);
+    const Vector<Real> q = softmax(trace.output(), &minus_log);
+    const size_t label = static_cast<size_t>(batch.label[i]);
+    const double weight = settings.loss.recon_weight, one = 1.0 / static_cast<double>(rows);
+    loss.recon += one * minus_log[label];
+    loss.total += one * weight * minus_log[label];
+    loss.row_total[i] += weight * minus_log[label];
+    for (size_t j = 0; j < d; ++j) bar.push_back(one * weight * (j == label ? q[j] - 1.0 : q[j]));
+    Vector<Real> through;
+    backward<Real>(network, parameters, trace, bar, loss.gradient, &through, nullptr, dropout);
+    for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += path.a * through[j];
+  }
   /* On through the encoder; kl_z0 reaches mean and log variance past the latent. */
   for (size_t i = 0; !network.encoder.empty() && i < rows; ++i) {
     const double kl = settings.loss.kl_z0 / static_cast<double>(rows);
-    const Real signal = path_start.a * path_start.a;
+    const Real signal = settings.loss.kl_form == "norm" ? Real(1.0) : path_start.a * path_start.a;
     Vector<Real> bar(coded[i].encoded.output().size(), 0.0);
     for (size_t j = 0; j < d; ++j) {
       bar[j] = loss.z1_bar[i][j] + kl * (signal * coded[i].mean[j]);

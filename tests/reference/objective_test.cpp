@@ -18,6 +18,15 @@ struct Model {
   Batch<double> batch;
 };
 
+/* One more noise per row, of the pass at t = 1. */
+void add_end_noise(Model *m) {
+  std::mt19937 generator(8);
+  std::normal_distribution<double> normal;
+  m->batch.noise.emplace_back(m->batch.z1.size(), Vector<double>(3));
+  for (auto &row : m->batch.noise.back())
+    for (double &v : row) v = normal(generator);
+}
+
 /* Five rows of three classes (or three real targets), times spread over (0.05, 0.95), two draws where asked. */
 Model make_model(const Keys &keys, unsigned seed = 1) {
   Model m;
@@ -132,6 +141,150 @@ TEST(Objective, GradientsMatchDifferencesWithDropoutAndDraws) {
     };
   };
   check_gradient(m, "dropout");
+}
+
+/* What presets notebook, alignment-note and yhgon-mnist have of their own. */
+TEST(Objective, GradientsMatchDifferencesInEarlierSystemsForms) {
+  const Keys small = {{"network.hidden", "[4, 3]"}, {"network.time_embedding.size", "4"}, {"loss.draws", "2"}};
+  const auto with = [&](Keys keys) {
+    keys.insert(keys.end(), small.begin(), small.end());
+    return keys;
+  };
+  check_gradient(make_model(with({{"task", "regress"},
+                                  {"prediction", "state"},
+                                  {"loss.path", "root_noise"},
+                                  {"loss.weight", "inverse_snr"},
+                                  {"loss.normalize", "batch"},
+                                  {"loss.reg", "1"},
+                                  {"loss.reg_drift", "output"}})),
+                 "alignment-note");
+  check_gradient(make_model(with({{"task", "classify"},
+                                  {"latent.size", "2"},
+                                  {"encoder.type", "linear"},
+                                  {"decoder.type", "linear"},
+                                  {"schedule.s", "0"},
+                                  {"loss.weight", "notebook"},
+                                  {"loss.normalize", "product"},
+                                  {"loss.recon.type", "cross_entropy"},
+                                  {"loss.recon.weight", "1"},
+                                  {"loss.kl_z0", "1"},
+                                  {"loss.kl_form", "norm"}})),
+                 "notebook");
+  for (const char *off : {"0", "-1"}) {
+    Model m = make_model(with({{"task", "classify"},
+                               {"latent.off_value", off},
+                               {"loss.path", "signal_mean"},
+                               {"loss.weight", "elbo"},
+                               {"loss.scale", "bound"},
+                               {"loss.error", "softmax_squared"},
+                               {"loss.recon.type", "end_logits"},
+                               {"loss.recon.weight", "0.7"}}));
+    add_end_noise(&m);
+    check_gradient(m, std::string("yhgon-mnist, off ") + off);
+  }
+}
+
+/* A row and a column of these forms, written out: survey 2.8, 2.9, and S3 in 2.7. */
+TEST(Objective, EarlierSystemsFormsAreTheirDefinitions) {
+  const Model note = make_model({{"task", "regress"},
+                                 {"prediction", "state"},
+                                 {"loss.path", "root_noise"},
+                                 {"loss.weight", "inverse_snr"},
+                                 {"loss.normalize", "batch"},
+                                 {"loss.reg", "1"},
+                                 {"loss.reg_drift", "output"},
+                                 {"network.hidden", "[4]"},
+                                 {"network.time_embedding.size", "4"}});
+  const Loss<double> loss = loss_of(note);
+  double flow = 0, reg = 0, mean = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    const double back = 1 - note.batch.t[0][i]; /* its time runs from data to noise: weight t/(1-t)^2 */
+    mean += back / ((1 - back) * (1 - back)) / 5;
+  }
+  for (size_t i = 0; i < 5; ++i) {
+    const double t = note.batch.t[0][i], back = 1 - t;
+    double error = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      const double z = (1 - back) * note.batch.z1[i][j] + std::sqrt(back) * note.batch.noise[0][i][j];
+      EXPECT_NEAR(loss.z[i][j], z, 1e-14);
+      error += (loss.prediction[i][j] - z) * (loss.prediction[i][j] - z) / 3;
+      reg += loss.prediction[i][j] * loss.prediction[i][j] / 15;
+    }
+    flow += back / ((1 - back) * (1 - back)) / (mean + 1e-8) * error / 5;
+  }
+  EXPECT_NEAR(loss.flow, flow, 1e-12 * flow);
+  EXPECT_NEAR(loss.reg, reg, 1e-12 * reg);
+  EXPECT_NEAR(loss.total, flow + reg, 1e-12 * flow);
+
+  Model script = make_model({{"task", "classify"},
+                             {"schedule.type", "sigmoid"},
+                             {"schedule.renormalise", "false"},
+                             {"schedule.k", "10"},
+                             {"loss.path", "signal_mean"},
+                             {"loss.weight", "elbo"},
+                             {"loss.scale", "bound"},
+                             {"loss.error", "softmax_squared"},
+                             {"loss.recon.type", "end_logits"},
+                             {"loss.recon.weight", "1"},
+                             {"loss.t_eps", "0"},
+                             {"network.hidden", "[4]"},
+                             {"network.time_embedding.size", "4"}});
+  add_end_noise(&script);
+  const Loss<double> own = loss_of(script);
+  const auto probabilities = [](Vector<double> logits) {
+    double sum = 0;
+    for (double &v : logits) sum += v = std::exp(v);
+    for (double &v : logits) v /= sum;
+    return logits;
+  };
+  double sdm = 0, ce = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    const double gamma = 10 * script.batch.t[0][i] - 5, signal = 1 / (1 + std::exp(-gamma));
+    const auto p = probabilities(own.prediction[i]);
+    for (size_t j = 0; j < 3; ++j) {
+      EXPECT_NEAR(own.z[i][j], signal * script.batch.z1[i][j] + std::sqrt(1 - signal) * script.batch.noise[0][i][j],
+                  1e-14);
+      sdm += 0.5 * 10 * std::exp(gamma) * square(p[j] - script.batch.z1[i][j]) / 5;
+    }
+    const double last = 1 / (1 + std::exp(-5.0));
+    Vector<double> z;
+    for (size_t j = 0; j < 3; ++j)
+      z.push_back(last * script.batch.z1[i][j] + std::sqrt(1 - last) * script.batch.noise[1][i][j]);
+    const auto q = probabilities(
+        forward(script.network, script.parameters, z, script.batch.x[i], embed_time(script.settings, 1.0)).output());
+    ce -= std::log(q[static_cast<size_t>(script.batch.label[i])]) / 5;
+  }
+  EXPECT_NEAR(own.flow, sdm, 1e-12 * sdm);
+  EXPECT_NEAR(own.recon, ce, 1e-12 * ce);
+  EXPECT_NEAR(own.total, sdm + ce, 1e-12 * sdm);
+
+  const Model book = make_model({{"task", "classify"},
+                                 {"latent.size", "2"},
+                                 {"encoder.type", "linear"},
+                                 {"decoder.type", "linear"},
+                                 {"schedule.s", "0"},
+                                 {"schedule.alpha_bar", "[1e-12, 0.999999999999]"},
+                                 {"loss.weight", "notebook"},
+                                 {"loss.normalize", "product"},
+                                 {"loss.recon.type", "cross_entropy"},
+                                 {"loss.recon.weight", "1"},
+                                 {"loss.kl_z0", "1"},
+                                 {"loss.kl_form", "norm"},
+                                 {"network.hidden", "[4]"},
+                                 {"network.time_embedding.size", "4"}});
+  const Loss<double> third = loss_of(book);
+  double weight = 0, mse = 0, kl = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    const double signal = square(std::cos(M_PI / 2 * (1 - book.batch.t[0][i])));
+    weight += 2 * signal / square(1 - signal + 1e-8) / 5;
+    for (size_t j = 0; j < 2; ++j) {
+      mse += square(third.prediction[i][j] - third.latent[i][j]) / 10;
+      kl += 0.5 * square(third.latent[i][j]) / 5;
+    }
+  }
+  EXPECT_NEAR(third.flow, 0.5 * weight * mse, 1e-9 * third.flow);
+  EXPECT_NEAR(third.kl_z0, kl, 1e-12 * kl);
+  EXPECT_NEAR(third.total, third.flow + third.recon + third.kl_z0, 1e-12 * third.total);
 }
 
 /* Through encoder, noise of a Gaussian latent, decoder, kl_z0, vae and reconstruction, with latents narrower and wider

@@ -162,12 +162,19 @@ Path<Real> path_at(const Settings &settings, Real t) {
     p.la = 1.0 / t;
     p.lb = -1.0 / (1.0 - t);
     p.r = 1.0 / (t * (1.0 - t));
+  } else if (settings.loss.path == "root_noise") { /* z = t z1 + sqrt(1 - t) e */
+    p.a = t;
+    p.b = sqrt(1.0 - t);
+    p.la = 1.0 / t;
+    p.lb = -0.5 / (1.0 - t);
+    p.r = p.la - p.lb;
   } else {
     p.a = sqrt(p.schedule.alpha_bar);
     p.b = sqrt(p.schedule.one_minus_alpha_bar);
     p.la = 0.5 * p.schedule.gamma_prime * p.schedule.one_minus_alpha_bar;
     p.lb = -0.5 * p.schedule.gamma_prime * p.schedule.alpha_bar;
     p.r = 0.5 * p.schedule.gamma_prime;
+    if (settings.loss.path == "signal_mean") p.a = p.schedule.alpha_bar; /* D-23; the rest as if it were the root */
   }
   return p;
 }
@@ -179,7 +186,7 @@ struct Parts {
 };
 template <typename Real>
 static Parts<Real> parts_of(const Path<Real> &p, const std::string &from) {
-  if (from == "target") return {{0.0, 1.0}, {1.0 / p.b, -(p.a / p.b)}};
+  if (from == "target" || from == "state") return {{0.0, 1.0}, {1.0 / p.b, -(p.a / p.b)}};
   if (from == "noise") return {{1.0 / p.a, -(p.b / p.a)}, {0.0, 1.0}};
   if (from == "velocity") /* u = la a z1 + lb b e */
     return {{-p.lb / (p.r * p.a), 1.0 / (p.r * p.a)}, {p.la / (p.r * p.b), -1.0 / (p.r * p.b)}};
@@ -192,7 +199,12 @@ static Parts<Real> parts_of(const Path<Real> &p, const std::string &from) {
 
 template <typename Real>
 Combination<Real> convert(const Path<Real> &p, const std::string &from, const std::string &to) {
-  if (from == to) return {0.0, 1.0};
+  if (from == to || to == "output") return {0.0, 1.0};
+  if (to == "relax" || to == "relax_noise") { /* (z1hat - z), over 1 - alpha_bar = b^2: D-31, D-24 */
+    const Combination<Real> target = convert(p, from, "target");
+    const Real rate = to == "relax" ? Real(1.0) : 1.0 / (p.b * p.b);
+    return {rate * (target.state - 1.0), rate * target.prediction};
+  }
   const Parts<Real> parts = parts_of(p, from);
   if (to == "target") return parts.target;
   if (to == "noise") return parts.noise;
@@ -249,6 +261,10 @@ Real weight_at(const Settings &settings, const Path<Real> &p) {
   if (weight == "drift") return 1.0 / (s.one_minus_alpha_bar * s.gamma_prime);
   if (weight == "vp_velocity") return 1.0 / (s.one_minus_alpha_bar * s.alpha_bar * s.gamma_prime);
   if (weight == "inverse_snr") return 1.0 / snr;
+  if (weight == "notebook") { /* eta/2 of 2 ab/(1 - ab + 1e-8)^2 with eta 1 (D-29) */
+    const Real rest = s.one_minus_alpha_bar + 1e-8;
+    return s.alpha_bar / (rest * rest);
+  }
   /* The others are weights of the target's error. */
   if (weight == "elbo") return snr_prime_at(settings, p) * error_square(p, predicted);
   if (weight == "min_snr") return smaller<Real>(snr, settings.loss.cap) * error_square(p, predicted);

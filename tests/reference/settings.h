@@ -38,6 +38,7 @@ struct Settings {
   } dt;
   struct {
     std::string weight = "uniform", normalize = "none", t_sampling = "low_discrepancy", error = "squared";
+    std::string path = "auto", scale = "mean", kl_form = "exact"; /* earlier systems' forms */
     int draws = 1;
     std::string recon_type = "mse", recon_weighting = "none", reg_weighting = "none", reg_drift = "ode";
     double recon_weight = 0, reg = 0, t_eps = 1e-3, cap = 5, condition_dropout = 0, vae = 0, kl_z0 = 0;

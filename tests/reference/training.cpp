@@ -177,6 +177,12 @@ void draw_batch(const Settings &settings, const Network &network, int64_t step, 
             normals<Real>(settings.seed, kEndNoise, static_cast<uint32_t>(i), at, d, number));
     }
   }
+  if (settings.loss.recon_type == "end_logits") {
+    batch.noise.emplace_back();
+    for (long i = 0; i < rows; ++i)
+      batch.noise.back().push_back(normals<Real>(settings.seed, kNoise, static_cast<uint32_t>(i), at, d,
+                                                 static_cast<uint32_t>(settings.loss.draws)));
+  }
   for (long i = 0; settings.encoder.normal() && i < rows; ++i)
     batch.encoder_noise.push_back(normals<Real>(settings.seed, kEncoderNoise, static_cast<uint32_t>(i), at, d, 0));
   if (dropout) drop_conditions(settings, step, batch);
