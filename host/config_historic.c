@@ -147,9 +147,8 @@ static const char *pathless_refusal(const struct settings *s, const char **key, 
 }
 
 const char *config_historic_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
-  const char *(*const rules[])(const struct settings *, const char **, char *, size_t) = {
-      preset_refusal, pathless_refusal, loss_refusal, drift_refusal};
-  for (size_t i = 0; i < sizeof rules / sizeof *rules; ++i)
-    if (rules[i](s, key, buffer, size) != NULL) return buffer;
-  return NULL;
+  const char *sentence = preset_refusal(s, key, buffer, size);
+  if (sentence == NULL) sentence = pathless_refusal(s, key, buffer, size);
+  if (sentence == NULL) sentence = loss_refusal(s, key, buffer, size);
+  return sentence != NULL ? sentence : drift_refusal(s, key, buffer, size);
 }
