@@ -1,0 +1,1 @@
+/* Nothing: the programs of the tests share the precompiled header that this file is compiled with. */
