@@ -465,11 +465,16 @@ void network_unpack(const struct network *network, const float *padded, float *f
 long network_fragment_size(int operand_form, int inputs, int outputs) {
   const long groups = round_up8(inputs) / 8, pairs = (round_up8(outputs) / 8 + 1) / 2;
   const long steps = operand_form == OPERANDS_BF16 ? (groups + 1) / 2 : groups;
-  return steps * pairs * 128;
+  return steps * pairs * (operand_form == OPERANDS_TF32X3 ? 256 : 128);
+}
+
+/* Numbers in so many words: pairs of 16 bits share one, pairs of parts are a number's. */
+static long fragment_numbers(int form, long words) {
+  return form == OPERANDS_BF16 ? 2 * words : form == OPERANDS_TF32X3 ? words / 2 : words;
 }
 
 long network_fragment_numbers(const struct network *network) {
-  return network->operand_form == OPERANDS_BF16 ? 2 * network->fragment_words : network->fragment_words;
+  return fragment_numbers(network->operand_form, network->fragment_words);
 }
 
 void network_place_fragments(struct network *network, int operand_form) {
@@ -502,20 +507,19 @@ static void fragment_number(int form, long at, int outputs, long *input, long *o
 
 void network_fragment_sources(const struct network *network, int *sources) {
   const int form = network->operand_form;
-  const long numbers = form == OPERANDS_BF16 ? 2 : 1; /* in a word */
   for (int i = 0; i < network->parameter_count; ++i) {
     const struct parameter_entry *entry = &network->parameters[i];
     if (entry->fragment_offset < 0) continue;
     const int rows = entry->rows, columns = entry->columns;
     long k, n;
-    for (long at = 0; at < numbers * network_fragment_size(form, rows, columns); ++at) {
+    for (long at = 0; at < fragment_numbers(form, network_fragment_size(form, rows, columns)); ++at) {
       fragment_number(form, at, columns, &k, &n);
-      sources[numbers * entry->fragment_offset + at] =
+      sources[fragment_numbers(form, entry->fragment_offset) + at] =
           k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
     }
-    for (long at = 0; at < numbers * network_fragment_size(form, columns, rows); ++at) {
+    for (long at = 0; at < fragment_numbers(form, network_fragment_size(form, columns, rows)); ++at) {
       fragment_number(form, at, rows, &n, &k);
-      sources[numbers * entry->transpose_offset + at] =
+      sources[fragment_numbers(form, entry->transpose_offset) + at] =
           k < rows && n < columns ? (int)(entry->padded_offset + k * entry->stride + n) : -1;
     }
   }

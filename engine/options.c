@@ -37,6 +37,10 @@ OPTION_ARRAY(GRID_NAMES, GRID_LIST);
 OPTION_ARRAY(INIT_NAMES, INIT_LIST);
 OPTION_ARRAY(DRIFT_NAMES, DRIFT_LIST);
 
+bool precision_is_tensor(int precision) {
+  return precision == PRECISION_TF32 || precision == PRECISION_BF16 || precision == PRECISION_TF32X3;
+}
+
 int option_find(const option_name *list, const char *name) {
   for (int i = 0; list[i].name != NULL; i++)
     if (strcmp(list[i].name, name) == 0) return i;

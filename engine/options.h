@@ -35,9 +35,10 @@
 
 #define PRECISION_LIST(X)                                                                                 \
   X(PRECISION_AUTO, "auto", "tf32 where there are tensor cores and kernels for them, else fp32")          \
-  X(PRECISION_FP32, "fp32", "float32 throughout")                                                         \
+  X(PRECISION_FP32, "fp32", "float32 throughout; as tf32x3 does where it was counted to be faster")       \
   X(PRECISION_TF32, "tf32", "tensor cores: factors with 10-bit fractions, float32 sums, weights, losses") \
-  X(PRECISION_BF16, "bf16", "tensor cores: factors with 7-bit fractions, float32 sums, weights, losses")
+  X(PRECISION_BF16, "bf16", "tensor cores: factors with 7-bit fractions, float32 sums, weights, losses")  \
+  X(PRECISION_TF32X3, "tf32x3", "tensor cores: float32 factors as sums of two tf32 numbers, three products")
 
 #define SCHEDULE_LIST(X)                                                             \
   X(SCHEDULE_LINEAR, "linear", "alpha_bar linear in t")                              \

@@ -2,6 +2,8 @@
 #include "engine/precision.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "engine/status.h"
 #include "kernels/arguments.h"
@@ -41,12 +43,70 @@ const char *precision_refusal(const struct network *network, const struct settin
   return NULL;
 }
 
+/* How many times as fast as multiply-adds three tf32 products are, as counted for a solve in docs/three_tf32.md; GPUs
+ * of other compute capabilities have tensor cores that are hardly faster in tf32 than their fp32 units, or none. */
+static const struct {
+  int major, minor;
+  double gain;
+} THREE_PRODUCTS[] = {{8, 0, 2.7}, {9, 0, 3.6}, {10, 0, 4.0}};
+
+/* The gain of three products on this device, 0 where they do not pay. */
+static double three_products_gain(const noprop_device *device) {
+  const int *capability = device->properties.compute_capability;
+  if (device->properties.is_virtual) return 0;
+  for (size_t i = 0; i < sizeof THREE_PRODUCTS / sizeof *THREE_PRODUCTS; ++i)
+    if (THREE_PRODUCTS[i].major == capability[0] && THREE_PRODUCTS[i].minor == capability[1])
+      return THREE_PRODUCTS[i].gain;
+  return 0;
+}
+
+/* Which kernels fp32 stands for. */
+static noprop_status resolve_fp32(const noprop_device *device, const struct network *network, struct settings *settings,
+                                  char *reason, size_t reason_size) {
+  const char *forced = getenv("NOPROP_FP32");
+  const bool is_forced = forced && forced[0], three = is_forced && strcmp(forced, "tf32x3") == 0;
+  if (is_forced && !three && strcmp(forced, "fma") != 0)
+    return status_set(NOPROP_INVALID_ARGUMENT, "NOPROP_FP32 must be fma or tf32x3, not '%.40s'", forced);
+  const double gain = three_products_gain(device);
+  snprintf(reason, reason_size, "as the configuration says");
+  if (is_forced ? !three : gain == 0) return NOPROP_OK;
+  const char *refusal = precision_refusal(network, settings, device->properties.compute_capability, PRECISION_TF32X3);
+  if (refusal) {
+    snprintf(reason, reason_size, "as the configuration says; tf32x3, which is as exact and here faster, %s", refusal);
+    return NOPROP_OK;
+  }
+  settings->precision = PRECISION_TF32X3;
+  if (is_forced)
+    snprintf(reason, reason_size, "fp32, as NOPROP_FP32 says");
+  else
+    snprintf(reason, reason_size,
+             "fp32, in kernels as exact and %.1f times as fast by count on compute capability %d.%d", gain,
+             device->properties.compute_capability[0], device->properties.compute_capability[1]);
+  return NOPROP_OK;
+}
+
+static int fragments_of(int precision) {
+  switch (precision) {
+    case PRECISION_TF32:
+      return OPERANDS_TF32;
+    case PRECISION_BF16:
+      return OPERANDS_BF16;
+    case PRECISION_TF32X3:
+      return OPERANDS_TF32X3;
+    default:
+      return -1;
+  }
+}
+
 noprop_status precision_resolve(const noprop_device *device, struct network *network, struct settings *settings,
                                 char *reason, size_t reason_size) {
   const int asked = settings->precision, *capability = device->properties.compute_capability;
   const int wanted = asked == PRECISION_AUTO ? PRECISION_TF32 : asked;
   const char *refusal = wanted == PRECISION_FP32 ? NULL : precision_refusal(network, settings, capability, wanted);
-  if (asked != PRECISION_AUTO) {
+  if (asked == PRECISION_FP32) {
+    const noprop_status status = resolve_fp32(device, network, settings, reason, reason_size);
+    if (status != NOPROP_OK) return status;
+  } else if (asked != PRECISION_AUTO) {
     if (refusal)
       return status_set(NOPROP_UNSUPPORTED, "precision: %s %s; fp32 takes it", PRECISION_NAMES[asked].name, refusal);
     snprintf(reason, reason_size, "as the configuration says");
@@ -60,8 +120,6 @@ noprop_status precision_resolve(const noprop_device *device, struct network *net
     settings->precision = PRECISION_TF32;
     snprintf(reason, reason_size, "auto, since this device has tensor cores");
   }
-  network_place_fragments(network, settings->precision == PRECISION_TF32   ? OPERANDS_TF32
-                                   : settings->precision == PRECISION_BF16 ? OPERANDS_BF16
-                                                                           : -1);
+  network_place_fragments(network, fragments_of(settings->precision));
   return NOPROP_OK;
 }

@@ -11,8 +11,13 @@
 #include "engine/program_plan.h"
 #include "engine/status.h"
 
-/* Widest with two row blocks a warp. */
-enum { WIDEST_OF_TWO = 64, WIDEST_STATE_OF_TWO = 16, KEPT_IN_SHARED = 10 * 1024 /* floats a block */ };
+/* Widest with two row blocks a warp; of tf32x3, whose factors take twice the registers while they are used. */
+enum {
+  WIDEST_OF_TWO = 64,
+  WIDEST_PAIRS_OF_TWO = 32,
+  WIDEST_STATE_OF_TWO = 16,
+  KEPT_IN_SHARED = 10 * 1024 /* floats a block */
+};
 
 static int groups_of(int width) { return plan_round_up8(width) / 8; }
 
@@ -34,7 +39,8 @@ static bool reads_condition(const struct plan *plan, const struct dense_op *op) 
 }
 
 static int row_blocks(const struct network *network, unsigned warp_rows) {
-  return warp_rows == 32 && network_widest(network) <= WIDEST_OF_TWO && network->latent <= WIDEST_STATE_OF_TWO ? 2 : 1;
+  const int widest = network->operand_form == OPERANDS_TF32X3 ? WIDEST_PAIRS_OF_TWO : WIDEST_OF_TWO;
+  return warp_rows == 32 && network_widest(network) <= widest && network->latent <= WIDEST_STATE_OF_TWO ? 2 : 1;
 }
 
 static void place_arrays(struct plan *plan, int blocks) {
@@ -222,10 +228,12 @@ static long warp_floats(const struct plan *plan, int width) {
   return (long)steps * TRAIN_BLOCKS * 32 * 4;
 }
 
-static long warp_slopes(int width) { return (long)groups_of(width) * TRAIN_BLOCKS * 32 * 2; }
+static long warp_slopes(const struct plan *plan, int width) {
+  return (long)groups_of(width) * TRAIN_BLOCKS * 32 * (plan->form == OPERANDS_TF32X3 ? 4 : 2);
+}
 
 static long kept_floats(const struct plan *plan, int field, int width) {
-  return TILE_WARPS * (field == SLOPE ? warp_slopes(width) : warp_floats(plan, width));
+  return TILE_WARPS * (field == SLOPE ? warp_slopes(plan, width) : warp_floats(plan, width));
 }
 
 /* What the backward pass needs of all ops of one branch: in one memory, so that equal layers stay a loop. */
@@ -324,15 +332,15 @@ static void emit_train_op(struct plan *plan, int index, const struct run *run, c
   if (index == network->op_count - 1) return;
   plan_emit(plan, "  operands<%d> h%d;\n", groups, index);
   if (plan_has_slope(op)) {
-    plan_emit(plan, "  {\n  warp_slopes<%d, BLOCKS> slope;\n  warp_finish<%d, %s>(h%d, slope, a%d, rows, ", groups,
-              op->activation, op->dropout ? "true" : "false", index, index);
+    plan_emit(plan, "  {\n  warp_slopes<FORM, %d, BLOCKS> slope;\n  warp_finish<%d, %s>(h%d, slope, a%d, rows, ",
+              groups, op->activation, op->dropout ? "true" : "false", index, index);
     if (op->dropout)
       plan_emit(plan, "drop_threshold, drop_scale, args.seed, philox_stream(STREAM_DROPOUT, %d%s, %s), batch.step);\n",
                 index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
     else
       plan_emit(plan, "0u, 1.0f, 0ull, 0u, 0u);\n");
     plan_emit(plan, "  warp_keep_slopes(%s, slope);\n  }\n",
-              warp_part(places->at[SLOPE], step[SLOPE], warp_slopes(op->width)).s);
+              warp_part(places->at[SLOPE], step[SLOPE], warp_slopes(plan, op->width)).s);
   } else {
     plan_emit(plan, "  warp_pack(h%d, a%d);\n", index, index);
   }
@@ -405,8 +413,8 @@ static void emit_train_backward_op(struct plan *plan, int index, const long *ste
               "  operands<%d> d%d;\n  {\n  float s[%d][BLOCKS][4];\n  warp_zero(s);\n  warp_dense(s, %s, F + %s);\n",
               inputs, index, inputs, from, transpose.s);
     if (plan_has_slope(before))
-      plan_emit(plan, "  warp_multiply_slopes(s, %s);\n",
-                warp_part(plan->ops[input->op].at[SLOPE], step[INPUT + k], warp_slopes(input->width)).s);
+      plan_emit(plan, "  warp_multiply_slopes<FORM>(s, %s);\n",
+                warp_part(plan->ops[input->op].at[SLOPE], step[INPUT + k], warp_slopes(plan, input->width)).s);
     if (plan_feeds_residual(plan, input->op)) plan_emit(plan, "  warp_add(s, stream);\n");
     if (before->residual >= 0) plan_emit(plan, "  warp_copy(stream, s);\n");
     plan_emit(plan, "  warp_pack(d%d, s);\n  }\n", index);
@@ -545,8 +553,8 @@ static noprop_status emit_train(struct plan *plan) {
   if (x_last >= 0) {
     const struct dense_op *op = &network->ops[x_last];
     if (plan_has_slope(op))
-      plan_emit(plan, "  warp_multiply_slopes(x_gradient, %s);\n",
-                warp_part(plan->ops[x_last].at[SLOPE], 0, warp_slopes(op->width)).s);
+      plan_emit(plan, "  warp_multiply_slopes<FORM>(x_gradient, %s);\n",
+                warp_part(plan->ops[x_last].at[SLOPE], 0, warp_slopes(plan, op->width)).s);
     plan_emit(plan, "  operands<%d> x_error;\n  warp_pack(x_error, x_gradient);\n", groups_of(op->width));
     emit_train_backward(plan, 0, x_last, "x_error");
   }

@@ -117,4 +117,7 @@ extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTI
     DRIFT_NAMES[];
 int option_find(const option_name *list, const char *name);
 
+/* Whether `precision` names kernels on tensor cores, which not every model has. */
+bool precision_is_tensor(int precision);
+
 #endif

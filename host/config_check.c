@@ -91,7 +91,7 @@ static noprop_status check_schedule(const noprop_config *config, const struct se
                     "goes with loss.normalize none only: the mean weight would change with the schedule, and this is "
                     "%s; allowed: false, or normalize none",
                     NORMALIZE_NAMES[s->loss.normalize].name);
-    if (s->precision == PRECISION_TF32 || s->precision == PRECISION_BF16)
+    if (precision_is_tensor(s->precision))
       return refuse(config, s, "schedule.learnable",
                     "has kernels in precision fp32 only, and this is %s; allowed: false, or precision fp32 or auto",
                     PRECISION_NAMES[s->precision].name);
@@ -145,7 +145,7 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
     return refuse(config, s, "loss.condition_dropout",
                   "leaves out the condition of rows, and this model has none; allowed: 0.0, or data.condition the name "
                   "of an array");
-  if (s->loss.condition_dropout > 0 && (s->precision == PRECISION_TF32 || s->precision == PRECISION_BF16))
+  if (s->loss.condition_dropout > 0 && precision_is_tensor(s->precision))
     return refuse(config, s, "loss.condition_dropout",
                   "has no kernel for precision %s; allowed: 0.0, or precision fp32 or auto",
                   PRECISION_NAMES[s->precision].name);

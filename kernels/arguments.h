@@ -41,7 +41,7 @@ enum random_stream {
 #define VALIDATION_STEP 0xffffffffu
 
 /* Factors of products on tensor cores (kernels/warp_operands.cuh). */
-enum operand_form { OPERANDS_TF32, OPERANDS_BF16 };
+enum operand_form { OPERANDS_TF32, OPERANDS_BF16, OPERANDS_TF32X3 };
 
 /* The last SLOT_TERMS floats of a slot (at slot_stride - SLOT_TERMS) are sums over its rows, already multiplied by
  * 1/(rows of the batch x draws); the gradients of all parameters stand at its front. */
@@ -142,8 +142,9 @@ typedef struct {
   solve_record *records; /* [rows], or NULL; adaptive solves */
 } integrate_arguments;
 
-/* Weights in fragment order: number i is parameters[sources[i]] in the form's precision (OPERANDS_BF16: 16 bits, else
- * 32), 0 where sources[i] is negative. */
+/* Weights in fragment order: number i is parameters[sources[i]] in the form's precision (OPERANDS_BF16: 16 bits;
+ * OPERANDS_TF32: 32; OPERANDS_TF32X3: two times 32, 128 numbers' first parts and then their second ones), 0 where
+ * sources[i] is negative. */
 typedef struct {
   const float *parameters;
   const int *sources;
@@ -168,7 +169,7 @@ typedef struct {
   float learning_rate, weight_decay, clip, ema;
   float beta1, beta2, epsilon, momentum;
   unsigned warmup_steps, total_steps;
-  int fragment_form; /* OPERANDS_TF32 or OPERANDS_BF16 */
+  int fragment_form; /* enum operand_form */
   unsigned char nesterov;
   unsigned char coder_terms; /* 1: the slots' terms vae and kl_z0 are summed too */
   unsigned decayed;          /* kernels ..._exempt: parameters from here on are not subject to weight decay */

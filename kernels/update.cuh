@@ -182,7 +182,12 @@ __device__ __forceinline__ void write_fragment(unsigned *fragments, int form, in
     reinterpret_cast<unsigned short *>(fragments)[at] = round_bf16(value);
     return;
   }
-  fragments[at] = __float_as_uint(round_tf32(value));
+  const float high = round_tf32(value);
+  if (form == OPERANDS_TF32X3) {  // two parts, 128 numbers' of each side by side (kernels/warp_operands.cuh)
+    at += at & ~127;
+    fragments[at + 128] = __float_as_uint(round_tf32(value - high));
+  }
+  fragments[at] = __float_as_uint(high);
 }
 
 // The copies of a weight that the tensor-core kernels read.

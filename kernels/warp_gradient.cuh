@@ -4,7 +4,7 @@
 // rows. warp_keep_rows exchanges the lanes of factors (movmatrix for pairs of 16 bits, two shuffles for words of 32)
 // and writes uint4 [steps][M][32 lanes]:
 //
-//   tf32, a step of eight features: feature g of the rows t, t + 4, t + 8, t + 12
+//   tf32 (tf32x3: float32), a step of eight features: feature g of the rows t, t + 4, t + 8, t + 12
 //   bf16, a step of sixteen: rows 2 t, 2 t + 1 and 2 t + 8, 2 t + 9 of feature g (x, y) and of feature g + 8 (z, w)
 #pragma once
 
@@ -61,56 +61,70 @@ struct gradient_share {
                                  : N > 2 && pairs *((N + 3) / 4) >= TILE_WARPS ? 4
                                                                                : 2;
   static constexpr int columns = (N + outputs - 1) / outputs;
-  static constexpr int inputs = pairs * columns >= 2 * TILE_WARPS ? 2 : 1;
+  static constexpr int inputs = operand_parts(FORM) == 1 && pairs * columns >= 2 * TILE_WARPS ? 2 : 1;
   static constexpr int items = (pairs + inputs - 1) / inputs * columns;
 };
 
-// Sixteen inputs of sixteen rows as mma's rows.
+// Sixteen inputs of sixteen rows as mma's rows: in bf16 one step of sixteen rows, else two of eight.
+template <int FORM>
 struct gradient_rows {
-  unsigned word[2][4];  // tf32: two steps of eight rows; bf16: one of sixteen
+  row_parts<FORM> step[2];
 };
 
 // acc += rows times the outputs of `delta`, the block's rows of one row block.
-template <int FORM, int OUTPUTS>
-__device__ __forceinline__ void accumulate_outputs(float (&acc)[OUTPUTS][4], const gradient_rows &rows,
-                                                   const uint4 (&delta)[OUTPUTS]) {
+template <int FORM, bool EXACT = false, int OUTPUTS>
+__device__ __forceinline__ void accumulate_outputs(float (&acc)[OUTPUTS][4], const gradient_rows<FORM> &rows,
+                                                   const column_parts<FORM> (&delta)[OUTPUTS]) {
 #pragma unroll
   for (int j = 0; j < OUTPUTS; ++j) {
     if constexpr (FORM == OPERANDS_BF16) {
-      const uint4 &two = delta[j / 2];
-      mma_step<FORM>(acc[j], rows.word[0][0], rows.word[0][1], rows.word[0][2], rows.word[0][3], j & 1 ? two.z : two.x,
-                     j & 1 ? two.w : two.y);
+      if (j & 1)
+        mma_parts<FORM, true>(acc[j], rows.step[0], delta[j / 2]);
+      else
+        mma_parts<FORM, false>(acc[j], rows.step[0], delta[j / 2]);
     } else {
-      mma_step<FORM>(acc[j], rows.word[0][0], rows.word[0][1], rows.word[0][2], rows.word[0][3], delta[j].x,
-                     delta[j].y);
-      mma_step<FORM>(acc[j], rows.word[1][0], rows.word[1][1], rows.word[1][2], rows.word[1][3], delta[j].z,
-                     delta[j].w);
+      mma_parts<FORM, false, EXACT>(acc[j], rows.step[0], delta[j]);
+      mma_parts<FORM, true, EXACT>(acc[j], rows.step[1], delta[j]);
     }
   }
 }
 
+template <int FORM>
+__device__ __forceinline__ column_parts<FORM> split_columns(const uint4 &four) {
+  const unsigned word[OPERAND_WORDS] = {four.x, four.y, four.z, four.w};
+  const row_parts<FORM> parts = split_rows<FORM>(word);
+  column_parts<FORM> columns;
+#pragma unroll
+  for (int p = 0; p < operand_parts(FORM); ++p)
+    columns.part[p] = make_uint4(parts.word[p][0], parts.word[p][1], parts.word[p][2], parts.word[p][3]);
+  return columns;
+}
+
 // The outputs 8 `group` .. of a row block; those past the layer's end are zero.
 template <int FORM, int N, int M, int OUTPUTS>
-__device__ __forceinline__ void load_outputs(uint4 (&delta)[OUTPUTS], const uint4 *from, int group) {
+__device__ __forceinline__ void load_outputs(column_parts<FORM> (&delta)[OUTPUTS], const uint4 *from, int group) {
   constexpr int groups = operand_groups(FORM);
 #pragma unroll
   for (int j = 0; j < OUTPUTS / groups; ++j)
-    delta[j] = group + j * groups < N ? from[(group / groups + j) * M * 32] : make_uint4(0u, 0u, 0u, 0u);
+    delta[j] =
+        split_columns<FORM>(group + j * groups < N ? from[(group / groups + j) * M * 32] : make_uint4(0u, 0u, 0u, 0u));
 }
 
 // Sixteen inputs, from input group `group`, of a row block.
 template <int FORM, int K, int M>
-__device__ __forceinline__ gradient_rows load_inputs(const uint4 *from, int group) {
-  gradient_rows rows;
+__device__ __forceinline__ gradient_rows<FORM> load_inputs(const uint4 *from, int group) {
+  gradient_rows<FORM> rows;
   const uint4 nothing = make_uint4(0u, 0u, 0u, 0u);
   if constexpr (FORM == OPERANDS_BF16) {
     const uint4 four = group < K ? from[group / 2 * M * 32] : nothing;
-    rows.word[0][0] = four.x, rows.word[0][1] = four.z, rows.word[0][2] = four.y, rows.word[0][3] = four.w;
+    const unsigned word[4] = {four.x, four.z, four.y, four.w};
+    rows.step[0] = split_rows<FORM>(word);
   } else {
     const uint4 low = group < K ? from[group * M * 32] : nothing;
     const uint4 high = group + 1 < K ? from[(group + 1) * M * 32] : nothing;
-    rows.word[0][0] = low.x, rows.word[0][1] = high.x, rows.word[0][2] = low.y, rows.word[0][3] = high.y;
-    rows.word[1][0] = low.z, rows.word[1][1] = high.z, rows.word[1][2] = low.w, rows.word[1][3] = high.w;
+    const unsigned first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
+    rows.step[0] = split_rows<FORM>(first);
+    rows.step[1] = split_rows<FORM>(second);
   }
   return rows;
 }
@@ -147,7 +161,7 @@ __device__ __forceinline__ void block_weight_gradient(float *gradient, int input
     for (int at = 0; at < TILE_WARPS * M; ++at) {
       const int warp = at / M, m = at % M;
       const uint4 *rows = (const uint4 *)in + warp * in_warp + m * 32 + tile_lane();
-      uint4 outputs[share::outputs];
+      column_parts<FORM> outputs[share::outputs];
       load_outputs<FORM, N, M>(outputs, (const uint4 *)delta + warp * delta_warp + m * 32 + tile_lane(), group);
 #pragma unroll
       for (int i = 0; i < share::inputs; ++i)
@@ -181,19 +195,21 @@ __device__ __forceinline__ void block_condition_gradient(float *gradient, const 
         for (int half = 0; half < 2; ++half)
           value[half][q] = condition_value<KIND, WIDTH>(data, row, first + 8 * half + quad_row(), scale, shift, 0.0f);
       }
-      gradient_rows rows;
+      unsigned word[2][OPERAND_WORDS] = {};
+      const auto bits = [](float f) { return FORM == OPERANDS_TF32X3 ? __float_as_uint(f) : tf32_bits(f); };
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           if constexpr (FORM == OPERANDS_BF16) {
-            rows.word[0][2 * i + half] = bf16_pair(value[half][2 * i], value[half][2 * i + 1]);
+            word[0][2 * i + half] = bf16_pair(value[half][2 * i], value[half][2 * i + 1]);
           } else {
-            rows.word[i][half] = tf32_bits(value[half][2 * i]);
-            rows.word[i][2 + half] = tf32_bits(value[half][2 * i + 1]);
+            word[i][half] = bits(value[half][2 * i]);
+            word[i][2 + half] = bits(value[half][2 * i + 1]);
           }
         }
-      uint4 delta_rows[outputs];
+      const gradient_rows<FORM> rows = {{split_rows<FORM>(word[0]), split_rows<FORM>(word[1])}};
+      column_parts<FORM> delta_rows[outputs];
       load_outputs<FORM, N, M>(delta_rows, (const uint4 *)delta + at / M * delta_warp + at % M * 32 + tile_lane(),
                                group);
       accumulate_outputs<FORM>(acc, rows, delta_rows);
@@ -206,19 +222,17 @@ __device__ __forceinline__ void block_condition_gradient(float *gradient, const 
 template <int FORM, int N, int M>
 __device__ __forceinline__ void block_bias_gradient(float *gradient, const float *delta, bool accumulate) {
   constexpr int groups = operand_groups(FORM), steps = operand_steps(FORM, N);
-  const unsigned one = FORM == OPERANDS_BF16 ? 0x3f803f80u : 0x3f800000u;
-  gradient_rows ones;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) ones.word[0][i] = ones.word[1][i] = one;
+  const unsigned one = FORM == OPERANDS_BF16 ? 0x3f803f80u : 0x3f800000u, four[OPERAND_WORDS] = {one, one, one, one};
+  const gradient_rows<FORM> ones = {{split_rows<FORM>(four), split_rows<FORM>(four)}};
 #pragma unroll 1
   for (int s = tile_warp(); s < steps; s += TILE_WARPS) {
     float acc[groups][4] = {};
 #pragma unroll 1
     for (int at = 0; at < TILE_WARPS * M; ++at) {
-      uint4 outputs[groups];
+      column_parts<FORM> outputs[groups];
       load_outputs<FORM, N, M>(outputs, (const uint4 *)delta + at / M * steps * M * 32 + at % M * 32 + tile_lane(),
                                s * groups);
-      accumulate_outputs<FORM>(acc, ones, outputs);
+      accumulate_outputs<FORM, true>(acc, ones, outputs);
     }
     if (quad_row() == 0)
 #pragma unroll

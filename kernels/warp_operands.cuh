@@ -2,6 +2,10 @@
 //
 //   OPERANDS_TF32    mma.m16n8k8: numbers with ten bits of fraction, ties away from zero
 //   OPERANDS_BF16    mma.m16n8k16: pairs of numbers with seven bits of fraction, ties to even
+//   OPERANDS_TF32X3  float32, as three mma.m16n8k8: a = a1 + a2 in tf32 with |a - a1 - a2| <= 2^-23 |a|, and a b is
+//                    a2 b1 + a1 b2 + a1 b1. What is left out, a2 b2, is at most 2^-22 |a b|, so that a product errs
+//                    by at most 2^-21 |a b| (docs/three_tf32.md). A lane holds float32 and splits it where it is used;
+//                    weights are stored in their two parts.
 //
 // Sums of sixteen rows and eight features lie as mma leaves them: lane 4 g + t has of the group's features 2 t ([0],
 // [2]) and 2 t + 1 ([1], [3]) of the rows g ([0], [1]) and g + 8 ([2], [3]). Such sums are the next layer's factors
@@ -16,6 +20,8 @@
 __host__ __device__ constexpr int operand_groups(int form) { return form == OPERANDS_BF16 ? 2 : 1; }
 // Words that a lane holds of a step and sixteen rows.
 enum { OPERAND_WORDS = 4 };
+// Numbers in tf32 that a factor is the sum of.
+__host__ __device__ constexpr int operand_parts(int form) { return form == OPERANDS_TF32X3 ? 2 : 1; }
 __host__ __device__ constexpr int operand_steps(int form, int groups) {
   return (groups + operand_groups(form) - 1) / operand_groups(form);
 }
@@ -55,7 +61,8 @@ __device__ __forceinline__ void make_operand(unsigned (&word)[OPERAND_WORDS], co
   } else {
     const int order[4] = {0, 2, 1, 3};  // rows g, g + 8 of slot t, then of slot t + 4
 #pragma unroll
-    for (int i = 0; i < OPERAND_WORDS; ++i) word[i] = tf32_bits(low[order[i]]);
+    for (int i = 0; i < OPERAND_WORDS; ++i)
+      word[i] = FORM == OPERANDS_TF32X3 ? __float_as_uint(low[order[i]]) : tf32_bits(low[order[i]]);
   }
 }
 
@@ -90,6 +97,55 @@ __device__ __forceinline__ void mma_step(float (&acc)[4], unsigned rows0, unsign
         : "r"(rows0), "r"(rows1), "r"(rows2), "r"(rows3), "r"(column0), "r"(column1));
 }
 
+// Words as mma takes them: what stands in a lane, or its two parts.
+template <int FORM>
+__device__ __forceinline__ void split_word(unsigned (&part)[operand_parts(FORM)], unsigned word) {
+  if constexpr (FORM == OPERANDS_TF32X3) {
+    part[0] = tf32_bits(__uint_as_float(word));
+    part[1] = tf32_bits(__uint_as_float(word) - __uint_as_float(part[0]));
+  } else {
+    part[0] = word;
+  }
+}
+
+template <int FORM>
+struct row_parts {
+  unsigned word[operand_parts(FORM)][OPERAND_WORDS];
+};
+
+template <int FORM>
+__device__ __forceinline__ row_parts<FORM> split_rows(const unsigned (&word)[OPERAND_WORDS]) {
+  row_parts<FORM> rows;
+#pragma unroll
+  for (int i = 0; i < OPERAND_WORDS; ++i) {
+    unsigned part[operand_parts(FORM)];
+    split_word<FORM>(part, word[i]);
+#pragma unroll
+    for (int p = 0; p < operand_parts(FORM); ++p) rows.word[p][i] = part[p];
+  }
+  return rows;
+}
+
+// Words of two groups of eight columns, the first in x and y.
+template <int FORM>
+struct column_parts {
+  uint4 part[operand_parts(FORM)];
+};
+
+// acc += rows times eight columns, the first (SECOND: the second) of two groups; small products first. EXACT: the rows
+// have no second part.
+template <int FORM, bool SECOND, bool EXACT = false>
+__device__ __forceinline__ void mma_parts(float (&acc)[4], const row_parts<FORM> &rows,
+                                          const column_parts<FORM> &columns) {
+#pragma unroll
+  for (int product = operand_parts(FORM) == 2 ? 2 : 0; product >= 0; --product) {
+    if (EXACT && product == 2) continue;
+    const unsigned(&row)[OPERAND_WORDS] = rows.word[product == 2 ? 1 : 0];
+    const uint4 &column = columns.part[product == 1 ? 1 : 0];
+    mma_step<FORM>(acc, row[0], row[1], row[2], row[3], SECOND ? column.z : column.x, SECOND ? column.w : column.y);
+  }
+}
+
 // Two columns of weights: through the read-only cache where they do not change during the launch.
 __device__ __forceinline__ uint4 load_fragments(const uint4 *from) {
 #ifdef TILE_PERSISTENT
@@ -107,15 +163,19 @@ __device__ __forceinline__ void warp_dense(float (&acc)[N][M][4], const warp_ope
   const uint4 *from = (const uint4 *)fragments + tile_lane();
 #pragma unroll
   for (int s = 0; s < in.steps; ++s) {
-    if (s % 4 == 0) __syncwarp();
+    if (s % (4 / operand_parts(FORM)) == 0) __syncwarp();
+    row_parts<FORM> rows[M];
 #pragma unroll
-    for (int n = 0; n < N; n += 2, from += 32) {
-      const uint4 columns = load_fragments(from);
+    for (int m = 0; m < M; ++m) rows[m] = split_rows<FORM>(in.word[s][m]);
+#pragma unroll
+    for (int n = 0; n < N; n += 2, from += 32 * operand_parts(FORM)) {
+      column_parts<FORM> columns;
+#pragma unroll
+      for (int p = 0; p < operand_parts(FORM); ++p) columns.part[p] = load_fragments(from + 32 * p);
 #pragma unroll
       for (int m = 0; m < M; ++m) {
-        const unsigned(&rows)[OPERAND_WORDS] = in.word[s][m];
-        mma_step<FORM>(acc[n][m], rows[0], rows[1], rows[2], rows[3], columns.x, columns.y);
-        if (n + 1 < N) mma_step<FORM>(acc[n + 1][m], rows[0], rows[1], rows[2], rows[3], columns.z, columns.w);
+        mma_parts<FORM, false>(acc[n][m], rows[m], columns);
+        if (n + 1 < N) mma_parts<FORM, true>(acc[n + 1][m], rows[m], columns);
       }
     }
   }

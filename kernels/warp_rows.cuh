@@ -45,7 +45,7 @@ template <int FORM, int KIND, int WIDTH, int N, int M>
 __device__ __forceinline__ void warp_dense_condition(float (&acc)[N][M][4], const void *data,
                                                      const warp_row_numbers<M> &rows, const float *scale,
                                                      const float *shift, const unsigned *fragments) {
-  constexpr int groups = operand_groups(FORM), words = (N + 1) / 2 * 32 * OPERAND_WORDS;
+  constexpr int groups = operand_groups(FORM), words = (N + 1) / 2 * 32 * 4 * operand_parts(FORM);
 #pragma unroll 1
   for (int k = 0; k < WIDTH; k += 8 * groups, fragments += words) {
     float value[groups][M][4];

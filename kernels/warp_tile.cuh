@@ -37,6 +37,12 @@ __device__ __forceinline__ void warp_add(float (&to)[N][M][4], const float (&fro
       for (int c = 0; c < 4; ++c) to[n][m][c] += from[n][m][c];
 }
 
+// Where factors are float32, functions are as exact as those of the fp32 kernels.
+template <int ACTIVATION, int FORM>
+__device__ __forceinline__ activated activate_for(float p) {
+  return FORM == OPERANDS_TF32X3 ? activate<ACTIVATION>(p) : activate_approximate<ACTIVATION>(p);
+}
+
 // Factors of the next layer.
 template <int ACTIVATION, int FORM, int N, int M>
 __device__ __forceinline__ void warp_activate(warp_operands<FORM, N, M> &to, const float (&from)[N][M][4]) {
@@ -46,7 +52,7 @@ __device__ __forceinline__ void warp_activate(warp_operands<FORM, N, M> &to, con
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
-      for (int c = 0; c < 4; ++c) value[n][m][c] = activate_approximate<ACTIVATION>(from[n][m][c]).value;
+      for (int c = 0; c < 4; ++c) value[n][m][c] = activate_for<ACTIVATION, FORM>(from[n][m][c]).value;
   warp_pack(to, value);
 }
 

@@ -99,11 +99,13 @@ __device__ __forceinline__ void warp_time(float (&to)[N][M][4], const float *fre
       }
 }
 
-// Slopes d post / d pre: pairs of float16, whose rounding (2^-12 of the slope) is below that of the factors. Word
-// [n][m][0] has those of row g, [1] those of row g + 8.
-template <int N, int M>
+// Slopes d post / d pre: pairs of float16, whose rounding (2^-12 of the slope) is below that of the factors, or float32
+// where they are. Word [n][m][0] has those of row g, [1] those of row g + 8; in float32 [0] and [1], [2] and [3].
+__host__ __device__ constexpr int slope_words(int form) { return form == OPERANDS_TF32X3 ? 4 : 2; }
+
+template <int FORM, int N, int M>
 struct warp_slopes {
-  unsigned word[N][M][2];
+  unsigned word[N][M][slope_words(FORM)];
 };
 
 __device__ __forceinline__ unsigned half_pair(float low, float high) {
@@ -122,7 +124,7 @@ __device__ __forceinline__ float2 half_pair_values(unsigned bits) {
 
 // post = dropout(activation(pre)) as factors of the next layer; slope = d post / d pre.
 template <int ACTIVATION, bool DROPOUT, int FORM, int N, int M>
-__device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, warp_slopes<N, M> &slope,
+__device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, warp_slopes<FORM, N, M> &slope,
                                             const float (&pre)[N][M][4], const warp_batch_rows<M> &rows,
                                             unsigned threshold, float scale, unsigned long long seed, unsigned stream,
                                             unsigned step) {
@@ -133,8 +135,8 @@ __device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, war
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        activated two[2] = {activate_approximate<ACTIVATION>(pre[n][m][2 * half]),
-                            activate_approximate<ACTIVATION>(pre[n][m][2 * half + 1])};
+        activated two[2] = {activate_for<ACTIVATION, FORM>(pre[n][m][2 * half]),
+                            activate_for<ACTIVATION, FORM>(pre[n][m][2 * half + 1])};
         if (DROPOUT) {  // numbers 2 t and 2 t + 1 of eight, two to a word
           const philox_words words = philox(seed, n, rows.row[m][half].number, stream, step);
           const int t = quad();
@@ -148,30 +150,47 @@ __device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, war
         }
         value[n][m][2 * half] = two[0].value;
         value[n][m][2 * half + 1] = two[1].value;
-        slope.word[n][m][half] = half_pair(two[0].slope, two[1].slope);
+        if constexpr (slope_words(FORM) == 4) {
+          slope.word[n][m][2 * half] = __float_as_uint(two[0].slope);
+          slope.word[n][m][2 * half + 1] = __float_as_uint(two[1].slope);
+        } else {
+          slope.word[n][m][half] = half_pair(two[0].slope, two[1].slope);
+        }
       }
   warp_pack(post, value);
 }
 
-// In memory: uint2 [N][M][32 lanes].
-template <int N, int M>
-__device__ __forceinline__ void warp_keep_slopes(float *memory, const warp_slopes<N, M> &from) {
-  uint2 *to = (uint2 *)memory + tile_lane();
-#pragma unroll
-  for (int n = 0; n < N; ++n)
-#pragma unroll
-    for (int m = 0; m < M; ++m) to[(n * M + m) * 32] = make_uint2(from.word[n][m][0], from.word[n][m][1]);
-}
-
-template <int N, int M>
-__device__ __forceinline__ void warp_multiply_slopes(float (&to)[N][M][4], const float *memory) {
-  const uint2 *from = (const uint2 *)memory + tile_lane();
+// In memory: uint2, in float32 uint4 [N][M][32 lanes].
+template <int FORM, int N, int M>
+__device__ __forceinline__ void warp_keep_slopes(float *memory, const warp_slopes<FORM, N, M> &from) {
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
     for (int m = 0; m < M; ++m) {
-      const uint2 two = from[(n * M + m) * 32];
-      const float2 upper = half_pair_values(two.x), lower = half_pair_values(two.y);
+      const int at = (n * M + m) * 32 + tile_lane();
+      const unsigned(&word)[slope_words(FORM)] = from.word[n][m];
+      if constexpr (slope_words(FORM) == 4)
+        ((uint4 *)memory)[at] = make_uint4(word[0], word[1], word[2], word[3]);
+      else
+        ((uint2 *)memory)[at] = make_uint2(word[0], word[1]);
+    }
+}
+
+template <int FORM, int N, int M>
+__device__ __forceinline__ void warp_multiply_slopes(float (&to)[N][M][4], const float *memory) {
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      const int at = (n * M + m) * 32 + tile_lane();
+      float2 upper, lower;
+      if constexpr (slope_words(FORM) == 4) {
+        const float4 four = ((const float4 *)memory)[at];
+        upper = make_float2(four.x, four.y), lower = make_float2(four.z, four.w);
+      } else {
+        const uint2 two = ((const uint2 *)memory)[at];
+        upper = half_pair_values(two.x), lower = half_pair_values(two.y);
+      }
       to[n][m][0] *= upper.x, to[n][m][1] *= upper.y, to[n][m][2] *= lower.x, to[n][m][3] *= lower.y;
     }
 }

@@ -103,7 +103,7 @@ NOPROP_API noprop_status noprop_model_block_metrics(noprop_model *model, double 
  *   latent [rows][d]: the clean latent z1 that the encoder made (only models with an encoder), or NULL
  *   state_gradient, target_gradient [rows][d]: derivatives of the mean loss by the state z_t (of the first draw) and by
  * the clean latent z1 (through z_t = a z1 + b e and through what the network should have said), or NULL. With these a
- *     caller can train what lies before the latent. Only with `gradient`, and not with precision tf32.
+ *     caller can train what lies before the latent. Only with `gradient`, and only with precision fp32.
  *   block: variant dt: whose prediction, z and part of row_loss are returned, 1 to T; 0: the last. loss and gradient
  * are those of all blocks, `noise` is given to each */
 typedef struct {
@@ -136,8 +136,9 @@ NOPROP_API int noprop_model_latent_size(const noprop_model *model);
 NOPROP_API noprop_status noprop_model_validate(noprop_model *model, const noprop_array *condition,
                                                const noprop_array *target, noprop_loss_terms *terms);
 
-/* The arithmetic that the model's kernels use: "fp32", "tf32" or "bf16", never "auto". *reason (may be NULL) receives
- * why, in words: asked for, or what precision auto went by. Both texts live as long as the model. */
+/* The arithmetic that the model's kernels use: "fp32", "tf32x3", "tf32" or "bf16", never "auto". *reason (may be NULL)
+ * receives why, in words: asked for, or what precision auto or fp32 (which stands for tf32x3 on some GPUs) went by.
+ * Both texts live as long as the model. */
 NOPROP_API const char *noprop_model_precision(const noprop_model *model, const char **reason);
 
 /* The configuration that the model was made with; owned by the model. */

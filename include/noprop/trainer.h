@@ -75,7 +75,7 @@ typedef struct {
   double launches_per_step; /* kernel launches of training steps */
   bool has_bound;           /* noprop_bound of the evaluated rows, where the model has one: */
   double nelbo_nats, nelbo_error;
-  char precision[8]; /* arithmetic of the kernels: "fp32", "tf32" or "bf16" */
+  char precision[8]; /* arithmetic of the kernels: "fp32", "tf32x3", "tf32" or "bf16" */
 } noprop_training_result;
 NOPROP_API noprop_status noprop_trainer_get_result(const noprop_trainer *trainer, noprop_training_result *result);
 NOPROP_API void noprop_trainer_destroy(noprop_trainer *trainer);

@@ -573,6 +573,8 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
        "sample.guidance"},
       {{{"task", "generate"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
       {{{"precision", "tf32"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
+      {{{"precision", "tf32x3"}, {"loss.condition_dropout", "0.1"}}, "loss.condition_dropout"},
+      {{{"precision", "tf32x3"}, {"schedule.learnable", "true"}}, "schedule.learnable"},
       {{{"loss.reg_drift", "sde"}}, "loss.reg_drift"},
       {{{"sample.init", "given"}}, "sample.init"},
       {{{"network.time_embedding.size", "7"}}, "network.time_embedding.size"},

@@ -54,6 +54,10 @@ INSTANTIATE_TEST_SUITE_P(Bf16, Solves,
                          testing::Combine(testing::Values("bf16"),
                                           testing::Values(size_t{1}, size_t{2}, size_t{7}, size_t{10})));
 
+INSTANTIATE_TEST_SUITE_P(Tf32x3, Solves,
+                         testing::Combine(testing::Values("tf32x3"),
+                                          testing::Values(size_t{1}, size_t{2}, size_t{5}, size_t{7}, size_t{10})));
+
 void compare_solve(const char *precision, size_t number) {
   const SolveCase &c = kCases[number];
   const bool classify = std::string(c.task) == "classify";

@@ -22,6 +22,11 @@ std::string SweepCase::name() const {
 void interpret_kernels() { setenv("NOPROP_VGPU_EXECUTOR", "interpret", 0); }
 
 SweepCase sweep_case(int index) {
+  if (index >= 3 * kSweepCases) {
+    SweepCase c = sweep_case(index % kSweepCases);
+    c.keys.emplace_back("precision", "tf32x3");
+    return c;
+  }
   if (index >= kSweepCases) {
     SweepCase c = sweep_case(index % kSweepCases);
     c.keys.emplace_back("precision", index < 2 * kSweepCases ? "tf32" : "bf16");

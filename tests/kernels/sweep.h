@@ -16,7 +16,7 @@ struct SweepCase {
 };
 
 constexpr int kSweepCases = 16;
-/* From kSweepCases on the same cases in tf32, from 2 kSweepCases on in bf16. */
+/* From kSweepCases on the same cases in tf32, from 2 kSweepCases on in bf16, from 3 kSweepCases on in tf32x3. */
 SweepCase sweep_case(int index);
 
 /* Before the device is opened: kernels are interpreted. For large kernels that a test runs a few times, since machine

@@ -118,6 +118,10 @@ INSTANTIATE_TEST_SUITE_P(Cases, Sweep, testing::Range(0, 2 * kSweepCases));
  * of conditions. What does not depend on the factors was swept above. */
 const int kBf16[] = {2 * kSweepCases + 2, 2 * kSweepCases + 5, 2 * kSweepCases + 7, 2 * kSweepCases + 14};
 INSTANTIATE_TEST_SUITE_P(Bf16, Sweep, testing::ValuesIn(kBf16));
+/* Of tf32x3 the same, and one whose slopes are dropout's alone. */
+const int kThree[] = {3 * kSweepCases + 2, 3 * kSweepCases + 5, 3 * kSweepCases + 7, 3 * kSweepCases + 9,
+                      3 * kSweepCases + 14};
+INSTANTIATE_TEST_SUITE_P(Tf32x3, Sweep, testing::ValuesIn(kThree));
 
 /* Times can be given only for a single draw. */
 std::vector<int> single_draws() {

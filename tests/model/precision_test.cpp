@@ -26,7 +26,7 @@ std::string taken(const Model &model, std::string *reason = nullptr) {
 
 TEST(Precision, WhatIsAskedForIsTaken) {
   const Data data = make_data(8, 3, 5, true);
-  for (const char *precision : {"fp32", "tf32", "bf16"}) {
+  for (const char *precision : {"fp32", "tf32x3", "tf32", "bf16"}) {
     const Model model = make_model(with("precision", precision), data);
     ASSERT_TRUE(model) << noprop_last_error();
     std::string reason;
@@ -98,6 +98,77 @@ TEST(Precision, LayersTooWideForTensorCoresAreRefusedIfTheyWereAskedFor) {
       << noprop_last_error();
 }
 
+/* NOPROP_FP32 while it lives. */
+class Fp32 {
+ public:
+  explicit Fp32(const char *value) { setenv("NOPROP_FP32", value, 1); }
+  ~Fp32() { unsetenv("NOPROP_FP32"); }
+  Fp32(const Fp32 &) = delete;
+  Fp32 &operator=(const Fp32 &) = delete;
+};
+
+TEST(Precision, Fp32StandsForThreeProductsWhereTheyWereCountedToBeFaster) {
+  const Data data = make_data(8, 3, 5, true);
+  const Model wide = make_model(with("network.hidden", "[136, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
+  const Model narrow = make_model(kClassify, data);
+  ASSERT_TRUE(wide && narrow);
+  noprop_device gpu = *device(); /* as a GPU would be: only its properties are read */
+  const struct {
+    const Model &model;
+    bool is_virtual;
+    int major, minor, precision;
+    const char *reason;
+  } cases[] = {{narrow, false, 8, 0, PRECISION_TF32X3, "by count on compute capability 8.0"},
+               {narrow, false, 9, 0, PRECISION_TF32X3, "by count on compute capability 9.0"},
+               {narrow, false, 10, 0, PRECISION_TF32X3, "by count on compute capability 10.0"},
+               {narrow, false, 7, 5, PRECISION_FP32, "as the configuration says"},
+               {narrow, false, 8, 6, PRECISION_FP32, "as the configuration says"},
+               {narrow, false, 8, 9, PRECISION_FP32, "as the configuration says"},
+               {narrow, false, 12, 0, PRECISION_FP32, "as the configuration says"},
+               {narrow, true, 9, 0, PRECISION_FP32, "as the configuration says"},
+               {wide, false, 9, 0, PRECISION_FP32, "tf32x3, which is as exact and here faster, keeps rows"}};
+  for (const auto &c : cases) {
+    struct settings settings = c.model->settings;
+    char reason[200];
+    const auto resolve = [&] {
+      settings.precision = PRECISION_FP32;
+      gpu.properties.is_virtual = c.is_virtual;
+      gpu.properties.compute_capability[0] = c.major, gpu.properties.compute_capability[1] = c.minor;
+      const noprop_status status = precision_resolve(&gpu, c.model->network, &settings, reason, sizeof reason);
+      network_place_fragments(c.model->network, -1);
+      return status;
+    };
+    ASSERT_OK(resolve());
+    EXPECT_EQ(settings.precision, c.precision) << c.major << "." << c.minor;
+    EXPECT_NE(std::string(reason).find(c.reason), std::string::npos) << reason;
+    const Fp32 plain("fma");
+    ASSERT_OK(resolve());
+    EXPECT_EQ(settings.precision, PRECISION_FP32);
+    const Fp32 wrong("fast");
+    EXPECT_EQ(resolve(), NOPROP_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(noprop_last_error()).find("NOPROP_FP32 must be fma or tf32x3, not 'fast'"),
+              std::string::npos);
+  }
+}
+
+/* What tensor cores have no kernels for is computed with multiply-adds, which are as exact, unless tf32x3 itself was
+ * asked for. */
+TEST(Precision, Fp32AsThreeProductsStillDoesEverything) {
+  const Data data = make_data(8, 3, 5, true);
+  const Fp32 three("tf32x3");
+  const Model model = make_model(with("precision", "fp32"), data);
+  ASSERT_TRUE(model);
+  std::string reason;
+  EXPECT_EQ(taken(model, &reason), "tf32x3");
+  EXPECT_NE(reason.find("fp32, as NOPROP_FP32 says"), std::string::npos) << reason;
+  EXPECT_EQ(model->network->operand_form, OPERANDS_TF32X3);
+  EXPECT_OK(model_need_train_state(model.get()));
+  const Model only = make_model(with("precision", "tf32x3"), data);
+  ASSERT_TRUE(only);
+  EXPECT_EQ(model_need_train_state(only.get()), NOPROP_UNSUPPORTED);
+  EXPECT_NE(std::string(noprop_last_error()).find("this model has tf32x3"), std::string::npos) << noprop_last_error();
+}
+
 /* Every weight stands in both of its places, and nothing else does. */
 TEST(Precision, FragmentsHoldEveryWeightTwice) {
   const Data data = make_data(8, 3, 5, true);
@@ -105,7 +176,7 @@ TEST(Precision, FragmentsHoldEveryWeightTwice) {
       make_model(with("network.hidden", "[8, 20, 33]", {{"variant", "ct"}, {"task", "classify"}}), data);
   ASSERT_TRUE(model);
   struct network *network = model->network;
-  for (const int form : {OPERANDS_TF32, OPERANDS_BF16}) {
+  for (const int form : {OPERANDS_TF32, OPERANDS_BF16, OPERANDS_TF32X3}) {
     network_place_fragments(network, form);
     std::vector<int> sources(static_cast<size_t>(network_fragment_numbers(network)), -2);
     network_fragment_sources(network, sources.data());

@@ -240,6 +240,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   n.x = x_width, n.latent = latent, n.time = time;
   if (settings.precision == "tf32") n.operand_bits = 10;
   if (settings.precision == "bf16") n.operand_bits = 7;
+  n.operand_pairs = settings.precision == "tf32x3";
 
   Op plain, dropped, x_op;
   dropped.dropout = true;
@@ -313,9 +314,17 @@ static const Vector<Real> &input(const Trace<Real> &trace, const Source &source)
   }
 }
 
+/* With pairs of tf32 numbers a product errs by 2^-23 |a b| for either factor's rest and 2^-22 |a b| for the product of
+ * the second parts, which is left out: 2, 2 and 4 units of 2^-24, half of whose squares' sum either factor bears. */
+static double with_pair_error(double number) { return number; }
+static Tracked with_pair_error(Tracked number) {
+  return {number.value, number.variance + 12 * square(kEpsilon * number.value)};
+}
+
 /* A number as it enters products. */
 template <typename Real>
 static Real factor_of(const Network &network, Real number) {
+  if (network.operand_pairs) return with_pair_error(number);
   return network.operand_bits ? rounded_to(number, network.operand_bits, network.operand_bits == 7) : number;
 }
 

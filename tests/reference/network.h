@@ -56,6 +56,8 @@ struct Network {
   double dropout = 0;
   /* Tensor cores: bits of the fractions of products' factors (10: tf32, 7: bf16), where slopes are float16; 0: no. */
   int operand_bits = 0;
+  /* Tensor cores: factors are sums of two tf32 numbers. Values are as without; errors are larger. */
+  bool operand_pairs = false;
   long x = 0, latent = 0, time = 0; /* widths; 0: absent */
   std::vector<Array> arrays;
   std::vector<Op> ops;
