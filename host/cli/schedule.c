@@ -1,7 +1,11 @@
-/* noprop schedule: a noise schedule as a table over t, or as a picture. */
+/* noprop schedule: a noise schedule as a table over t, or several in a picture. */
 #include <math.h>
+#include <string.h>
 
 #include "host/cli/cli.h"
+
+/* Each that needs no numbers of the user's. */
+#define EVERY_TYPE "linear,cosine,sigmoid,exponential,cauchy,laplace,quadratic,polynomial,sine,network"
 
 enum { POINTS_DEFAULT = 11, POINTS_MOST = 100001 };
 
@@ -42,39 +46,61 @@ static int print(struct cli *cli, const noprop_config *config) {
   return EXIT_DONE;
 }
 
+/* One configuration per type of a list with commas; *count is how many there are, even after a failure. */
+static int read_types(struct cli *cli, const char *list, noprop_config **configs, int *count) {
+  int code = EXIT_DONE;
+  for (const char *at = list; code == EXIT_DONE && at; (*count)++) {
+    const size_t length = strcspn(at, ",");
+    char type[64];
+    if (*count == NOPROP_SCHEDULES_MOST || length >= sizeof type)
+      return fail(cli, EXIT_USAGE, "TYPE: at most %d schedules, with commas between them", NOPROP_SCHEDULES_MOST);
+    snprintf(type, sizeof type, "%.*s", (int)length, at);
+    at = at[length] ? at + length + 1 : NULL;
+    noprop_status status = noprop_config_create(&configs[*count]);
+    if (status == NOPROP_OK) status = noprop_config_set(configs[*count], "schedule.type", type);
+    if (status == NOPROP_OK) status = noprop_config_set(configs[*count], "variant", "ct");
+    code = fail_status(cli, status);
+    if (code == EXIT_DONE) code = apply_settings(cli, configs[*count], "schedule.");
+  }
+  return code;
+}
+
+static int draw(struct cli *cli, noprop_config *const *configs, int count, const char *path) {
+  noprop_status status = noprop_report_schedules((const noprop_config *const *)configs, count, path);
+  if (status != NOPROP_OK) {
+    fail_status(cli, status);
+    return status == NOPROP_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+  }
+  if (cli->json) {
+    struct json json = {0};
+    json_text(&json, "file", path);
+    json_end(&json);
+  } else {
+    printf("%s\n", path);
+  }
+  return EXIT_DONE;
+}
+
 static int run(struct cli *cli) {
-  noprop_config *config = NULL;
-  const char *path = argument_text(cli, "--output", 0);
-  int code = fail_status(cli, noprop_config_create(&config));
-  if (code == EXIT_DONE) {
-    noprop_status status = noprop_config_set(config, "schedule.type", argument_text(cli, "TYPE", 0));
-    if (status == NOPROP_OK) status = noprop_config_set(config, "variant", "ct");
-    if (status != NOPROP_OK) code = fail_status(cli, status);
-  }
-  if (code == EXIT_DONE) code = apply_settings(cli, config, "schedule.");
-  if (code == EXIT_DONE && path) {
-    noprop_status status = noprop_report_schedule(config, path);
-    if (status != NOPROP_OK) {
-      fail_status(cli, status);
-      code = status == NOPROP_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
-    } else if (cli->json) {
-      struct json json = {0};
-      json_text(&json, "file", path);
-      json_end(&json);
-    } else {
-      printf("%s\n", path);
-    }
-  } else if (code == EXIT_DONE) {
-    code = print(cli, config);
-  }
-  noprop_config_destroy(config);
+  noprop_config *configs[NOPROP_SCHEDULES_MOST] = {NULL};
+  int count = 0;
+  const char *path = argument_text(cli, "--output", 0), *list = argument_text(cli, "TYPE", 0);
+  if (strcmp(list, "all") == 0) list = EVERY_TYPE;
+  int code = read_types(cli, list, configs, &count);
+  if (code == EXIT_DONE && path)
+    code = draw(cli, configs, count, path);
+  else if (code == EXIT_DONE && count > 1)
+    code = fail(cli, EXIT_USAGE, "a table shows one schedule; several are drawn with -o FILE.png");
+  else if (code == EXIT_DONE)
+    code = print(cli, configs[0]);
+  for (int i = 0; i < NOPROP_SCHEDULES_MOST; i++) noprop_config_destroy(configs[i]);
   return code;
 }
 
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "TYPE", 0, NULL,
      "linear, cosine, sigmoid (= logistic), exponential, cauchy, laplace, quadratic, polynomial, sine, tabulated, "
-     "network (= monotonic_nn, learnable; as it starts)",
+     "network (= monotonic_nn, learnable; as it starts); with -o several with commas between them, or all",
      1, 1},
     {ARGUMENT_SETTING, "KEY=VALUE", 0, NULL,
      "alpha_bar=[lo,hi], s=, k=, t_mid=, beta=, loc=, scale=, power=, table=[[0,-7],[1,7]], hidden=, renormalise=: "
@@ -91,6 +117,6 @@ const struct command COMMAND_SCHEDULE = {
     ARGUMENTS,
     "alpha_bar(t) = sigmoid(gamma(t)) is the share of data in z_t, SNR = exp(gamma). Noise is at t = 0, data at t = 1.",
     "noprop schedule cosine\nnoprop schedule sigmoid k=6 alpha_bar=[0.01,0.99] --points 21\nnoprop schedule linear -o "
-    "linear.png",
+    "linear.png\nnoprop schedule cosine,sigmoid,laplace -o three.png",
     run,
     false};

@@ -22,8 +22,10 @@ NOPROP_API noprop_status noprop_report_create(noprop_model *model, noprop_datase
  * gnuplot. */
 NOPROP_API noprop_status noprop_report_draw(const char *run_folder, noprop_log_function log, void *user);
 
-/* Draws the configuration's noise schedule (gamma, gamma', alpha_bar, log SNR over t) to a PNG file. */
-NOPROP_API noprop_status noprop_report_schedule(const noprop_config *config, const char *path);
+/* Draws the noise schedules of up to NOPROP_SCHEDULES_MOST configurations beside each other (alpha_bar, gamma, gamma'
+ * and log SNR' over t) to a PNG file. */
+#define NOPROP_SCHEDULES_MOST 16
+NOPROP_API noprop_status noprop_report_schedules(const noprop_config *const *configs, int count, const char *path);
 
 /* Draws the loss curves of several runs, one colour each, to a PNG file. */
 NOPROP_API noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path);

@@ -254,8 +254,24 @@ TEST(Run, PicturesCanBeDrawnAgainFromTheirScripts) {
   for (const std::string name : {"loss", "data", "trajectories", "predictions"})
     EXPECT_EQ(read_file(work.scratch / ("run/" + name + ".png")).rfind("\x89PNG", 0), 0U) << name;
   EXPECT_EQ(work.run({"schedule", "sigmoid", "-o", "s.png"}).code, 0);
+  EXPECT_EQ(work.run({"schedule", "all", "-o", "all.png"}).code, 0);
   EXPECT_EQ(work.run({"compare", "run", "-o", "c.png"}).code, 0);
-  for (const char *name : {"s.png", "c.png"}) EXPECT_EQ(read_file(work.scratch / name).rfind("\x89PNG", 0), 0U) << name;
+  for (const char *name : {"s.png", "all.png", "c.png"})
+    EXPECT_EQ(read_file(work.scratch / name).rfind("\x89PNG", 0), 0U) << name;
+}
+
+TEST(Run, SeveralSchedulesAreDrawnTogetherAndTabledAlone) {
+  const Scratch scratch;
+  Circumstances here;
+  here.folder = scratch.path;
+  const Outcome table = noprop({"schedule", "cosine,sigmoid"}, here);
+  EXPECT_EQ(table.code, 2);
+  EXPECT_NE(table.err.find("a table shows one schedule; several are drawn with -o FILE.png"), std::string::npos)
+      << table.err;
+  const Outcome wrong = noprop({"schedule", "cosine,sigma", "-o", "s.png"}, here);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("sigma"), std::string::npos) << wrong.err;
+  EXPECT_EQ(noprop({"schedule", "cosine,,sigmoid", "-o", "s.png"}, here).code, 2);
 }
 
 }  // namespace
