@@ -30,6 +30,9 @@ const char *noprop_bound_refusal(const noprop_model *model) {
   if (!model) return "there is no model";
   const struct settings *s = &model->settings;
   if (s->variant == VARIANT_SUPERVISED) return "variant supervised has no path from noise, which the bound is along";
+  if (s->loss.path != PATH_AUTO || s->prediction == PREDICTION_STATE)
+    return "the bound is of the paths whose noise and signal it is made of, and this is an earlier system's path or "
+           "prediction";
   if (s->coupling != COUPLING_INDEPENDENT)
     return "the bound holds for noise that is independent of the data, and coupling is ot";
   if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY ||
@@ -131,7 +134,7 @@ static void predicted_target(const struct bound *bound, const struct place *at, 
   const struct settings *s = &bound->model->settings;
   const int d = bound->model->latent;
   const double a = at->a, b = at->b, size = a * a + b * b;
-  if (s->loss.error == LOSS_ERROR_CROSS_ENTROPY) { /* logits */
+  if (s->loss.error != LOSS_ERROR_SQUARED) { /* logits */
     double most = (double)p[0], sum = 0;
     for (int i = 1; i < d; ++i) most = fmax(most, (double)p[i]);
     for (int i = 0; i < d; ++i) sum += target[i] = exp((double)p[i] - most);

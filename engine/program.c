@@ -135,7 +135,8 @@ void plan_place_arrays(struct plan *plan) {
   }
   if (plan->backward) {
     for (int i = 0; i < 2; ++i) {
-      const long widest = plan->coders.widest > plan->widest ? plan->coders.widest : plan->widest;
+      long widest = plan->coders.widest > plan->widest ? plan->coders.widest : plan->widest;
+      if (plan_schedule_widest(plan) > widest) widest = plan_schedule_widest(plan);
       plan->delta[i] = plan_allocate(plan, widest * plan->tile.rows);
       plan->delta_rows[i] = plan_allocate(plan, (widest + 1) * plan->tile.rows);
     }
@@ -178,6 +179,7 @@ void plan_place_arrays(struct plan *plan) {
   }
   plan->time_parts = plan->solve ? plan_allocate(plan, time_parts) : NOWHERE;
   plan_place_coders(plan);
+  plan_place_schedule(plan);
 }
 
 /* ---- runs of equal ops ---- */
@@ -546,7 +548,7 @@ static int trained_numbers(const struct plan *plan, struct trained_number *numbe
   int count = 0;
   for (int i = 0; i < network->parameter_count; ++i) {
     const struct parameter_entry *entry = &network->parameters[i];
-    if (entry->initialiser != INITIALISE_SCHEDULE) continue;
+    if (entry->initialiser != INITIALISE_SCHEDULE || plan_trains_network(plan)) continue;
     const char *name = entry->name + strlen("schedule.");
     struct trained_number *number = &numbers[count++];
     *number = (struct trained_number){.place = entry->padded_offset};
@@ -560,10 +562,16 @@ static int trained_numbers(const struct plan *plan, struct trained_number *numbe
 /* Adds the row's part to the gradients of the schedule's numbers. */
 static void emit_schedule_gradient(struct plan *plan, int output) {
   plan_emit(plan, "  {\n    const gamma_slope part = row_gamma_slope<%d>(objective, point, ", plan->d);
-  plan_emit(plan, "weight_scale * weight_at(objective, schedule, point), share, %s, ",
-            plan_place_text(plan->ops[output].at[POST], 0).s);
+  plan_emit(plan, "%s, share, %s, ", plan_weight_text(plan).s, plan_place_text(plan->ops[output].at[POST], 0).s);
   plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
   plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, plan_place_text(plan->state_gradient, 0).s);
+  if (plan_trains_network(plan)) {
+    plan_emit(plan, "    const gamma_slope slope = gather_gamma_slope(part, %s);\n",
+              plan_place_text(plan->scratch, 0).s);
+    plan_emit_network_gradient(plan);
+    plan_emit(plan, "  }\n");
+    return;
+  }
   plan_emit(plan, "    add_schedule_gradient(schedule_sums, schedule, point, gather_gamma_slope(part, %s));\n  }\n",
             plan_place_text(plan->scratch, 0).s);
 }
@@ -574,7 +582,8 @@ static noprop_status emit_schedule(struct plan *plan) {
   const noprop_status status = schedule_describe(plan->settings, NULL, &described);
   if (status != NOPROP_OK) return status;
   const schedule_description schedule = described.description;
-  if (schedule.knots > 0) {
+  const bool network = plan_trains_network(plan);
+  if (schedule.knots > 0 && !network) {
     plan_emit(plan, "  static __device__ const float schedule_rows[] = {");
     for (int i = 0; i < schedule.knots; ++i) {
       plan_emit(plan, "%s%s, ", i ? ", " : "", plan_float_text(described.rows[i][0]).s);
@@ -593,8 +602,13 @@ static noprop_status emit_schedule(struct plan *plan) {
     plan_emit(plan, ", %s, %s, ", plan_float_text(schedule.beta).s, plan_float_text(schedule.loc).s);
     plan_emit(plan, "%s, %s", plan_float_text(schedule.scale).s, plan_float_text(schedule.power).s);
   }
-  if (schedule.knots > 0) {
+  if (schedule.knots > 0)
     plan_emit(plan, ", %s, %s, ", plan_float_text(schedule.first).s, plan_float_text(schedule.span).s);
+  if (network && plan->solve) {
+    plan_emit(plan, "args.schedule_mix, (int)args.schedule_knots, args.schedule_rows");
+  } else if (network) {
+    plan_emit(plan, "schedule_sigmoid(args.parameters[%ld]), 0, nullptr", plan_schedule_mix(plan));
+  } else if (schedule.knots > 0) {
     plan_emit(plan, "%s, %d, schedule_rows", plan_float_text(schedule.mix).s, schedule.knots);
   }
   plan_emit(plan, "};\n");
@@ -721,14 +735,16 @@ static noprop_status emit_train(struct plan *plan) {
   const bool backward = plan->backward;
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
+  const bool trains_network = plan_trains_network(plan);
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s\n%s",
-            trained       ? "#include \"schedule_gradient.cuh\"\n"
-            : plan->state ? "#include \"state_gradient.cuh\"\n"
-                          : "",
+            trained || (trains_network && backward) ? "#include \"schedule_gradient.cuh\"\n"
+            : plan->state                           ? "#include \"state_gradient.cuh\"\n"
+                                                    : "",
             drops_condition ? "#include \"condition_dropout.cuh\"\n" : "",
             plan->coders.encoder || plan_has_coder_terms(plan) ? "#include \"coders.cuh\"\n" : "", PLAN_EXCHANGE);
+  if (trains_network) plan_emit(plan, "#include \"schedule_network.cuh\"\n\n");
   plan_emit_step_head(plan);
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
@@ -747,6 +763,7 @@ static noprop_status emit_train(struct plan *plan) {
   if (settings->loss.normalize == NORMALIZE_PRODUCT) plan_emit(plan, "  weight_scale = 1.0f / weight_scale - 1e-8f;\n");
   plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
   plan_emit_coders_begin(plan);
+  plan_emit_schedule_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
   plan_emit(plan,
@@ -777,8 +794,11 @@ static noprop_status emit_train(struct plan *plan) {
               "  const bool at_end = draw == objective.draws;\n"
               "  const float t = at_end ? 1.0f - objective.time_margin : drawn.t;\n"
               "  path_point point = path_at(objective, schedule, t);\n");
+  else if (trains_network)
+    plan_emit(plan, "  const float t = drawn.t;\n");
   else
     plan_emit(plan, "  const float t = drawn.t;\n  path_point point = path_at(objective, schedule, t);\n");
+  if (trains_network) plan_emit_schedule_point(plan);
   plan_emit(plan, "  point.factor = drawn.factor;\n");
   plan_emit(plan, "  make_state<%d>(%s, ", plan->d, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, point, args, batch, %s, draw);\n", plan_place_text(plan->noise, 0).s,
@@ -826,7 +846,7 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "  finish_state_gradient<%d>(point, args, row, draw, %s, ", plan->d,
               plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
-    if (trained) emit_schedule_gradient(plan, output);
+    if (trained || trains_network) emit_schedule_gradient(plan, output);
   }
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && x_last >= 0) plan_emit_condition_backward(plan, drops_condition ? "keep_condition" : NULL);
@@ -839,6 +859,7 @@ static noprop_status emit_train(struct plan *plan) {
     else
       plan_emit(plan, "1.0f);\n");
   }
+  plan_emit_schedule_end(plan);
   plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n",
             backward ? network->padded_floats : 0L);
   plan_emit_coders_end(plan);

@@ -89,7 +89,11 @@ static void emit_decoder(struct plan *plan) {
 
 void plan_emit_coders_begin(struct plan *plan) {
   if (plan_has_coder_terms(plan)) plan_emit(plan, "  coder_terms coder_sums = {0.0f, 0.0f, 0.0f};\n");
-  if (plan->coders.vae || plan->coders.kl)
+  if ((plan->coders.vae || plan->coders.kl) && plan_trains_network(plan)) /* whatever it is, its ends are the same */
+    plan_emit(plan,
+              "  const path_point path_start = path_of_network(schedule, 0.0f, 0.0f, 0.0f), path_end = "
+              "path_of_network(schedule, 1.0f, 0.0f, 0.0f);\n");
+  else if (plan->coders.vae || plan->coders.kl)
     plan_emit(plan,
               "  const path_point path_start = path_at(objective, schedule, 0.0f), path_end = path_at(objective, "
               "schedule, 1.0f);\n");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/program.h"
+#include "engine/schedule.h"
 #include "engine/tiles.h"
 #include "kernels/arguments.h"
 
@@ -47,6 +48,12 @@ struct coder_plan {
   int widest;
 };
 
+/* Where a trained monotone network's layers stand (engine/program_schedule.c): weights in use, and what is before and
+ * behind each layer. */
+struct schedule_plan {
+  struct place weights[SCHEDULE_MAX_LAYERS + 1], value[SCHEDULE_MAX_LAYERS + 2], slope[SCHEDULE_MAX_LAYERS + 2];
+};
+
 struct plan {
   const struct network *network;
   const struct settings *settings;
@@ -71,6 +78,7 @@ struct plan {
   struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct coder_plan coders;
+  struct schedule_plan schedule;
   const char *again; /* whether gradients are added to what the slot holds: text of a condition */
   struct op_places ops[NETWORK_MAX_OPS];
   int x_last;        /* last op of the x-branch, -1: none */
@@ -169,6 +177,22 @@ void plan_emit_encoder_backward(struct plan *plan);
 void plan_emit_coders_end(struct plan *plan);
 /* Of a solve: a function `write(slice)` that decodes the state and writes both. */
 void plan_emit_decoding_writer(struct plan *plan);
+
+/* ---- a monotone network that is trained as a schedule (program_schedule.c) ---- */
+
+/* Whether the model has one; of the functions below the first and the last ask for themselves. */
+bool plan_trains_network(const struct plan *plan);
+/* Its widest layer, rounded up, that the gradients' tiles have to hold; 0: none. Its places. */
+int plan_schedule_widest(const struct plan *plan);
+void plan_place_schedule(struct plan *plan);
+/* Where the raw number of its mix stands among the parameters. */
+long plan_schedule_mix(const struct plan *plan);
+/* Of the train and loss kernels: before the tiles; `path_point point` of `t`; from `slope` to the gradients of its
+ * numbers; after the tiles. */
+void plan_emit_schedule_begin(struct plan *plan);
+void plan_emit_schedule_point(struct plan *plan);
+void plan_emit_network_gradient(struct plan *plan);
+void plan_emit_schedule_end(struct plan *plan);
 
 /* Variant dt (program_dt.c): what program_train and program_integrate give then. */
 noprop_status program_train_blocks(const struct network *network, const struct settings *settings,

@@ -35,6 +35,9 @@ struct solve {
   long rows, chunk;   /* in all; in one launch */
   CUdeviceptr condition_memory, start_memory, times, latent, output, workspace; /* 0 where not used */
   CUdeviceptr density, records;
+  CUdeviceptr schedule_rows; /* a trained monotone network: its table */
+  int schedule_knots;
+  double schedule_mix;
 };
 
 /* `options` gives the times of grid "user". latent, output: whether they are wanted. */

@@ -37,6 +37,36 @@ static noprop_status upload_times(noprop_model *model, const struct sampler_plan
   return status;
 }
 
+/* The table of a monotone network as it has been trained. */
+static noprop_status upload_schedule(noprop_model *model, bool average, struct solve *solve) {
+  const struct settings *settings = &model->settings;
+  if (schedule_parameter_count(settings) == 0 || settings->schedule.type != SCHEDULE_NETWORK) return NOPROP_OK;
+  struct schedule *schedule = malloc(sizeof *schedule);
+  float *rows = malloc(sizeof schedule->rows / sizeof(double) * sizeof *rows);
+  double *numbers = NULL;
+  noprop_status status = NOPROP_OK;
+  if (!schedule || !rows) {
+    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for a schedule");
+    goto done;
+  }
+  status = model_schedule_numbers(model, average, &numbers);
+  if (status == NOPROP_OK) status = schedule_describe(settings, numbers, schedule);
+  if (status != NOPROP_OK) goto done;
+  const int knots = schedule->description.knots;
+  const size_t bytes = 3 * (size_t)knots * sizeof *rows;
+  for (int i = 0; i < 3 * knots; ++i) rows[i] = (float)schedule->rows[i / 3][i % 3];
+  solve->schedule_knots = knots;
+  solve->schedule_mix = schedule->description.mix;
+  status = pool_alloc(model->pool, bytes, "the table of a schedule", &solve->schedule_rows);
+  if (status == NOPROP_OK) status = device_upload(model->device, solve->schedule_rows, rows, bytes);
+  if (status == NOPROP_OK) status = noprop_device_synchronize(model->device);
+done:
+  free(numbers);
+  free(rows);
+  free(schedule);
+  return status;
+}
+
 noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan, const noprop_sampler_options *options,
                             const struct model_rows *condition, const float *start, long rows, bool latent, bool output,
                             struct solve *solve) {
@@ -82,7 +112,8 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i)
     if (wanted[i].bytes > 0) status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
-  return status == NOPROP_OK ? upload_times(model, plan, options, solve->times) : status;
+  if (status == NOPROP_OK) status = upload_times(model, plan, options, solve->times);
+  return status == NOPROP_OK ? upload_schedule(model, plan->average, solve) : status;
 }
 
 noprop_status solve_run(noprop_model *model, const struct solve *solve, long first, long count) {
@@ -125,6 +156,9 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
       .probes = (unsigned)solve->plan.probes,
       .density = DEVICE_POINTER(float, solve->density),
       .records = DEVICE_POINTER(solve_record, solve->records),
+      .schedule_rows = DEVICE_POINTER(const float, solve->schedule_rows),
+      .schedule_knots = (unsigned)solve->schedule_knots,
+      .schedule_mix = (float)solve->schedule_mix,
   };
   const unsigned block_rows = solve->kernel->block_rows;
   return device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,

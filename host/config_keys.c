@@ -139,7 +139,8 @@ const struct config_key CONFIG_KEYS[] = {
         "schedule.renormalise", schedule.renormalise, "true",
         "end points met exactly; false: the earlier systems' forms, which miss them, cosine clipped to [0.001, 0.999]"),
     BOOL("schedule.learnable", schedule.learnable, "false",
-         "train the schedule's numbers (s; k and t_mid; beta; loc and scale; power) with the network"),
+         "train the schedule's numbers (s; k and t_mid; beta; loc and scale; power; all of a network's) with the "
+         "network"),
     BOOL("schedule.learn_endpoints", schedule.learn_endpoints, "false", "train alpha_bar at t = 0 and t = 1 as well"),
 
     INTEGER_OR("auto", 0, "latent.size", latent.size, 1, 64, "auto", "d; auto: classes, or width of the target"),

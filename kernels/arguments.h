@@ -140,6 +140,10 @@ typedef struct {
   unsigned probes;       /* of Hutchinson's estimate of the trace */
   float *density;        /* [rows]: log density of the end (reverse: of the start), less its constants */
   solve_record *records; /* [rows], or NULL; adaptive solves */
+  /* A schedule that is a trained monotone network, as schedule.h has it: rows of its table, their number, its mix. */
+  const float *schedule_rows;
+  unsigned schedule_knots;
+  float schedule_mix;
 } integrate_arguments;
 
 /* Weights in fragment order: number i is parameters[sources[i]] in the form's precision (OPERANDS_BF16: 16 bits;

@@ -109,6 +109,7 @@ __device__ __forceinline__ float weight_at(const objective_description &objectiv
   if (objective.weight == WEIGH_T) return point.t;
   if (objective.weight == WEIGH_DRIFT) return 1.0f / (n * point.gamma_prime);
   if (objective.weight == WEIGH_VP_VELOCITY) {
+    if (!linear) return 1.0f / (n * s * point.gamma_prime);
     // Of the VP schedule even on the linear path: that mixture is what the earlier system does (D-07).
     const schedule_point vp = schedule_evaluate(&schedule, point.t);
     return 1.0f / (vp.one_minus_alpha_bar * vp.alpha_bar * vp.gamma_prime);

@@ -193,6 +193,7 @@ TEST(Bound, IsRefusedWhereItHoldsForNothing) {
   } cases[] = {{{{"variant", "supervised"}}, "no path from noise"},
                {{{"variant", "fm"}, {"coupling", "ot"}}, "coupling is ot"},
                {{{"variant", "fm"}, {"loss.t_eps", "0"}}, "no noise at its end"},
+               {{{"variant", "ct"}, {"preset", "alignment-note"}}, "earlier system's path"},
                {{{"variant", "ct"}, {"encoder.type", "mlp"}, {"loss.vae", "1"}}, "an encoder or a decoder"}};
   for (const auto &c : cases) {
     const Model model = make_model(with(kBase, c.keys), data);
