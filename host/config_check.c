@@ -86,14 +86,11 @@ static noprop_status check_schedule(const noprop_config *config, const struct se
                     "goes with loss.normalize none only: the mean weight would change with the schedule, and this is "
                     "%s; allowed: false, or normalize none",
                     NORMALIZE_NAMES[s->loss.normalize].name);
-    if (s->prediction == PREDICTION_STATE || s->loss.error == LOSS_ERROR_SOFTMAX_SQUARED ||
-        (s->loss.reg > 0 && s->loss.reg_drift != DRIFT_ODE && s->loss.reg_drift != DRIFT_OU_MEAN))
+    if (s->prediction == PREDICTION_STATE || s->loss.error == LOSS_ERROR_SOFTMAX_SQUARED)
       return refuse(config, s, "schedule.learnable",
-                    "has no gradients of earlier systems' forms (prediction %s, loss.error %s, loss.reg_drift %s); "
-                    "allowed: false, or prediction target, noise, velocity or v, loss.error squared or cross_entropy, "
-                    "loss.reg_drift ode or ou_mean",
-                    PREDICTION_NAMES[s->prediction].name, LOSS_ERROR_NAMES[s->loss.error].name,
-                    DRIFT_NAMES[s->loss.reg_drift].name);
+                    "has no gradients of earlier systems' forms (prediction %s, loss.error %s); allowed: false, or "
+                    "prediction target, noise, velocity or v, and loss.error squared or cross_entropy",
+                    PREDICTION_NAMES[s->prediction].name, LOSS_ERROR_NAMES[s->loss.error].name);
     if (precision_is_tensor(s->precision))
       return refuse(config, s, "schedule.learnable",
                     "has kernels in precision fp32 only, and this is %s; allowed: false, or precision fp32 or auto",

@@ -562,7 +562,6 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"schedule.learnable", "true"}, {"loss.normalize", "batch"}}, "schedule.learnable"},
       {{{"schedule.learnable", "true"}, {"precision", "tf32"}}, "schedule.learnable"},
       {{{"schedule.learnable", "true"}, {"loss.error", "softmax_squared"}}, "schedule.learnable"},
-      {{{"schedule.learnable", "true"}, {"loss.reg", "0.1"}, {"loss.reg_drift", "output"}}, "schedule.learnable"},
       {{{"schedule.type", "sigmoid"}, {"schedule.k", "90"}, {"schedule.t_mid", "2"}}, "schedule.t_mid"},
       {{{"sample.grid", "gamma"}, {"sample.times", "[0, 0.5, 1]"}}, "sample.times"},
       {{{"sample.drift", "sde"}, {"sample.method", "heun"}}, "sample.method"},
