@@ -550,6 +550,7 @@ static int trained_numbers(const struct plan *plan, struct trained_number *numbe
     const struct parameter_entry *entry = &network->parameters[i];
     if (entry->initialiser != INITIALISE_SCHEDULE || plan_trains_network(plan)) continue;
     const char *name = entry->name + strlen("schedule.");
+    if (strncmp(name, "gamma_", strlen("gamma_")) == 0) continue; /* the ends: kernels/schedule_ends.cuh */
     struct trained_number *number = &numbers[count++];
     *number = (struct trained_number){.place = entry->padded_offset};
     number->softplus = strcmp(name, "loc") != 0 && strcmp(name, "t_mid") != 0;
@@ -570,6 +571,18 @@ static void emit_schedule_gradient(struct plan *plan, int output) {
               plan_place_text(plan->scratch, 0).s);
     plan_emit_network_gradient(plan);
     plan_emit(plan, "  }\n");
+    return;
+  }
+  if (plan_trains_ends(plan)) {
+    const struct text scratch = plan_place_text(plan->scratch, 0);
+    plan_emit(plan, "    const gamma_slope slope = gather_gamma_slope(part, %s);\n", scratch.s);
+    plan_emit(
+        plan,
+        "    add_schedule_gradient(schedule_sums, schedule, point, slope);\n"
+        "    add_end_gradient(end_sums, schedule, point, slope);\n    const gamma_slope ends = gather_gamma_slope({");
+    plan_emit_kl_end_slope(plan);
+    plan_emit(plan, ", vae_slope}, %s);\n    end_sums.first += ends.gamma;\n    end_sums.last += ends.prime;\n  }\n",
+              scratch.s);
     return;
   }
   plan_emit(plan, "    add_schedule_gradient(schedule_sums, schedule, point, gather_gamma_slope(part, %s));\n  }\n",
@@ -615,6 +628,9 @@ static noprop_status emit_schedule(struct plan *plan) {
   for (int i = 0; i < trained; ++i)
     plan_emit(plan, "  schedule.%s = %s%s(P[%ld]);\n", numbers[i].member, numbers[i].plus_one ? "1.0f + " : "",
               numbers[i].softplus ? "schedule_softplus" : "", numbers[i].place);
+  if (plan_trains_ends(plan))
+    plan_emit(plan, "  schedule_set_ends(&schedule, args.parameters[%ld], args.parameters[%ld]);\n",
+              plan_schedule_place(plan, "gamma_first"), plan_schedule_place(plan, "gamma_span"));
   return NOPROP_OK;
 }
 
@@ -745,6 +761,8 @@ static noprop_status emit_train(struct plan *plan) {
             drops_condition ? "#include \"condition_dropout.cuh\"\n" : "",
             plan->coders.encoder || plan_has_coder_terms(plan) ? "#include \"coders.cuh\"\n" : "", PLAN_EXCHANGE);
   if (trains_network) plan_emit(plan, "#include \"schedule_network.cuh\"\n\n");
+  const bool trains_ends = backward && plan_trains_ends(plan);
+  if (trains_ends) plan_emit(plan, "#include \"schedule_ends.cuh\"\n\n");
   plan_emit_step_head(plan);
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
@@ -765,6 +783,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit_coders_begin(plan);
   plan_emit_schedule_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
+  if (trains_ends) plan_emit(plan, "  end_slopes end_sums = {0.0f, 0.0f};\n");
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
   plan_emit(plan,
             "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
@@ -858,6 +877,11 @@ static noprop_status emit_train(struct plan *plan) {
       plan_emit(plan, "schedule_sigmoid(P[%ld]));\n", numbers[i].place);
     else
       plan_emit(plan, "1.0f);\n");
+  }
+  if (trains_ends) {
+    const long first = plan_schedule_place(plan, "gamma_first"), span = plan_schedule_place(plan, "gamma_span");
+    plan_emit(plan, "  write_schedule_gradient(slot + %ld, end_sums.first + end_sums.last, 1.0f);\n", first);
+    plan_emit(plan, "  write_schedule_gradient(slot + %ld, end_sums.last, schedule_sigmoid(P[%ld]));\n", span, span);
   }
   plan_emit_schedule_end(plan);
   plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n",

@@ -147,6 +147,8 @@ void plan_emit_decode_terms(struct plan *plan, int output) {
   const struct text gradient = plan->backward ? plan_place_text(coders->decoded_gradient, 0) : (struct text){"nullptr"};
   plan_emit(plan, "  const row_objective coded_row = row_objective_at(objective, point, %s);\n",
             plan_weight_text(plan).s);
+  const bool ends = plan->backward && plan_trains_ends(plan);
+  if (ends) plan_emit(plan, "  float vae_slope = 0.0f;\n");
   plan_emit(plan, "#pragma unroll 1\n  for (int pass = %d; pass <= %d; ++pass) {\n",
             coders->vae ? PASS_VAE : PASS_RECON, coders->recon ? PASS_RECON : PASS_VAE);
   if (coders->vae) {
@@ -187,8 +189,23 @@ void plan_emit_decode_terms(struct plan *plan, int output) {
       plan_emit(plan, "%s, %s, ", gradient.s, plan_place_text(plan->state_gradient, 0).s);
       plan_emit(plan, "%s);\n", plan_place_text(plan->target_gradient, 0).s);
     }
+    if (ends) {
+      plan_emit(plan, "  if (pass == %d) vae_slope = vae_end_slope<%d>(%s, ", PASS_VAE, plan->d, gradient.s);
+      plan_emit(plan, "%s, path_end, args, batch, row, draw);\n", plan_place_text(plan->z1, 0).s);
+    }
   }
   plan_emit(plan, "  }\n");
+}
+
+void plan_emit_kl_end_slope(struct plan *plan) {
+  const struct network *network = plan->network;
+  const struct coder_plan *coders = &plan->coders;
+  const struct place mean =
+      coders->encoder ? plan->ops[network->encoder_first + network->encoder_count - 1].at[POST] : plan->z1;
+  plan_emit(plan, "draw == 0 ? share * objective.draws * %s * kl_end_slope<%d, ",
+            plan_float_text(plan->settings->loss.kl_z0).s, plan->d);
+  plan_emit(plan, "%s>(schedule, %s) : 0.0f", coders->encoder && coders->normal ? "true" : "false",
+            plan_place_text(mean, 0).s);
 }
 
 void plan_emit_coder_output_gradient(struct plan *plan) {

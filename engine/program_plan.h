@@ -175,8 +175,15 @@ void plan_emit_coder_output_gradient(struct plan *plan);
 void plan_emit_collect_coders(struct plan *plan);
 void plan_emit_encoder_backward(struct plan *plan);
 void plan_emit_coders_end(struct plan *plan);
+/* Expression of this warp's part of the derivative of kl_z0 by gamma(0), in the row's first draw. */
+void plan_emit_kl_end_slope(struct plan *plan);
 /* Of a solve: a function `write(slice)` that decodes the state and writes both. */
 void plan_emit_decoding_writer(struct plan *plan);
+
+/* Whether the end points of the schedule are trained (kernels/schedule_ends.cuh), and where "schedule.NAME" stands
+ * among the parameters. */
+bool plan_trains_ends(const struct plan *plan);
+long plan_schedule_place(const struct plan *plan, const char *name);
 
 /* ---- a monotone network that is trained as a schedule (program_schedule.c) ---- */
 

@@ -10,6 +10,11 @@ bool plan_trains_network(const struct plan *plan) {
          plan->settings->schedule.type == SCHEDULE_NETWORK;
 }
 
+bool plan_trains_ends(const struct plan *plan) {
+  return plan_path_of(plan->settings) == 1 && plan->settings->schedule.learnable &&
+         plan->settings->schedule.learn_endpoints;
+}
+
 static int layers_of(const struct plan *plan) { return plan->settings->schedule.hidden_count + 1; }
 
 /* Inputs of layer `layer`; of layers_of, what the last one gives. */
@@ -19,7 +24,7 @@ static int width_before(const struct plan *plan, int layer) {
 }
 
 /* Where an array stands among the parameters: "schedule.NAME". */
-static long place_of(const struct plan *plan, const char *name) {
+long plan_schedule_place(const struct plan *plan, const char *name) {
   for (int i = 0; i < plan->network->parameter_count; ++i)
     if (strncmp(plan->network->parameters[i].name, "schedule.", 9) == 0 &&
         strcmp(plan->network->parameters[i].name + 9, name) == 0)
@@ -30,10 +35,10 @@ static long place_of(const struct plan *plan, const char *name) {
 static long array_of(const struct plan *plan, int layer, const char *what) {
   char name[24];
   snprintf(name, sizeof name, "%d.%s", layer, what);
-  return place_of(plan, name);
+  return plan_schedule_place(plan, name);
 }
 
-long plan_schedule_mix(const struct plan *plan) { return place_of(plan, "mix"); }
+long plan_schedule_mix(const struct plan *plan) { return plan_schedule_place(plan, "mix"); }
 
 int plan_schedule_widest(const struct plan *plan) {
   int widest = 0;

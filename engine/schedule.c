@@ -129,6 +129,8 @@ noprop_status schedule_describe(const struct settings *settings, const double *p
     if (strcmp(name, "loc") == 0) d->loc = parameters[i];
     if (strcmp(name, "scale") == 0) d->scale = schedule_softplus(parameters[i]);
     if (strcmp(name, "power") == 0) d->power = 1 + schedule_softplus(parameters[i]);
+    /* The span follows it. */
+    if (strcmp(name, "gamma_first") == 0) schedule_set_ends(d, parameters[i], parameters[i + 1]);
   }
   return NOPROP_OK;
 }

@@ -36,6 +36,15 @@ int schedule_network_arrays(const struct settings *settings, struct schedule_arr
   return count;
 }
 
+static double logit(double alpha_bar) { return log(alpha_bar) - log1p(-alpha_bar); }
+
+/* gamma(0), and what makes gamma(1) larger: they cannot cross. */
+static void add_ends(const struct settings *settings, struct schedule_array *arrays, int *count) {
+  const double first = logit(settings->schedule.alpha_bar[0]), last = logit(settings->schedule.alpha_bar[1]);
+  add(arrays, count, "gamma_first", 1, 1, first, 0);
+  add(arrays, count, "gamma_span", 1, 1, schedule_inverse_softplus(last - first), 0);
+}
+
 int schedule_arrays(const struct settings *settings, struct schedule_array *arrays) {
   int count = 0;
   if (settings->variant == VARIANT_FM || !settings->schedule.learnable) return 0;
@@ -63,6 +72,7 @@ int schedule_arrays(const struct settings *settings, struct schedule_array *arra
     default:
       break;
   }
+  if (settings->schedule.learn_endpoints) add_ends(settings, arrays, &count);
   return count;
 }
 

@@ -49,11 +49,23 @@ static noprop_status check_schedule(const noprop_config *config, const struct se
   if (s->schedule.type == SCHEDULE_NETWORK && s->schedule.hidden_count > 4)
     return refuse(config, s, "schedule.hidden", "has %d layers; allowed: 1 to 4 widths from 1 to 128",
                   s->schedule.hidden_count);
-  if (s->schedule.learn_endpoints)
+  if (s->schedule.learn_endpoints && !s->schedule.learnable)
     return refuse(
         config, s, "schedule.learn_endpoints",
-        "is not offered: end points are held only by the exact KL divergence of z(0) and the reconstruction "
-        "at t = 1, and without both the loss falls by moving them instead of learning (P-18); allowed: false");
+        "trains end points beside a schedule's other numbers, and schedule.learnable is false; allowed: false, "
+        "or learnable true");
+  if (s->schedule.learn_endpoints && s->schedule.type == SCHEDULE_NETWORK)
+    return refuse(config, s, "schedule.learn_endpoints",
+                  "has no kernels for type %s; allowed: false, or cosine, sigmoid, exponential, cauchy, laplace, "
+                  "polynomial",
+                  SCHEDULE_NAMES[s->schedule.type].name);
+  if (s->schedule.learn_endpoints &&
+      (s->loss.weight != WEIGHT_ELBO || s->loss.vae == 0 || s->loss.kl_z0 == 0 || s->loss.kl_form != KL_EXACT))
+    return refuse(
+        config, s, "schedule.learn_endpoints",
+        "needs what holds end points where they belong: the exact KL divergence of z(0), the reconstruction at t = 1 "
+        "and the bound's weight between them, without which the loss falls by moving them instead of learning (P-18); "
+        "allowed: false, or loss.kl_z0 and loss.vae above 0, loss.kl_form exact and loss.weight elbo");
   if (s->schedule.learnable) {
     const char *type = SCHEDULE_NAMES[s->schedule.type].name;
     if (linear_path || s->variant == VARIANT_SUPERVISED)

@@ -79,6 +79,16 @@ SCHEDULE_FUNCTION SCHEDULE_REAL schedule_softplus(SCHEDULE_REAL raw) {
   return raw > 0 ? raw + SCHEDULE_LOG1P(SCHEDULE_EXP(-raw)) : SCHEDULE_LOG1P(SCHEDULE_EXP(raw));
 }
 
+/* End points by gamma(0) and the raw number whose softplus is gamma(1) - gamma(0). */
+SCHEDULE_FUNCTION void schedule_set_ends(schedule_description *schedule, SCHEDULE_REAL first, SCHEDULE_REAL raw_span) {
+  const SCHEDULE_REAL span = schedule_softplus(raw_span), last = first + span;
+  schedule->first = first;
+  schedule->span = span;
+  schedule->low = schedule_sigmoid(first);
+  schedule->one_minus_high = schedule_sigmoid(-last);
+  schedule->range = schedule_sigmoid(last) * schedule_sigmoid(-first) * -SCHEDULE_EXPM1(-span);
+}
+
 /* alpha_bar = sigmoid(gamma). */
 SCHEDULE_FUNCTION schedule_point schedule_of_gamma(SCHEDULE_REAL gamma, SCHEDULE_REAL gamma_prime) {
   schedule_point point;

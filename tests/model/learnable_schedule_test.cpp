@@ -7,6 +7,7 @@
 
 #include "tests/model/support.h"
 #include "tests/reference/objective.h"
+#include "tests/reference/random.h"
 #include "tests/tile_form.h"
 
 extern "C" {
@@ -48,6 +49,9 @@ void set_number(Settings &settings, const std::string &name, double raw) {
   if (name == "schedule.loc") s.loc = raw;
   if (name == "schedule.scale") s.scale = reference::softplus(raw);
   if (name == "schedule.power") s.power = 1 + reference::softplus(raw);
+  if (name == "schedule.gamma_first") s.low = reference::sigmoid(raw);
+  if (name == "schedule.gamma_span") /* after gamma_first */
+    s.high = reference::sigmoid(std::log(s.low / (1 - s.low)) + reference::softplus(raw));
 }
 
 struct GradientCase {
@@ -134,6 +138,40 @@ const GradientCase kCases[] = {
     {"cauchy, noise, inverse_snr",
      {{"variant", "df"}, {"schedule.type", "cauchy"}, {"schedule.scale", "0.3"}, {"loss.weight", "inverse_snr"}},
      2},
+    {"sigmoid, target, ends",
+     {{"variant", "ct"},
+      {"schedule.type", "sigmoid"},
+      {"schedule.k", "6"},
+      {"schedule.t_mid", "0.45"},
+      {"schedule.learn_endpoints", "true"},
+      {"schedule.alpha_bar", "[0.05, 0.9]"},
+      {"loss.weight", "elbo"},
+      {"loss.reg", "0.02"},
+      {"loss.vae", "0.8"},
+      {"loss.kl_z0", "0.3"}},
+     4},
+    {"exponential, noise, ends, decoder",
+     {{"variant", "df"},
+      {"schedule.type", "exponential"},
+      {"schedule.learn_endpoints", "true"},
+      {"schedule.alpha_bar", "[0.1, 0.8]"},
+      {"decoder.type", "linear"},
+      {"loss.weight", "elbo"},
+      {"loss.vae", "2"},
+      {"loss.kl_z0", "0.5"}},
+     3},
+    {"cauchy, target, ends, encoder",
+     {{"variant", "ct"},
+      {"schedule.type", "cauchy"},
+      {"schedule.scale", "0.3"},
+      {"schedule.learn_endpoints", "true"},
+      {"schedule.alpha_bar", "[0.1, 0.9]"},
+      {"encoder.type", "mlp_normal"},
+      {"encoder.hidden", "[8]"},
+      {"loss.weight", "elbo"},
+      {"loss.vae", "1"},
+      {"loss.kl_z0", "0.4"}},
+     4},
     {"cosine, logits",
      {{"variant", "ct"},
       {"task", "classify"},
@@ -201,6 +239,15 @@ TEST(LearnableSchedule, GradientsOfItsNumbersAreThoseOfTheReference) {
         batch.z1.emplace_back(data.values.begin() + first, data.values.begin() + first + width);
       }
     }
+    if (settings.loss.vae > 0) {
+      batch.end_noise.emplace_back();
+      for (long i = 0; i < rows; ++i)
+        batch.end_noise[0].push_back(
+            reference::normals<double>(settings.seed, reference::kEndNoise, static_cast<uint32_t>(i), 0, width));
+    }
+    for (long i = 0; settings.encoder.normal() && i < rows; ++i)
+      batch.encoder_noise.push_back(
+          reference::normals<double>(settings.seed, reference::kEncoderNoise, static_cast<uint32_t>(i), 0, width));
     const reference::Vector<double> weights(values.begin(), values.begin() + network.parameters);
     const auto loss = [&](const std::string &name, double raw) {
       Settings moved = settings;
@@ -304,4 +351,61 @@ TEST(LearnableSchedule, SolvesAndCallersUseTheLearnedNumbers) {
     size += static_cast<double>(std::fabs(latent[1][i]));
   }
   EXPECT_GT(size, 1);
+}
+
+/* End points of the numbers that they have become, met exactly by host and kernels, and in order. */
+TEST(LearnableSchedule, TrainsItsEndPointsTogetherWithTheBound) {
+  const Data data = make_data(64, 2, 3, false);
+  const Model model = make_model(with(kBase, {{"variant", "ct"},
+                                              {"schedule.type", "cosine"},
+                                              {"schedule.s", "0.05"},
+                                              {"schedule.learn_endpoints", "true"},
+                                              {"loss.weight", "elbo"},
+                                              {"loss.vae", "1"},
+                                              {"loss.kl_z0", "1"},
+                                              {"optimizer.clip", "0"},
+                                              {"optimizer.weight_decay", "0.5"},
+                                              {"optimizer.learning_rate", "0.05"}}),
+                                 data);
+  ASSERT_TRUE(model);
+  const double t[] = {0, 1};
+  noprop_schedule_values before[2], after[2];
+  ASSERT_OK(noprop_model_schedule(model.get(), false, t, 2, before));
+  EXPECT_NEAR(before[0].alpha_bar, 0.01, 1e-8);
+  EXPECT_NEAR(before[1].alpha_bar, 0.995, 1e-8);
+  bind(model.get(), data, 32);
+  const noprop_device_counters launches = counters();
+  ASSERT_OK(noprop_model_train_step(model.get(), 30));
+  EXPECT_LE(counters().launches - launches.launches, 2u * 30);
+  ASSERT_OK(noprop_model_schedule(model.get(), false, t, 2, after));
+  const std::vector<float> values = parameters(model.get());
+  const double first = values[values.size() - 2], last = first + schedule_softplus(values.back());
+  EXPECT_NEAR(after[0].gamma, first, 1e-12 * std::fabs(first));
+  EXPECT_NEAR(after[1].gamma, last, 1e-12 * std::fabs(last));
+  EXPECT_GT(last, first);
+  EXPECT_GT(std::fabs(after[0].gamma - before[0].gamma), 1e-3) << "it has moved";
+  EXPECT_GT(std::fabs(after[1].gamma - before[1].gamma), 1e-3) << "it has moved";
+  /* Solves have them, too: as a model that is made with them. */
+  char ends[80], s[40];
+  snprintf(ends, sizeof ends, "[%.12g, %.12g]", after[0].alpha_bar, after[1].alpha_bar);
+  snprintf(s, sizeof s, "%.12g", schedule_softplus(static_cast<double>(values[values.size() - 3])));
+  const Model made = make_model(with(kBase, {{"variant", "ct"},
+                                             {"schedule.type", "cosine"},
+                                             {"schedule.learnable", "false"},
+                                             {"schedule.s", s},
+                                             {"schedule.alpha_bar", ends}}),
+                                data);
+  ASSERT_TRUE(made);
+  ASSERT_OK(noprop_model_set_parameters(made.get(), std::vector<float>(values.begin(), values.end() - 3).data()));
+  std::vector<float> latent[2];
+  int number = 0;
+  for (noprop_model *each : {model.get(), made.get()}) {
+    noprop_sampler_options options = noprop_sampler_options_default(each);
+    options.steps = 7;
+    const noprop_array condition = data.condition_array();
+    latent[number].resize(64 * 3);
+    ASSERT_OK(noprop_sample(each, &options, &condition, 64, latent[number++].data(), nullptr));
+  }
+  for (size_t i = 0; i < latent[0].size(); ++i)
+    EXPECT_NEAR(latent[0][i], latent[1][i], 2e-5f * (1 + std::fabs(latent[1][i])));
 }
