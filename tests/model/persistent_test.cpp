@@ -107,6 +107,14 @@ TEST(PersistentKernel, GivesTheSameBitsWithTilesOfEightRowsALearnedScheduleAndCo
                     {"optimizer.weight_decay", "0.05"},
                     {"optimizer.clip", "0"}},
                    data, 40);
+  expect_same_bits({{"variant", "ct"},
+                    {"task", "regress"},
+                    {"network.hidden", "[16, 16]"},
+                    {"schedule.type", "network"},
+                    {"schedule.hidden", "[9, 5]"},
+                    {"schedule.learnable", "true"},
+                    {"loss.weight", "elbo"}},
+                   data, 40);
   expect_same_bits({{"variant", "fm"}, {"task", "generate"}, {"network.hidden", "[16, 16]"}, {"coupling", "ot"}},
                    make_data(60, 0, 2, false), 40, 3 /* with the pairs */);
 }

@@ -199,3 +199,24 @@ TEST(Precision, FragmentsHoldEveryWeightTwice) {
 }
 
 }  // namespace
+
+/* Validation takes the averaged weights; on tensor cores these are copies in fragment order. */
+TEST(Precision, ValidationTakesTheAveragedWeightsOnTensorCores) {
+  const Data data = make_data(64, 2, 2, true);
+  const Keys keys = {{"variant", "ct"}, {"network.hidden", "[16, 16]"}, {"precision", "tf32"}, {"seed", "3"}};
+  Keys averaged = keys;
+  averaged.insert(averaged.end(), {{"optimizer.ema", "0.9"}, {"optimizer.learning_rate", "0.05"}});
+  const Model trained = make_model(averaged, data), made = make_model(keys, data);
+  ASSERT_TRUE(trained && made);
+  bind(trained.get(), data, 32);
+  ASSERT_OK(noprop_model_train_step(trained.get(), 20));
+  ASSERT_OK(noprop_model_set_parameters(made.get(), parameters(trained.get(), true).data()));
+  const noprop_array condition = data.condition_array(), target = data.target_array();
+  noprop_loss_terms of_trained, of_made;
+  ASSERT_OK(noprop_model_validate(trained.get(), &condition, &target, &of_trained));
+  ASSERT_OK(noprop_model_validate(made.get(), &condition, &target, &of_made));
+  EXPECT_EQ(of_trained.loss, of_made.loss);
+  ASSERT_OK(noprop_model_set_parameters(made.get(), parameters(trained.get(), false).data()));
+  ASSERT_OK(noprop_model_validate(made.get(), &condition, &target, &of_made));
+  EXPECT_NE(of_trained.loss, of_made.loss);
+}
