@@ -327,6 +327,42 @@ TEST(AdaptiveCompat, TakesTheEarlierSystemsStepsForEveryTile) {
               s.start);
 }
 
+/* Survey 8.2: dz/dt = -5z by a network that says so; 20 steps end at t = .144, 200 at .834. */
+TEST(AdaptiveCompat, StopsBeforeTheEndAsSurveyed) {
+  Subject s({{"variant", "fm"},
+             {"task", "regress"},
+             {"network.hidden", "[12]"},
+             {"network.activation", "linear"},
+             {"network.time_embedding.size", "6"},
+             {"loss.t_eps", "0"}},
+            kFloatCondition, 2, 3, 5);
+  ASSERT_TRUE(s.model);
+  s.parameters.assign(s.parameters.size(), 0.0F);
+  for (const char *name : {"squash.z.weight", "output.weight"}) {
+    const auto &array = s.network.array(name);
+    for (long i = 0; i < 3; ++i)
+      s.parameters[static_cast<size_t>(array.offset + i * array.columns + i)] = name[0] == 'o' ? -5.0F : 1.0F;
+  }
+  ASSERT_TRUE(set_parameters(s.model.get(), s.network, s.parameters));
+  s.start.assign(s.start.size(), 1.0F);
+  s.options.start = s.start.data();
+  const std::vector<reference::Field<double>> decay = {
+      [](const Vector<double> &z, double) { return Vector<double>{-5 * z[0]}; }};
+  for (const auto &[steps, reached] : {std::pair{20, 0.144}, {200, 0.834}}) {
+    s.set("adaptive_compat", "auto", "ode", steps);
+    std::vector<float> latent(s.start.size());
+    std::vector<noprop_solve_row> rows(s.rows());
+    const noprop_solve_results results = {latent.data(), nullptr, nullptr, rows.data()};
+    ASSERT_TRUE(ok(noprop_solve(s.model.get(), &s.options, s.condition(), s.data->rows, &results), "noprop_solve"));
+    EXPECT_NEAR(rows[0].reached, reached, 5e-4);
+    EXPECT_EQ(rows[0].outcome, NOPROP_SOLVE_STEP_CAP);
+    /* The steps' own error is part of it: .488 in the survey, exp(-5 .144) = .487. */
+    const double end = reference::integrate_adaptive_compat<double>(decay, 0, 1, steps, {{1}}).end[0][0];
+    if (steps == 20) EXPECT_NEAR(end, 0.488, 5e-4);
+    for (const float z : latent) EXPECT_NEAR(z, end, 1e-5);
+  }
+}
+
 /* ---- guidance ---- */
 
 /* Rows lose their condition in training as the seed says, and gradients do not reach its branch through them. */

@@ -287,6 +287,36 @@ TEST(Objective, EarlierSystemsFormsAreTheirDefinitions) {
   EXPECT_NEAR(third.total, third.flow + third.recon + third.kl_z0, 1e-12 * third.total);
 }
 
+/* Survey 2.10: SNR'/mean, t/mean t, and the product of means. */
+TEST(Objective, WeightsOfBatchesAreThoseOfTheCatalogue) {
+  const struct {
+    const char *variant, *weight, *normalize;
+  } rows[] = {{"ct", "elbo", "batch"}, {"df", "t", "batch"}, {"ct", "notebook", "product"}};
+  for (const auto &row : rows) {
+    const Model m = make_model({{"variant", row.variant},
+                                {"task", "regress"},
+                                {"schedule.type", "linear"},
+                                {"schedule.alpha_bar", "[0.01, 0.99]"},
+                                {"loss.weight", row.weight},
+                                {"loss.normalize", row.normalize},
+                                {"network.hidden", "[4]"},
+                                {"network.time_embedding.size", "4"}});
+    Vector<double> plain;
+    double mean = 0;
+    for (const double t : m.batch.t[0]) {
+      const double ab = 0.01 + 0.98 * t;
+      plain.push_back(row.weight[0] == 'e'   ? 0.98 / square(1 - ab)
+                      : row.weight[0] == 't' ? t
+                                             : ab / square(1 - ab + 1e-8));
+      mean += plain.back() / 5;
+    }
+    const Loss<double> loss = loss_of(m);
+    for (size_t i = 0; i < plain.size(); ++i)
+      EXPECT_NEAR(loss.weight[i], row.normalize[0] == 'p' ? mean : plain[i] / (mean + 1e-8), 1e-11 * (1 + mean))
+          << row.weight;
+  }
+}
+
 /* Through encoder, noise of a Gaussian latent, decoder, kl_z0, vae and reconstruction, with latents narrower and wider
  * than the target. */
 TEST(Objective, GradientsMatchDifferencesThroughEncodersAndDecoders) {

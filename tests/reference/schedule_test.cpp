@@ -287,6 +287,37 @@ TEST(Weight, CompatibilityFormsAreTheRegistersForms) {
   EXPECT_NEAR(weight_at(settings, p), 1 / ((1 - ab) * ab * g), 1e-12);
 }
 
+/* Survey 2.10, row by row, on the linear schedule, alpha_bar = .01 + .98 t, whose gamma' is written out here. Rows that
+ * are divided by a batch mean or belong to batches: objective_test; SNR differences of blocks: dt_test and the golden
+ * tables. Two rows have no weight here: 1/(1-t) on |sqrt(1-t) o - e|^2 is the uniform one of the score, and clip(.,
+ * .1, 10) belongs to a system without a preset. */
+TEST(Weight, EveryRowOfTheCatalogueIsItsFormula) {
+  for (const double t : {0.02, 0.3, 0.5, 0.77, 0.98}) {
+    const double ab = 0.01 + 0.98 * t, slope = 0.98, g = slope / (ab * (1 - ab)), snr = ab / (1 - ab);
+    const struct {
+      const char *variant, *prediction, *weight;
+      double formula;
+    } rows[] = {
+        {"fm", "velocity", "uniform", 1},         {"fm", "velocity", "t", t},
+        {"ct", "target", "elbo", g * snr},        {"df", "noise", "elbo", g},
+        {"df", "noise", "drift", ab / slope},     {"fm", "velocity", "vp_velocity", 1 / ((1 - ab) * ab * g)},
+        {"ct", "target", "inverse_snr", 1 / snr}, {"ct", "target", "notebook", 0.5 * (2 * ab / square(1 - ab + 1e-8))},
+    };
+    for (const auto &row : rows) {
+      Settings settings = path_settings(row.variant, row.prediction, "linear");
+      settings.schedule.low = 0.01, settings.schedule.high = 0.99;
+      settings.loss.weight = row.weight;
+      EXPECT_NEAR(weight_at(settings, path_at(settings, t)), row.formula, 1e-12 * row.formula)
+          << row.weight << " at " << t;
+    }
+    /* The alignment note's, in its time, on its path. */
+    Settings settings = path_settings("ct", "target", "linear");
+    settings.loss.path = "root_noise", settings.loss.weight = "inverse_snr";
+    const double back = 1 - t;
+    EXPECT_NEAR(weight_at(settings, path_at(settings, t)), back / square(1 - back), 1e-11 * back / square(1 - back));
+  }
+}
+
 /* Simpson's rule in the logit of t (all weights blow up at the ends). */
 TEST(Weight, AnalyticMeanIsTheIntegral) {
   for (const char *variant : {"fm", "df"})

@@ -1,0 +1,338 @@
+/* The kernels of presets notebook and yhgon-mnist, through the public interface, against the PyTorch systems' numbers.
+ *
+ * Their networks are convolutional or have batch norm. What they predict is handed to the engine by a network that says
+ * just that: its condition is the number of the row, one-hot, its layers are the identity, and its last weights are the
+ * predictions. Everything that follows from predictions is then the kernels' own: states, weights, errors, label's and
+ * norm's terms, the classifier's gradient, steps. */
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/golden/golden_cases.h"
+#include "tests/golden/torch_models.h"
+#include "tests/kernels/harness.h"
+#include "tests/reference/compare.h"
+#include "tests/reference/sampler.h"
+
+namespace {
+
+using namespace kernels_test;
+using golden::File;
+using golden::Row;
+using Matrix = std::vector<Vector<double>>;
+using reference::Array;
+using reference::Batch;
+using reference::Network;
+
+Tracked rounded(double v) { return reference::rounded(v, 0); }
+Vector<Tracked> rounded(const Vector<double> &values) {
+  Vector<Tracked> result;
+  for (const double v : values) result.push_back(rounded(v));
+  return result;
+}
+std::vector<Vector<Tracked>> rounded(const Matrix &rows) {
+  std::vector<Vector<Tracked>> result;
+  for (const auto &row : rows) result.push_back(rounded(row));
+  return result;
+}
+std::vector<float> single(const Vector<double> &values) { return {values.begin(), values.end()}; }
+Vector<double> joined(const Matrix &rows) {
+  Vector<double> all;
+  for (const auto &row : rows) all.insert(all.end(), row.begin(), row.end());
+  return all;
+}
+
+/* Within the deviations of the estimate, which must be the golden value itself to `relative`. */
+void expect_golden(Quantity quantity, const std::vector<float> &got, const Vector<double> &want,
+                   const Vector<Tracked> &estimate, const std::string &what, double relative = 1e-9) {
+  Vector<double> values;
+  Vector<Tracked> wanted;
+  for (size_t i = 0; i < estimate.size(); ++i) {
+    values.push_back(estimate[i].value);
+    wanted.push_back({want[i], estimate[i].variance + reference::square(want[i] - estimate[i].value)});
+  }
+  const auto same = reference::compare(values, want, relative);
+  EXPECT_TRUE(same.passed) << "reference, " << what << ": " << same.message;
+  expect_within(quantity, got, wanted, what);
+}
+
+/* A model of `rows` rows whose network says what it is told. */
+struct Teller {
+  Settings settings;
+  Network network;
+  Vector<double> parameters;
+  Model model;
+  size_t rows;
+  std::vector<float> x;
+
+  Teller(const char *preset, const Keys &given, const Keys &formulas, size_t count, int classes) : rows(count) {
+    Keys common = {{"task", "classify"},
+                   {"network.hidden", "[8]"},
+                   {"network.activation", "linear"},
+                   {"network.dropout", "0"},
+                   {"loss.t_eps", "0"}};
+    common.insert(common.end(), given.begin(), given.end());
+    Keys meant = formulas;
+    meant.insert(meant.end(), common.begin(), common.end());
+    settings = reference::settings_from(meant);
+    network = reference::make_network(settings, static_cast<long>(rows), classes);
+    parameters.assign(static_cast<size_t>(network.parameters), 0.0);
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t j = 0; j < rows; ++j) x.push_back(i == j ? 1.0F : 0.0F);
+    for (const char *name : {"x.0.weight", "squash.x.weight"}) {
+      const Array &array = network.array(name);
+      for (long i = 0; i < std::min(array.rows, array.columns); ++i) number(array, i, i) = 1;
+    }
+    noprop_model_shape shape = {};
+    shape.condition_width = static_cast<int>(rows);
+    shape.target_width = classes;
+    shape.target_is_label = true;
+    shape.target_type = NOPROP_TYPE_INT32;
+    common.push_back({"preset", preset});
+    model = create_model(common, shape);
+  }
+  double &number(const Array &array, long row, long column) {
+    return parameters[static_cast<size_t>(array.offset + row * array.columns + column)];
+  }
+  bool tell(const Matrix &predictions) {
+    const Array &output = network.array("output.weight");
+    for (size_t i = 0; i < predictions.size(); ++i)
+      for (size_t j = 0; j < predictions[i].size(); ++j)
+        number(output, static_cast<long>(i), static_cast<long>(j)) = predictions[i][j];
+    return set_parameters(model.get(), network, single(parameters));
+  }
+  Matrix conditions() const {
+    Matrix result(rows, Vector<double>(rows, 0.0));
+    for (size_t i = 0; i < rows; ++i) result[i][i] = 1;
+    return result;
+  }
+};
+
+const Keys kNotebook = {{"encoder.type", "linear"},
+                        {"decoder.type", "linear"},
+                        {"loss.recon.type", "cross_entropy"},
+                        {"loss.recon.weight", "1"},
+                        {"network.time_embedding.type", "constant"},
+                        {"network.time_embedding.size", "1"}};
+const Keys kNotebookCt = {{"schedule.type", "cosine"},   {"schedule.s", "0"},
+                          {"loss.weight", "notebook"},   {"schedule.alpha_bar", "[1e-12, 0.999999999999]"},
+                          {"loss.normalize", "product"}, {"loss.kl_z0", "1"},
+                          {"loss.kl_form", "norm"}};
+
+Teller notebook(const File &file, const std::string &variant, size_t rows) {
+  const std::string path = "/S2/" + variant + "/train/params/";
+  Keys formulas = kNotebook;
+  if (variant == "ct") formulas.insert(formulas.end(), kNotebookCt.begin(), kNotebookCt.end());
+  const auto vectors = file.read(path + "W_embed"), classifier = file.read(path + "classifier.weight");
+  Teller teller("notebook", {{"variant", variant}, {"latent.size", std::to_string(vectors.width())}}, formulas, rows,
+                static_cast<int>(vectors.rows()));
+  const Array &encoder = teller.network.array("encoder.output.weight"),
+              &decoder = teller.network.array("decoder.output.weight"),
+              &bias = teller.network.array("decoder.output.bias");
+  for (long c = 0; c < encoder.rows; ++c) {
+    teller.number(bias, 0, c) = file.read(path + "classifier.bias").values[static_cast<size_t>(c)];
+    for (long j = 0; j < encoder.columns; ++j) {
+      teller.number(encoder, c, j) = vectors.row(static_cast<size_t>(c))[static_cast<size_t>(j)];
+      teller.number(decoder, j, c) = classifier.row(static_cast<size_t>(c))[static_cast<size_t>(j)];
+    }
+  }
+  return teller;
+}
+
+/* Its alpha_bar falls where ours rises: times are 1 - t. */
+TEST(TorchKernelGolden, NotebookLosses) {
+  const File file("torch_notebook.h5");
+  for (const std::string variant : {"ct", "fm"}) {
+    const std::string path = "/S2/" + variant + "/train";
+    SCOPED_TRACE(path);
+    auto t = file.read(path + "/t").values;
+    if (variant == "ct")
+      for (double &v : t) v = 1 - v;
+    const Matrix noise = file.read(path + (variant == "ct" ? "/noise" : "/z0")).matrix();
+    const size_t rows = t.size();
+    Teller teller = notebook(file, variant, rows);
+    ASSERT_TRUE(teller.model);
+    ASSERT_TRUE(teller.tell(file.read(path + (variant == "ct" ? "/prediction" : "/velocity")).matrix()));
+    Batch<Tracked> batch;
+    std::vector<int32_t> labels;
+    const long classes = teller.network.target;
+    for (const double y : file.read(path + "/y").values) {
+      labels.push_back(static_cast<int32_t>(y));
+      batch.label.push_back(static_cast<long>(y));
+      batch.z1.push_back(reference::one_hot<Tracked>(static_cast<long>(y), classes, 0));
+    }
+    batch.x = rounded(teller.conditions());
+    batch.t = {rounded(t)};
+    batch.noise = {rounded(noise)};
+    const auto estimate = batch_loss(teller.settings, teller.network, rounded(teller.parameters), batch);
+    std::vector<float> gradient(teller.parameters.size()), z(rows * noise[0].size());
+    const std::vector<float> times = single(t), noises = single(joined(noise));
+    noprop_loss_request request = {};
+    request.rows = static_cast<long>(rows);
+    request.condition = teller.x.data();
+    request.target = labels.data();
+    request.t = times.data();
+    request.noise = noises.data();
+    request.gradient = gradient.data();
+    request.z = z.data();
+    noprop_loss_terms terms;
+    ASSERT_TRUE(ok(noprop_model_loss(teller.model.get(), &request, &terms), "noprop_model_loss"));
+    const auto term = [&](const char *name, double got, double want, const Tracked &estimated) {
+      expect_golden(kTerm, {static_cast<float>(got)}, {want}, {reference::rounded(estimated.value, estimated.variance)},
+                    path + " " + name);
+    };
+    const auto scalar = [&](const char *name) { return file.read(path + "/" + name).values[0]; };
+    expect_golden(kState, z, file.read(path + "/z_t").values, flat(estimate.z), path + " z");
+    double flow = scalar("mse");
+    if (variant == "ct") {
+      double mean = 0;
+      for (const double w : file.read(path + "/weight").values) mean += w / static_cast<double>(rows);
+      flow *= 0.5 * mean;
+      term("kl", terms.kl_z0, scalar("kl"), estimate.kl_z0);
+    }
+    term("main term", terms.flow, flow, estimate.flow);
+    term("ce", terms.recon, scalar("ce"), estimate.recon);
+    term("total", terms.loss, scalar("total"), estimate.total);
+    /* The gradient of the classifier; those of embeddings and network go through the network. */
+    const Array &weight = teller.network.array("decoder.output.weight"),
+                &bias = teller.network.array("decoder.output.bias");
+    const auto stored = file.read(path + "/grad_params/classifier.weight");
+    Vector<double> wanted;
+    for (long j = 0; j < weight.rows; ++j)
+      for (long c = 0; c < weight.columns; ++c)
+        wanted.push_back(stored.row(static_cast<size_t>(c))[static_cast<size_t>(j)]);
+    const auto compare = [&](const Array &array, const Vector<double> &want, const char *name) {
+      expect_golden(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()}, want,
+                    {estimate.gradient.begin() + array.offset, estimate.gradient.begin() + array.offset + array.size()},
+                    path + " " + name);
+    };
+    compare(weight, wanted, "classifier's weights");
+    compare(bias, file.read(path + "/grad_params/classifier.bias").values, "classifier's bias");
+  }
+}
+
+/* Every stored step by itself: from the state before it, with what the notebook's network says of that state, to the
+ * state after it; and at the end what the classifier says. */
+TEST(TorchKernelGolden, NotebookSolves) {
+  const File file("torch_notebook.h5");
+  for (const std::string variant : {"ct", "fm"}) {
+    const golden::Weights weights(file, "/S2/" + variant + "/train/params");
+    const Matrix images = file.read("/S2/" + variant + "/train/x").matrix();
+    Teller teller = notebook(file, variant, images.size());
+    ASSERT_TRUE(teller.model);
+    noprop_array condition = {};
+    condition.name = "x";
+    condition.rank = 2;
+    condition.rows = condition.shape[0] = static_cast<long>(images.size());
+    condition.width = condition.shape[1] = static_cast<long>(images.size());
+    condition.values = teller.x.data();
+    for (const std::string &path : golden::compared_with_kernels(file, "/S2/" + variant + "/inference_")) {
+      const auto trajectory = file.read(path + "/trajectory");
+      const size_t steps = trajectory.rows() - 1, size = trajectory.width();
+      const double times[] = {0, 1.0 / static_cast<double>(steps), 1};
+      for (size_t k = 0; k < steps; ++k) {
+        const Matrix from = trajectory.slice(k).matrix();
+        Matrix predictions;
+        for (size_t i = 0; i < from.size(); ++i)
+          predictions.push_back(
+              golden::denoise_block(weights, variant == "ct" ? "block." : "vector_field.", images[i], from[i]));
+        ASSERT_TRUE(teller.tell(predictions));
+        noprop_sampler_options options = noprop_sampler_options_default(teller.model.get());
+        const std::vector<float> start = single(joined(from));
+        options.steps = 2;
+        options.times = times;
+        snprintf(options.grid, sizeof options.grid, "user");
+        snprintf(options.init, sizeof options.init, "given");
+        options.start = start.data();
+        options.trajectory = true;
+        const size_t classes = static_cast<size_t>(teller.network.target);
+        std::vector<float> latent(3 * size), output(3 * from.size() * classes);
+        ASSERT_TRUE(
+            ok(noprop_sample(teller.model.get(), &options, &condition, condition.rows, latent.data(), output.data()),
+               "noprop_sample"));
+        reference::Solve solve;
+        solve.method = "euler", solve.drift = variant == "ct" ? "relax" : "ode", solve.grid = "user", solve.steps = 2;
+        solve.times = {times, times + 3};
+        Vector<Tracked> estimate, scores;
+        Vector<double> want_scores;
+        for (size_t i = 0; i < from.size(); ++i) {
+          const Vector<Tracked> state = integrate(teller.settings, teller.network, rounded(teller.parameters), solve,
+                                                  rounded(from[i]), rounded(teller.conditions()[i]))[1];
+          estimate.insert(estimate.end(), state.begin(), state.end());
+          Vector<Tracked> made =
+              reference::forward<Tracked>(decoder_of(teller.network), rounded(teller.parameters), state, {}, {})
+                  .output();
+          Tracked sum = 0.0;
+          for (Tracked &v : made) sum += v = reference::exp(v);
+          for (Tracked &v : made) scores.push_back(v / sum);
+          if (k + 1 < steps) continue;
+          for (const double p : golden::softmax(file.read(path + "/logits").row(i))) want_scores.push_back(p);
+        }
+        expect_golden(kSolve, {latent.begin() + static_cast<long>(size), latent.begin() + static_cast<long>(2 * size)},
+                      trajectory.slice(k + 1).values, estimate, path + " step " + std::to_string(k), 2e-6);
+        if (k + 1 < steps) continue;
+        const long part = static_cast<long>(output.size() / 3);
+        expect_golden(kPrediction, {output.begin() + part, output.begin() + 2 * part}, want_scores, scores,
+                      path + " probabilities", 2e-6);
+      }
+    }
+  }
+}
+
+/* The script's schedule is a network; the preset has a line of gamma, on which every alpha_bar of the group has a time.
+ * The weight there is 10 SNR in place of the script's SNR'. */
+TEST(TorchKernelGolden, ScriptLosses) {
+  const File file("torch_notebook.h5");
+  const std::string path = "/Y/nopropct_mnist/train";
+  const Keys formulas = {{"schedule.type", "sigmoid"},
+                         {"schedule.k", "10"},
+                         {"schedule.t_mid", "0.5"},
+                         {"schedule.renormalise", "false"},
+                         {"loss.path", "signal_mean"},
+                         {"loss.weight", "elbo"},
+                         {"loss.scale", "bound"},
+                         {"loss.error", "softmax_squared"},
+                         {"loss.recon.type", "end_logits"},
+                         {"loss.recon.weight", "1"},
+                         {"network.time_embedding.type", "sinusoidal_unit"},
+                         {"network.time_embedding.size", "64"}};
+  const auto signal = file.read(path + "/alpha_bar").values, errors = file.read(path + "/squared_error").values;
+  const Matrix noise = file.read(path + "/noise").matrix(), logits = file.read(path + "/logits").matrix();
+  const size_t rows = signal.size();
+  Teller teller("yhgon-mnist", {{"variant", "ct"}}, formulas, rows, static_cast<int>(logits[0].size()));
+  ASSERT_TRUE(teller.model);
+  ASSERT_TRUE(teller.tell(logits));
+  Batch<Tracked> batch;
+  std::vector<int32_t> labels;
+  Vector<double> t, wanted;
+  for (const double y : file.read(path + "/y").values) {
+    const size_t i = t.size(), label = static_cast<size_t>(y);
+    const double snr = signal[i] / (1 - signal[i]);
+    labels.push_back(static_cast<int32_t>(y));
+    batch.label.push_back(static_cast<long>(y));
+    batch.z1.push_back(reference::one_hot<Tracked>(static_cast<long>(y), static_cast<long>(logits[i].size()), 0));
+    t.push_back((std::log(snr) + 5) / 10);
+    /* The same logits stand at t = 1, whatever the noise there. */
+    wanted.push_back(0.5 * 10 * snr * errors[i] - std::log(golden::softmax(logits[i])[label]));
+  }
+  batch.x = rounded(teller.conditions());
+  batch.t = {rounded(t)};
+  batch.noise = {rounded(noise), rounded(noise)};
+  const auto estimate = batch_loss(teller.settings, teller.network, rounded(teller.parameters), batch);
+  std::vector<float> z(rows * noise[0].size()), row_loss(rows);
+  const std::vector<float> times = single(t), noises = single(joined(noise));
+  noprop_loss_request request = {};
+  request.rows = static_cast<long>(rows);
+  request.condition = teller.x.data();
+  request.target = labels.data();
+  request.t = times.data();
+  request.noise = noises.data();
+  request.z = z.data();
+  request.row_loss = row_loss.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(teller.model.get(), &request, &terms), "noprop_model_loss"));
+  expect_golden(kState, z, file.read(path + "/z_t").values, flat(estimate.z), path + " z");
+  expect_golden(kRowLoss, row_loss, wanted, estimate.row_total, path + " rows");
+}
+
+}  // namespace
