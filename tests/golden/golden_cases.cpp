@@ -84,6 +84,8 @@ static const Rule kRules[] = {
     {"/S2/denoise_block(_full)?", "", kConvolution},
     {"/Y/time_features", "", "compared inside networks: tests/kernels"},
     {"/Y/[a-z_]+/schedule", "", "a network that need not rise (D-33): the presets take the line that it starts near"},
+    {"/Y/[a-z_]+/train/buffers_(before|after)", kNorm, kNorm},
+    {"/Y/[a-z_]+/train/buffers_inference", "", kScriptNetwork},
     {"/Y/noprop_simple/(train|inference_.*)", "",
      "its output is not as wide as its latent: preset yhgon-simple is refused"},
     {"/Y/nopropct_mnist/inference_.*", "", "its schedule need not rise (D-33); the preset's solve: tests/kernels"},

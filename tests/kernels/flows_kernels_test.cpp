@@ -358,7 +358,9 @@ TEST(AdaptiveCompat, StopsBeforeTheEndAsSurveyed) {
     EXPECT_EQ(rows[0].outcome, NOPROP_SOLVE_STEP_CAP);
     /* The steps' own error is part of it: .488 in the survey, exp(-5 .144) = .487. */
     const double end = reference::integrate_adaptive_compat<double>(decay, 0, 1, steps, {{1}}).end[0][0];
-    if (steps == 20) EXPECT_NEAR(end, 0.488, 5e-4);
+    if (steps == 20) {
+      EXPECT_NEAR(end, 0.488, 5e-4);
+    }
     for (const float z : latent) EXPECT_NEAR(z, end, 1e-5);
   }
 }
