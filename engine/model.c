@@ -224,8 +224,8 @@ static noprop_status try_program(const noprop_model *model) {
     status = program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status == NOPROP_OK) program_destroy(&program);
   if (status != NOPROP_OK || model->network->operand_form < 0) return status;
-  status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false, 32,
-                                    &program);
+  status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
+                                    &TILE_FORM_WIDE, &program);
   if (status == NOPROP_OK) program_destroy(&program);
   return status;
 }
@@ -313,7 +313,7 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
   const size_t shared = model->device->properties.shared_bytes;
   const noprop_status status =
       kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
-          ? program_train_tensor(model->network, &model->settings, &model->shape, shared, false, &program)
+          ? program_train_tensor(model->network, &model->settings, &model->shape, shared, false, tile, &program)
           : program_train(model->network, &model->settings, &model->shape, shared, kind, tile, &program);
   if (status != NOPROP_OK) return status;
   struct model_kernel made = {.tile = *tile};
@@ -331,7 +331,8 @@ static noprop_status need_request(noprop_model *model, enum objective_program ki
 /* Of the train kernel; all blocks of variant dt are in one launch. */
 static noprop_status choose_tile(const noprop_model *model, unsigned batch, struct tile_form *tile) {
   const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
-  return tiles_choose(model->device, rows, network_widest(model->network), tile);
+  return model->network->operand_form >= 0 ? tiles_of_tensor_train(model->device, rows, tile)
+                                           : tiles_choose(model->device, rows, network_widest(model->network), tile);
 }
 
 noprop_status model_need_train(noprop_model *model, unsigned batch) {
@@ -418,7 +419,7 @@ noprop_status model_need_integrate(noprop_model *model, const struct solve_form 
   if (solve->kernel.ready) return NOPROP_OK;
   struct program program;
   status = tensor ? program_integrate_tensor(model->network, &model->settings, &model->shape, form->method, form->drift,
-                                             form->final_denoise, tile.rows, &program)
+                                             form->final_denoise, &tile, &program)
                   : program_integrate(model->network, &model->settings, &model->shape,
                                       model->device->properties.shared_bytes, form, &tile, &program);
   return status == NOPROP_OK ? model_compile(model, &program, &solve->kernel) : status;
@@ -743,7 +744,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   noprop_status status = choose_tile(model, batch, &tile);
   if (status == NOPROP_OK)
     status = network->operand_form >= 0
-                 ? program_train_tensor(network, s, &model->shape, shared, false, &program)
+                 ? program_train_tensor(network, s, &model->shape, shared, false, &tile, &program)
                  : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status != NOPROP_OK) {
     free(text.data);
@@ -756,6 +757,10 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
            "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
            PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows, program.tier,
            program.shared_bytes, program.workspace_floats);
+  if (network->operand_form >= 0)
+    text_add(&text, "  %s\n",
+             program.block_rows < 64 ? "the warps of a block share its rows, each makes a part of a layer"
+                                     : "16 rows a warp");
   if (network->operand_form < 0 && processors)
     text_add(&text, "  %u outputs of a layer a thread, by batch %u and %u multiprocessors\n", tile.outputs, batch,
              processors);

@@ -8,7 +8,7 @@
 #include "engine/status.h"
 #include "kernels/arguments.h"
 
-enum { WIDEST = 128 /* whose rows fit the registers */ };
+enum { WIDEST = 256 /* whose rows fit the registers of four warps */ };
 
 const char *precision_refusal(const struct network *network, const struct settings *settings,
                               const int compute_capability[2], int precision) {

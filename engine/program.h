@@ -47,14 +47,14 @@ bool solve_is_adaptive(int method);
 noprop_status program_integrate(const struct network *network, const struct settings *settings,
                                 const noprop_model_shape *shape, size_t shared_limit, const struct solve_form *form,
                                 const struct tile_form *tile, struct program *program);
-/* The same on tensor cores (precision tf32): rows stay in registers. Entry "train" or "integrate". */
+/* The same on tensor cores: rows stay in registers. Entry "train" or "integrate". */
 noprop_status program_train_tensor(const struct network *network, const struct settings *settings,
                                    const noprop_model_shape *shape, size_t shared_limit, bool steps,
+                                   const struct tile_form *tile,
                                    struct program *program); /* steps: as program_train_steps */
 noprop_status program_integrate_tensor(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, int method, int drift, bool final_denoise,
-                                       unsigned warp_rows, /* 16 or 32, where 32 fit the registers */
-                                       struct program *program);
+                                       const struct tile_form *tile, struct program *program);
 void program_destroy(struct program *program);
 
 #endif

@@ -61,6 +61,7 @@ struct plan {
   FILE *out;
   struct tile_form tile; /* of train and loss kernels; solves have TILE_FORM_WIDE */
   int form;              /* enum operand_form; tensor cores only */
+  bool split;            /* tensor cores: the warps of a block share its rows (kernels/warp_split.cuh) */
   bool backward, solve;
   bool steps;  /* a training step is a function of a kernel that runs many */
   bool stages; /* the solver evaluates the field on a state of its own */
@@ -75,7 +76,7 @@ struct plan {
   long shared_floats, workspace_floats;
   struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
   struct place unguided, tangent, stage_slopes;
-  struct place delta[2], delta_rows[2], x_gradient, stream_gradient, time_parts;
+  struct place delta[2], delta_rows[2], x_turns[2], x_gradient, stream_gradient, time_parts;
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct coder_plan coders;
   struct schedule_plan schedule;
@@ -208,6 +209,23 @@ noprop_status program_train_blocks(const struct network *network, const struct s
 noprop_status program_integrate_blocks(const struct network *network, const struct settings *settings,
                                        const noprop_model_shape *shape, size_t shared_limit,
                                        const struct solve_form *form, struct program *program);
+
+/* Tensor cores (program_tensor.c, program_tensor_train.c). Whether the warps of a block share its rows: where layers
+ * are too wide for a warp, or the form of tiles says so. */
+bool plan_is_split(const struct network *network, const struct tile_form *tile);
+/* Groups of eight features; those that a warp has of a layer of `width` (the output every warp has whole). */
+int plan_groups(int width);
+int plan_share(const struct plan *plan, int index);
+/* The kernel's precision and row blocks, named once. */
+void plan_emit_operand_forms(struct plan *plan, int blocks);
+/* acc += source W, for factors in the registers `source` or, with `groups` > 0, that many groups in the block's memory;
+ * acc += bias; "warp_" or "split_" calls. `outputs`: groups of the layer. */
+void plan_emit_dense(struct plan *plan, const char *acc, int outputs, const char *source, int groups,
+                     const char *fragments);
+void plan_emit_features(struct plan *plan, const char *acc, int outputs, const char *values);
+/* acc += x W, from device memory, for the rows `rows`. */
+void plan_emit_dense_condition(struct plan *plan, const char *acc, int outputs, const char *rows,
+                               const char *fragments);
 
 /* Begins the text of a train or loss kernel: what stands before the includes, */
 void plan_emit_step_forms(struct plan *plan);

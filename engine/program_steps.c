@@ -46,6 +46,6 @@ noprop_status program_train_steps(const struct network *network, const struct se
                                   struct program *program) {
   const size_t limit = shared_limit - PERSISTENT_STATIC_BYTES;
   return network->operand_form >= 0
-             ? program_train_tensor(network, settings, shape, limit, true, program)
+             ? program_train_tensor(network, settings, shape, limit, true, tile, program)
              : program_train(network, settings, shape, limit, OBJECTIVE_TRAIN_STEPS, tile, program);
 }

@@ -9,6 +9,7 @@
 #include "kernels/arguments.h"
 
 const struct tile_form TILE_FORM_WIDE = {32, 8};
+static const struct tile_form TILE_FORM_SPLIT = {16, 2};
 
 unsigned tiles_processors(const noprop_device *device) {
   if (!device->properties.is_virtual) return (unsigned)device->properties.multiprocessors;
@@ -61,6 +62,18 @@ noprop_status tiles_choose(const noprop_device *device, unsigned batch, int wide
   return status;
 }
 
+/* A block of 64 rows takes as long as one warp with its 16 rows does. 16 rows that four warps share take 0.5 to 0.65 of
+ * that (counted: docs/budgets.md), so that they pay as long as no processor gets a second block of them. */
+static bool shares_rows(const noprop_device *device, unsigned rows) { return rows <= 16ull * tiles_processors(device); }
+
+noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, struct tile_form *form) {
+  bool is_forced;
+  const noprop_status status = forced(form, &is_forced);
+  const bool split = is_forced ? form->outputs == TILE_FORM_SPLIT.outputs : shares_rows(device, batch);
+  *form = split ? TILE_FORM_SPLIT : TILE_FORM_WIDE;
+  return status;
+}
+
 noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int widest, bool tensor,
                              struct tile_form *form) {
   if (!tensor) return tiles_choose(device, rows, widest, form);
@@ -68,7 +81,8 @@ noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int wid
   const noprop_status status = forced(form, &is_forced);
   /* Two row blocks a warp halve the reads of weights for a product, and double the time of a warp. */
   const bool two = is_forced ? form->rows == 32 : rows >= 128ull * tiles_processors(device);
-  *form = (struct tile_form){two ? 32 : 16, TILE_FORM_WIDE.outputs};
+  const bool split = is_forced ? form->outputs == TILE_FORM_SPLIT.outputs : shares_rows(device, rows);
+  *form = split ? TILE_FORM_SPLIT : (struct tile_form){two ? 32 : 16, TILE_FORM_WIDE.outputs};
   return status;
 }
 

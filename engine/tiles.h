@@ -12,7 +12,8 @@
 /* The block of a tile program has TILE_THREADS threads; thread = row + rows * group. */
 struct tile_form {
   unsigned rows;    /* that a block carries at a time: 8, 16 or 32 */
-  unsigned outputs; /* of a layer that a thread sums at a time: 2, 4 or 8 */
+  unsigned outputs; /* of a layer that a thread sums at a time: 2, 4 or 8. On tensor cores 2: the block's warps share 16
+                       rows and each has a part of a layer's outputs, else every warp has rows of its own */
 };
 
 /* 32 rows, 8 outputs: what does the least work per row. */
@@ -22,8 +23,11 @@ extern const struct tile_form TILE_FORM_WIDE;
  * variable NOPROP_TILE_FORM ("8x2": rows x outputs) overrides the table, for tests and measurements; a value that is
  * none is NOPROP_INVALID_ARGUMENT. */
 noprop_status tiles_choose(const noprop_device *device, unsigned batch, int widest, struct tile_form *form);
+/* The form of train kernels on tensor cores: 64 rows a block, or 16 that its warps share. */
+noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, struct tile_form *form);
 /* The same for solves of `rows` rows in fixed steps. (Adaptive ones, and those with densities, are TILE_FORM_WIDE.) On
- * tensor cores `rows` of the form alone counts: 32 rows a warp, or 16, from blocks of 128 rows a processor down. */
+ * tensor cores: 32 rows a warp, or 16, from blocks of 128 rows a processor down, or 16 rows that a block's
+ * warps share, while there are no more such blocks than processors. */
 noprop_status tiles_of_solve(const noprop_device *device, unsigned rows, int widest, bool tensor,
                              struct tile_form *form);
 /* The same for requests, whose rows vary: TILE_FORM_WIDE, or what the environment variable says. */

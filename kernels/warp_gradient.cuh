@@ -31,25 +31,24 @@ __device__ __forceinline__ unsigned transpose_pairs(unsigned word) {
   return result;
 }
 
+template <int FORM>
+__device__ __forceinline__ uint4 rows_by_columns(const unsigned (&word)[OPERAND_WORDS]) {
+  if constexpr (FORM == OPERANDS_BF16)
+    return make_uint4(transpose_pairs(word[0]), transpose_pairs(word[1]), transpose_pairs(word[2]),
+                      transpose_pairs(word[3]));
+  uint4 four = make_uint4(word[0], word[2], word[1], word[3]);
+  transpose_words(four.x, four.y);
+  transpose_words(four.z, four.w);
+  return four;
+}
+
 template <int FORM, int N, int M>
 __device__ __forceinline__ void warp_keep_rows(float *memory, const warp_operands<FORM, N, M> &from) {
   uint4 *to = (uint4 *)memory + tile_lane();
 #pragma unroll
   for (int s = 0; s < from.steps; ++s)
 #pragma unroll
-    for (int m = 0; m < M; ++m) {
-      const unsigned(&word)[OPERAND_WORDS] = from.word[s][m];
-      uint4 four;
-      if constexpr (FORM == OPERANDS_BF16) {
-        four = make_uint4(transpose_pairs(word[0]), transpose_pairs(word[1]), transpose_pairs(word[2]),
-                          transpose_pairs(word[3]));
-      } else {
-        four = make_uint4(word[0], word[2], word[1], word[3]);
-        transpose_words(four.x, four.y);
-        transpose_words(four.z, four.w);
-      }
-      to[(s * M + m) * 32] = four;
-    }
+    for (int m = 0; m < M; ++m) to[(s * M + m) * 32] = rows_by_columns<FORM>(from.word[s][m]);
 }
 
 // How a layer's gradient is shared out: a warp takes `inputs` times sixteen inputs and `outputs` times eight outputs
@@ -147,8 +146,8 @@ __device__ __forceinline__ void store_gradient(float *gradient, const float (&ac
 }
 
 // gradient[k][n] (+)= sum over the block's rows of in[row][k] delta[row][n]; both kept by rows, K and N groups of
-// eight, [TILE_WARPS][steps][M][32].
-template <int FORM, int K, int N, int M>
+// eight, [WARPS][steps][M][32]: of the warps that have rows of their own.
+template <int FORM, int K, int N, int M, int WARPS = TILE_WARPS>
 __device__ __forceinline__ void block_weight_gradient(float *gradient, int inputs, const float *in, const float *delta,
                                                       bool accumulate) {
   using share = gradient_share<FORM, K, N>;
@@ -158,7 +157,7 @@ __device__ __forceinline__ void block_weight_gradient(float *gradient, int input
     const int first = item / share::columns * share::inputs * 2, group = item % share::columns * share::outputs;
     float acc[share::inputs][share::outputs][4] = {};
 #pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
+    for (int at = 0; at < WARPS * M; ++at) {
       const int warp = at / M, m = at % M;
       const uint4 *rows = (const uint4 *)in + warp * in_warp + m * 32 + tile_lane();
       column_parts<FORM> outputs[share::outputs];
@@ -173,8 +172,8 @@ __device__ __forceinline__ void block_weight_gradient(float *gradient, int input
   }
 }
 
-// The same for a wide condition, read again from device memory; `numbers`: data rows of the block, [TILE_WARPS * 16 M].
-template <int FORM, int KIND, int WIDTH, int N, int M>
+// The same for a wide condition, read again from device memory; `numbers`: data rows of the block, [WARPS * 16 M].
+template <int FORM, int KIND, int WIDTH, int N, int M, int WARPS = TILE_WARPS>
 __device__ __forceinline__ void block_condition_gradient(float *gradient, const void *data, const unsigned *numbers,
                                                          const float *scale, const float *shift, const float *delta,
                                                          bool accumulate) {
@@ -186,7 +185,7 @@ __device__ __forceinline__ void block_condition_gradient(float *gradient, const 
     const int first = item / columns * 16, group = item % columns * outputs;
     float acc[outputs][4] = {};
 #pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
+    for (int at = 0; at < WARPS * M; ++at) {
       float value[2][4];
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
@@ -219,7 +218,7 @@ __device__ __forceinline__ void block_condition_gradient(float *gradient, const 
 }
 
 // gradient[n] (+)= sum over the block's rows of delta[row][n].
-template <int FORM, int N, int M>
+template <int FORM, int N, int M, int WARPS = TILE_WARPS>
 __device__ __forceinline__ void block_bias_gradient(float *gradient, const float *delta, bool accumulate) {
   constexpr int groups = operand_groups(FORM), steps = operand_steps(FORM, N);
   const unsigned one = FORM == OPERANDS_BF16 ? 0x3f803f80u : 0x3f800000u, four[OPERAND_WORDS] = {one, one, one, one};
@@ -228,7 +227,7 @@ __device__ __forceinline__ void block_bias_gradient(float *gradient, const float
   for (int s = tile_warp(); s < steps; s += TILE_WARPS) {
     float acc[groups][4] = {};
 #pragma unroll 1
-    for (int at = 0; at < TILE_WARPS * M; ++at) {
+    for (int at = 0; at < WARPS * M; ++at) {
       column_parts<FORM> outputs[groups];
       load_outputs<FORM, N, M>(outputs, (const uint4 *)delta + at / M * steps * M * 32 + at % M * 32 + tile_lane(),
                                s * groups);

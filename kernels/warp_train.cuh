@@ -122,12 +122,13 @@ __device__ __forceinline__ float2 half_pair_values(unsigned bits) {
   return two;
 }
 
-// post = dropout(activation(pre)) as factors of the next layer; slope = d post / d pre.
+// post = dropout(activation(pre)) as factors of the next layer; slope = d post / d pre. `first`: number of the first
+// group.
 template <int ACTIVATION, bool DROPOUT, int FORM, int N, int M>
 __device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, warp_slopes<FORM, N, M> &slope,
                                             const float (&pre)[N][M][4], const warp_batch_rows<M> &rows,
                                             unsigned threshold, float scale, unsigned long long seed, unsigned stream,
-                                            unsigned step) {
+                                            unsigned step, int first = 0) {
   float value[N][M][4];
 #pragma unroll
   for (int n = 0; n < N; ++n)
@@ -138,7 +139,7 @@ __device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, war
         activated two[2] = {activate_for<ACTIVATION, FORM>(pre[n][m][2 * half]),
                             activate_for<ACTIVATION, FORM>(pre[n][m][2 * half + 1])};
         if (DROPOUT) {  // numbers 2 t and 2 t + 1 of eight, two to a word
-          const philox_words words = philox(seed, n, rows.row[m][half].number, stream, step);
+          const philox_words words = philox(seed, first + n, rows.row[m][half].number, stream, step);
           const int t = quad();
           const unsigned word = t < 2 ? (t ? words.word[1] : words.word[0]) : (t == 2 ? words.word[2] : words.word[3]);
 #pragma unroll

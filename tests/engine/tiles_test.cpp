@@ -43,6 +43,33 @@ TEST(Tiles, BatchesThatFillEveryProcessorHaveTheFormOfLeastWork) {
   EXPECT_EQ(tiles_rule(132, 1 << 20, 64).outputs, 8u);
 }
 
+TEST(Tiles, WarpsShareRowsOnTensorCoresWhileNoProcessorGetsASecondBlock) {
+  noprop_device *device = nullptr;
+  ASSERT_EQ(noprop_device_open("virtual", &device), NOPROP_OK);
+  tile_form train, solve;
+  const auto choose = [&](unsigned rows) {
+    EXPECT_EQ(tiles_of_tensor_train(device, rows, &train), NOPROP_OK);
+    EXPECT_EQ(tiles_of_solve(device, rows, 64, true, &solve), NOPROP_OK);
+  };
+  choose(16);
+  EXPECT_EQ(train.outputs, 8u) << "the virtual GPU";
+  setenv("NOPROP_VGPU_GPU", "a100-80", 1); /* 108 multiprocessors */
+  choose(16 * 108);
+  EXPECT_EQ(train.outputs, 2u);
+  EXPECT_EQ(train.rows, 16u);
+  EXPECT_EQ(solve.outputs, 2u);
+  EXPECT_EQ(solve.rows, 16u);
+  choose(16 * 108 + 1);
+  EXPECT_EQ(train.outputs, 8u);
+  EXPECT_EQ(solve.outputs, 8u);
+  const TileForm forced("16x2");
+  choose(65536);
+  EXPECT_EQ(train.outputs, 2u);
+  EXPECT_EQ(solve.outputs, 2u);
+  unsetenv("NOPROP_VGPU_GPU");
+  noprop_device_close(device);
+}
+
 TEST(Tiles, SolvesOnTensorCoresTakeSixteenRowsAWarpUntilEveryProcessorHasABlock) {
   noprop_device *device = nullptr;
   ASSERT_EQ(noprop_device_open("virtual", &device), NOPROP_OK);

@@ -43,6 +43,7 @@ const SolveCase kCases[] = {
     {"ct", "v", "regress", "euler", "t", "ou_mean", false, 9, "mlp", "[14]", kFloatCondition, 2, 2, 20},
     {"fm", "v", "regress", "heun", "t", "ode", false, 6, "mlp", "[10]", kByteCondition, 70, 3, 7},
     {"ct", "velocity", "regress", "euler", "t", "ou_mean", false, 9, "mlp", "[14]", kFloatCondition, 2, 2, 20},
+    {"fm", "velocity", "regress", "heun", "t", "ode", false, 2, "resnet", "[136, 256]", kFloatCondition, 3, 5, 5},
 };
 
 class Solves : public testing::TestWithParam<std::tuple<const char *, size_t>> {};
@@ -165,7 +166,9 @@ TEST_P(Solves, EndPointAndTrajectoryMeetTheReference) {
   compare_solve(std::get<0>(GetParam()), std::get<1>(GetParam()));
 }
 
-/* Tiles of few rows (engine/tiles.h); on tensor cores 16 rows a warp where 32 would do. */
+/* Tiles of few rows (engine/tiles.h); on tensor cores 16 rows a warp where 32 would do, or 16 that a block's warps
+ * share.
+ */
 struct FormCase {
   const char *precision;
   size_t number;
@@ -174,7 +177,9 @@ struct FormCase {
 class FormSolves : public testing::TestWithParam<FormCase> {};
 INSTANTIATE_TEST_SUITE_P(Cases, FormSolves,
                          testing::Values(FormCase{"fp32", 1, "8x2"}, FormCase{"fp32", 6, "16x4"},
-                                         FormCase{"fp32", 7, "8x8"}, FormCase{"tf32", 5, "16x8"}));
+                                         FormCase{"fp32", 7, "8x8"}, FormCase{"tf32", 5, "16x8"},
+                                         FormCase{"tf32", 1, "16x2"}, FormCase{"bf16", 2, "16x2"},
+                                         FormCase{"tf32x3", 6, "16x2"}));
 
 TEST_P(FormSolves, EndPointAndTrajectoryMeetTheReference) {
   const TileForm forced(GetParam().form);

@@ -25,10 +25,13 @@ struct Prepared {
 
 constexpr int64_t kTotalSteps = 12;
 
-Prepared prepare(int index) {
+/* With layers of other widths if `hidden` says so. */
+Prepared prepare(int index, const char *hidden = nullptr) {
   Prepared p;
   if (index >= kSweepCases) interpret_kernels(); /* on tensor cores */
   p.c = sweep_case(index);
+  for (auto &[key, value] : p.c.keys)
+    if (hidden && key == "network.hidden") value = hidden;
   p.settings = reference::settings_from(p.c.keys);
   p.data = make_data(p.settings, p.c.condition, p.c.condition_width, p.c.target_width, p.c.rows,
                      77 + static_cast<unsigned>(index));
@@ -209,11 +212,14 @@ INSTANTIATE_TEST_SUITE_P(Cases, FormSweep,
                          testing::Values(std::pair{1, "8x2"}, std::pair{5, "8x4"}, std::pair{7, "8x8"},
                                          std::pair{0, "16x4"}, std::pair{3, "16x8"}));
 
-TEST_P(FormSweep, LossGradientAndTrainingStepsMeetTheReference) {
-  interpret_kernels();
-  const TileForm forced(GetParam().second);
-  const Prepared p = prepare(GetParam().first);
-  ASSERT_TRUE(p.model);
+/* On tensor cores 16 rows that the warps of a block share, in every precision: both networks, narrow and wide
+ * conditions, runs of equal layers. */
+INSTANTIATE_TEST_SUITE_P(Split, FormSweep,
+                         testing::Values(std::pair{kSweepCases + 3, "16x2"}, std::pair{kSweepCases + 7, "16x2"},
+                                         std::pair{2 * kSweepCases + 14, "16x2"},
+                                         std::pair{3 * kSweepCases + 5, "16x2"}));
+
+void compare_request_and_training(const Prepared &p) {
   Batch<Tracked> batch = whole_batch(*p.data);
   draw_batch(p.settings, p.network, 3, true, batch);
   noprop_loss_request request = {};
@@ -221,6 +227,26 @@ TEST_P(FormSweep, LossGradientAndTrainingStepsMeetTheReference) {
   request.dropout = true;
   compare_request(p, request, batch, true, p.c.name());
   compare_training(p);
+}
+
+TEST_P(FormSweep, LossGradientAndTrainingStepsMeetTheReference) {
+  interpret_kernels();
+  const TileForm forced(GetParam().second);
+  const Prepared p = prepare(GetParam().first);
+  ASSERT_TRUE(p.model);
+  compare_request_and_training(p);
+}
+
+/* Layers that no warp has room for: the warps of a block share its rows. */
+class WideSweep : public testing::TestWithParam<std::pair<int, const char *>> {};
+INSTANTIATE_TEST_SUITE_P(Cases, WideSweep,
+                         testing::Values(std::pair{kSweepCases + 3, "[136, 200]"},
+                                         std::pair{3 * kSweepCases + 3, "[136, 40]"}));
+
+TEST_P(WideSweep, LossGradientAndTrainingStepsMeetTheReference) {
+  const Prepared p = prepare(GetParam().first, GetParam().second);
+  ASSERT_TRUE(p.model);
+  compare_request_and_training(p);
 }
 
 /* Every fourth case: the forward-only kernel is a part of the one above. */

@@ -54,7 +54,7 @@ TEST(Precision, AutoSaysWhatItTookAndWhy) {
 
 TEST(Precision, AutoTakesTensorCoresWhereThereAreSomeAndKernelsForTheModel) {
   const Data data = make_data(8, 3, 5, true);
-  const Model wide = make_model(with("network.hidden", "[136, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
+  const Model wide = make_model(with("network.hidden", "[264, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
   const Model narrow = make_model(kClassify, data);
   ASSERT_TRUE(wide && narrow);
   noprop_device gpu = *device(); /* as a GPU would be: only its properties are read */
@@ -66,7 +66,7 @@ TEST(Precision, AutoTakesTensorCoresWhereThereAreSomeAndKernelsForTheModel) {
   } cases[] = {{narrow, 8, 0, PRECISION_TF32, "tensor cores"},
                {narrow, 12, 0, PRECISION_TF32, "tensor cores"},
                {narrow, 7, 5, PRECISION_FP32, "8.0 or later, and this device has 7.5"},
-               {wide, 9, 0, PRECISION_FP32, "up to 128 wide, and this network has one of 136"}};
+               {wide, 9, 0, PRECISION_FP32, "up to 256 wide, and this network has one of 264"}};
   for (const auto &c : cases) {
     struct settings settings = c.model->settings;
     char reason[200];
@@ -90,11 +90,11 @@ TEST(Precision, AutoTakesTensorCoresWhereThereAreSomeAndKernelsForTheModel) {
 
 TEST(Precision, LayersTooWideForTensorCoresAreRefusedIfTheyWereAskedFor) {
   const Data data = make_data(8, 3, 5, true);
-  const Config config = make_config(with("precision", "tf32", with("network.hidden", "[8, 256]")));
+  const Config config = make_config(with("precision", "tf32", with("network.hidden", "[8, 264]")));
   const noprop_model_shape shape = data.shape();
   noprop_model *model = nullptr;
   EXPECT_EQ(noprop_model_create(device(), config.get(), &shape, &model), NOPROP_UNSUPPORTED);
-  EXPECT_NE(std::string(noprop_last_error()).find("one of 256; fp32 takes it"), std::string::npos)
+  EXPECT_NE(std::string(noprop_last_error()).find("one of 264; fp32 takes it"), std::string::npos)
       << noprop_last_error();
 }
 
@@ -109,7 +109,7 @@ class Fp32 {
 
 TEST(Precision, Fp32StandsForThreeProductsWhereTheyWereCountedToBeFaster) {
   const Data data = make_data(8, 3, 5, true);
-  const Model wide = make_model(with("network.hidden", "[136, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
+  const Model wide = make_model(with("network.hidden", "[264, 8]", {{"variant", "ct"}, {"task", "classify"}}), data);
   const Model narrow = make_model(kClassify, data);
   ASSERT_TRUE(wide && narrow);
   noprop_device gpu = *device(); /* as a GPU would be: only its properties are read */
