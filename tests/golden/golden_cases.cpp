@@ -75,7 +75,7 @@ static const Rule kRules[] = {
     /* torch_notebook.h5 */
     {"/S2/dt/schedule/.*", "", "levels are constants of kernels: the engine's are compared on the host"},
     {"/S2/dt/train", "", "its blocks are convolutional; compared is what follows from their predictions"},
-    {"/S2/ct/schedule", "", "compared on the host: the engine's in tests/kernels/presets_test"},
+    {"/S2/ct/schedule", "", ""},
     {"/S2/(ct|fm)/train", "", ""},
     {"/Y/nopropct_mnist/train", "", ""},
     {"/S2/(ct|fm)/inference_.*", "", ""},

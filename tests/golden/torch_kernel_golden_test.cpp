@@ -139,6 +139,26 @@ Teller notebook(const File &file, const std::string &variant, size_t rows) {
   return teller;
 }
 
+/* The engine's schedule of the preset; its alpha_bar falls where ours rises: times are 1 - t. */
+TEST(TorchKernelGolden, NotebookSchedule) {
+  const File file("torch_notebook.h5");
+  noprop_config *config = nullptr;
+  ASSERT_TRUE(ok(noprop_config_create(&config), "noprop_config_create"));
+  ASSERT_TRUE(ok(noprop_config_set(config, "preset", "notebook"), "preset"));
+  auto t = file.read("/S2/ct/schedule/t").values;
+  for (double &v : t) v = 1 - v;
+  std::vector<noprop_schedule_values> values(t.size());
+  EXPECT_TRUE(ok(noprop_schedule_evaluate(config, t.data(), static_cast<long>(t.size()), values.data()),
+                 "noprop_schedule_evaluate"));
+  noprop_config_destroy(config);
+  Vector<double> signals, slopes;
+  for (const auto &v : values) signals.push_back(v.alpha_bar), slopes.push_back(v.snr_prime);
+  const auto signal = reference::compare(signals, file.read("/S2/ct/schedule/alpha_bar").values, 1e-11),
+             slope = reference::compare(slopes, file.read("/S2/ct/schedule/true_abs_snr_prime").values, 1e-4);
+  EXPECT_TRUE(signal.passed) << signal.message;
+  EXPECT_TRUE(slope.passed) << slope.message;
+}
+
 /* Its alpha_bar falls where ours rises: times are 1 - t. */
 TEST(TorchKernelGolden, NotebookLosses) {
   const File file("torch_notebook.h5");
