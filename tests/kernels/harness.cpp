@@ -84,7 +84,8 @@ Model create_model(const Keys &keys, const noprop_model_shape &shape) {
   noprop_config *config = nullptr;
   noprop_model *model = nullptr;
   bool good = device() && ok(noprop_config_create(&config), "noprop_config_create");
-  /* On a GPU `auto` would be tf32. */
+  /* On a GPU `auto` would be tf32, and fp32 three products of tf32 on some. */
+  setenv("NOPROP_FP32", "fma", 0);
   good = good && ok(noprop_config_set(config, "precision", "fp32"), "precision: fp32");
   for (const auto &[key, value] : keys)
     good = good && ok(noprop_config_set(config, key.c_str(), value.c_str()), (key + ": " + value).c_str());
