@@ -331,8 +331,9 @@ static noprop_status need_request(noprop_model *model, enum objective_program ki
 /* Of the train kernel; all blocks of variant dt are in one launch. */
 static noprop_status choose_tile(const noprop_model *model, unsigned batch, struct tile_form *tile) {
   const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
-  return model->network->operand_form >= 0 ? tiles_of_tensor_train(model->device, rows, tile)
-                                           : tiles_choose(model->device, rows, network_widest(model->network), tile);
+  const int operands = model->network->operand_form, widest = network_widest(model->network);
+  return operands >= 0 ? tiles_of_tensor_train(model->device, rows, operands, widest, tile)
+                       : tiles_choose(model->device, rows, widest, tile);
 }
 
 noprop_status model_need_train(noprop_model *model, unsigned batch) {

@@ -66,10 +66,20 @@ noprop_status tiles_choose(const noprop_device *device, unsigned batch, int wide
  * that (counted: docs/budgets.md), so that they pay as long as no processor gets a second block of them. */
 static bool shares_rows(const noprop_device *device, unsigned rows) { return rows <= 16ull * tiles_processors(device); }
 
-noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, struct tile_form *form) {
+/* The two parts of tf32x3's factors are all in registers: with layers this wide, a warp that has rows of its own spills
+ * some (compiled for every architecture: docs/three_tf32.md), but for compute capability 8.0 and 9.0. */
+static bool spills_alone(const noprop_device *device, int operands, int widest) {
+  const int *capability = device->properties.compute_capability;
+  const bool has_room = (capability[0] == 8 || capability[0] == 9) && capability[1] == 0;
+  return operands == OPERANDS_TF32X3 && widest > 48 && !has_room;
+}
+
+noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, int operands, int widest,
+                                    struct tile_form *form) {
   bool is_forced;
   const noprop_status status = forced(form, &is_forced);
-  const bool split = is_forced ? form->outputs == TILE_FORM_SPLIT.outputs : shares_rows(device, batch);
+  const bool split = is_forced ? form->outputs == TILE_FORM_SPLIT.outputs
+                               : shares_rows(device, batch) || spills_alone(device, operands, widest);
   *form = split ? TILE_FORM_SPLIT : TILE_FORM_WIDE;
   return status;
 }

@@ -23,8 +23,10 @@ extern const struct tile_form TILE_FORM_WIDE;
  * variable NOPROP_TILE_FORM ("8x2": rows x outputs) overrides the table, for tests and measurements; a value that is
  * none is NOPROP_INVALID_ARGUMENT. */
 noprop_status tiles_choose(const noprop_device *device, unsigned batch, int widest, struct tile_form *form);
-/* The form of train kernels on tensor cores: 64 rows a block, or 16 that its warps share. */
-noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, struct tile_form *form);
+/* The form of train kernels on tensor cores: 64 rows a block, or 16 that its warps share. `operands` is what a network
+ * multiplies, of enum operand_form, `widest` its widest layer. */
+noprop_status tiles_of_tensor_train(const noprop_device *device, unsigned batch, int operands, int widest,
+                                    struct tile_form *form);
 /* The same for solves of `rows` rows in fixed steps. (Adaptive ones, and those with densities, are TILE_FORM_WIDE.) On
  * tensor cores: 32 rows a warp, or 16, from blocks of 128 rows a processor down, or 16 rows that a block's
  * warps share, while there are no more such blocks than processors. */

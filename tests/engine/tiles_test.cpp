@@ -48,7 +48,7 @@ TEST(Tiles, WarpsShareRowsOnTensorCoresWhileNoProcessorGetsASecondBlock) {
   ASSERT_EQ(noprop_device_open("virtual", &device), NOPROP_OK);
   tile_form train, solve;
   const auto choose = [&](unsigned rows) {
-    EXPECT_EQ(tiles_of_tensor_train(device, rows, &train), NOPROP_OK);
+    EXPECT_EQ(tiles_of_tensor_train(device, rows, OPERANDS_TF32, 64, &train), NOPROP_OK);
     EXPECT_EQ(tiles_of_solve(device, rows, 64, true, &solve), NOPROP_OK);
   };
   choose(16);
@@ -67,6 +67,26 @@ TEST(Tiles, WarpsShareRowsOnTensorCoresWhileNoProcessorGetsASecondBlock) {
   EXPECT_EQ(train.outputs, 2u);
   EXPECT_EQ(solve.outputs, 2u);
   unsetenv("NOPROP_VGPU_GPU");
+  noprop_device_close(device);
+}
+
+/* Capability 8.6 is the virtual GPU's own. */
+TEST(Tiles, WideLayersOfThreeProductsShareRowsWhereAWarpAloneWouldSpill) {
+  noprop_device *device = nullptr;
+  ASSERT_EQ(noprop_device_open("virtual", &device), NOPROP_OK);
+  const auto outputs = [&](int major, int minor, int operands, int widest) {
+    device->properties.compute_capability[0] = major;
+    device->properties.compute_capability[1] = minor;
+    tile_form form;
+    EXPECT_EQ(tiles_of_tensor_train(device, 65536, operands, widest, &form), NOPROP_OK);
+    return form.outputs;
+  };
+  EXPECT_EQ(outputs(8, 6, OPERANDS_TF32X3, 64), 2u);
+  EXPECT_EQ(outputs(10, 0, OPERANDS_TF32X3, 64), 2u);
+  EXPECT_EQ(outputs(8, 0, OPERANDS_TF32X3, 64), 8u);
+  EXPECT_EQ(outputs(9, 0, OPERANDS_TF32X3, 64), 8u);
+  EXPECT_EQ(outputs(8, 6, OPERANDS_TF32X3, 48), 8u);
+  EXPECT_EQ(outputs(8, 6, OPERANDS_TF32, 64), 8u);
   noprop_device_close(device);
 }
 
