@@ -163,7 +163,7 @@ static double label_surprise(const struct bound *bound, const float *z1, unsigne
   const double off = bound->model->settings.latent.off_value;
   const double sharpness = bound->a1 * (1 - off) / (bound->b1 * bound->b1);
   double most = -INFINITY, sum = 0, own = 0;
-  double scores[64]; /* latents have at most so many */
+  double scores[LATENT_MOST];
   for (int i = 0; i < d; ++i) {
     const philox_words words = philox(bound->model->settings.seed, (unsigned)i, row,
                                       philox_stream(STREAM_ENCODER_NOISE, 1, 0), VALIDATION_STEP - 1u - estimate);
@@ -243,7 +243,7 @@ static noprop_status estimate(struct bound *bound, int number, long first, long 
   }
   const noprop_status status = request(bound, count, step, bound->t, NULL, &terms);
   if (status != NOPROP_OK) return status;
-  double target[64];
+  double target[LATENT_MOST];
   for (long row = 0; row < count; ++row) {
     const struct place at = place_at(bound, (double)bound->t[row]);
     const float *z1 = bound->z1 + row * d;

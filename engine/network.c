@@ -266,7 +266,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   if (layers < 1)
     return status_set(NOPROP_INVALID_CONFIG, "network.hidden: the list is empty; at least one width is needed");
   const int latent = network_latent_size(settings, shape);
-  if (latent < 1 || latent > 64)
+  if (latent < 1 || latent > LATENT_MOST)
     return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to 64 are allowed", latent,
                       settings->latent.size > 0                           ? "latent.size"
                       : settings->latent.embedding == EMBEDDING_PROTOTYPE ? "the condition's width"

@@ -96,6 +96,7 @@ void network_destroy(struct network *network);
 int network_total_ops(const struct network *network);
 
 /* Latent size d of a model. */
+enum { LATENT_MOST = 64 }; /* numbers of a latent */
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape);
 
 /* Outputs of the widest op. */

@@ -269,6 +269,20 @@ static noprop_status emit_fixed(struct plan *plan, const struct solve_form *form
   return NOPROP_OK;
 }
 
+/* The network at `input` and t, and the end of a solve whose last stage, `last`, wants the predicted target. */
+static void emit_stage(struct plan *plan, const struct solve_form *form, const char *last) {
+  const struct network *network = plan->network;
+  const struct text out = plan_place_text(plan->ops[network->op_count - 1].at[POST], 0);
+  if (network->time_width)
+    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
+              network->time_width, plan_place_text(plan->time, 0).s);
+  emit_evaluation(plan, form);
+  plan_emit(plan, "  if (objective.cross_entropy) settle_output<DIMENSION>(objective, %s);\n", out.s);
+  if (form->final_denoise)
+    plan_emit(plan, "  if (stage == %s) {\n    adaptive_denoise<DIMENSION>(form, %s, z);\n    break;\n  }\n", last,
+              out.s);
+}
+
 static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *form) {
   const struct network *network = plan->network;
   const int solver = form->method - METHOD_EULER, output = network->op_count - 1;
@@ -292,15 +306,7 @@ static noprop_status emit_adaptive(struct plan *plan, const struct solve_form *f
   plan_emit(plan, "  const prediction_form form = %s(objective, path_at(objective, schedule, t), %d);\n",
             form_function(form->drift), form_number(form->drift));
   plan_emit(plan, "  __syncthreads();\n");
-  if (network->time_width)
-    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
-              network->time_width, plan_place_text(plan->time, 0).s);
-  emit_evaluation(plan, form);
-  plan_emit(plan, "  if (objective.cross_entropy) settle_output<DIMENSION>(objective, %s);\n", out.s);
-  if (form->final_denoise)
-    plan_emit(plan,
-              "  if (stage == ADAPTIVE_DENOISE) {\n    adaptive_denoise<DIMENSION>(form, %s, z);\n    break;\n  }\n",
-              out.s);
+  emit_stage(plan, form, "ADAPTIVE_DENOISE");
   plan_emit(plan, "  stage = adaptive_stage<%d, DIMENSION, %d, %s, %s>(%s, form, %s, way, stage, control, ", solver,
             plan->components, form->density == DENSITY_PROBES ? "true" : "false", denoise, arguments,
             form->density ? "fmaf(form.vp, trace, DIMENSION * form.vz)" : "0.0f");
@@ -335,15 +341,7 @@ static noprop_status emit_compat(struct plan *plan, const struct solve_form *for
             "  const prediction_form form = %s(objective, path_at(objective, schedule, t), %d);\n"
             "  __syncthreads();\n",
             form_function(form->drift), form_number(form->drift));
-  if (network->time_width)
-    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
-              network->time_width, plan_place_text(plan->time, 0).s);
-  emit_evaluation(plan, form);
-  plan_emit(plan, "  if (objective.cross_entropy) settle_output<DIMENSION>(objective, %s);\n", out.s);
-  if (form->final_denoise)
-    plan_emit(plan,
-              "  if (stage == COMPAT_DENOISE) {\n    adaptive_denoise<DIMENSION>(form, %s, z);\n    break;\n  }\n",
-              out.s);
+  emit_stage(plan, form, "COMPAT_DENOISE");
   plan_emit(plan, "  stage = compat_stage<DIMENSION, %s>(form, args.steps, stage, control, ",
             form->final_denoise ? "true" : "false");
   plan_emit(plan, "%s, z, input, %s, ", out.s, plan_place_text(plan->stage_slopes, 0).s);

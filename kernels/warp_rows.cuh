@@ -40,27 +40,36 @@ __device__ __forceinline__ float condition_value(const void *data, unsigned row,
   return fmaf(raw, __ldg(scale + feature), __ldg(shift + feature));
 }
 
+// The factors of one step, of the features from `first` on, of a condition straight from device memory.
+template <int FORM, int KIND, int WIDTH, int M>
+__device__ __forceinline__ warp_operands<FORM, operand_groups(FORM), M> warp_condition(const void *data,
+                                                                                       const warp_row_numbers<M> &rows,
+                                                                                       int first, const float *scale,
+                                                                                       const float *shift) {
+  constexpr int groups = operand_groups(FORM);
+  float value[groups][M][4];
+#pragma unroll
+  for (int n = 0; n < groups; ++n)
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int c = 0; c < 4; ++c)
+        value[n][m][c] = condition_value<KIND, WIDTH>(data, rows.number[m][c >> 1], first + 8 * n + element_feature(c),
+                                                      scale, shift, 0.0f);
+  warp_operands<FORM, groups, M> in;
+  warp_pack(in, value);
+  return in;
+}
+
 // acc += x W for the condition x, straight from device memory: factors are made one step at a time.
 template <int FORM, int KIND, int WIDTH, int N, int M>
 __device__ __forceinline__ void warp_dense_condition(float (&acc)[N][M][4], const void *data,
                                                      const warp_row_numbers<M> &rows, const float *scale,
                                                      const float *shift, const unsigned *fragments) {
-  constexpr int groups = operand_groups(FORM), words = (N + 1) / 2 * 32 * 4 * operand_parts(FORM);
+  constexpr int words = (N + 1) / 2 * 32 * 4 * operand_parts(FORM);
 #pragma unroll 1
-  for (int k = 0; k < WIDTH; k += 8 * groups, fragments += words) {
-    float value[groups][M][4];
-#pragma unroll
-    for (int n = 0; n < groups; ++n)
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int c = 0; c < 4; ++c)
-          value[n][m][c] = condition_value<KIND, WIDTH>(data, rows.number[m][c >> 1], k + 8 * n + element_feature(c),
-                                                        scale, shift, 0.0f);
-    warp_operands<FORM, groups, M> in;
-    warp_pack(in, value);
-    warp_dense(acc, in, fragments);
-  }
+  for (int k = 0; k < WIDTH; k += 8 * operand_groups(FORM), fragments += words)
+    warp_dense(acc, warp_condition<FORM, KIND, WIDTH>(data, rows, k, scale, shift), fragments);
 }
 
 // Two standard normals: those of features `feature` (even) and the one after it, as normal4 makes them of the words.

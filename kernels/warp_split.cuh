@@ -108,22 +108,10 @@ template <int FORM, int KIND, int WIDTH, int N, int G, int M>
 __device__ __forceinline__ void split_dense_condition(float (&acc)[G][M][4], const void *data,
                                                       const warp_row_numbers<M> &rows, const float *scale,
                                                       const float *shift, const unsigned *fragments) {
-  constexpr int groups = operand_groups(FORM), words = (N + 1) / 2 * 32 * 4 * operand_parts(FORM);
+  constexpr int words = (N + 1) / 2 * 32 * 4 * operand_parts(FORM);
 #pragma unroll 1
-  for (int k = 0; k < WIDTH; k += 8 * groups, fragments += words) {
-    float value[groups][M][4];
-#pragma unroll
-    for (int n = 0; n < groups; ++n)
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int c = 0; c < 4; ++c)
-          value[n][m][c] = condition_value<KIND, WIDTH>(data, rows.number[m][c >> 1], k + 8 * n + element_feature(c),
-                                                        scale, shift, 0.0f);
-    warp_operands<FORM, groups, M> in;
-    warp_pack(in, value);
-    split_dense<N>(acc, in, fragments);
-  }
+  for (int k = 0; k < WIDTH; k += 8 * operand_groups(FORM), fragments += words)
+    split_dense<N>(acc, warp_condition<FORM, KIND, WIDTH>(data, rows, k, scale, shift), fragments);
 }
 
 // The warp's share of a layer's factors into memory.

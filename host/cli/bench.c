@@ -406,7 +406,7 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
     {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet or field", 0, 0},
     {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df or ct", 0, 0},
-    {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32 or bf16", 0, 0},
+    {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32x3, tf32 or bf16", 0, 0},
     {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
     {ARGUMENT_NUMBER, "--dropout", 0, "P", "train-step: only this dropout", 0, 0.99},

@@ -11,6 +11,7 @@ extern "C" {
 #include "engine/dt.h"
 }
 #include "tests/golden/golden_cases.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/dt.h"
 
@@ -19,11 +20,7 @@ namespace {
 using namespace reference;
 using golden::File;
 
-void expect_equal(const Vector<double> &got, const Vector<double> &want, const std::string &what,
-                  double relative = 1e-11) {
-  const Comparison c = compare(got, want, relative);
-  EXPECT_TRUE(c.passed) << what << ": " << c.message;
-}
+using golden::expect_equal;
 
 /* alpha_bar_t = prod cos^2(pi s/2T), s = 1..t, decreases with t: block T of the notebook is the first one here. Weights
  * in this order are SNR_k - SNR_(k-1) with SNR 0 before the first level; with eta 2 they are block_weights. */

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/golden/golden_cases.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/sampler.h"
 
@@ -14,14 +15,7 @@ using namespace reference;
 using golden::File;
 using golden::Tensor;
 
-/* Both sides compute in double: some 5e4 roundings of 2^-53. */
-constexpr double kRelative = 1e-11;
-
-void expect_equal(const Vector<double> &got, const Vector<double> &want, const std::string &what,
-                  double relative = kRelative) {
-  const Comparison c = compare(got, want, relative);
-  EXPECT_TRUE(c.passed) << what << ": " << c.message;
-}
+using golden::expect_equal;
 
 Settings exact_settings(const std::string &name) {
   Settings settings = settings_from({{"variant", name == "linear" ? "fm" : "ct"}, {"prediction", "target"}});

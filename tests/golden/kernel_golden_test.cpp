@@ -12,7 +12,7 @@ extern "C" {
 #include "engine/schedule.h"
 }
 #include "tests/golden/golden_cases.h"
-#include "tests/kernels/harness.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/sampler.h"
 
@@ -31,44 +31,10 @@ std::string digits(double v) {
   return text;
 }
 
-/* A golden value as the kernel gets it: rounded to float32. */
-Tracked rounded(double v) { return reference::rounded(v, 0); }
-Vector<Tracked> rounded(const Vector<double> &values) {
-  Vector<Tracked> result;
-  for (double v : values) result.push_back(rounded(v));
-  return result;
-}
-std::vector<Vector<Tracked>> rounded(const std::vector<Vector<double>> &rows) {
-  std::vector<Vector<Tracked>> result;
-  for (const auto &row : rows) result.push_back(rounded(row));
-  return result;
-}
-std::vector<float> single(const Vector<double> &values) {
-  std::vector<float> result;
-  for (double v : values) result.push_back(static_cast<float>(v));
-  return result;
-}
-Vector<double> joined(const std::vector<Vector<double>> &rows) {
-  Vector<double> all;
-  for (const auto &row : rows) all.insert(all.end(), row.begin(), row.end());
-  return all;
-}
-
-/* Kernel against golden, with the error estimate of `estimate`, which must agree with golden itself to `relative`. What
- * is left between the two (times rounded to float32 in solves) counts as an error of the kernel's inputs. */
-void expect_golden(Quantity quantity, const std::vector<float> &got, const Vector<double> &want,
-                   const Vector<Tracked> &estimate, const std::string &what, double relative = 1e-9) {
-  Vector<double> values;
-  Vector<Tracked> wanted;
-  for (size_t i = 0; i < estimate.size(); ++i) {
-    const double golden = i < want.size() ? want[i] : 0;
-    values.push_back(estimate[i].value);
-    wanted.push_back({golden, estimate[i].variance + reference::square(golden - estimate[i].value)});
-  }
-  const auto same = reference::compare(values, want, relative);
-  EXPECT_TRUE(same.passed) << "reference, " << what << ": " << same.message;
-  expect_within(quantity, got, wanted, what);
-}
+using golden::expect_golden;
+using golden::joined;
+using golden::rounded;
+using golden::single;
 
 /* Preset jax-head with a network of the file, for real vectors. */
 Keys preset_keys(const Settings &settings, bool has_x) {

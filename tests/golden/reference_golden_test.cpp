@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "tests/golden/golden_cases.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/sampler.h"
 #include "tests/reference/training.h"
@@ -17,14 +18,7 @@ using namespace reference;
 using golden::File;
 using golden::Tensor;
 
-/* 1e-11: about 5e4 roundings of 2^-53; sums here have up to some 1e4 terms, and gradients pass a dozen layers. */
-constexpr double kRelative = 1e-11;
-
-void expect_equal(const Vector<double> &got, const Vector<double> &want, const std::string &what,
-                  double relative = kRelative) {
-  const Comparison c = compare(got, want, relative);
-  EXPECT_TRUE(c.passed) << what << ": " << c.message;
-}
+using golden::expect_equal;
 
 Vector<double> flat(const std::vector<Vector<double>> &rows) {
   Vector<double> all;

@@ -8,6 +8,7 @@
 #include <regex>
 
 #include "tests/golden/golden_cases.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/golden/torch_models.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/sampler.h"
@@ -23,11 +24,7 @@ using reference::Settings;
 using reference::square;
 using reference::Vector;
 
-void expect_equal(const Vector<double> &got, const Vector<double> &want, const std::string &what,
-                  double relative = 1e-11) {
-  const auto c = reference::compare(got, want, relative);
-  EXPECT_TRUE(c.passed) << what << ": " << c.message;
-}
+using golden::expect_equal;
 
 Vector<double> flat(const Rows &rows) {
   Vector<double> all;

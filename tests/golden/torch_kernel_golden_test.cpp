@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "tests/golden/golden_cases.h"
+#include "tests/golden/golden_expect.h"
 #include "tests/golden/torch_models.h"
 #include "tests/kernels/harness.h"
 #include "tests/reference/compare.h"
@@ -24,37 +25,10 @@ using reference::Array;
 using reference::Batch;
 using reference::Network;
 
-Tracked rounded(double v) { return reference::rounded(v, 0); }
-Vector<Tracked> rounded(const Vector<double> &values) {
-  Vector<Tracked> result;
-  for (const double v : values) result.push_back(rounded(v));
-  return result;
-}
-std::vector<Vector<Tracked>> rounded(const Matrix &rows) {
-  std::vector<Vector<Tracked>> result;
-  for (const auto &row : rows) result.push_back(rounded(row));
-  return result;
-}
-std::vector<float> single(const Vector<double> &values) { return {values.begin(), values.end()}; }
-Vector<double> joined(const Matrix &rows) {
-  Vector<double> all;
-  for (const auto &row : rows) all.insert(all.end(), row.begin(), row.end());
-  return all;
-}
-
-/* Within the deviations of the estimate, which must be the golden value itself to `relative`. */
-void expect_golden(Quantity quantity, const std::vector<float> &got, const Vector<double> &want,
-                   const Vector<Tracked> &estimate, const std::string &what, double relative = 1e-9) {
-  Vector<double> values;
-  Vector<Tracked> wanted;
-  for (size_t i = 0; i < estimate.size(); ++i) {
-    values.push_back(estimate[i].value);
-    wanted.push_back({want[i], estimate[i].variance + reference::square(want[i] - estimate[i].value)});
-  }
-  const auto same = reference::compare(values, want, relative);
-  EXPECT_TRUE(same.passed) << "reference, " << what << ": " << same.message;
-  expect_within(quantity, got, wanted, what);
-}
+using golden::expect_golden;
+using golden::joined;
+using golden::rounded;
+using golden::single;
 
 /* A model of `rows` rows whose network says what it is told. */
 struct Teller {

@@ -46,20 +46,20 @@ const SolveCase kCases[] = {
     {"fm", "velocity", "regress", "heun", "t", "ode", false, 2, "resnet", "[136, 256]", kFloatCondition, 3, 5, 5},
 };
 
-class Solves : public testing::TestWithParam<std::tuple<const char *, size_t>> {};
+class Solves : public testing::TestWithParam<std::tuple<std::string, size_t>> {};
 INSTANTIATE_TEST_SUITE_P(Cases, Solves,
-                         testing::Combine(testing::Values("fp32", "tf32"),
+                         testing::Combine(testing::Values(std::string("fp32"), std::string("tf32")),
                                           testing::Range(size_t{0}, std::size(kCases))));
 
 INSTANTIATE_TEST_SUITE_P(Bf16, Solves,
-                         testing::Combine(testing::Values("bf16"),
+                         testing::Combine(testing::Values(std::string("bf16")),
                                           testing::Values(size_t{1}, size_t{2}, size_t{7}, size_t{10})));
 
 INSTANTIATE_TEST_SUITE_P(Tf32x3, Solves,
-                         testing::Combine(testing::Values("tf32x3"),
+                         testing::Combine(testing::Values(std::string("tf32x3")),
                                           testing::Values(size_t{1}, size_t{2}, size_t{5}, size_t{7}, size_t{10})));
 
-void compare_solve(const char *precision, size_t number) {
+void compare_solve(const std::string &precision, size_t number) {
   const SolveCase &c = kCases[number];
   const bool classify = std::string(c.task) == "classify";
   Keys keys = {{"variant", c.variant},

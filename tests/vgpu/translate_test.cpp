@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -184,6 +185,43 @@ TEST(Translate, LanesThatStoreWhatOthersLoad) {
     __syncwarp();
     for (int j = 0; j < 20; j++) out[32 * j + lane] = __float_as_uint(never_cached[32 * j + lane]);)",
              shape(1, 32), 2, 5);
+}
+
+/* Numbers of addresses are made early in a block, but a clock is read where it stands: here after 600 operations that
+ * wait for one another, half a nanosecond each at the least. */
+TEST(Translate, ClocksAreReadWhereTheyStand) {
+  std::string text = R"(
+.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry k(.param .u64 in, .param .u64 out, .param .u64 numbers) {
+  .reg .b32 %r<4>; .reg .b64 %rd<9>; .reg .f32 %f<4>;
+  ld.param.u64 %rd1, [in];
+  ld.param.u64 %rd2, [out];
+  mov.u32 %r1, %tid.x;
+  mul.wide.u32 %rd3, %r1, 4;
+  add.s64 %rd4, %rd1, %rd3;
+  add.s64 %rd5, %rd2, %rd3;
+  mov.u64 %rd6, %clock64;
+  ld.global.f32 %f1, [%rd4];
+)";
+  for (int i = 0; i < 600; i++) text += "  fma.rn.f32 %f1, %f1, %f1, %f1;\n";
+  text += R"(
+  st.global.f32 [%rd5], %f1;
+  mov.u64 %rd7, %clock64;
+  sub.s64 %rd8, %rd7, %rd6;
+  cvt.u32.u64 %r2, %rd8;
+  st.global.b32 [%rd5+512], %r2;
+  ret;
+})";
+  Module module(text);
+  ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  for (const Executor &executor : ptx::all_executors()) {
+    uint32_t least = UINT32_MAX; /* of some launches: the first may be interrupted */
+    for (int launches = 0; launches < 5; launches++)
+      least = std::min(least, run(executor, module, shape(1, 32), 0, 0)[128]);
+    EXPECT_GT(least, 300U) << executor.name;
+  }
 }
 
 /* The accesses of a loop are checked before it runs, the last round's too. */

@@ -75,12 +75,11 @@ static void add_operands(uint64_t *set, const struct ptx_operand *operands, unsi
   }
 }
 
-/* What addresses are made of: the same wherever it stands. */
+/* What addresses are made of: the same wherever it stands, as a clock would not be. */
 static bool makes_addresses(const struct ptx_instruction *instruction) {
   if (is_movable(instruction)) return true;
-  if (instruction->guard != PTX_NONE || instruction->dst_count != 1) return false;
-  return (instruction->op == PTX_MOV && instruction->src_count == 1 && instruction->type != PTX_F32) ||
-         (instruction->op == PTX_LD && instruction->space == PTX_PARAM) || instruction->op == PTX_PRMT;
+  if (instruction->guard != PTX_NONE) return false;
+  return (instruction->op == PTX_LD && instruction->space == PTX_PARAM) || instruction->op == PTX_PRMT;
 }
 
 /* Moves the arithmetic of addresses before the block's first access or other work, so that all checks can be made there
@@ -94,8 +93,9 @@ static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, u
   memset(used, 0, bytes);
   for (uint32_t i = block->first; i < block->first + block->count; i++) {
     const struct ptx_instruction *instruction = &function->instructions[i];
-    const bool work = (is_access(instruction) && instruction->space != PTX_PARAM) ||
-                      (instruction->type == PTX_F32 && instruction->guard == PTX_NONE && instruction->op != PTX_MOV);
+    const bool work = is_access(instruction) ? instruction->space != PTX_PARAM
+                                             : instruction->type == PTX_F32 && instruction->guard == PTX_NONE &&
+                                                   instruction->op != PTX_MOV;
     const bool early =
         late_count ? makes_addresses(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
                          !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1)
@@ -574,9 +574,9 @@ static void end_alternatives(struct emitter *e, struct alternatives *a) {
   LLVMPositionBuilderAtEnd(e->builder, a->after);
 }
 
-/* Vectors of two or four numbers of 32 bits for each lane, neighbour by neighbour, as functions that large kernels
- * call: without AVX-512 each is a hundred instructions. The registers stand one after the other in the warp's memory.
- */
+/* Vectors of two or four numbers of 32 bits for each lane, neighbour by neighbour, as functions: without AVX-512 each
+ * is a hundred instructions, and large kernels have hundreds. The registers stand one after the other in the warp's
+ * memory. */
 struct lane_vectors {
   unsigned count;
 };
