@@ -16,9 +16,20 @@ set(kernel_folder "${PROJECT_BINARY_DIR}/kernels")
 file(MAKE_DIRECTORY "${kernel_folder}")
 set(nvcc_flags -std=c++17 -O3 --fmad=true -I "${PROJECT_SOURCE_DIR}" -I "${PROJECT_SOURCE_DIR}/kernels"
     -Werror all-warnings)
+# The compiler's front end runs once for those before compute capability 8.0 and once for all others, whose kernels have
+# the same text (__CUDA_ARCH__ >= 800); what is specific to each is the assembler's work.
 set(gencode "")
-foreach(architecture IN LISTS NOPROP_CUDA_ARCHITECTURES)
-  list(APPEND gencode -gencode "arch=compute_${architecture},code=sm_${architecture}")
+set(before_80 "${NOPROP_CUDA_ARCHITECTURES}")
+list(FILTER before_80 INCLUDE REGEX "^7")
+set(from_80 "${NOPROP_CUDA_ARCHITECTURES}")
+list(FILTER from_80 EXCLUDE REGEX "^7")
+foreach(architectures IN ITEMS before_80 from_80)
+  if(${architectures})
+    list(GET ${architectures} 0 lowest)
+    list(TRANSFORM ${architectures} PREPEND sm_ OUTPUT_VARIABLE codes)
+    list(JOIN codes "," codes)
+    list(APPEND gencode -gencode "arch=compute_${lowest},code=[${codes}]")
+  endif()
 endforeach()
 
 set(embedded_paths ${kernel_headers})
