@@ -35,6 +35,9 @@ const char *noprop_bound_refusal(const noprop_model *model) {
            "prediction";
   if (s->coupling != COUPLING_INDEPENDENT)
     return "the bound holds for noise that is independent of the data, and coupling is ot";
+  if (model->network->mixture)
+    return "the bound is of the squared error of a prediction and a label's probability apart, and latent.embedding "
+           "learned makes both of the same logits";
   if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY ||
       s->decoder.output != DECODER_OUTPUT_NONE)
     return "the bound is of the data themselves, and there is an encoder or a decoder";

@@ -90,6 +90,11 @@ static int add_x_branch(struct network *network, const struct settings *settings
   return last;
 }
 
+/* What the layer "output" makes: the prediction, or logits of the classes whose vectors are mixed. */
+static int output_width(const struct network *network) {
+  return network->mixture ? network->target_width : network->latent;
+}
+
 static void build_mlp(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0, squash = settings->network.squash_activation;
@@ -103,7 +108,8 @@ static void build_mlp(struct network *network, const struct settings *settings) 
     last = add_dense(network, prefix, INPUT_OP, last, hidden[k - 1], hidden[k], settings->network.activation, dropout,
                      false);
   }
-  add_dense(network, "output", INPUT_OP, last, hidden[layers - 1], network->latent, ACTIVATION_LINEAR, false, false);
+  add_dense(network, "output", INPUT_OP, last, hidden[layers - 1], output_width(network), ACTIVATION_LINEAR, false,
+            false);
 }
 
 /* The ordinary twin: the same branch of the condition with the output on top, without state and time. */
@@ -129,7 +135,21 @@ static void build_resnet(struct network *network, const struct settings *setting
     network->ops[outer].residual = stream;
     stream = outer;
   }
-  add_dense(network, "output", INPUT_OP, stream, hidden[0], network->latent, ACTIVATION_LINEAR, false, false);
+  add_dense(network, "output", INPUT_OP, stream, hidden[0], output_width(network), ACTIVATION_LINEAR, false, false);
+}
+
+/* The classes' vectors: mixed by the softmax of the output, and as the encoder of labels. */
+static void add_mixture(struct network *network) {
+  const int vectors =
+      add_parameter(network, "embedding.weight", network->target_width, network->latent, INITIALISE_EMBEDDING);
+  for (int encoder = 0; encoder < 2; ++encoder) {
+    struct dense_op *op = &network->ops[network->op_count];
+    *op = (struct dense_op){.width = network->latent, .bias = -1, .residual = -1, .of_classes = !encoder};
+    add_input(op, encoder ? INPUT_Y : INPUT_OP, encoder ? -1 : network->op_count - 1, network->target_width, vectors);
+    ++network->op_count;
+  }
+  network->encoder_first = --network->op_count;
+  network->encoder_count = 1;
 }
 
 /* An encoder's or decoder's layers from `inputs` features to `outputs`, survey 7; resnet has true residual blocks.
@@ -161,6 +181,11 @@ static int build_coder(struct network *network, const char *name, const struct c
 }
 
 static void build_coders(struct network *network, const struct settings *settings) {
+  if (network->mixture) {
+    add_mixture(network);
+    network->decoder_first = network->encoder_first + network->encoder_count;
+    return;
+  }
   const int main_ops = network->op_count;
   network->encoder_first = network->op_count;
   network->encoder_normal = settings->encoder.type == CODER_MLP_NORMAL || settings->encoder.type == CODER_RESNET_NORMAL;
@@ -318,6 +343,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   network->x_width = shape->condition_width;
   network->latent = latent;
   network->target_width = shape->target_width;
+  network->mixture = settings_mixes_classes(settings);
   const bool supervised = settings->variant == VARIANT_SUPERVISED, discrete = settings->variant == VARIANT_DT;
   /* A block of dt knows its one time. */
   const noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);

@@ -55,6 +55,7 @@ struct dense_op {
   int activation;
   bool dropout;
   bool x_branch; /* depends on x alone */
+  bool of_classes; /* its input is the softmax of what it reads: kernels/class_mixture.cuh */
 };
 
 struct network {
@@ -64,6 +65,9 @@ struct network {
   int encoder_first, encoder_count; /* the last op has width d, or 2 d: mean and log variance */
   int decoder_first, decoder_count; /* the last op has the target's width */
   bool encoder_normal;
+  /* The last op is softmax(logits) times the classes' vectors "embedding.weight" [classes][d], which are the latents of
+   * labels as well; the op before it gives the logits. */
+  bool mixture;
   int target_width;
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;

@@ -46,3 +46,7 @@ int option_find(const option_name *list, const char *name) {
     if (strcmp(list[i].name, name) == 0) return i;
   return -1;
 }
+
+bool settings_mixes_classes(const struct settings *settings) {
+  return settings->variant == VARIANT_CT && settings->latent.embedding == EMBEDDING_LEARNED;
+}

@@ -23,7 +23,7 @@
   X(PRESET_NOTEBOOK, "notebook", "the PyTorch notebook on MNIST: ct and fm, labels")            \
   X(PRESET_ALIGNMENT_NOTE, "alignment-note", "the note on PyTorch alignment: ct")               \
   X(PRESET_YHGON_MNIST, "yhgon-mnist", "the PyTorch script nopropct_mnist: ct, labels")         \
-  X(PRESET_YHGON_SIMPLE, "yhgon-simple", "the PyTorch script noprop_simple (not yet)")
+  X(PRESET_YHGON_SIMPLE, "yhgon-simple", "the PyTorch script noprop_simple: ct, labels")
 
 #define PREDICTION_LIST(X)                                                                    \
   X(PREDICTION_AUTO, "auto", "by variant")                                                    \
@@ -103,7 +103,7 @@
 #define LOSS_ERROR_LIST(X)                                                                                     \
   X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d")                                \
   X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)") \
-  X(LOSS_ERROR_SOFTMAX_SQUARED, "softmax_squared", "squared error of softmax(output): preset yhgon-mnist")
+  X(LOSS_ERROR_SOFTMAX_SQUARED, "softmax_squared", "squared error of softmax(output): presets yhgon-mnist, yhgon-simple")
 
 #define RECON_LIST(X)                                                                                        \
   X(RECON_MSE, "mse", "mean squared error of the decoded target")                                            \
@@ -111,12 +111,12 @@
   X(RECON_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the label from the decoder's logits (classify)") \
   X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")                               \
   X(RECON_END_LOGITS, "end_logits",                                                                          \
-    "cross-entropy of the label from the network's logits at t = 1, with noise of its own: yhgon-mnist")
+    "cross-entropy of the label from the network's logits at t = 1, with noise of its own: presets yhgon-mnist, yhgon-simple")
 
 #define EMBEDDING_LIST(X)                                                                              \
   X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
   X(EMBEDDING_ORTHONORMAL, "orthonormal", "fixed orthonormal vectors drawn from the seed: variant dt") \
-  X(EMBEDDING_LEARNED, "learned", "vectors trained with the bound, orthonormal at first: variant dt")  \
+  X(EMBEDDING_LEARNED, "learned", "vectors trained with the loss, orthonormal at first: variant dt, preset yhgon-simple")  \
   X(EMBEDDING_PROTOTYPE, "prototype", "of each class the training row in the middle of the others: variant dt")
 
 #define COUPLING_LIST(X)                                                      \

@@ -187,7 +187,7 @@ void plan_place_arrays(struct plan *plan) {
 static bool same_op(const struct plan *plan, int a, int b) {
   const struct dense_op *p = &plan->network->ops[a], *q = &plan->network->ops[b];
   if (p->width != q->width || p->input_count != q->input_count || p->activation != q->activation ||
-      p->dropout != q->dropout || p->x_branch != q->x_branch || (p->bias < 0) != (q->bias < 0) ||
+      p->dropout != q->dropout || p->of_classes != q->of_classes || p->x_branch != q->x_branch || (p->bias < 0) != (q->bias < 0) ||
       (p->residual < 0) != (q->residual < 0) || plan_feeds_residual(plan, a) != plan_feeds_residual(plan, b) ||
       reads_condition(plan, a) != reads_condition(plan, b))
     return false;
@@ -328,6 +328,8 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
   const int ld = plan_round_up8(op->width);
   const bool streamed = op->inputs[0].kind == INPUT_X && plan->network->x_width > X_CHUNK;
   plan_emit(plan, "  // %s\n", plan->network->parameters[op->inputs[0].weight].name);
+  if (op->of_classes)
+    plan_emit(plan, "  softmax_tile<%d>(%s);\n", op->inputs[0].width, at(plan, index, INPUT, step).s);
   if (streamed) {
     plan_emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", plan->network->x_width, X_CHUNK);
     plan_emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
@@ -451,6 +453,9 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
       plan_emit(plan, "    store_tile8(%s, n, acc);\n", plan_place_text(plan->stream_gradient, 0).s);
     plan_emit(plan, "    store_delta8<%d>(other, other_rows, n, %d, acc);\n  }\n", plan_round_up8(input->width) + 1,
               input->width);
+    if (op->of_classes)
+      plan_emit(plan, "  softmax_delta<%d, %d>(other, other_rows, %s);\n", input->width,
+                plan_round_up8(input->width) + 1, at(plan, index, INPUT + k, step).s);
     moved = true;
   }
   plan_emit(plan, "  __syncthreads();\n");
@@ -637,7 +642,8 @@ static noprop_status emit_schedule(struct plan *plan) {
 noprop_status plan_emit_descriptions(struct plan *plan) {
   const struct settings *settings = plan->settings;
   const int error = settings->loss.error;
-  const bool cross_entropy = error != LOSS_ERROR_SQUARED, end_pass = plan_has_end_pass(settings);
+  const bool mixture = plan->network->mixture; /* its prediction is a vector like others */
+  const bool cross_entropy = error != LOSS_ERROR_SQUARED && !mixture, end_pass = plan_has_end_pass(settings);
   const double recon = settings->loss.recon.type == RECON_NONE || plan->coders.recon ? 0 : settings->loss.recon.weight;
   const bool quantiles = draws_by_quantiles(plan);
   double mean = 1;
@@ -667,7 +673,7 @@ noprop_status plan_emit_descriptions(struct plan *plan) {
   plan_emit(plan, "  const objective_description objective = {%d, %d, %d, %d, %d, %d, %d, %d, %d, %du, ",
             plan_path_of(settings), prediction_of(settings), settings->loss.weight, settings->loss.recon.weighting,
             settings->loss.reg_weighting, settings->loss.reg_drift,
-            error == LOSS_ERROR_SOFTMAX_SQUARED ? 2 : cross_entropy, settings->loss.t_sampling,
+            error == LOSS_ERROR_SOFTMAX_SQUARED && !mixture ? 2 : cross_entropy, settings->loss.t_sampling,
             settings->loss.normalize == NORMALIZE_BATCH || settings->loss.normalize == NORMALIZE_PRODUCT,
             settings->loss.draws);
   plan_emit(plan, "%s, %s, ", plan_float_text(recon).s, plan_float_text(settings->loss.reg).s);
@@ -748,6 +754,7 @@ static noprop_status emit_train(struct plan *plan) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
   const int output = network->op_count - 1, x_last = plan->x_last;
+  const int said = network->mixture ? output - 1 : output; /* what the network itself says */
   const bool backward = plan->backward;
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
@@ -760,6 +767,7 @@ static noprop_status emit_train(struct plan *plan) {
                                                     : "",
             drops_condition ? "#include \"condition_dropout.cuh\"\n" : "",
             plan->coders.encoder || plan_has_coder_terms(plan) ? "#include \"coders.cuh\"\n" : "", PLAN_EXCHANGE);
+  if (network->mixture) plan_emit(plan, "#include \"class_mixture.cuh\"\n\n");
   if (trains_network) plan_emit(plan, "#include \"schedule_network.cuh\"\n\n");
   const bool trains_ends = backward && plan_trains_ends(plan);
   if (trains_ends) plan_emit(plan, "#include \"schedule_ends.cuh\"\n\n");
@@ -826,8 +834,16 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
               plan_place_text(plan->time, 0).s);
   plan_emit(plan, "  __syncthreads();\n");
-  plan_emit_forward(plan, x_last + 1, output);
+  plan_emit_forward(plan, x_last + 1, said);
+  if (network->mixture) {
+    if (end_pass) plan_emit(plan, "  if (!at_end) {\n");
+    plan_emit_forward(plan, output, output);
+    if (end_pass) plan_emit(plan, "  }\n");
+  }
   if (plan->state) {
+    if (end_pass && network->mixture)
+      plan_emit(plan, "  if (at_end) clear_state_gradient<%d>(%s);\n  else\n", plan->d8,
+                plan_place_text(plan->state_gradient, 0).s);
     plan_emit(plan, "  begin_state_gradient<%d, %d>(objective, point, ", plan->d, plan->d8);
     plan_emit(plan, "%s, share, %s, ", plan_weight_text(plan).s, plan_place_text(plan->ops[output].at[POST], 0).s);
     plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
@@ -836,10 +852,11 @@ static noprop_status emit_train(struct plan *plan) {
   }
   plan_emit_decode_terms(plan, output);
   if (end_pass) {
-    plan_emit(plan, "  const row_terms terms = at_end ? end_terms<%d, %d, %d, %s>(objective, share, ", plan->d,
-              plan->d8, plan->d8 + 1, backward ? "true" : "false");
-    plan_emit(plan, "%s, %s, %s) : objective_terms<", plan_place_text(plan->ops[output].at[POST], 0).s,
-              plan_place_text(plan->z1, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
+    const int classes = network->ops[said].width, classes8 = plan_round_up8(classes);
+    plan_emit(plan, "  const row_terms terms = at_end ? end_terms<%d, %d, %d, %s>(objective, share, ", classes, classes8,
+              classes8 + 1, backward ? "true" : "false");
+    plan_emit(plan, "%s, %s, %s) : objective_terms<", plan_place_text(plan->ops[said].at[POST], 0).s,
+              plan_place_text(plan->coders.y, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
   } else {
     plan_emit(plan, "  const row_terms terms = objective_terms<");
   }
@@ -857,8 +874,13 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
             plan_place_text(plan->z, 0).s);
   plan->again = "again || draw";
+  if (backward && network->mixture) {
+    if (end_pass) plan_emit(plan, "  if (!at_end) {\n");
+    plan_emit_backward(plan, output, output);
+    if (end_pass) plan_emit(plan, "  }\n");
+  }
   if (backward)
-    plan_emit_backward(plan, x_last + 1, output);
+    plan_emit_backward(plan, x_last + 1, said);
   else
     plan_emit(plan, "  __syncthreads();\n");
   if (plan->state) {

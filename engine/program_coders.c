@@ -142,7 +142,10 @@ void plan_emit_decode_terms(struct plan *plan, int output) {
   const int target = network->target_width, target8 = plan_round_up8(target);
   const struct text decoded = plan_place_text(coders->decoded, 0);
   if (plan_has_coder_terms(plan))
-    plan_emit(plan, "  coder_terms coded = {0.0f, 0.0f, %s};\n", coders->kl ? "kl" : "0.0f");
+    plan_emit(plan, "  coder_terms coded = {0.0f, 0.0f, %s};\n",
+              !coders->kl                   ? "0.0f"
+              : plan_has_end_pass(settings) ? "at_end ? 0.0f : kl"
+                                            : "kl");
   if (!decodes(plan)) return;
   const struct text gradient = plan->backward ? plan_place_text(coders->decoded_gradient, 0) : (struct text){"nullptr"};
   plan_emit(plan, "  const row_objective coded_row = row_objective_at(objective, point, %s);\n",
@@ -244,7 +247,7 @@ void plan_emit_encoder_backward(struct plan *plan) {
                                                       : "path_start.signal");
   plan_emit(plan, "share * objective.draws * %s, delta, delta_rows);\n  __syncthreads();\n",
             plan_float_text(plan->settings->loss.kl_z0).s);
-  plan->again = "again";
+  plan->again = network->mixture ? "true" : "again"; /* the classes' vectors have been mixed before */
   plan_emit_backward(plan, network->encoder_first, last);
 }
 
@@ -255,8 +258,32 @@ void plan_emit_coders_end(struct plan *plan) {
   plan_emit(plan, "}, %s);\n", plan->coders.recon ? "true" : "false");
 }
 
+/* Of a network that mixes classes: how likely it holds each at the state, at t = 1. */
+static void emit_class_writer(struct plan *plan) {
+  const struct network *network = plan->network;
+  const int logits = network->op_count - 2;
+  plan_emit(plan, "  const auto write = [&](unsigned slice) {\n  __syncthreads();\n");
+  plan_emit(plan,
+            "  for (int i = tile_warp(); i < %d; i += TILE_WARPS) input[i * TILE_ROWS + tile_lane()] = z[i * TILE_ROWS + "
+            "tile_lane()];\n  const float t = 1.0f - objective.time_margin;\n",
+            plan->d);
+  if (!plan->row_times)
+    plan_emit_time_parts(plan);
+  else if (network->time_width)
+    plan_emit(plan, "  time_tile<%d, %d>(%s, args.frequencies, t);\n", network->time_kind, network->time_width,
+              plan_place_text(plan->time, 0).s);
+  plan_emit(plan, "  __syncthreads();\n");
+  plan_emit_forward(plan, plan->x_last + 1, logits);
+  plan_emit(plan, "  write_decoded<%d, %d, true>(args, z, %s, row, live, slice);\n  __syncthreads();\n  };\n", plan->d,
+            network->ops[logits].width, plan_place_text(plan->ops[logits].at[POST], 0).s);
+}
+
 void plan_emit_decoding_writer(struct plan *plan) {
   const int target = plan->network->target_width;
+  if (plan->network->mixture) {
+    emit_class_writer(plan);
+    return;
+  }
   plan_emit(plan, "  const auto write = [&](unsigned slice) {\n  __syncthreads();\n");
   emit_decoder(plan);
   plan_emit(plan, "  write_decoded<%d, %d, %s>(args, z, %s, row, live, slice);\n  __syncthreads();\n  };\n", plan->d,

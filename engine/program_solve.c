@@ -163,6 +163,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
     plan_emit(plan, "#include \"%s.cuh\"\n",
               form->method == METHOD_ADAPTIVE_COMPAT ? "solver_compat" : "solver_adaptive");
   if (plan->coders.decoder) plan_emit(plan, "#include \"decode.cuh\"\n");
+  if (network->mixture) plan_emit(plan, "#include \"class_mixture.cuh\"\n");
   if (form->density) plan_emit(plan, "#include \"density.cuh\"\n");
   if (form->density || form->guided || plan->slopes) plan_emit(plan, "enum { DIMENSION = %d };\n", plan->d);
   plan_emit(plan,

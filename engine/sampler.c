@@ -105,10 +105,12 @@ static noprop_status check_times(const noprop_sampler_options *options) {
 }
 
 /* Steps from the calls that are allowed, or calls from the steps. */
-static noprop_status set_steps(const noprop_sampler_options *options, struct sampler_plan *plan) {
+static noprop_status set_steps(const noprop_model *model, const noprop_sampler_options *options,
+                               struct sampler_plan *plan) {
+  const bool scored = model->network->mixture; /* the last state goes through the network for its classes */
   const bool adaptive = solve_is_adaptive(plan->method) && plan->method != METHOD_ADAPTIVE_COMPAT;
   const int passes = plan->form.guided ? 2 : 1, each = calls_per_step(plan->method) * passes;
-  const int before = calls_before(plan->method) * passes, last = plan->final_denoise ? passes : 0,
+  const int before = calls_before(plan->method) * passes, last = plan->final_denoise || scored ? passes : 0,
             extra = before + last;
   plan->steps = options->steps;
   plan->max_steps = adaptive ? options->max_steps : 0;
@@ -117,7 +119,9 @@ static noprop_status set_steps(const noprop_sampler_options *options, struct sam
     if (steps < 1) {
       char parts[64] = "";
       if (before) snprintf(parts, sizeof parts, ", %d before the first", before);
-      if (last) snprintf(parts + strlen(parts), sizeof parts - strlen(parts), ", %d for final_denoise", last);
+      if (last)
+        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), ", %d for %s", last,
+                 scored ? "the classes" : "final_denoise");
       return status_set(NOPROP_INVALID_ARGUMENT,
                         "sampler option calls is %d; method %s needs at least %d (%d a step%s)", options->calls,
                         METHOD_NAMES[plan->method].name, each + extra, each, parts);
@@ -357,8 +361,13 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
         "sampler option %s is \"%s\", which on the linear path needs loss.t_eps above 0; this model has 0",
         plan->drift == DRIFT_SDE ? "drift" : "method",
         plan->drift == DRIFT_SDE ? "sde" : METHOD_NAMES[plan->method].name);
+  const bool scored = model->network->mixture;
+  if (scored && options->final_denoise == 1)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "sampler option final_denoise is 1, but this model predicts mixtures of classes' vectors "
+                      "(latent.embedding learned) and gives the classes' probabilities at the end; -1 and 0 are allowed");
   /* The denoised state has another density than the flow's end. */
-  plan->final_denoise = !density && (options->final_denoise < 0 ? !linear : options->final_denoise);
+  plan->final_denoise = !density && !scored && (options->final_denoise < 0 ? !linear : options->final_denoise);
   plan->form = (struct solve_form){
       .method = plan->method,
       .drift = plan->drift,
@@ -368,7 +377,7 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
                  : options->probes > 0 ? DENSITY_PROBES
                                        : DENSITY_EXACT,
   };
-  status = set_steps(options, plan);
+  status = set_steps(model, options, plan);
   if (status != NOPROP_OK) return status;
   if (plan->grid == GRID_AUTO) plan->grid = exponential ? GRID_GAMMA : GRID_T;
   /* On the linear path gamma is infinite at the ends unless t_eps keeps away from them. */

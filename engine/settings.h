@@ -120,4 +120,8 @@ int option_find(const option_name *list, const char *name);
 /* Whether `precision` names kernels on tensor cores, which not every model has. */
 bool precision_is_tensor(int precision);
 
+/* Whether the network says how likely each class is, and what it predicts is that mixture of their learned vectors
+ * (variant ct with latent.embedding learned). */
+bool settings_mixes_classes(const struct settings *settings);
+
 #endif

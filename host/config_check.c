@@ -174,7 +174,8 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
  * target, maps everything to one point; the main term is then 0 and nothing has been learned. */
 static noprop_status check_coders(const noprop_config *config, const struct settings *s) {
   const bool encodes = s->encoder.type != CODER_IDENTITY;
-  const bool decodes = s->decoder.type != CODER_IDENTITY || s->decoder.output != DECODER_OUTPUT_NONE;
+  const bool decodes =
+      s->decoder.type != CODER_IDENTITY || (s->decoder.output != DECODER_OUTPUT_NONE && !settings_mixes_classes(s));
   const bool trained = s->decoder.type != CODER_IDENTITY || s->decoder.output == DECODER_OUTPUT_LINEAR;
   const bool asked = s->loss.recon.weight > 0 || s->loss.vae > 0;
   if (s->variant == VARIANT_SUPERVISED && (encodes || decodes))
@@ -297,13 +298,45 @@ static noprop_status check_embedding(const noprop_config *config, const struct s
   if (s->task != TASK_CLASSIFY)
     return refuse(config, s, "latent.embedding",
                   "is of labels, and task %s has none; allowed: one_hot, which is not used", TASK_NAMES[s->task].name);
-  if (s->variant != VARIANT_DT)
-    return refuse(
-        config, s, "latent.embedding",
-        "needs a classifier behind the last state, which variant dt alone has; allowed: one_hot, or variant dt");
+  if (s->variant != VARIANT_DT && !settings_mixes_classes(s))
+    return refuse(config, s, "latent.embedding",
+                  "needs a classifier behind the last state, which variant dt has, or a network of classes, which "
+                  "learned makes of variant ct; allowed: one_hot, or variant dt");
   if (s->latent.off_value != 0)
     return refuse(config, s, "latent.off_value", "is of one-hot vectors, and latent.embedding is %s; allowed: 0.0",
                   EMBEDDING_NAMES[s->latent.embedding].name);
+  return NOPROP_OK;
+}
+
+/* A network of classes, whose prediction is the mixture of their vectors. */
+static noprop_status check_mixture(const noprop_config *config, const struct settings *s) {
+  if (!settings_mixes_classes(s)) return NOPROP_OK;
+  if (s->loss.error != LOSS_ERROR_SOFTMAX_SQUARED)
+    return refuse(config, s, "latent.embedding",
+                  "makes the network's output logits of the classes, whose softmax mixes the vectors, and loss.error is "
+                  "%s; allowed: loss.error softmax_squared, one_hot, or encoder.type linear with one_hot",
+                  LOSS_ERROR_NAMES[s->loss.error].name);
+  if (s->loss.recon.type != RECON_END_LOGITS || s->loss.recon.weight == 0)
+    return refuse(config, s, "latent.embedding",
+                  "trains vectors that would shrink to one point without a term that tells them apart (P-17); allowed: "
+                  "loss.recon.type end_logits with loss.recon.weight above 0, or one_hot");
+  if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY)
+    return refuse(config, s, s->encoder.type != CODER_IDENTITY ? "encoder.type" : "decoder.type",
+                  "stands around a latent of its own, and latent.embedding learned gives labels their vectors; allowed: "
+                  "identity");
+  if (s->decoder.output != DECODER_OUTPUT_SOFTMAX)
+    return refuse(config, s, "decoder.output",
+                  "is not what latent.embedding learned gives, the probabilities of classes; allowed: auto, softmax");
+  if (s->loss.vae > 0 || s->loss.reg > 0)
+    return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.reg",
+                  "is not offered with a mixture of classes (latent.embedding learned in variant ct); allowed: 0.0");
+  if (s->sample.guidance != 1)
+    return refuse(config, s, "sample.guidance",
+                  "moves outputs, and with latent.embedding learned they are probabilities; allowed: 1.0");
+  if (s->sample.final_denoise)
+    return refuse(config, s, "sample.final_denoise",
+                  "gives a mixture of vectors, and with latent.embedding learned the last state goes through the network "
+                  "once more for the probabilities of classes; allowed: auto, false");
   return NOPROP_OK;
 }
 
@@ -489,13 +522,14 @@ static void resolve_autos(struct settings *s) {
   if (s->sample.init == INIT_AUTO) s->sample.init = s->task == TASK_GENERATE ? INIT_NORMAL : INIT_ZERO;
   /* The classifier of variant dt reads the last state. */
   const bool classifier = s->variant == VARIANT_DT && s->task == TASK_CLASSIFY;
-  if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM && !classifier;
+  const bool mixes = settings_mixes_classes(s);
+  if (s->sample.final_denoise < 0) s->sample.final_denoise = s->variant != VARIANT_FM && !classifier && !mixes;
   if (s->loss.recon.type == RECON_NONE) s->loss.recon.weight = 0;
   /* Where the decoder is trained to make logits, what it says of a row is their probabilities. */
   const bool coded = s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY;
   if (s->decoder.output == DECODER_OUTPUT_AUTO)
-    s->decoder.output =
-        coded && s->loss.recon.type == RECON_CROSS_ENTROPY ? DECODER_OUTPUT_SOFTMAX : DECODER_OUTPUT_NONE;
+    s->decoder.output = mixes || (coded && s->loss.recon.type == RECON_CROSS_ENTROPY) ? DECODER_OUTPUT_SOFTMAX
+                                                                                      : DECODER_OUTPUT_NONE;
   const bool generate = s->task == TASK_GENERATE;
   if (s->data.condition[0] == '\0')
     (void)snprintf(s->data.condition, sizeof s->data.condition, "%s", generate ? "null" : "x");
@@ -517,6 +551,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
   if (status == NOPROP_OK) status = check_coders(config, &resolved);
+  if (status == NOPROP_OK) status = check_mixture(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);
   if (status == NOPROP_OK) status = check_coupling(config, &resolved);

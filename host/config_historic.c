@@ -3,9 +3,10 @@
 
 #include "host/config.h"
 
-/* Presets of one variant or task, and the one that has no kernels yet. */
+/* Presets of one variant or task. */
 static const char *preset_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
-  const bool labels = s->preset == PRESET_NOTEBOOK || s->preset == PRESET_YHGON_MNIST;
+  const bool script = s->preset == PRESET_YHGON_MNIST || s->preset == PRESET_YHGON_SIMPLE;
+  const bool labels = s->preset == PRESET_NOTEBOOK || script;
   const char *const variant = VARIANT_NAMES[s->variant].name;
   buffer[0] = '\0';
   *key = "preset";
@@ -13,11 +14,6 @@ static const char *preset_refusal(const struct settings *s, const char **key, ch
     (void)snprintf(buffer, size,
                    "describes df in three ways that contradict one another (D-03), and integrates a field of another "
                    "model (D-02); allowed: variant fm or ct, or preset jax-head");
-  else if (s->preset == PRESET_YHGON_SIMPLE)
-    (void)snprintf(
-        buffer, size,
-        "predicts softmax(logits) W with vectors W of the classes, which needs a network whose output is not "
-        "as wide as its latent: none is offered; allowed: yhgon-mnist, which predicts one-hot latents");
   else if (s->preset == PRESET_NOTEBOOK && s->variant == VARIANT_DT)
     (void)snprintf(buffer, size,
                    "has negative weights in variant dt, which drive its loss to minus infinity in the first epoch "
@@ -25,7 +21,7 @@ static const char *preset_refusal(const struct settings *s, const char **key, ch
                    "ct or fm, or preset none");
   else if (s->preset == PRESET_NOTEBOOK && s->variant != VARIANT_CT && s->variant != VARIANT_FM)
     (void)snprintf(buffer, size, "has no variant %s; allowed: variant ct or fm", variant);
-  else if ((s->preset == PRESET_ALIGNMENT_NOTE || s->preset == PRESET_YHGON_MNIST) && s->variant != VARIANT_CT)
+  else if ((s->preset == PRESET_ALIGNMENT_NOTE || script) && s->variant != VARIANT_CT)
     (void)snprintf(buffer, size, "has no variant %s; allowed: variant ct", variant);
   else if (labels && s->task != TASK_CLASSIFY)
     (void)snprintf(buffer, size, "is of a classifier, and this is task %s; allowed: task classify",

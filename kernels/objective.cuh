@@ -339,7 +339,7 @@ __device__ __forceinline__ float objective_element(const objective_description &
   const float error = p - truth_of(objective, row.point, z1, noise);
   terms.flow = fmaf(row.weight / D * error, error, terms.flow);
   float gradient = 2.0f * row.weight / D * error;
-  if (objective.recon != 0.0f) {
+  if (objective.recon != 0.0f && !objective.recon_at_end) {
     const float miss = fmaf(row.form.xp, p, row.form.xz * z) - z1;
     terms.recon = fmaf(row.recon_weight / D * miss, miss, terms.recon);
     gradient = fmaf(objective.recon * row.recon_weight * 2.0f / D * miss, row.form.xp, gradient);

@@ -23,7 +23,7 @@ __device__ __forceinline__ void begin_state_gradient(const objective_description
     if (i < D && !objective.cross_entropy) {
       const float error = out[at] - truth_of(objective, point, z1[at], noise[at]);
       target = -2.0f * row.weight / D * error * truth_slope;
-      if (objective.recon != 0.0f) {
+      if (objective.recon != 0.0f && !objective.recon_at_end) {
         const float miss = fmaf(row.form.xp, out[at], row.form.xz * z[at]) - z1[at];
         const float gradient = objective.recon * row.recon_weight * 2.0f / D * miss;
         state = gradient * row.form.xz;

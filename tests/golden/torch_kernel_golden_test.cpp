@@ -1,4 +1,4 @@
-/* The kernels of presets notebook and yhgon-mnist, through the public interface, against the PyTorch systems' numbers.
+/* The kernels of presets notebook, yhgon-mnist and yhgon-simple, through the public interface, against the PyTorch systems' numbers.
  *
  * Their networks are convolutional or have batch norm. What they predict is handed to the engine by a network that says
  * just that: its condition is the number of the row, one-hot, its layers are the identity, and its last weights are the
@@ -273,60 +273,85 @@ TEST(TorchKernelGolden, NotebookSolves) {
   }
 }
 
-/* The script's schedule is a network; the preset has a line of gamma, on which every alpha_bar of the group has a time.
- * The weight there is 10 SNR in place of the script's SNR'. */
+/* The scripts' schedules are networks; the presets have lines of gamma, on which every alpha_bar of the groups has a
+ * time. The weight there is gamma' SNR, gamma' the line's, in place of the scripts' SNR'. noprop_simple predicts softmax
+ * of the logits times the classes' vectors, and adds half the vector's square. */
 TEST(TorchKernelGolden, ScriptLosses) {
   const File file("torch_notebook.h5");
-  const std::string path = "/Y/nopropct_mnist/train";
-  const Keys formulas = {{"schedule.type", "sigmoid"},
-                         {"schedule.k", "10"},
-                         {"schedule.t_mid", "0.5"},
-                         {"schedule.renormalise", "false"},
-                         {"loss.path", "signal_mean"},
-                         {"loss.weight", "elbo"},
-                         {"loss.scale", "bound"},
-                         {"loss.error", "softmax_squared"},
-                         {"loss.recon.type", "end_logits"},
-                         {"loss.recon.weight", "1"},
-                         {"network.time_embedding.type", "sinusoidal_unit"},
-                         {"network.time_embedding.size", "64"}};
-  const auto signal = file.read(path + "/alpha_bar").values, errors = file.read(path + "/squared_error").values;
-  const Matrix noise = file.read(path + "/noise").matrix(), logits = file.read(path + "/logits").matrix();
-  const size_t rows = signal.size();
-  Teller teller("yhgon-mnist", {{"variant", "ct"}}, formulas, rows, static_cast<int>(logits[0].size()));
-  ASSERT_TRUE(teller.model);
-  ASSERT_TRUE(teller.tell(logits));
-  Batch<Tracked> batch;
-  std::vector<int32_t> labels;
-  Vector<double> t, wanted;
-  for (const double y : file.read(path + "/y").values) {
-    const size_t i = t.size(), label = static_cast<size_t>(y);
-    const double snr = signal[i] / (1 - signal[i]);
-    labels.push_back(static_cast<int32_t>(y));
-    batch.label.push_back(static_cast<long>(y));
-    batch.z1.push_back(reference::one_hot<Tracked>(static_cast<long>(y), static_cast<long>(logits[i].size()), 0));
-    t.push_back((std::log(snr) + 5) / 10);
-    /* The same logits stand at t = 1, whatever the noise there. */
-    wanted.push_back(0.5 * 10 * snr * errors[i] - std::log(golden::softmax(logits[i])[label]));
+  for (const bool simple : {false, true}) {
+    const std::string path = std::string("/Y/") + (simple ? "noprop_simple" : "nopropct_mnist") + "/train";
+    SCOPED_TRACE(path);
+    const double slope = simple ? 7 : 10;
+    Keys formulas = {{"schedule.type", "sigmoid"},
+                     {"schedule.k", simple ? "7" : "10"},
+                     {"schedule.t_mid", "0.5"},
+                     {"schedule.renormalise", "false"},
+                     {"loss.path", "signal_mean"},
+                     {"loss.weight", "elbo"},
+                     {"loss.scale", "bound"},
+                     {"loss.error", "softmax_squared"},
+                     {"loss.recon.type", "end_logits"},
+                     {"loss.recon.weight", "1"},
+                     {"network.time_embedding.type", "sinusoidal_unit"},
+                     {"network.time_embedding.size", "64"}};
+    Keys given = {{"variant", "ct"}};
+    const auto signal = file.read(path + "/alpha_bar").values, errors = file.read(path + "/squared_error").values;
+    const Matrix noise = file.read(path + "/noise").matrix(), logits = file.read(path + "/logits").matrix();
+    const size_t rows = signal.size();
+    if (simple) {
+      formulas.insert(formulas.end(),
+                      {{"latent.embedding", "learned"}, {"loss.kl_z0", "1"}, {"loss.kl_form", "norm"}});
+      given.push_back({"latent.size", std::to_string(noise[0].size())});
+    }
+    Teller teller(simple ? "yhgon-simple" : "yhgon-mnist", given, formulas, rows, static_cast<int>(logits[0].size()));
+    ASSERT_TRUE(teller.model);
+    Matrix vectors;
+    if (simple) {
+      vectors = file.read(path + "/params/W_embed").matrix();
+      const Array &table = teller.network.array("embedding.weight");
+      for (long c = 0; c < table.rows; ++c)
+        for (long j = 0; j < table.columns; ++j)
+          teller.number(table, c, j) = vectors[static_cast<size_t>(c)][static_cast<size_t>(j)];
+    }
+    ASSERT_TRUE(teller.tell(logits));
+    Batch<Tracked> batch;
+    std::vector<int32_t> labels;
+    Vector<double> t, wanted, predictions;
+    for (const double y : file.read(path + "/y").values) {
+      const size_t i = t.size(), label = static_cast<size_t>(y);
+      const double snr = signal[i] / (1 - signal[i]);
+      labels.push_back(static_cast<int32_t>(y));
+      batch.label.push_back(static_cast<long>(y));
+      batch.z1.push_back(reference::one_hot<Tracked>(static_cast<long>(y), static_cast<long>(logits[i].size()), 0));
+      t.push_back(std::log(snr) / slope + 0.5);
+      /* The same logits stand at t = 1, whatever the noise there. */
+      wanted.push_back(0.5 * slope * snr * errors[i] - std::log(golden::softmax(logits[i])[label]));
+      for (size_t j = 0; simple && j < vectors[label].size(); ++j)
+        wanted.back() += 0.5 * vectors[label][j] * vectors[label][j];
+    }
+    batch.x = rounded(teller.conditions());
+    batch.t = {rounded(t)};
+    batch.noise = {rounded(noise), rounded(noise)};
+    const auto estimate = batch_loss(teller.settings, teller.network, rounded(teller.parameters), batch);
+    std::vector<float> z(rows * noise[0].size()), prediction(z.size()), row_loss(rows);
+    const std::vector<float> times = single(t), noises = single(joined(noise));
+    noprop_loss_request request = {};
+    request.rows = static_cast<long>(rows);
+    request.condition = teller.x.data();
+    request.target = labels.data();
+    request.t = times.data();
+    request.noise = noises.data();
+    request.z = z.data();
+    request.prediction = prediction.data();
+    request.row_loss = row_loss.data();
+    noprop_loss_terms terms;
+    ASSERT_TRUE(ok(noprop_model_loss(teller.model.get(), &request, &terms), "noprop_model_loss"));
+    expect_golden(kState, z, file.read(path + "/z_t").values, flat(estimate.z), path + " z");
+    expect_golden(kRowLoss, row_loss, wanted, estimate.row_total, path + " rows");
+    if (simple)
+      expect_golden(kPrediction, prediction, file.read(path + "/prediction").values, flat(estimate.prediction),
+                    path + " predictions");
   }
-  batch.x = rounded(teller.conditions());
-  batch.t = {rounded(t)};
-  batch.noise = {rounded(noise), rounded(noise)};
-  const auto estimate = batch_loss(teller.settings, teller.network, rounded(teller.parameters), batch);
-  std::vector<float> z(rows * noise[0].size()), row_loss(rows);
-  const std::vector<float> times = single(t), noises = single(joined(noise));
-  noprop_loss_request request = {};
-  request.rows = static_cast<long>(rows);
-  request.condition = teller.x.data();
-  request.target = labels.data();
-  request.t = times.data();
-  request.noise = noises.data();
-  request.z = z.data();
-  request.row_loss = row_loss.data();
-  noprop_loss_terms terms;
-  ASSERT_TRUE(ok(noprop_model_loss(teller.model.get(), &request, &terms), "noprop_model_loss"));
-  expect_golden(kState, z, file.read(path + "/z_t").values, flat(estimate.z), path + " z");
-  expect_golden(kRowLoss, row_loss, wanted, estimate.row_total, path + " rows");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 /* Presets against their formulas as the survey states them (jax-2025-11 and jax-2025-10: 2.5, 2.11, 4.5;
- * alignment-note, notebook, yhgon-mnist: 2.7 to 2.9), written out here independently of the engine's table. (jax-head
+ * alignment-note, notebook, yhgon-mnist, yhgon-simple: 2.7 to 2.9), written out here independently of the engine's table. (jax-head
  * is compared with the earlier library's own numbers: tests/golden.) */
 #include <gtest/gtest.h>
 
@@ -140,6 +140,30 @@ std::vector<TorchCase> torch_cases() {
             {"network.time_embedding.size", "64"}},
            40,
            "heun",
+           "relax_noise"},
+          {"yhgon_simple",
+           "yhgon-simple",
+           {{"variant", "ct"}, {"task", "classify"}, {"network.hidden", "[9, 9]"}, {"latent.size", "6"}},
+           {{"schedule.type", "sigmoid"},
+            {"schedule.k", "7"},
+            {"schedule.t_mid", "0.5"},
+            {"schedule.renormalise", "false"},
+            {"latent.embedding", "learned"},
+            {"loss.path", "signal_mean"},
+            {"loss.weight", "elbo"},
+            {"loss.scale", "bound"},
+            {"loss.error", "softmax_squared"},
+            {"loss.recon.type", "end_logits"},
+            {"loss.recon.weight", "1"},
+            {"loss.kl_z0", "1"},
+            {"loss.kl_form", "norm"},
+            {"loss.t_sampling", "uniform"},
+            {"loss.t_eps", "0"},
+            {"network.activation", "relu"},
+            {"network.time_embedding.type", "sinusoidal_unit"},
+            {"network.time_embedding.size", "64"}},
+           40,
+           "heun",
            "relax_noise"}};
 }
 
@@ -206,16 +230,26 @@ TEST_P(TorchPreset, LossAndSolveAreThoseOfTheSurvey) {
   solve.method = c.method, solve.drift = c.drift, solve.steps = options.steps = 6;
   options.start = start.data();
   snprintf(options.init, sizeof options.init, "given");
-  ASSERT_TRUE(
-      ok(noprop_sample(model.get(), &options, &data->condition, data->rows, latent.data(), nullptr), "noprop_sample"));
-  Vector<Tracked> ends;
+  std::vector<float> output(rows * static_cast<size_t>(network.target));
+  ASSERT_TRUE(ok(noprop_sample(model.get(), &options, &data->condition, data->rows, latent.data(), output.data()),
+                 "noprop_sample"));
+  Vector<Tracked> ends, classes;
   for (size_t row = 0; row < rows; ++row) {
     const Vector<Tracked> from =
         tracked({start.begin() + static_cast<long>(row * d), start.begin() + static_cast<long>((row + 1) * d)});
     const auto states = integrate(settings, network, tracked(parameters), solve, from, data->reference.x[row]);
     ends.insert(ends.end(), states.back().begin(), states.back().end());
+    if (!network.mixture) continue;
+    /* The classes' probabilities at the end of the solve and at t = 1. */
+    const auto trace = reference::forward<Tracked>(network, tracked(parameters), states.back(), data->reference.x[row],
+                                                   reference::embed_time<Tracked>(settings, 1.0));
+    Vector<Tracked> scores = trace.post[trace.post.size() - 2];
+    Tracked sum = 0.0;
+    for (Tracked &v : scores) sum += v = reference::exp(v);
+    for (const Tracked &v : scores) classes.push_back(v / sum);
   }
   expect_within(kSolve, latent, ends, name + " solve");
+  if (network.mixture) expect_within(kPrediction, output, classes, name + " classes");
 }
 
 }  // namespace

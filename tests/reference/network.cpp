@@ -231,6 +231,8 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   Network n;
   n.target = output < 0 ? -output : latent;
   if (output < 0) output = latent;
+  n.mixture = settings.variant == "ct" && settings.embedding == "learned";
+  if (n.mixture) output = n.target;
   const std::vector<long> &hidden = settings.network.hidden;
   const long layers = static_cast<long>(hidden.size());
   const long time = settings.variant == "supervised" || settings.variant == "dt" ? 0 : time_width(settings);
@@ -290,6 +292,16 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
+  if (n.mixture) { /* one array, read by two ops */
+    Op mix, encode;
+    mix.activation = encode.activation = false;
+    mix.of_classes = true;
+    add_op(n, {{Source::kOp, static_cast<long>(n.ops.size()) - 1, n.target, "embedding"}}, "", latent, mix);
+    encode.width = latent;
+    encode.sources = {{Source::kZ, -1, n.target, n.ops.back().sources[0].weight}};
+    n.encoder = {encode};
+    return n;
+  }
   n.encoder = make_coder(n, "encoder", settings.encoder, n.target, settings.encoder.normal() ? 2 * latent : latent);
   n.decoder = make_coder(n, "decoder", settings.decoder, latent, n.target);
   n.encoder_activation = settings.encoder.activation;
@@ -312,6 +324,20 @@ static const Vector<Real> &input(const Trace<Real> &trace, const Source &source)
     default:
       return trace.post[static_cast<size_t>(source.op)];
   }
+}
+
+template <typename Real>
+static Vector<Real> softmax_of(const Vector<Real> &logits) {
+  double top = value_of(logits[0]);
+  for (const Real &l : logits) top = std::max(top, value_of(l));
+  Vector<Real> p;
+  Real sum = 0.0;
+  for (const Real &l : logits) {
+    p.push_back(exp(l - top));
+    sum += p.back();
+  }
+  for (Real &v : p) v /= sum;
+  return p;
 }
 
 /* With pairs of tf32 numbers a product errs by 2^-23 |a b| for either factor's rest and 2^-22 |a b| for the product of
@@ -344,7 +370,7 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
     for (size_t j = 0; j < pre.size(); ++j) {
       Real sum = 0.0;
       for (const Source &source : op.sources) {
-        const Vector<Real> &in = input(trace, source);
+        const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
         const Array &weight = network.arrays[source.weight];
         for (size_t i = 0; i < in.size(); ++i)
           sum += factor_of(network, in[i]) *
@@ -393,7 +419,7 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
     Vector<Real> factor = bar; /* as it enters products */
     for (Real &f : factor) f = factor_of(network, f);
     for (const Source &source : op.sources) {
-      const Vector<Real> &in = input(trace, source);
+      const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
       const size_t offset = static_cast<size_t>(network.arrays[source.weight].offset);
       Vector<Real> *in_bar = source.kind == Source::kOp  ? &post_bar[static_cast<size_t>(source.op)]
                              : source.kind == Source::kZ ? z_bar
@@ -404,6 +430,11 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
           gradient[offset + i * bar.size() + j] += factor_of(network, in[i]) * factor[j];
           if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, parameters[offset + i * bar.size() + j]);
         }
+      if (op.of_classes) { /* nothing else reads these logits */
+        Real dot = 0.0;
+        for (size_t i = 0; i < in.size(); ++i) dot += in[i] * (*in_bar)[i];
+        for (size_t i = 0; i < in.size(); ++i) (*in_bar)[i] = in[i] * ((*in_bar)[i] - dot);
+      }
     }
     for (size_t j = 0; j < bar.size(); ++j) {
       if (op.bias >= 0)

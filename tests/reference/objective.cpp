@@ -33,7 +33,9 @@ static Vector<Real> softmax(const Vector<Real> &logits, Vector<Real> *minus_log)
   return p;
 }
 
-static bool by_logits(const Settings &settings) { return settings.loss.error != "squared"; }
+static bool by_logits(const Settings &settings) {
+  return settings.loss.error != "squared" && settings.embedding != "learned"; /* mixtures are vectors */
+}
 
 /* With cross_entropy the network's output is turned into the target first; `kind` receives what the result is. */
 template <typename Real>
@@ -372,15 +374,18 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
     const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
     const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, t), dropout,
                                       !batch.without_condition.empty() && batch.without_condition[i]);
-    const Vector<Real> q = softmax(trace.output(), &minus_log);
+    const size_t last = trace.post.size() - 1;
+    const Vector<Real> q = softmax(trace.post[network.mixture ? last - 1 : last], &minus_log);
     const size_t label = static_cast<size_t>(batch.label[i]);
     const double weight = settings.loss.recon_weight, one = 1.0 / static_cast<double>(rows);
     loss.recon += one * minus_log[label];
     loss.total += one * weight * minus_log[label];
     loss.row_total[i] += weight * minus_log[label];
-    for (size_t j = 0; j < d; ++j) bar.push_back(one * weight * (j == label ? q[j] - 1.0 : q[j]));
+    for (size_t j = 0; j < q.size(); ++j) bar.push_back(one * weight * (j == label ? q[j] - 1.0 : q[j]));
     Vector<Real> through;
-    backward<Real>(network, parameters, trace, bar, loss.gradient, &through, nullptr, dropout);
+    Network logits = network; /* without the mixture behind them */
+    if (network.mixture) logits.ops.pop_back();
+    backward<Real>(logits, parameters, trace, bar, loss.gradient, &through, nullptr, dropout);
     for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += path.a * through[j];
   }
   /* On through the encoder; kl_z0 reaches mean and log variance past the latent. */

@@ -75,6 +75,7 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"loss.scale", [&] { loss.scale = text; }},
       {"loss.kl_form", [&] { loss.kl_form = text; }},
       {"latent.size", [&] { latent_size = text == "auto" ? 0 : whole(); }},
+      {"latent.embedding", [&] { embedding = text; }},
       {"encoder.type", [&] { encoder.type = text; }},
       {"encoder.activation", [&] { encoder.activation = text; }},
       {"encoder.hidden", [&] { encoder.hidden = wholes(text); }},

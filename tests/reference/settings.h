@@ -26,6 +26,7 @@ struct Settings {
     std::vector<double> numbers;
   } schedule;
   double off_value = 0;
+  std::string embedding = "one_hot";
   long latent_size = 0; /* 0: the target's width */
   struct Coder {
     std::string type = "identity", activation = "swish", output = "none"; /* output: decoder */
