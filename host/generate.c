@@ -1,34 +1,31 @@
-/* Generators of two-dimensional data: two moons, gaussians, checkerboard.
+/* Generators of data, and those of two-dimensional points: two moons, gaussians, checkerboard.
  *
  * Every number comes from a Philox counter (row of the whole set, purpose), so that a row depends on the seed and its
  * place alone, on every machine. Training, validation and test rows follow one another in one sequence and are
  * independent. */
+#include "host/generate.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/status.h"
-#include "host/dataset.h"
-#include "kernels/philox.h"
 
-/* Fourth counter word: what the numbers of a row are for. The key keeps clear of the streams of kernels/arguments.h by
+/* The key keeps clear of the streams of kernels/arguments.h by
  * the third word, which those fill with numbers below 2^32 - 1. */
-enum { PURPOSE_PLACE = 0, PURPOSE_NOISE = 1 };
 #define GENERATOR_STREAM 0xffffffffu
 
 static const double PI = 3.14159265358979323846;
 
-/* Random numbers of one row. */
-static philox_words draw(uint64_t seed, unsigned long row, unsigned purpose) {
+philox_words generate_draw(uint64_t seed, unsigned long row, unsigned purpose) {
   return philox(seed, (unsigned)row, (unsigned)((uint64_t)row >> 32), GENERATOR_STREAM, purpose);
 }
 
-/* In (0, 1), 32 bits fine. */
-static double uniform(unsigned word) { return ((double)word + 0.5) * 0x1p-32; }
+double generate_uniform(unsigned word) { return ((double)word + 0.5) * 0x1p-32; }
 
-/* Two independent standard normals (Box-Muller). */
-static void normals(philox_words words, double *first, double *second) {
-  const double radius = sqrt(-2.0 * log(uniform(words.word[0]))), angle = 2.0 * PI * uniform(words.word[1]);
+void generate_normals(philox_words words, double *first, double *second) {
+  const double radius = sqrt(-2.0 * log(generate_uniform(words.word[0]))),
+               angle = 2.0 * PI * generate_uniform(words.word[1]);
   *first = radius * cos(angle);
   *second = radius * sin(angle);
 }
@@ -36,7 +33,7 @@ static void normals(philox_words words, double *first, double *second) {
 /* Half circles: outer (cos a, sin a) with label 0, inner (1 - cos a, 1/2 - sin a) with label 1, a uniform in [0, pi].
  */
 static int two_moons(philox_words words, double point[2]) {
-  const double angle = PI * uniform(words.word[1]);
+  const double angle = PI * generate_uniform(words.word[1]);
   const int label = (int)(words.word[0] & 1u);
   point[0] = label == 0 ? cos(angle) : 1.0 - cos(angle);
   point[1] = label == 0 ? sin(angle) : 0.5 - sin(angle);
@@ -55,8 +52,8 @@ static int gaussians(philox_words words, double point[2]) {
  * uniformly; the label is the row of the board. */
 static int checkerboard(philox_words words, double point[2]) {
   const int field = (int)(words.word[0] & 7u), row = field / 2, column = 2 * (field % 2) + row % 2;
-  point[0] = -4.0 + 2.0 * (column + uniform(words.word[1]));
-  point[1] = -4.0 + 2.0 * (row + uniform(words.word[2]));
+  point[0] = -4.0 + 2.0 * (column + generate_uniform(words.word[1]));
+  point[1] = -4.0 + 2.0 * (row + generate_uniform(words.word[2]));
   return row;
 }
 
@@ -84,8 +81,8 @@ static noprop_status add_split(const struct generator *generator, const char *sp
   for (long i = 0; i < rows; i++) {
     const unsigned long row = first + (unsigned long)i;
     double point[2], e[2];
-    y[i] = generator->place(draw(seed, row, PURPOSE_PLACE), point);
-    normals(draw(seed, row, PURPOSE_NOISE), &e[0], &e[1]);
+    y[i] = generator->place(generate_draw(seed, row, PURPOSE_PLACE), point);
+    generate_normals(generate_draw(seed, row, PURPOSE_NOISE), &e[0], &e[1]);
     for (int k = 0; k < 2; k++) x[2 * i + k] = (float)(point[k] + noise * e[k]);
   }
   const long shape[2] = {rows, 2};
@@ -97,28 +94,35 @@ static noprop_status add_split(const struct generator *generator, const char *sp
   return dataset_add_owned(dataset, split, "y", NOPROP_TYPE_INT32, 1, shape, y);
 }
 
+noprop_status generate_check(long rows, double noise) {
+  if (rows < 2 || rows > 1000000000)
+    return status_set(NOPROP_INVALID_ARGUMENT, "%ld rows are not allowed; allowed: 2 to 1000000000 training rows",
+                      rows);
+  if (!isfinite(noise) || noise > 1000.0)
+    return status_set(NOPROP_INVALID_ARGUMENT,
+                      "noise %g is not allowed; allowed: a standard deviation from 0 to 1000, or below 0 for the "
+                      "kind's default",
+                      noise);
+  return NOPROP_OK;
+}
+
 noprop_status noprop_dataset_generate(const char *kind, long rows, double noise, uint64_t seed,
                                       noprop_dataset **dataset) {
   if (kind == NULL || dataset == NULL)
     return status_set(NOPROP_INVALID_ARGUMENT, "noprop_dataset_generate needs a kind and a place for the data set");
   *dataset = NULL;
+  if (strcmp(kind, "lorenz") == 0) return noprop_dataset_generate_lorenz(rows, 6, 6, noise, seed, dataset);
   const struct generator *generator = NULL;
   for (size_t i = 0; i < sizeof GENERATORS / sizeof *GENERATORS; i++)
     if (strcmp(kind, GENERATORS[i].name) == 0) generator = &GENERATORS[i];
   if (generator == NULL)
     return status_set(NOPROP_INVALID_ARGUMENT,
-                      "there is no generator '%.80s'; there are: two-moons, gaussians, checkerboard", kind);
-  if (rows < 2 || rows > 1000000000)
-    return status_set(NOPROP_INVALID_ARGUMENT, "%ld rows are not allowed; allowed: 2 to 1000000000 training rows",
-                      rows);
-  if (!isfinite(noise) || noise > 1000.0)
-    return status_set(
-        NOPROP_INVALID_ARGUMENT,
-        "noise %g is not allowed; allowed: a standard deviation from 0 to 1000, or below 0 for the default %g", noise,
-        generator->noise);
+                      "there is no generator '%.80s'; there are: two-moons, gaussians, checkerboard, lorenz", kind);
+  noprop_status status = generate_check(rows, noise);
+  if (status != NOPROP_OK) return status;
   if (noise < 0) noise = generator->noise;
   noprop_dataset *made;
-  noprop_status status = noprop_dataset_create(&made);
+  status = noprop_dataset_create(&made);
   if (status != NOPROP_OK) return status;
   const char *const splits[] = {"train", "validation", "test"};
   unsigned long first = 0;

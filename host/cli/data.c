@@ -6,9 +6,9 @@
 
 enum { ROWS_DEFAULT = 8000 };
 
-static const char *const GENERATORS[] = {"two-moons", "gaussians", "checkerboard"};
-static const char *const CONVERTERS[] = {"fashion-mnist", "idx", "csv"};
-enum { GENERATOR_COUNT = 3, CONVERTER_COUNT = 3 };
+static const char *const GENERATORS[] = {"two-moons", "gaussians", "checkerboard", "lorenz"};
+static const char *const CONVERTERS[] = {"fashion-mnist", "idx", "csv", "npz", "cifar"};
+enum { GENERATOR_COUNT = 4, CONVERTER_COUNT = 5 };
 
 static bool is_one_of(const char *kind, const char *const *names, int count) {
   for (int i = 0; i < count; i++)
@@ -23,7 +23,8 @@ static int unknown_kind(struct cli *cli, const char *kind) {
   const char *near = nearest_name(kind, all, GENERATOR_COUNT + CONVERTER_COUNT);
   if (near) return fail(cli, EXIT_USAGE, "there is no data \"%s\"; did you mean \"%s\"?", kind, near);
   return fail(cli, EXIT_USAGE,
-              "there is no data \"%s\"; there are two-moons, gaussians, checkerboard, fashion-mnist, idx and csv",
+              "there is no data \"%s\"; there are two-moons, gaussians, checkerboard, lorenz, fashion-mnist, idx, csv, "
+              "npz and cifar",
               kind);
 }
 
@@ -61,7 +62,9 @@ static void print_result(struct cli *cli, const noprop_dataset *dataset, const c
 
 static int run(struct cli *cli) {
   static const char *const of_converters[] = {"--from", "--labels", "--target", "--validation", "--test", NULL};
-  static const char *const of_generators[] = {"--rows", "--noise", NULL};
+  static const char *const of_generators[] = {"--rows", "--noise", "--prefix", "--horizon", NULL};
+  static const char *const of_lorenz[] = {"--prefix", "--horizon", NULL};
+  static const char *const of_tables[] = {"--labels", "--target", NULL};
   static const char *const of_files[] = {"--labels", "--target", "--validation", "--test", NULL};
   const char *kind = argument_text(cli, "KIND", 0), *path = argument_text(cli, "OUT.h5", 0);
   const char *seed = argument_text(cli, "--seed", 0);
@@ -71,9 +74,16 @@ static int run(struct cli *cli) {
   if (is_one_of(kind, GENERATORS, GENERATOR_COUNT)) {
     code = refuse_options(cli, kind, of_converters);
     if (code != EXIT_DONE) return code;
-    status =
-        noprop_dataset_generate(kind, argument_integer(cli, "--rows", ROWS_DEFAULT),
-                                argument_number(cli, "--noise", -1), seed ? strtoull(seed, NULL, 10) : 0, &dataset);
+    const bool lorenz = strcmp(kind, "lorenz") == 0;
+    if (!lorenz) code = refuse_options(cli, kind, of_lorenz);
+    if (code != EXIT_DONE) return code;
+    const long rows = argument_integer(cli, "--rows", ROWS_DEFAULT);
+    const double noise = argument_number(cli, "--noise", -1);
+    const uint64_t number = seed ? strtoull(seed, NULL, 10) : 0;
+    status = lorenz
+                 ? noprop_dataset_generate_lorenz(rows, (int)argument_integer(cli, "--prefix", 6),
+                                                  (int)argument_integer(cli, "--horizon", 6), noise, number, &dataset)
+                 : noprop_dataset_generate(kind, rows, noise, number, &dataset);
   } else if (is_one_of(kind, CONVERTERS, CONVERTER_COUNT)) {
     noprop_convert_options options = {.input = argument_text(cli, "--from", 0),
                                       .labels = argument_text(cli, "--labels", 0),
@@ -83,6 +93,9 @@ static int run(struct cli *cli) {
                                       .seed = seed ? strtoull(seed, NULL, 10) : 0};
     code = refuse_options(cli, kind, of_generators);
     if (code == EXIT_DONE && strcmp(kind, "fashion-mnist") == 0) code = refuse_options(cli, kind, of_files);
+    if (code == EXIT_DONE && (strcmp(kind, "npz") == 0 || strcmp(kind, "cifar") == 0))
+      code = refuse_options(cli, kind, of_tables);
+    if (code == EXIT_DONE && strcmp(kind, "cifar") == 0) code = refuse_options(cli, kind, &of_files[3]);
     if (code == EXIT_DONE && !options.input && strcmp(kind, "fashion-mnist") != 0)
       code = fail(cli, EXIT_USAGE, "data %s needs --from: what to convert", kind);
     if (code != EXIT_DONE) return code;
@@ -100,30 +113,38 @@ static int run(struct cli *cli) {
 }
 
 static const struct argument ARGUMENTS[] = {
-    {ARGUMENT_OPERAND, "KIND", 0, NULL, "two-moons, gaussians, checkerboard; fashion-mnist, idx, csv", 1, 1},
+    {ARGUMENT_OPERAND, "KIND", 0, NULL,
+     "two-moons, gaussians, checkerboard, lorenz; fashion-mnist, idx, csv, npz, cifar", 1, 1},
     {ARGUMENT_OPERAND, "OUT.h5", 0, NULL, "data file to write", 1, 1},
     {ARGUMENT_INTEGER, "--rows", 0, "N",
      "generators: training rows (default 8000); half as many to validate and to test", 2, 1e9},
     {ARGUMENT_NUMBER, "--noise", 0, "S", "generators: standard deviation of the noise (default: the kind's own)", 0,
      1e6},
+    {ARGUMENT_INTEGER, "--prefix", 0, "N", "lorenz: points of the condition x (default 6)", 1, 256},
+    {ARGUMENT_INTEGER, "--horizon", 0, "N", "lorenz: points of the target y (default 6)", 1, 256},
     {ARGUMENT_INTEGER, "--seed", 0, "K", "seed of generators, and of the shuffle before a split (default 0)", 0, 9e15},
-    {ARGUMENT_TEXT, "--from", 0, "PATH", "converters: folder of idx files, idx file of images, or csv file", 0, 0},
+    {ARGUMENT_TEXT, "--from", 0, "PATH",
+     "converters: folder of idx or CIFAR files, idx file of images, csv or npz file", 0, 0},
     {ARGUMENT_TEXT, "--labels", 0, "F", "idx: the file of labels that goes with a file of images", 0, 0},
     {ARGUMENT_TEXT, "--target", 0, "COLUMN", "csv: name or number (from 0) of the target's column (default: the last)",
      0, 0},
-    {ARGUMENT_NUMBER, "--validation", 0, "SHARE", "idx file, csv: share of the rows to validate (default 0.1)", 0, 0.9},
-    {ARGUMENT_NUMBER, "--test", 0, "SHARE", "idx file, csv: share of the rows to test (default 0.1)", 0, 0.9},
+    {ARGUMENT_NUMBER, "--validation", 0, "SHARE",
+     "idx file, csv, npz, cifar: share of the rows to validate (default 0.1)", 0, 0.9},
+    {ARGUMENT_NUMBER, "--test", 0, "SHARE", "idx file, csv, npz: share of the rows to test (default 0.1)", 0, 0.9},
     {0}};
 
 const struct command COMMAND_DATA = {
     "data",
-    "makes a data file: two-moons, gaussians, checkerboard, fashion-mnist, idx, csv",
+    "makes a data file: two-moons, gaussians, checkerboard, lorenz, fashion-mnist, idx, csv, npz, cifar",
     ARGUMENTS,
     "two-moons: two half circles, noise 0.1. gaussians: 8 on a circle of radius 5, std 0.56. checkerboard: 4 x 4 on "
     "[-4,4]^2.\n"
-    "Each has points x [rows][2] and labels y. fashion-mnist is read from Debian's package dataset-fashion-mnist, or "
+    "Each has points x [rows][2] and labels y. lorenz: the first points x [rows][6][3] of a window of the Lorenz "
+    "system, "
+    "and\nthose that follow, y [rows][6][3]. fashion-mnist is read from Debian's package dataset-fashion-mnist, or "
     "--from a\n"
-    "folder of idx files. A data file has groups train, validation and test, each with arrays that have rows first.",
+    "folder of idx files; cifar from a folder of its binary version. npz: arrays x and y, or x_train, y_train, x_test, "
+    "y_test.\nA data file has groups train, validation and test, each with arrays that have rows first.",
     "noprop data two-moons moons.h5 --noise 0.2 --rows 500 --seed 1\nnoprop data fashion-mnist fashion.h5\n"
     "noprop data csv wine.h5 --from wine.csv --target quality",
     run,

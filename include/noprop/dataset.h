@@ -67,18 +67,28 @@ NOPROP_API int noprop_dataset_has_split(const noprop_dataset *dataset, const cha
 NOPROP_API void noprop_dataset_destroy(noprop_dataset *dataset);
 
 /* Generators. `kind`: "two-moons" (noise 0.1), "gaussians" (8 on a circle of radius 5, std 0.56), "checkerboard"
- * (4 x 4 on [-4,4]^2). Draws `rows` training rows and independently rows/2 validation and rows/2 test rows:
- * x float32 [rows][2], y int32 labels [rows]. noise < 0 takes the kind's default. */
+ * (4 x 4 on [-4,4]^2), "lorenz" (noprop_dataset_generate_lorenz with 6 points each). Draws `rows` training rows and
+ * independently rows/2 validation and rows/2 test rows: x float32 [rows][2], y int32 labels [rows]. noise < 0 takes the
+ * kind's default. */
 NOPROP_API noprop_status noprop_dataset_generate(const char *kind, long rows, double noise, uint64_t seed,
                                                  noprop_dataset **dataset);
 
+/* The Lorenz system (10, 28, 8/3), points 100/1023 time units apart: x float32 [rows][prefix][3], the first points of a
+ * window, y float32 [rows][horizon][3], those that follow; 1 to 256 points each. Windows begin one point apart in
+ * trajectories of 1024 points (classical Runge-Kutta, four steps between points, starts uniform in [-20,20]^2 x [0,50]);
+ * a trajectory belongs to one split. `noise`: standard deviation of the observation of every point, in the system's
+ * units; below 0: none. */
+NOPROP_API noprop_status noprop_dataset_generate_lorenz(long rows, int prefix, int horizon, double noise, uint64_t seed,
+                                                        noprop_dataset **dataset);
+
 /* How to convert other people's files. Start from {.validation = -1, .test = -1}. */
 typedef struct {
-  const char *input;  /* fashion-mnist, idx: a folder; idx: or a file of images; csv: a file. NULL: fashion-mnist only,
-                         the folder of Debian's package dataset-fashion-mnist */
+  const char *input;  /* fashion-mnist, idx: a folder; idx: or a file of images; csv, npz: a file; cifar: a folder.
+                         NULL: fashion-mnist only, the folder of Debian's package dataset-fashion-mnist */
   const char *labels; /* idx: the file of labels that goes with a file of images */
   const char *target; /* csv: the target's column by name, or by number from 0; NULL: the last one */
-  double validation, test; /* fractions of the rows of a file without splits; below 0: 0.1 */
+  double validation, test; /* fractions of the rows of a file without splits; below 0: 0.1. npz with splits, cifar: the
+                              fraction of the training rows, the last ones, that validate */
   uint64_t seed;           /* of the shuffle before such a file is split */
 } noprop_convert_options;
 
@@ -88,7 +98,13 @@ typedef struct {
  * "idx" with two files: shuffled, then split by the fractions.
  * "csv": fields separated by comma, semicolon or tab (as in the first line), a header row if its fields are no numbers.
  *   The target becomes y (int32 labels if all its values are integers from 0, else float32), all other columns x
- * float32 [rows][columns]. Shuffled, then split by the fractions. Images stay uint8 [rows][height][width]. The data
+ * float32 [rows][columns]. Shuffled, then split by the fractions.
+ * "npz": NumPy's archives, compressed or not, with arrays x and y (shuffled, then split by the fractions), or x_train,
+ *   y_train, x_test, y_test and, if you have them, x_validation, y_validation (Keras' names; train_x and x_val are
+ *   understood too). Floats stay what they are, bytes of rank 2 or more too; other integers become int32.
+ * "cifar": a folder of the binary version of CIFAR-10 (data_batch_1 to 5, test_batch) or CIFAR-100 (train, test):
+ *   x uint8 [rows][3][32][32], labels y, and y_coarse for CIFAR-100.
+ * Images stay uint8 [rows][height][width]. The data
  * set's description says what was done. */
 NOPROP_API noprop_status noprop_dataset_convert(const char *kind, const noprop_convert_options *options,
                                                 noprop_dataset **dataset);

@@ -12,42 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "scratch.h"
+#include "converting.h"
 
 namespace {
-
-struct Destroy {
-  void operator()(noprop_dataset *dataset) const { noprop_dataset_destroy(dataset); }
-};
-using Dataset = std::unique_ptr<noprop_dataset, Destroy>;
-
-bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
-
-noprop_convert_options options(const std::string &input) {
-  noprop_convert_options o = {};
-  o.input = input.c_str();
-  o.validation = o.test = -1;
-  return o;
-}
-
-Dataset convert(const char *kind, const noprop_convert_options &o) {
-  noprop_dataset *dataset = nullptr;
-  EXPECT_EQ(noprop_dataset_convert(kind, &o, &dataset), NOPROP_OK) << noprop_last_error();
-  return Dataset(dataset);
-}
-
-std::string refusal(const char *kind, const noprop_convert_options &o, noprop_status expected = NOPROP_FILE_ERROR) {
-  noprop_dataset *dataset = nullptr;
-  EXPECT_EQ(noprop_dataset_convert(kind, &o, &dataset), expected);
-  EXPECT_EQ(dataset, nullptr);
-  return noprop_last_error();
-}
-
-noprop_array get(const Dataset &dataset, const char *split, const char *name) {
-  noprop_array array = {};
-  EXPECT_EQ(noprop_dataset_get(dataset.get(), split, name, &array), NOPROP_OK) << noprop_last_error();
-  return array;
-}
 
 // ---- idx ----
 
@@ -245,7 +212,7 @@ TEST(Convert, MissingIdxFilesAreNamed) {
   EXPECT_TRUE(contains(refusal("fashion-mnist", options(folder)), "t10k-labels"));
   EXPECT_TRUE(contains(refusal("fashion-mnist", options(none)), "No such file"));
   EXPECT_TRUE(contains(refusal("idx", options(file), NOPROP_INVALID_ARGUMENT), "a file of labels is needed"));
-  EXPECT_TRUE(contains(refusal("npz", options(file), NOPROP_INVALID_ARGUMENT), "fashion-mnist, idx, csv"));
+  EXPECT_TRUE(contains(refusal("tar", options(file), NOPROP_INVALID_ARGUMENT), "fashion-mnist, idx, csv, npz, cifar"));
 }
 
 // ---- csv ----

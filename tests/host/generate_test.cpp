@@ -207,7 +207,7 @@ TEST(Generate, SeedsDecideAndBitsAreFrozen) {
 TEST(Generate, WrongArgumentsAreRefusedSayingWhatIsAllowed) {
   noprop_dataset *dataset = nullptr;
   EXPECT_EQ(noprop_dataset_generate("three-moons", 10, -1, 0, &dataset), NOPROP_INVALID_ARGUMENT);
-  EXPECT_NE(std::string(noprop_last_error()).find("two-moons, gaussians, checkerboard"), std::string::npos);
+  EXPECT_NE(std::string(noprop_last_error()).find("two-moons, gaussians, checkerboard, lorenz"), std::string::npos);
   for (const long rows : {-1L, 0L, 1L, 2000000000L})
     EXPECT_EQ(noprop_dataset_generate("two-moons", rows, -1, 0, &dataset), NOPROP_INVALID_ARGUMENT);
   EXPECT_EQ(noprop_dataset_generate("two-moons", 10, std::nan(""), 0, &dataset), NOPROP_INVALID_ARGUMENT);
