@@ -30,6 +30,8 @@ const char *noprop_bound_refusal(const noprop_model *model) {
   if (!model) return "there is no model";
   const struct settings *s = &model->settings;
   if (s->variant == VARIANT_SUPERVISED) return "variant supervised has no path from noise, which the bound is along";
+  if (s->variant == VARIANT_DT && s->dt.form != DT_FORM_BRIDGE)
+    return "the bound is along levels from noise to data, and dt.form notebook has them the other way round";
   if (s->loss.path != PATH_AUTO || s->prediction == PREDICTION_STATE)
     return "the bound is of the paths whose noise and signal it is made of, and this is an earlier system's path or "
            "prediction";

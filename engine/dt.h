@@ -8,6 +8,10 @@
  * Labels become vectors by latent.embedding: one-hot, fixed orthonormal, prototypes, or learned (with gradients from
  * all blocks, summed).
  *
+ * dt.form notebook is an earlier system (survey 2.8): block k sees z_k, levels fall from clean to noisy, weights are
+ * differences of a SNR that falls, the last block's prediction feeds the classifier and is trained with it, and a solve
+ * goes from prediction to prediction.
+ *
  * program_dt.c     kernels that train and that solve
  * model_dt.c       memory and launches
  * dt_embedding.c   orthonormal vectors
@@ -22,7 +26,7 @@ enum { DT_MAX_BLOCKS = 200 };
 /* Block k at [k - 1]. */
 struct dt_level {
   double a, b;       /* of its state: sqrt(ab_(k-1)), sqrt(1 - ab_(k-1)) */
-  double weight;     /* d eta/2 (SNR_k - SNR_(k-1)): of the squared error divided by d */
+  double weight;     /* d eta/2 (SNR_k - SNR_(k-1)): of the squared error divided by d; notebook: without d */
   double keep, gain; /* the bridge to level k (survey 1.1): mean keep z + gain target, and its standard deviation */
   double deviation;
 };

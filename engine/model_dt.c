@@ -19,11 +19,25 @@ unsigned dt_update_blocks(const struct network *network) {
          shares_of(network->embedding_floats);
 }
 
+/* Parts that stay together: with dt.form notebook the last block and the classifier read each other's parameters, which
+ * no launch may have updated in between. */
+static unsigned parts_together(const noprop_model *model) {
+  return model->settings.dt.form == DT_FORM_NOTEBOOK && model->network->classes > 0 ? 2 : 1;
+}
+
 /* How many parts NOPROP_DT_BLOCKS lets one launch take, or all of them. */
-static unsigned parts_allowed(unsigned parts) {
+static unsigned parts_allowed(const noprop_model *model) {
   const char *value = getenv("NOPROP_DT_BLOCKS");
+  const unsigned parts = dt_parts(model->network), least = parts_together(model);
   const long count = value ? strtol(value, NULL, 10) : 0;
-  return count > 0 && count < (long)parts ? (unsigned)count : parts;
+  return count <= 0 || count >= (long)parts ? parts : count > (long)least ? (unsigned)count : least;
+}
+
+/* Parts of the launch that begins with part `first`. */
+static unsigned parts_from(const noprop_model *model, const train_arguments *train, unsigned first) {
+  const unsigned rest = dt_parts(model->network) - first;
+  if (rest <= train->block_count) return rest;
+  return rest - train->block_count < parts_together(model) ? train->block_count - 1 : train->block_count;
 }
 
 noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
@@ -39,7 +53,8 @@ noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel
       model->pool, (size_t)parts * train->slot_count * dt_tail_stride(network) * sizeof(float), "loss terms", &tails);
   if (status != NOPROP_OK) return status;
   const size_t mark = pool_mark(model->pool);
-  for (unsigned count = parts_allowed(parts);; count = (count + 1) / 2) {
+  const unsigned least = parts_together(model);
+  for (unsigned count = parts_allowed(model);; count = count > 2 * least ? (count + 1) / 2 : least) {
     train->block_count = count;
     /* The last part of a launch may be the classifier. */
     train->slot_stride = gradients ? (unsigned long long)((count - 1) * network->block_floats + widest) : 0;
@@ -49,7 +64,7 @@ noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel
     if (status == NOPROP_OK && train->workspace_stride > 0)
       status = pool_alloc(model->pool, (size_t)count * train->slot_count * train->workspace_stride * sizeof(float),
                           "activations", &workspace);
-    if (status != NOPROP_OUT_OF_MEMORY || count == 1) break;
+    if (status != NOPROP_OUT_OF_MEMORY || count == least) break;
     pool_release(model->pool, mark);
   }
   train->tails = DEVICE_POINTER(float, tails);
@@ -85,7 +100,7 @@ noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, 
   const unsigned parts = dt_parts(model->network);
   noprop_status status = NOPROP_OK;
   for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
-    count = parts - first < train->block_count ? parts - first : train->block_count;
+    count = parts_from(model, train, first);
     status = launch_train(model, kernel, train, first, count);
     if (status == NOPROP_OK && update) status = launch_update(model, &model->reduce_gradient, update, first, count);
   }
@@ -97,7 +112,7 @@ noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, 
   const bool clipped = update->clip > 0.0f;
   noprop_status status = NOPROP_OK;
   for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
-    count = parts - first < train->block_count ? parts - first : train->block_count;
+    count = parts_from(model, train, first);
     status = launch_train(model, &model->train, train, first, count);
     if (status == NOPROP_OK)
       status = launch_update(model, clipped ? &model->reduce_gradient : &model->reduce_update, update, first, count);

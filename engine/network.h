@@ -54,7 +54,7 @@ struct dense_op {
   int residual; /* number of the op whose pre is added, or -1 */
   int activation;
   bool dropout;
-  bool x_branch; /* depends on x alone */
+  bool x_branch;   /* depends on x alone */
   bool of_classes; /* its input is the softmax of what it reads: kernels/class_mixture.cuh */
 };
 

@@ -20,7 +20,7 @@
   X(PRESET_JAX_HEAD, "jax-head", "the JAX library at its last public revision")                 \
   X(PRESET_JAX_2025_11, "jax-2025-11", "the JAX library as its later README says")              \
   X(PRESET_JAX_2025_10, "jax-2025-10", "the JAX library as its earlier README says: fm and ct") \
-  X(PRESET_NOTEBOOK, "notebook", "the PyTorch notebook on MNIST: ct and fm, labels")            \
+  X(PRESET_NOTEBOOK, "notebook", "the PyTorch notebook on MNIST: dt, ct and fm, labels")        \
   X(PRESET_ALIGNMENT_NOTE, "alignment-note", "the note on PyTorch alignment: ct")               \
   X(PRESET_YHGON_MNIST, "yhgon-mnist", "the PyTorch script nopropct_mnist: ct, labels")         \
   X(PRESET_YHGON_SIMPLE, "yhgon-simple", "the PyTorch script noprop_simple: ct, labels")
@@ -94,6 +94,10 @@
   X(KL_EXACT, "exact", "KL divergence of z(0) from N(0, I)") \
   X(KL_NORM, "norm", "half the latent's square, what two earlier systems call KL: preset notebook (D-10)")
 
+#define DT_FORM_LIST(X)                                                                    \
+  X(DT_FORM_BRIDGE, "bridge", "levels of the schedule, and the exact bridge between them") \
+  X(DT_FORM_NOTEBOOK, "notebook", "levels in the order of the PyTorch notebook: its preset (D-25, D-26)")
+
 #define T_SAMPLING_LIST(X)                                                               \
   X(T_SAMPLING_UNIFORM, "uniform", "independent uniform times")                          \
   X(T_SAMPLING_LOW_DISCREPANCY, "low_discrepancy", "t_i = frac(u + i/B)")                \
@@ -103,20 +107,23 @@
 #define LOSS_ERROR_LIST(X)                                                                                     \
   X(LOSS_ERROR_SQUARED, "squared", "squared error summed over d, divided by d")                                \
   X(LOSS_ERROR_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the predicted one-hot target (classify, ct)") \
-  X(LOSS_ERROR_SOFTMAX_SQUARED, "softmax_squared", "squared error of softmax(output): presets yhgon-mnist, yhgon-simple")
+  X(LOSS_ERROR_SOFTMAX_SQUARED, "softmax_squared",                                                             \
+    "squared error of softmax(output): presets yhgon-mnist, yhgon-simple")
 
-#define RECON_LIST(X)                                                                                        \
-  X(RECON_MSE, "mse", "mean squared error of the decoded target")                                            \
-  X(RECON_NONE, "none", "no reconstruction term")                                                            \
-  X(RECON_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the label from the decoder's logits (classify)") \
-  X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")                               \
-  X(RECON_END_LOGITS, "end_logits",                                                                          \
-    "cross-entropy of the label from the network's logits at t = 1, with noise of its own: presets yhgon-mnist, yhgon-simple")
+#define RECON_LIST(X)                                                                                             \
+  X(RECON_MSE, "mse", "mean squared error of the decoded target")                                                 \
+  X(RECON_NONE, "none", "no reconstruction term")                                                                 \
+  X(RECON_CROSS_ENTROPY, "cross_entropy", "cross-entropy of the label from the decoder's logits (classify)")      \
+  X(RECON_LOG, "log", "-mean of y ln(y^ + 1e-8) over classes: presets (P-11)")                                    \
+  X(RECON_END_LOGITS, "end_logits",                                                                               \
+    "cross-entropy of the label from the network's logits at t = 1, with noise of its own: presets yhgon-mnist, " \
+    "yhgon-simple")
 
 #define EMBEDDING_LIST(X)                                                                              \
   X(EMBEDDING_ONE_HOT, "one_hot", "labels as unit vectors")                                            \
   X(EMBEDDING_ORTHONORMAL, "orthonormal", "fixed orthonormal vectors drawn from the seed: variant dt") \
-  X(EMBEDDING_LEARNED, "learned", "vectors trained with the loss, orthonormal at first: variant dt, preset yhgon-simple")  \
+  X(EMBEDDING_LEARNED, "learned",                                                                      \
+    "vectors trained with the loss, orthonormal at first: variant dt, preset yhgon-simple")            \
   X(EMBEDDING_PROTOTYPE, "prototype", "of each class the training row in the middle of the others: variant dt")
 
 #define COUPLING_LIST(X)                                                      \
@@ -226,6 +233,7 @@ enum normalize { NORMALIZE_LIST(OPTION_ENUMERATOR) NORMALIZE_COUNT };
 enum loss_scale { LOSS_SCALE_LIST(OPTION_ENUMERATOR) LOSS_SCALE_COUNT };
 enum loss_path { PATH_LIST(OPTION_ENUMERATOR) PATH_COUNT };
 enum kl_form { KL_FORM_LIST(OPTION_ENUMERATOR) KL_FORM_COUNT };
+enum dt_form { DT_FORM_LIST(OPTION_ENUMERATOR) DT_FORM_COUNT };
 enum t_sampling { T_SAMPLING_LIST(OPTION_ENUMERATOR) T_SAMPLING_COUNT };
 enum loss_error { LOSS_ERROR_LIST(OPTION_ENUMERATOR) LOSS_ERROR_COUNT };
 enum recon { RECON_LIST(OPTION_ENUMERATOR) RECON_COUNT };

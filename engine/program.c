@@ -187,8 +187,9 @@ void plan_place_arrays(struct plan *plan) {
 static bool same_op(const struct plan *plan, int a, int b) {
   const struct dense_op *p = &plan->network->ops[a], *q = &plan->network->ops[b];
   if (p->width != q->width || p->input_count != q->input_count || p->activation != q->activation ||
-      p->dropout != q->dropout || p->of_classes != q->of_classes || p->x_branch != q->x_branch || (p->bias < 0) != (q->bias < 0) ||
-      (p->residual < 0) != (q->residual < 0) || plan_feeds_residual(plan, a) != plan_feeds_residual(plan, b) ||
+      p->dropout != q->dropout || p->of_classes != q->of_classes || p->x_branch != q->x_branch ||
+      (p->bias < 0) != (q->bias < 0) || (p->residual < 0) != (q->residual < 0) ||
+      plan_feeds_residual(plan, a) != plan_feeds_residual(plan, b) ||
       reads_condition(plan, a) != reads_condition(plan, b))
     return false;
   for (int k = 0; k < p->input_count; ++k) {
@@ -328,8 +329,7 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
   const int ld = plan_round_up8(op->width);
   const bool streamed = op->inputs[0].kind == INPUT_X && plan->network->x_width > X_CHUNK;
   plan_emit(plan, "  // %s\n", plan->network->parameters[op->inputs[0].weight].name);
-  if (op->of_classes)
-    plan_emit(plan, "  softmax_tile<%d>(%s);\n", op->inputs[0].width, at(plan, index, INPUT, step).s);
+  if (op->of_classes) plan_emit(plan, "  softmax_tile<%d>(%s);\n", op->inputs[0].width, at(plan, index, INPUT, step).s);
   if (streamed) {
     plan_emit(plan, "  for (int k = 0; k < %d; k += %d) {\n", plan->network->x_width, X_CHUNK);
     plan_emit(plan, "    const int features = min(%d, %d - k);\n", X_CHUNK, plan->network->x_width);
@@ -565,6 +565,14 @@ static int trained_numbers(const struct plan *plan, struct trained_number *numbe
   return count;
 }
 
+/* What the terms at t = 0 and t = 1 say of the end points. */
+static void emit_ends_gradient(struct plan *plan) {
+  plan_emit(plan, "    const gamma_slope ends = gather_gamma_slope({");
+  plan_emit_kl_end_slope(plan);
+  plan_emit(plan, ", vae_slope}, %s);\n    end_sums.first += ends.gamma;\n    end_sums.last += ends.prime;\n",
+            plan_place_text(plan->scratch, 0).s);
+}
+
 /* Adds the row's part to the gradients of the schedule's numbers. */
 static void emit_schedule_gradient(struct plan *plan, int output) {
   plan_emit(plan, "  {\n    const gamma_slope part = row_gamma_slope<%d>(objective, point, ", plan->d);
@@ -575,19 +583,21 @@ static void emit_schedule_gradient(struct plan *plan, int output) {
     plan_emit(plan, "    const gamma_slope slope = gather_gamma_slope(part, %s);\n",
               plan_place_text(plan->scratch, 0).s);
     plan_emit_network_gradient(plan);
+    if (plan_trains_ends(plan)) {
+      plan_emit(plan, "    add_network_end_gradient(end_sums, schedule, point, inner, slope);\n");
+      emit_ends_gradient(plan);
+    }
     plan_emit(plan, "  }\n");
     return;
   }
   if (plan_trains_ends(plan)) {
-    const struct text scratch = plan_place_text(plan->scratch, 0);
-    plan_emit(plan, "    const gamma_slope slope = gather_gamma_slope(part, %s);\n", scratch.s);
-    plan_emit(
-        plan,
-        "    add_schedule_gradient(schedule_sums, schedule, point, slope);\n"
-        "    add_end_gradient(end_sums, schedule, point, slope);\n    const gamma_slope ends = gather_gamma_slope({");
-    plan_emit_kl_end_slope(plan);
-    plan_emit(plan, ", vae_slope}, %s);\n    end_sums.first += ends.gamma;\n    end_sums.last += ends.prime;\n  }\n",
-              scratch.s);
+    plan_emit(plan, "    const gamma_slope slope = gather_gamma_slope(part, %s);\n",
+              plan_place_text(plan->scratch, 0).s);
+    plan_emit(plan,
+              "    add_schedule_gradient(schedule_sums, schedule, point, slope);\n"
+              "    add_end_gradient(end_sums, schedule, point, slope);\n");
+    emit_ends_gradient(plan);
+    plan_emit(plan, "  }\n");
     return;
   }
   plan_emit(plan, "    add_schedule_gradient(schedule_sums, schedule, point, gather_gamma_slope(part, %s));\n  }\n",
@@ -611,8 +621,9 @@ static noprop_status emit_schedule(struct plan *plan) {
   }
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = trained_numbers(plan, numbers);
-  plan_emit(plan, "  %sschedule_description schedule = {%d, %d, %s, ", trained ? "" : "const ", schedule.form,
-            schedule.renormalise, plan_float_text(schedule.low).s);
+  plan_emit(plan, "  %sschedule_description schedule = {%d, %d, %s, ",
+            trained || plan_trains_ends(plan) ? "" : "const ", schedule.form, schedule.renormalise,
+            plan_float_text(schedule.low).s);
   plan_emit(plan, "%s, %s, ", plan_float_text(schedule.range).s, plan_float_text(schedule.one_minus_high).s);
   plan_emit(plan, "%s, %s, %s", plan_float_text(schedule.s).s, plan_float_text(schedule.k).s,
             plan_float_text(schedule.middle).s);
@@ -853,8 +864,8 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit_decode_terms(plan, output);
   if (end_pass) {
     const int classes = network->ops[said].width, classes8 = plan_round_up8(classes);
-    plan_emit(plan, "  const row_terms terms = at_end ? end_terms<%d, %d, %d, %s>(objective, share, ", classes, classes8,
-              classes8 + 1, backward ? "true" : "false");
+    plan_emit(plan, "  const row_terms terms = at_end ? end_terms<%d, %d, %d, %s>(objective, share, ", classes,
+              classes8, classes8 + 1, backward ? "true" : "false");
     plan_emit(plan, "%s, %s, %s) : objective_terms<", plan_place_text(plan->ops[said].at[POST], 0).s,
               plan_place_text(plan->coders.y, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
   } else {

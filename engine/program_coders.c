@@ -263,10 +263,11 @@ static void emit_class_writer(struct plan *plan) {
   const struct network *network = plan->network;
   const int logits = network->op_count - 2;
   plan_emit(plan, "  const auto write = [&](unsigned slice) {\n  __syncthreads();\n");
-  plan_emit(plan,
-            "  for (int i = tile_warp(); i < %d; i += TILE_WARPS) input[i * TILE_ROWS + tile_lane()] = z[i * TILE_ROWS + "
-            "tile_lane()];\n  const float t = 1.0f - objective.time_margin;\n",
-            plan->d);
+  plan_emit(
+      plan,
+      "  for (int i = tile_warp(); i < %d; i += TILE_WARPS) input[i * TILE_ROWS + tile_lane()] = z[i * TILE_ROWS + "
+      "tile_lane()];\n  const float t = 1.0f - objective.time_margin;\n",
+      plan->d);
   if (!plan->row_times)
     plan_emit_time_parts(plan);
   else if (network->time_width)

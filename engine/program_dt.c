@@ -13,9 +13,28 @@
 
 /* ---- levels ---- */
 
+/* alpha_bar_t = prod of cos^2(pi s/2T) over s = 1..t, which falls with t; block t sees its own level. */
+static void notebook_levels(const struct settings *settings, struct dt_level *levels) {
+  const int blocks = settings->dt.blocks;
+  double signal = 1, last = 0;
+  for (int t = 1; t <= blocks; ++t) {
+    const double cosine = cos(3.14159265358979323846 * t / (2.0 * blocks));
+    signal *= cosine * cosine;
+    const double snr = signal / (1 - signal + 1e-8);
+    levels[t - 1] = (struct dt_level){
+        .a = sqrt(signal), .b = sqrt(1 - signal), .weight = settings->dt.eta / 2 * (snr - last), .gain = 1};
+    last = snr;
+  }
+  levels[blocks] = levels[blocks - 1];
+}
+
 noprop_status dt_levels(const struct settings *settings, int latent, struct dt_level *levels) {
   struct schedule schedule;
   const int blocks = settings->dt.blocks;
+  if (settings->dt.form == DT_FORM_NOTEBOOK) {
+    notebook_levels(settings, levels);
+    return NOPROP_OK;
+  }
   const noprop_status status = schedule_describe(settings, NULL, &schedule);
   if (status != NOPROP_OK) return status;
   noprop_schedule_values from = schedule_at(&schedule, 0.0);
@@ -56,6 +75,9 @@ static noprop_status emit_levels(struct plan *plan) {
 struct scores {
   struct place logits, labels; /* tiles of so many features as there are classes */
 };
+
+/* Whether the last block is trained with the classifier. */
+static bool scores_prediction(const struct plan *plan) { return plan->settings->dt.form == DT_FORM_NOTEBOOK; }
 
 static struct scores place_scores(struct plan *plan) {
   const long floats = (long)plan_round_up8(plan->network->classes) * plan->tile.rows;
@@ -114,25 +136,58 @@ static void emit_tiles(struct plan *plan) {
   emit_load_latent(plan);
 }
 
-/* The classifier's blocks of threads: cross-entropy of the label at states of the last level. */
+static void emit_load_labels(struct plan *plan, const struct scores *scores) {
+  plan_emit(plan, "  load_features<%d, CLASSES>(%s, args.target, row.data, nullptr, nullptr, 0, CLASSES, 0.0f);\n",
+            plan_row_kind(plan->shape->target_type, true), plan_place_text(scores->labels, 0).s);
+}
+
+/* The last block's gradient by its prediction, with what the classifier says of it; the classifier's own blocks of
+ * threads report the term. */
+static void emit_scored_gradient(struct plan *plan, const struct scores *scores, const char *out) {
+  const int ld = plan_round_up8(plan->network->classes);
+  const struct text logits = plan_place_text(scores->logits, 0);
+  plan_emit(plan,
+            "  if (block == BLOCKS - 1) {\n  objective_description cross_entropy = objective;\n"
+            "  cross_entropy.cross_entropy = 1;\n"
+            "  classify<%d, CLASSES>(%s, %s, args.parameters + CLASSIFIER, args.parameters + CLASSIFIER_BIAS);\n"
+            "  __syncthreads();\n",
+            plan->d, logits.s, out);
+  plan_emit(plan, "  (void)objective_terms<CLASSES, %d, %d, true>(cross_entropy, point, 1.0f, share, %s, %s, ", ld,
+            ld + 1, logits.s, logits.s);
+  plan_emit(plan, "%s, %s, other, other_rows);\n", plan_place_text(scores->labels, 0).s, logits.s);
+  plan_emit(plan,
+            "  add_scores_gradient<%d, %d, CLASSES>(delta, delta_rows, other, args.parameters + CLASSIFIER);\n  }\n",
+            plan->d, plan->d8);
+}
+
+/* The classifier's blocks of threads: cross-entropy of the label at states of the last level, or (notebook) at the last
+ * block's predictions. */
 static void emit_classifier(struct plan *plan, const struct scores *scores) {
   const struct text z = plan_place_text(plan->z, 0), noise = plan_place_text(plan->noise, 0),
                     logits = plan_place_text(scores->logits, 0), labels = plan_place_text(scores->labels, 0);
-  const int classes = plan->network->classes, ld = plan_round_up8(classes);
-  const bool backward = plan->backward;
+  const int classes = plan->network->classes, ld = plan_round_up8(classes), output = plan->network->op_count - 1;
+  const bool backward = plan->backward, predicted = scores_prediction(plan);
+  const struct text read = predicted ? plan_place_text(plan->ops[output].at[POST], 0) : z; /* by the classifier */
   plan_emit(plan,
             "  if (block == BLOCKS) {\n  objective_description cross_entropy = objective;\n"
-            "  cross_entropy.cross_entropy = 1;\n  const float *const bias = P + (CLASSIFIER_BIAS - CLASSIFIER);\n");
+            "  cross_entropy.cross_entropy = 1;\n  const float *const classifier = P, *const bias = P + "
+            "(CLASSIFIER_BIAS - CLASSIFIER);\n");
+  if (predicted) /* with the last block's parameters, noise and dropout */
+    plan_emit(plan,
+              "  const unsigned block = BLOCKS - 1;\n"
+              "  const float *const P = args.parameters + block * BLOCK_FLOATS;\n");
   emit_tiles(plan);
-  plan_emit(plan, "  load_features<%d, CLASSES>(%s, args.target, row.data, nullptr, nullptr, 0, CLASSES, 0.0f);\n",
-            plan_row_kind(plan->shape->target_type, true), labels.s);
+  emit_load_labels(plan, scores);
+  if (predicted) plan_emit_condition(plan);
   if (backward)
     plan_emit(plan, "  float *const delta = %s, *const delta_rows = %s;\n", plan_place_text(plan->delta[0], 0).s,
               plan_place_text(plan->delta_rows[0], 0).s);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
   plan_emit(plan, "  make_block_state<%d>(%s, %s, ", plan->d, z.s, noise.s);
   plan_emit(plan, "%s, level, args, batch, row, block, draw);\n  __syncthreads();\n", plan_place_text(plan->z1, 0).s);
-  plan_emit(plan, "  classify<%d, CLASSES>(%s, %s, P, bias);\n  __syncthreads();\n", plan->d, logits.s, z.s);
+  if (predicted) plan_emit_forward(plan, plan->x_last + 1, output);
+  plan_emit(plan, "  classify<%d, CLASSES>(%s, %s, classifier, bias);\n  __syncthreads();\n", plan->d, logits.s,
+            read.s);
   plan_emit(plan,
             "  const row_terms terms = objective_terms<%d, %d, %d, %s>(\n      cross_entropy, point, 1.0f, share, %s, ",
             classes, ld, ld + 1, backward ? "true" : "false", logits.s);
@@ -145,9 +200,11 @@ static void emit_classifier(struct plan *plan, const struct scores *scores) {
         plan,
         "  classifier_gradient<%d, CLASSES>(slot, slot + (CLASSIFIER_BIAS - CLASSIFIER), %s, delta_rows, again || "
         "draw);\n",
-        plan->d, z.s);
-  if (plan->state)
-    plan_emit(plan, "  classifier_target_gradient<%d, CLASSES>(%s, delta, P, level.a, draw != 0);\n", plan->d,
+        plan->d, read.s);
+  if (plan->state && predicted)
+    plan_emit(plan, "  clear_target_gradient<%d>(%s);\n", plan->d, plan_place_text(plan->target_gradient, 0).s);
+  else if (plan->state)
+    plan_emit(plan, "  classifier_target_gradient<%d, CLASSES>(%s, delta, classifier, level.a, draw != 0);\n", plan->d,
               plan_place_text(plan->target_gradient, 0).s);
   plan_emit(plan, "  __syncthreads();\n  }\n"); /* draws */
   emit_embedding_gradient(plan);
@@ -165,8 +222,9 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   const struct text weight = plan_float_text(plan->settings->loss.kl_z0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n%s\n%s",
-            plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n%s\n%s",
+            scores_prediction(plan) ? "dt_notebook" : "dt", plan->state ? "#include \"state_gradient.cuh\"\n" : "",
+            PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);
@@ -193,6 +251,7 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
             "TILE_ROWS);\n");
   if (network->classes) emit_classifier(plan, scores);
   emit_tiles(plan);
+  if (scores_prediction(plan) && backward) emit_load_labels(plan, scores);
   plan_emit_condition(plan);
   plan_emit_deltas(plan);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws; ++draw) {\n");
@@ -205,7 +264,10 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   plan_emit(plan, "level.weight, share, %s, %s, ", out.s, plan_place_text(plan->z, 0).s);
   plan_emit(plan, "%s, %s, %s);\n", plan_place_text(plan->z1, 0).s, plan_place_text(plan->noise, 0).s,
             backward ? "delta, delta_rows" : "nullptr, nullptr");
-  if (divergence)
+  if (scores_prediction(plan) && backward) emit_scored_gradient(plan, scores, out.s);
+  if (divergence && plan->settings->loss.kl_form == KL_NORM)
+    plan_emit(plan, "  if (block == 0) terms.recon = half_square<%d>(%s);\n", plan->d, plan_place_text(plan->z1, 0).s);
+  else if (divergence)
     plan_emit(plan, "  if (block == 0) terms.recon = kl_of_level<%d>(level, %s);\n", plan->d,
               plan_place_text(plan->z1, 0).s);
   plan_emit(plan,
@@ -236,9 +298,11 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   plan_emit(plan, "  }\n"); /* draws */
   if (backward && plan->x_last >= 0) plan_emit_condition_backward(plan, NULL);
   if (divergence && plan->state) {
-    plan_emit(plan, "  if (block == 0) add_kl_gradient<%d>(%s, level, ", plan->d,
+    const bool norm = plan->settings->loss.kl_form == KL_NORM;
+    plan_emit(plan, "  if (block == 0) %s<%d>(%s, ", norm ? "add_half_square_gradient" : "add_kl_gradient", plan->d,
               plan_place_text(plan->target_gradient, 0).s);
-    plan_emit(plan, "%s, share * objective.draws * %s);\n", plan_place_text(plan->z1, 0).s, weight.s);
+    plan_emit(plan, "%s%s, share * objective.draws * %s);\n", norm ? "" : "level, ", plan_place_text(plan->z1, 0).s,
+              weight.s);
   }
   emit_embedding_gradient(plan);
   plan_emit(plan, "  }\n"); /* tiles */

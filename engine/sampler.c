@@ -363,9 +363,10 @@ noprop_status sampler_resolve_density(const noprop_model *model, const noprop_sa
         plan->drift == DRIFT_SDE ? "sde" : METHOD_NAMES[plan->method].name);
   const bool scored = model->network->mixture;
   if (scored && options->final_denoise == 1)
-    return status_set(NOPROP_INVALID_ARGUMENT,
-                      "sampler option final_denoise is 1, but this model predicts mixtures of classes' vectors "
-                      "(latent.embedding learned) and gives the classes' probabilities at the end; -1 and 0 are allowed");
+    return status_set(
+        NOPROP_INVALID_ARGUMENT,
+        "sampler option final_denoise is 1, but this model predicts mixtures of classes' vectors "
+        "(latent.embedding learned) and gives the classes' probabilities at the end; -1 and 0 are allowed");
   /* The denoised state has another density than the flow's end. */
   plan->final_denoise = !density && !scored && (options->final_denoise < 0 ? !linear : options->final_denoise);
   plan->form = (struct solve_form){

@@ -91,6 +91,10 @@ static noprop_status describe_network(const struct settings *settings, const dou
     numbers = initial;
   }
   schedule->description.mix = schedule_sigmoid(numbers[0]);
+  if (!initial && settings->schedule.learn_endpoints) {
+    const double *ends = numbers + schedule_network_numbers(settings);
+    schedule_set_ends(&schedule->description, ends[0], ends[1]);
+  }
   const noprop_status status = schedule_network_rows(settings, numbers, schedule->rows, &schedule->description.knots);
   free(initial);
   return status;

@@ -68,7 +68,8 @@ int schedule_arrays(const struct settings *settings, struct schedule_array *arra
       add(arrays, &count, "power", 1, 1, schedule_inverse_softplus(settings->schedule.power - 1), 0);
       break;
     case SCHEDULE_NETWORK:
-      return schedule_network_arrays(settings, arrays);
+      count = schedule_network_arrays(settings, arrays);
+      break;
     default:
       break;
   }

@@ -47,6 +47,7 @@ struct settings {
   struct {
     int blocks;
     double eta; /* weight of the bound's terms */
+    int form;   /* enum dt_form */
   } dt;
   struct {
     int weight, normalize, t_sampling, draws, error;
@@ -111,7 +112,7 @@ typedef struct {
 } option_name;
 extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTION_NAMES[], PRECISION_NAMES[],
     SCHEDULE_NAMES[], WEIGHT_NAMES[], TERM_WEIGHT_NAMES[], NORMALIZE_NAMES[], T_SAMPLING_NAMES[], LOSS_ERROR_NAMES[],
-    LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[],
+    LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[], COUPLING_NAMES[],
     NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[], DECODER_NAMES[],
     DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[], INIT_NAMES[],
     DRIFT_NAMES[];

@@ -54,11 +54,6 @@ static noprop_status check_schedule(const noprop_config *config, const struct se
         config, s, "schedule.learn_endpoints",
         "trains end points beside a schedule's other numbers, and schedule.learnable is false; allowed: false, "
         "or learnable true");
-  if (s->schedule.learn_endpoints && s->schedule.type == SCHEDULE_NETWORK)
-    return refuse(config, s, "schedule.learn_endpoints",
-                  "has no kernels for type %s; allowed: false, or cosine, sigmoid, exponential, cauchy, laplace, "
-                  "polynomial",
-                  SCHEDULE_NAMES[s->schedule.type].name);
   if (s->schedule.learn_endpoints &&
       (s->loss.weight != WEIGHT_ELBO || s->loss.vae == 0 || s->loss.kl_z0 == 0 || s->loss.kl_form != KL_EXACT))
     return refuse(
@@ -312,18 +307,20 @@ static noprop_status check_embedding(const noprop_config *config, const struct s
 static noprop_status check_mixture(const noprop_config *config, const struct settings *s) {
   if (!settings_mixes_classes(s)) return NOPROP_OK;
   if (s->loss.error != LOSS_ERROR_SOFTMAX_SQUARED)
-    return refuse(config, s, "latent.embedding",
-                  "makes the network's output logits of the classes, whose softmax mixes the vectors, and loss.error is "
-                  "%s; allowed: loss.error softmax_squared, one_hot, or encoder.type linear with one_hot",
-                  LOSS_ERROR_NAMES[s->loss.error].name);
+    return refuse(
+        config, s, "latent.embedding",
+        "makes the network's output logits of the classes, whose softmax mixes the vectors, and loss.error is "
+        "%s; allowed: loss.error softmax_squared, one_hot, or encoder.type linear with one_hot",
+        LOSS_ERROR_NAMES[s->loss.error].name);
   if (s->loss.recon.type != RECON_END_LOGITS || s->loss.recon.weight == 0)
     return refuse(config, s, "latent.embedding",
                   "trains vectors that would shrink to one point without a term that tells them apart (P-17); allowed: "
                   "loss.recon.type end_logits with loss.recon.weight above 0, or one_hot");
   if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY)
-    return refuse(config, s, s->encoder.type != CODER_IDENTITY ? "encoder.type" : "decoder.type",
-                  "stands around a latent of its own, and latent.embedding learned gives labels their vectors; allowed: "
-                  "identity");
+    return refuse(
+        config, s, s->encoder.type != CODER_IDENTITY ? "encoder.type" : "decoder.type",
+        "stands around a latent of its own, and latent.embedding learned gives labels their vectors; allowed: "
+        "identity");
   if (s->decoder.output != DECODER_OUTPUT_SOFTMAX)
     return refuse(config, s, "decoder.output",
                   "is not what latent.embedding learned gives, the probabilities of classes; allowed: auto, softmax");
@@ -334,17 +331,42 @@ static noprop_status check_mixture(const noprop_config *config, const struct set
     return refuse(config, s, "sample.guidance",
                   "moves outputs, and with latent.embedding learned they are probabilities; allowed: 1.0");
   if (s->sample.final_denoise)
-    return refuse(config, s, "sample.final_denoise",
-                  "gives a mixture of vectors, and with latent.embedding learned the last state goes through the network "
-                  "once more for the probabilities of classes; allowed: auto, false");
+    return refuse(
+        config, s, "sample.final_denoise",
+        "gives a mixture of vectors, and with latent.embedding learned the last state goes through the network "
+        "once more for the probabilities of classes; allowed: auto, false");
+  return NOPROP_OK;
+}
+
+/* Blocks as the notebook has them. */
+static noprop_status check_notebook_blocks(const noprop_config *config, const struct settings *s) {
+  if (s->task != TASK_CLASSIFY)
+    return refuse(config, s, "dt.form",
+                  "trains its last block with a classifier, and task %s has none; allowed: bridge",
+                  TASK_NAMES[s->task].name);
+  if (s->loss.kl_z0 > 0 && s->loss.kl_form != KL_NORM)
+    return refuse(config, s, "loss.kl_form",
+                  "is of the level that a solve starts from, and dt.form notebook starts at its cleanest level (D-26); "
+                  "allowed: norm, or loss.kl_z0 0");
+  if (s->sample.drift == DRIFT_SDE)
+    return refuse(config, s, "sample.drift",
+                  "is the noise of a bridge, and dt.form notebook goes from prediction to prediction; allowed: ode");
   return NOPROP_OK;
 }
 
 static noprop_status check_dt(const noprop_config *config, const struct settings *s) {
   const noprop_status status = check_embedding(config, s);
+  if (status == NOPROP_OK && s->variant != VARIANT_DT && s->dt.form != DT_FORM_BRIDGE)
+    return refuse(config, s, "dt.form", "is of variant dt, and this is %s; allowed: bridge, which is not used",
+                  VARIANT_NAMES[s->variant].name);
   if (status != NOPROP_OK || s->variant != VARIANT_DT) return status;
-  if (s->preset != PRESET_NONE)
-    return refuse(config, s, "preset", "is of a system without blocks, and this is variant dt; allowed: none");
+  if (s->preset != PRESET_NONE && s->preset != PRESET_NOTEBOOK)
+    return refuse(config, s, "preset",
+                  "is of a system without blocks, and this is variant dt; allowed: none, notebook");
+  if (s->dt.form == DT_FORM_NOTEBOOK) {
+    const noprop_status form = check_notebook_blocks(config, s);
+    if (form != NOPROP_OK) return form;
+  }
   if (s->prediction != PREDICTION_TARGET)
     return refuse(config, s, "prediction", "is not what the bridge of variant dt is made of; allowed: auto, target");
   if (config->settings.loss.weight != WEIGHT_UNIFORM && config->settings.loss.weight != WEIGHT_ELBO)
@@ -528,8 +550,8 @@ static void resolve_autos(struct settings *s) {
   /* Where the decoder is trained to make logits, what it says of a row is their probabilities. */
   const bool coded = s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY;
   if (s->decoder.output == DECODER_OUTPUT_AUTO)
-    s->decoder.output = mixes || (coded && s->loss.recon.type == RECON_CROSS_ENTROPY) ? DECODER_OUTPUT_SOFTMAX
-                                                                                      : DECODER_OUTPUT_NONE;
+    s->decoder.output =
+        mixes || (coded && s->loss.recon.type == RECON_CROSS_ENTROPY) ? DECODER_OUTPUT_SOFTMAX : DECODER_OUTPUT_NONE;
   const bool generate = s->task == TASK_GENERATE;
   if (s->data.condition[0] == '\0')
     (void)snprintf(s->data.condition, sizeof s->data.condition, "%s", generate ? "null" : "x");
@@ -586,6 +608,10 @@ noprop_status config_warnings(const noprop_config *config, char **text) {
   for (size_t i = 0; s.variant == VARIANT_DT && i < sizeof CONTINUOUS_KEYS / sizeof *CONTINUOUS_KEYS; i++)
     if (config_is_given(config, CONTINUOUS_KEYS[i]))
       (void)fprintf(out, "%s: not used, since blocks of variant dt have one time each\n", CONTINUOUS_KEYS[i]);
+  const char *const level_keys[] = {"schedule.type", "schedule.alpha_bar"};
+  for (size_t i = 0; s.dt.form == DT_FORM_NOTEBOOK && i < sizeof level_keys / sizeof *level_keys; i++)
+    if (config_is_given(config, level_keys[i]))
+      (void)fprintf(out, "%s: not used, since dt.form notebook has levels of its own\n", level_keys[i]);
   if (s.variant == VARIANT_DT && config_is_given(config, "sample.steps") &&
       config->settings.sample.steps != s.sample.steps)
     (void)fprintf(out, "sample.steps: not used, since variant dt takes one step per block: %d\n", s.sample.steps);

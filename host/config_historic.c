@@ -14,13 +14,9 @@ static const char *preset_refusal(const struct settings *s, const char **key, ch
     (void)snprintf(buffer, size,
                    "describes df in three ways that contradict one another (D-03), and integrates a field of another "
                    "model (D-02); allowed: variant fm or ct, or preset jax-head");
-  else if (s->preset == PRESET_NOTEBOOK && s->variant == VARIANT_DT)
-    (void)snprintf(buffer, size,
-                   "has negative weights in variant dt, which drive its loss to minus infinity in the first epoch "
-                   "(D-25), and blocks in the wrong order at inference (D-26): it cannot be trained; allowed: variant "
-                   "ct or fm, or preset none");
-  else if (s->preset == PRESET_NOTEBOOK && s->variant != VARIANT_CT && s->variant != VARIANT_FM)
-    (void)snprintf(buffer, size, "has no variant %s; allowed: variant ct or fm", variant);
+  else if (s->preset == PRESET_NOTEBOOK && s->variant != VARIANT_CT && s->variant != VARIANT_FM &&
+           s->variant != VARIANT_DT)
+    (void)snprintf(buffer, size, "has no variant %s; allowed: variant dt, ct or fm", variant);
   else if ((s->preset == PRESET_ALIGNMENT_NOTE || script) && s->variant != VARIANT_CT)
     (void)snprintf(buffer, size, "has no variant %s; allowed: variant ct", variant);
   else if (labels && s->task != TASK_CLASSIFY)
@@ -126,7 +122,7 @@ static const char *pathless_refusal(const struct settings *s, const char **key, 
     const char *allowed;
   } forms[] = {{"loss.path", s->loss.path != PATH_AUTO, "auto"},
                {"loss.scale", s->loss.scale != LOSS_SCALE_MEAN, "mean"},
-               {"loss.kl_form", s->loss.kl_form != KL_EXACT, "exact"},
+               {"loss.kl_form", s->loss.kl_form != KL_EXACT && s->dt.form == DT_FORM_BRIDGE, "exact"},
                {"loss.weight", s->loss.weight == WEIGHT_NOTEBOOK, "uniform"},
                {"loss.normalize", s->loss.normalize == NORMALIZE_PRODUCT, "none"},
                {"loss.error", s->loss.error == LOSS_ERROR_SOFTMAX_SQUARED, "squared"},

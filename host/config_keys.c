@@ -150,6 +150,7 @@ const struct config_key CONFIG_KEYS[] = {
     INTEGER("dt.blocks", dt.blocks, 1, 200, "10", "variant dt: networks, one for each step from noise to data"),
     REAL_ABOVE("dt.eta", dt.eta, 0, 1e6, "1.0",
                "variant dt: weight eta of eta/2 (SNR_k - SNR_(k-1)) of block k's error"),
+    ENUM("dt.form", dt.form, DT_FORM_LIST, DT_FORM_NAMES, "bridge", "variant dt: levels, and steps between them"),
 
     ENUM("coupling", coupling, COUPLING_LIST, COUPLING_NAMES, "independent",
          "how noise and data are paired in training"),

@@ -20,6 +20,7 @@ enum {
   FM = 1u << VARIANT_FM,
   DF = 1u << VARIANT_DF,
   CT = 1u << VARIANT_CT,
+  DT = 1u << VARIANT_DT,
   ANY_VARIANT = FM | DF | CT,
   CLASSIFY = 1u << TASK_CLASSIFY,
   REGRESS = 1u << TASK_REGRESS,
@@ -86,19 +87,19 @@ static const struct {
     {HEAD | LATE | EARLY, ANY_VARIANT, ANY_TASK, "sample.final_denoise", "false"},
 
     /* Shared by the PyTorch systems. */
-    {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "precision", "fp32"},
+    {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT | DT, ANY_TASK, "precision", "fp32"},
     {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "loss.t_sampling", "uniform"},
     {BOOK | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "loss.t_eps", "0.0"},
-    {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "sample.init", "normal"},
+    {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT | DT, ANY_TASK, "sample.init", "normal"},
     {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "sample.grid", "t"},
     {BOOK | NOTE | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "sample.final_denoise", "false"},
-    {BOOK | MNIST | SIMPLE, ANY_VARIANT, ANY_TASK, "optimizer.weight_decay", "0.001"},
+    {BOOK | MNIST | SIMPLE, ANY_VARIANT | DT, ANY_TASK, "optimizer.weight_decay", "0.001"},
 
     /* Its alpha_bar = cos^2(pi t/2) falls with its time; ours rises, with the ends that float32 holds. */
     {BOOK, CT, ANY_TASK, "schedule.type", "cosine"},
     {BOOK, CT, ANY_TASK, "schedule.s", "0.0"},
     {BOOK, CT, ANY_TASK, "schedule.alpha_bar", "[1.0e-12, 0.999999999999]"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "latent.size", "64"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "latent.size", "64"},
     {BOOK, ANY_VARIANT, ANY_TASK, "encoder.type", "linear"},
     {BOOK, ANY_VARIANT, ANY_TASK, "decoder.type", "linear"},
     {BOOK, ANY_VARIANT, ANY_TASK, "loss.recon.type", "cross_entropy"},
@@ -107,17 +108,23 @@ static const struct {
     {BOOK, CT, ANY_TASK, "loss.normalize", "product"},
     {BOOK, CT, ANY_TASK, "loss.kl_z0", "1.0"},
     {BOOK, CT, ANY_TASK, "loss.kl_form", "norm"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "network.hidden", "[256, 128]"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "network.activation", "relu"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "network.dropout", "0.2"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "network.hidden", "[256, 128]"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "network.activation", "relu"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "network.dropout", "0.2"},
     {BOOK, ANY_VARIANT, ANY_TASK, "network.time_embedding.type", "constant"},
     {BOOK, ANY_VARIANT, ANY_TASK, "network.time_embedding.size", "1"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "optimizer.clip", "1.0"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "train.batch", "128"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "train.epochs", "5"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "optimizer.clip", "1.0"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "train.batch", "128"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "train.epochs", "5"},
     {BOOK, ANY_VARIANT, ANY_TASK, "sample.method", "euler"},
     {BOOK, ANY_VARIANT, ANY_TASK, "sample.steps", "50"},
     {BOOK, CT, ANY_TASK, "sample.drift", "relax"},
+    {BOOK, DT, ANY_TASK, "dt.form", "notebook"},
+    {BOOK, DT, ANY_TASK, "dt.blocks", "10"},
+    {BOOK, DT, ANY_TASK, "dt.eta", "0.1"},
+    {BOOK, DT, ANY_TASK, "latent.embedding", "learned"},
+    {BOOK, DT, ANY_TASK, "loss.kl_z0", "1.0"},
+    {BOOK, DT, ANY_TASK, "loss.kl_form", "norm"},
 
     {NOTE, CT, ANY_TASK, "prediction", "state"},
     {NOTE, CT, ANY_TASK, "loss.path", "root_noise"},
@@ -198,8 +205,22 @@ static const struct {
      "D-31: the state relaxes towards the prediction for unit time and reaches 63 % of it, and its time runs the other "
      "way than in training (D-22)"},
     {BOOK, CT, ANY_TASK, "D-10: its KL term is half the embedding's square, which draws embeddings to 0"},
+    {BOOK, DT, ANY_TASK,
+     "D-25: the weights of all blocks but the first are negative, so that their errors are made larger and the loss "
+     "falls "
+     "to minus infinity, within the first epoch as a rule"},
+    {BOOK, DT, ANY_TASK,
+     "D-26: the block that has learned to denoise the cleanest states is the first to see pure noise at inference"},
+    {BOOK, DT, ANY_TASK,
+     "D-27: the last block sees noise alone and is a classifier of its condition; one clip over all blocks starves it, "
+     "here every block has its own"},
+    {BOOK, DT, ANY_TASK, "D-28: its test loop calls inference with an argument that it does not take"},
+    {BOOK, DT, ANY_TASK, "D-10: its KL term is half the embedding's square, which draws embeddings to 0"},
+    {BOOK, DT, ANY_TASK,
+     "section 5.8: its network for images is convolutional, and its embeddings have 512 numbers that start from "
+     "0.1 N(0, 1); here the network is network.type, and 64 numbers start from orthonormal unit vectors"},
     {BOOK, ANY_VARIANT, ANY_TASK, "D-30: its network is given t and does not use it"},
-    {BOOK, ANY_VARIANT, ANY_TASK, "D-32: gradients do pass through all layers of the network, whatever it says"},
+    {BOOK, ANY_VARIANT | DT, ANY_TASK, "D-32: gradients do pass through all layers of the network, whatever it says"},
     {BOOK, ANY_VARIANT, ANY_TASK,
      "section 5.8: its network for images is convolutional, and its embeddings have 512 numbers that start from "
      "0.1 N(0, 1); here the network is network.type, and the embeddings are an encoder's, with a bias and 64 numbers"},
@@ -222,11 +243,13 @@ static const struct {
     {SIMPLE, CT, ANY_TASK,
      "D-10: its KL term is half the vectors' square, which draws them to 0 whatever the noise at t = 0 hides anyway"},
     {SIMPLE, CT, ANY_TASK,
-     "D-33: its schedule is a network that need not rise, of which half and what lies between 0.01 and 0.99 counts; here "
+     "D-33: its schedule is a network that need not rise, of which half and what lies between 0.01 and 0.99 counts; "
+     "here "
      "gamma is the line from -3.5 to 3.5 that it starts near, and is not trained"},
     {SIMPLE, CT, ANY_TASK,
      "section 2.9: its vectors have 256 numbers and start from an untrained network's features of chosen rows, here 64 "
-     "from orthonormal unit vectors; it drops the last partial batch of an epoch, here it is trained on; its network for "
+     "from orthonormal unit vectors; it drops the last partial batch of an epoch, here it is trained on; its network "
+     "for "
      "images is a residual one with batch norm, here it is network.type"},
     {MNIST, CT, ANY_TASK, "D-10: its KL term is half the label's square, the constant 1/2, and is left out"},
     {MNIST, CT, ANY_TASK,

@@ -1,5 +1,5 @@
 // The gradients of a schedule's end points gamma(0) and gamma(1), for models that train them: through alpha_bar = low +
-// range rise at every time, through the divergence of the state at t = 0, and through the noise left at t = 1.
+// range rise (or a network's gamma) at every time, through the divergence of the state at t = 0, and through the noise left at t = 1.
 #pragma once
 
 #include "coders.cuh"
@@ -29,6 +29,17 @@ __device__ __forceinline__ void add_end_gradient(end_slopes &sums, const schedul
   const float by_first = fall * first / both, by_last = rise * last / both;
   sums.first += slope.gamma * by_first - slope.prime * point.gamma_prime * (first / schedule.range + turn * by_first);
   sums.last += slope.gamma * by_last + slope.prime * point.gamma_prime * (last / schedule.range - turn * by_last);
+}
+
+// The same for a monotone network of the schedule, gamma = gamma(0) + (gamma(1) - gamma(0)) f: f and 1 - f as sums and
+// products of numbers between 0 and 1. `inner` is its inner function's value.
+__device__ __forceinline__ void add_network_end_gradient(end_slopes &sums, const schedule_description &schedule,
+                                                         const path_point &point, float inner,
+                                                         const gamma_slope &slope) {
+  const float t = point.t, rest = 1.0f - t, on = schedule.mix * schedule_sigmoid(inner);
+  const float prime = slope.prime * point.gamma_prime / schedule.span;
+  sums.first += slope.gamma * (rest * (1.0f - t * on)) - prime;
+  sums.last += slope.gamma * (t * (1.0f + rest * on)) + prime;
 }
 
 // This warp's features of the derivative of kl_of_start by gamma(0).

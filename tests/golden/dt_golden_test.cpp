@@ -1,7 +1,6 @@
 /* The notebook's discrete-time model (S2): its tables of noise levels in the right order, from the reference and from
- * the engine, and what follows from its blocks' predictions - states, errors, classifier and its gradient, total. Its
- * blocks are convolutional, its weights negative (D-25), its blocks applied in the wrong order (D-26): it cannot be
- * trained. */
+ * the engine, and what follows from its blocks' predictions - states, errors, classifier and its gradient, total. (The
+ * preset's own kernels: torch_kernel_golden_test.cpp.) */
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-/* The kernels of presets notebook, yhgon-mnist and yhgon-simple, through the public interface, against the PyTorch systems' numbers.
+/* The kernels of presets notebook, yhgon-mnist and yhgon-simple, through the public interface, against the PyTorch
+ * systems' numbers.
  *
  * Their networks are convolutional or have batch norm. What they predict is handed to the engine by a network that says
  * just that: its condition is the number of the row, one-hot, its layers are the identity, and its last weights are the
@@ -13,6 +14,7 @@
 #include "tests/golden/torch_models.h"
 #include "tests/kernels/harness.h"
 #include "tests/reference/compare.h"
+#include "tests/reference/dt.h"
 #include "tests/reference/sampler.h"
 
 namespace {
@@ -273,9 +275,134 @@ TEST(TorchKernelGolden, NotebookSolves) {
   }
 }
 
+/* Discrete time: each block says the predictions that are stored for it. The order of levels, the weights' signs, the
+ * classifier on the last prediction are the preset's (D-25 to D-27). */
+TEST(TorchKernelGolden, NotebookBlocks) {
+  const File file("torch_notebook.h5");
+  const std::string path = "/S2/dt/train";
+  const auto labels_read = file.read(path + "/y").values, alpha_bar = file.read(path + "/alpha_bar").values,
+             mse = file.read(path + "/mse").values, delta = file.read(path + "/snr_delta").values;
+  const Matrix vectors = file.read(path + "/params/W_embed").matrix(),
+               scores = file.read(path + "/params/classifier.weight").matrix();
+  const size_t rows = labels_read.size(), blocks = alpha_bar.size(), d = vectors[0].size(), classes = scores.size();
+  noprop_model_shape shape = {};
+  shape.condition_width = static_cast<int>(rows);
+  shape.target_width = static_cast<int>(classes);
+  shape.target_is_label = true;
+  shape.target_type = NOPROP_TYPE_INT32;
+  const Keys keys = {{"variant", "dt"},         {"dt.blocks", std::to_string(blocks)},
+                     {"network.hidden", "[8]"}, {"network.activation", "linear"},
+                     {"network.dropout", "0"},  {"latent.size", std::to_string(d)},
+                     {"preset", "notebook"}};
+  const Model model = create_model(keys, shape);
+  ASSERT_TRUE(model);
+  Settings settings = reference::settings_from({{"variant", "dt"},
+                                                {"dt.blocks", std::to_string(blocks)},
+                                                {"dt.eta", "0.1"},
+                                                {"network.hidden", "[8]"},
+                                                {"network.activation", "linear"}});
+  const Network network = reference::make_network(settings, static_cast<long>(rows), static_cast<long>(d));
+  /* Names of the engine's arrays; [rows][columns]. */
+  std::vector<float> values(static_cast<size_t>(noprop_model_parameter_values(model.get())), 0.0F);
+  std::vector<Vector<Tracked>> blocks_values(blocks, Vector<Tracked>(static_cast<size_t>(network.parameters), 0.0));
+  const auto place = [&](const std::string &name) {
+    for (int i = 0; i < noprop_model_parameter_count(model.get()); ++i)
+      if (name == noprop_model_parameter(model.get(), i).name) return noprop_model_parameter(model.get(), i);
+    ADD_FAILURE() << name;
+    return noprop_parameter{};
+  };
+  for (size_t k = 0; k < blocks; ++k) {
+    const Matrix told = file.read(path + "/prediction").slice(k).matrix();
+    const std::string block = "block." + std::to_string(k + 1) + ".";
+    const auto set = [&](const char *name, size_t row, size_t column, double value) {
+      const Array &array = network.array(name);
+      const size_t at = row * static_cast<size_t>(array.columns) + column;
+      values[static_cast<size_t>(place(block + name).offset) + at] = static_cast<float>(value);
+      blocks_values[k][static_cast<size_t>(array.offset) + at] = golden::rounded(value);
+    };
+    for (size_t i = 0; i < rows; ++i) {
+      set("x.0.weight", i, i, 1);
+      set("squash.x.weight", i, i, 1);
+      for (size_t j = 0; j < d; ++j) set("output.weight", i, j, told[i][j]);
+    }
+  }
+  Vector<Tracked> classifier((d + 1) * classes);
+  const auto bias = file.read(path + "/params/classifier.bias").values;
+  for (size_t c = 0; c < classes; ++c) {
+    for (size_t j = 0; j < d; ++j) {
+      values[static_cast<size_t>(place("classifier.weight").offset) + j * classes + c] =
+          static_cast<float>(scores[c][j]);
+      values[static_cast<size_t>(place("embedding.weight").offset) + c * d + j] = static_cast<float>(vectors[c][j]);
+      classifier[j * classes + c] = golden::rounded(scores[c][j]);
+    }
+    values[static_cast<size_t>(place("classifier.bias").offset) + c] = static_cast<float>(bias[c]);
+    classifier[d * classes + c] = golden::rounded(bias[c]);
+  }
+  ASSERT_TRUE(ok(noprop_model_set_parameters(model.get(), values.data()), "noprop_model_set_parameters"));
+  Batch<Tracked> batch;
+  std::vector<int32_t> labels;
+  std::vector<float> x;
+  Tracked half = 0.0, flow = 0.0;
+  for (const double y : labels_read) {
+    labels.push_back(static_cast<int32_t>(y));
+    batch.label.push_back(static_cast<long>(y));
+    batch.z1.push_back(rounded(vectors[static_cast<size_t>(y)]));
+    batch.x.emplace_back(rows, 0.0);
+    batch.x.back()[labels.size() - 1] = 1.0;
+    for (size_t j = 0; j < rows; ++j) x.push_back(j + 1 == labels.size() ? 1.0F : 0.0F);
+    for (const Tracked &u : batch.z1.back()) half += 0.5 * u * u / static_cast<double>(rows);
+  }
+  const auto levels = notebook_levels(settings);
+  reference::PredictionScores<Tracked> said{classifier, static_cast<long>(classes), {}};
+  std::vector<float> gradient(values.size());
+  noprop_loss_terms terms = {};
+  double wanted = 0;
+  for (size_t k = 0; k < blocks; ++k) {
+    const Matrix noise = file.read(path + "/noise").slice(k).matrix();
+    batch.noise = {rounded(noise)};
+    const auto want = block_loss(network, blocks_values[k], levels[k], batch, k + 1 == blocks ? &said : nullptr);
+    flow += want.total;
+    wanted += 0.5 * 0.1 * delta[k] * mse[k];
+    const std::vector<float> noises = single(joined(noise));
+    std::vector<float> z(rows * d), prediction(rows * d);
+    noprop_loss_request request = {};
+    request.rows = static_cast<long>(rows);
+    request.condition = x.data();
+    request.target = labels.data();
+    request.noise = noises.data();
+    request.gradient = gradient.data();
+    request.z = z.data();
+    request.prediction = prediction.data();
+    request.block = static_cast<int>(k) + 1;
+    ASSERT_TRUE(ok(noprop_model_loss(model.get(), &request, &terms), "noprop_model_loss"));
+    const std::string what = path + " block " + std::to_string(k + 1);
+    /* Its tables are float32. */
+    expect_golden(kState, z, file.read(path + "/z_t").slice(k).values, flat(want.z), what + " z", 1e-6);
+    expect_golden(kPrediction, prediction, file.read(path + "/prediction").slice(k).values, flat(want.prediction),
+                  what);
+  }
+  const auto scalar = [&](const char *name) { return file.read(path + "/" + name).values[0]; };
+  const auto term = [&](const char *name, double got, double want, const Tracked &estimated) {
+    expect_golden(kTerm, {static_cast<float>(got)}, {want}, {reference::rounded(estimated.value, estimated.variance)},
+                  path + " " + name, 1e-6);
+  };
+  term("blocks", terms.flow, wanted, flow);
+  term("ce", terms.recon, scalar("ce"), said.value);
+  term("kl", terms.kl_z0, scalar("kl"), half);
+  term("total", terms.loss, scalar("total"), flow + said.value + half);
+  const Matrix stored = file.read(path + "/grad_params/classifier.weight").matrix();
+  Vector<double> of_weight;
+  for (size_t j = 0; j < d; ++j)
+    for (size_t c = 0; c < classes; ++c) of_weight.push_back(stored[c][j]);
+  const auto begin = gradient.begin() + place("classifier.weight").offset;
+  const long size = static_cast<long>(d * classes);
+  expect_golden(kGradient, {begin, begin + size}, of_weight, {said.gradient.begin(), said.gradient.begin() + size},
+                path + " classifier's weights", 1e-6);
+}
+
 /* The scripts' schedules are networks; the presets have lines of gamma, on which every alpha_bar of the groups has a
- * time. The weight there is gamma' SNR, gamma' the line's, in place of the scripts' SNR'. noprop_simple predicts softmax
- * of the logits times the classes' vectors, and adds half the vector's square. */
+ * time. The weight there is gamma' SNR, gamma' the line's, in place of the scripts' SNR'. noprop_simple predicts
+ * softmax of the logits times the classes' vectors, and adds half the vector's square. */
 TEST(TorchKernelGolden, ScriptLosses) {
   const File file("torch_notebook.h5");
   for (const bool simple : {false, true}) {
@@ -299,8 +426,7 @@ TEST(TorchKernelGolden, ScriptLosses) {
     const Matrix noise = file.read(path + "/noise").matrix(), logits = file.read(path + "/logits").matrix();
     const size_t rows = signal.size();
     if (simple) {
-      formulas.insert(formulas.end(),
-                      {{"latent.embedding", "learned"}, {"loss.kl_z0", "1"}, {"loss.kl_form", "norm"}});
+      formulas.insert(formulas.end(), {{"latent.embedding", "learned"}, {"loss.kl_z0", "1"}, {"loss.kl_form", "norm"}});
       given.push_back({"latent.size", std::to_string(noise[0].size())});
     }
     Teller teller(simple ? "yhgon-simple" : "yhgon-mnist", given, formulas, rows, static_cast<int>(logits[0].size()));

@@ -1,6 +1,6 @@
 /* Presets against their formulas as the survey states them (jax-2025-11 and jax-2025-10: 2.5, 2.11, 4.5;
- * alignment-note, notebook, yhgon-mnist, yhgon-simple: 2.7 to 2.9), written out here independently of the engine's table. (jax-head
- * is compared with the earlier library's own numbers: tests/golden.) */
+ * alignment-note, notebook, yhgon-mnist, yhgon-simple: 2.7 to 2.9), written out here independently of the engine's
+ * table. (jax-head is compared with the earlier library's own numbers: tests/golden.) */
 #include <gtest/gtest.h>
 
 #include "tests/kernels/harness.h"

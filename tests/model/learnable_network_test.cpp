@@ -8,6 +8,7 @@
 
 #include "tests/model/support.h"
 #include "tests/reference/objective.h"
+#include "tests/reference/random.h"
 #include "tests/tile_form.h"
 
 using namespace model_test;
@@ -37,8 +38,21 @@ struct Prepared {
   reference::Network network;
   Data data;
   Model model;
-  std::vector<float> values; /* the network's, then the schedule's numbers */
+  std::vector<float> values; /* the network's, then the schedule's numbers, then the ends' where they are trained */
   Vector<double> weights;
+  /* The settings with `change` added to the schedule's number `number`. */
+  Settings moved(size_t number, double change) const {
+    Settings result = settings;
+    if (number < static_cast<size_t>(kNumbers)) result.schedule.numbers[number] += change;
+    if (!settings.schedule.learn_endpoints) return result;
+    double ends[2];
+    for (size_t i = 0; i < 2; ++i)
+      ends[i] = static_cast<double>(values[values.size() - 2 + i]) +
+                (number == static_cast<size_t>(kNumbers) + i ? change : 0);
+    result.schedule.low = 1 / (1 + std::exp(-ends[0]));
+    result.schedule.high = 1 / (1 + std::exp(-ends[0] - std::log1p(std::exp(ends[1]))));
+    return result;
+  }
 };
 
 /* Numbers that leave most units alive somewhere between 0 and 1. */
@@ -52,7 +66,9 @@ Prepared prepare(const Keys &more) {
   p.model = make_model(keys, p.data);
   if (!p.model) return p;
   p.values = parameters(p.model.get());
-  EXPECT_EQ(static_cast<long>(p.values.size()), p.network.parameters + kNumbers);
+  const long ends = p.settings.schedule.learn_endpoints ? 2 : 0;
+  const std::vector<float> start = p.values;
+  EXPECT_EQ(static_cast<long>(p.values.size()), p.network.parameters + kNumbers + ends);
   std::mt19937 generator(3);
   std::normal_distribution<float> normal;
   for (float &v : p.values) v = 0.4f * normal(generator);
@@ -61,9 +77,10 @@ Prepared prepare(const Keys &more) {
     if (std::strncmp(array.name, "schedule.", 9) != 0 || !std::strstr(array.name, "weight")) continue;
     for (long k = 0; k < array.shape[0] * array.shape[1]; ++k) p.values[static_cast<size_t>(array.offset + k)] += 0.8f;
   }
+  std::copy(start.end() - ends, start.end(), p.values.end() - ends);
   EXPECT_OK(noprop_model_set_parameters(p.model.get(), p.values.data()));
   p.weights.assign(p.values.begin(), p.values.begin() + p.network.parameters);
-  p.settings.schedule.numbers.assign(p.values.begin() + p.network.parameters, p.values.end());
+  p.settings.schedule.numbers.assign(p.values.begin() + p.network.parameters, p.values.end() - ends);
   return p;
 }
 
@@ -80,6 +97,12 @@ const struct {
       {"loss.recon.weighting", "snr_prime"},
       {"loss.reg", "0.05"},
       {"loss.kl_z0", "0.2"}}},
+    {"target, ends",
+     {{"variant", "ct"},
+      {"schedule.learn_endpoints", "true"},
+      {"loss.weight", "elbo"},
+      {"loss.vae", "0.8"},
+      {"loss.kl_z0", "0.3"}}},
     {"velocity, vp_velocity", {{"variant", "ct"}, {"prediction", "velocity"}, {"loss.weight", "vp_velocity"}}},
 };
 
@@ -117,10 +140,14 @@ TEST(LearnableNetwork, GradientsOfItsNumbersAreThoseOfTheReference) {
       batch.noise[0].emplace_back(noise.begin() + 3 * i, noise.begin() + 3 * i + 3);
       batch.z1.emplace_back(p.data.values.begin() + 3 * i, p.data.values.begin() + 3 * i + 3);
     }
+    if (p.settings.loss.vae > 0) {
+      batch.end_noise.emplace_back();
+      for (uint32_t i = 0; i < rows; ++i)
+        batch.end_noise[0].push_back(
+            reference::normals<double>(p.settings.seed, reference::kEndNoise, i, 0, p.network.latent));
+    }
     const auto loss = [&](size_t number, double change) {
-      Settings moved = p.settings;
-      moved.schedule.numbers[number] += change;
-      return reference::batch_loss<double>(moved, p.network, p.weights, batch);
+      return reference::batch_loss<double>(p.moved(number, change), p.network, p.weights, batch);
     };
     const auto want_loss = loss(0, 0);
     EXPECT_NEAR(terms.loss, want_loss.total, 2e-5 * std::fabs(want_loss.total));
@@ -131,7 +158,8 @@ TEST(LearnableNetwork, GradientsOfItsNumbersAreThoseOfTheReference) {
                   1e-4 * std::fabs(want_loss.total));
     double worst = 0;
     int alive = 0;
-    for (long i = 0; i < kNumbers; ++i) {
+    const long numbers = static_cast<long>(p.values.size()) - p.network.parameters;
+    for (long i = 0; i < numbers; ++i) {
       /* Richardson's extrapolation of central differences; no row is so near a kink that 2e-4 carries it over. */
       const double h = 1e-4;
       const size_t number = static_cast<size_t>(i);
@@ -147,10 +175,13 @@ TEST(LearnableNetwork, GradientsOfItsNumbersAreThoseOfTheReference) {
       alive += std::fabs(want) > 1e-3 * size && size > 1e-6 * std::fabs(want_loss.total);
       worst = std::fmax(worst, std::fabs(got - want) / (size + 1e-6 * std::fabs(want_loss.total)));
       EXPECT_NEAR(got, want, 1e-5 * size + 1e-9 * std::fabs(want_loss.total)) << "number " << i;
+      if (i >= kNumbers) {
+        EXPECT_GT(std::fabs(want), 1e-2 * size) << "an end that zero would pass";
+      }
     }
     std::printf("[  share   ] %-24s error %.1e of the rows' sizes, %d of %ld numbers alive\n", c.name, worst, alive,
-                kNumbers);
-    EXPECT_GT(alive, kNumbers / 2);
+                numbers);
+    EXPECT_GT(alive, numbers / 2);
   }
 }
 
@@ -190,6 +221,7 @@ TEST(LearnableNetwork, SolvesAndCallersUseTheLearnedNumbers) {
   EXPECT_GT(size, 1);
 }
 
+/* Its end points stay, or are trained and followed by solves as well. */
 TEST(LearnableNetwork, IsTrainedByTheSameStepAndKeepsItsEnds) {
   Keys keys = with(kBase, {{"variant", "df"},
                            {"loss.weight", "elbo"},
@@ -213,4 +245,42 @@ TEST(LearnableNetwork, IsTrainedByTheSameStepAndKeepsItsEnds) {
   noprop_train_metrics metrics;
   ASSERT_OK(noprop_model_train_metrics(model.get(), &metrics));
   EXPECT_EQ(metrics.bad_step, -1);
+
+  const Prepared p = prepare({{"variant", "ct"},
+                              {"schedule.learn_endpoints", "true"},
+                              {"loss.weight", "elbo"},
+                              {"loss.vae", "0.8"},
+                              {"loss.kl_z0", "0.3"},
+                              {"optimizer.learning_rate", "0.02"}});
+  ASSERT_TRUE(p.model);
+  bind(p.model.get(), p.data, 32);
+  ASSERT_OK(noprop_model_train_step(p.model.get(), 5));
+  ASSERT_OK(noprop_model_schedule(p.model.get(), false, t, 3, after));
+  const std::vector<float> values = parameters(p.model.get());
+  const double first = static_cast<double>(values[values.size() - 2]);
+  EXPECT_NEAR(after[0].gamma, first, 1e-12 * std::fabs(first));
+  EXPECT_NEAR(after[2].gamma, first + std::log1p(std::exp(static_cast<double>(values.back()))), 1e-9);
+  EXPECT_GT(std::fabs(after[0].gamma - before[0].gamma), 1e-3) << "it has moved";
+  EXPECT_GT(std::fabs(after[2].gamma - before[2].gamma), 1e-3) << "it has moved";
+  /* The field that a solve sees near the trained end. */
+  noprop_sampler_options options = noprop_sampler_options_default(p.model.get());
+  const noprop_array condition = p.data.condition_array();
+  std::vector<float> velocity(static_cast<size_t>(p.data.rows) * 3);
+  ASSERT_OK(
+      noprop_velocity(p.model.get(), &options, &condition, p.data.rows, 0.999, p.data.values.data(), velocity.data()));
+  Settings settings = p.settings;
+  settings.schedule.numbers.assign(values.begin() + p.network.parameters, values.end() - 2);
+  settings.schedule.low = after[0].alpha_bar;
+  settings.schedule.high = after[2].alpha_bar;
+  const Vector<double> weights(values.begin(), values.begin() + p.network.parameters);
+  const auto path = reference::path_at<double>(settings, 0.999);
+  for (size_t row = 0; row < 45; ++row) {
+    const Vector<double> z(&p.data.values[3 * row], &p.data.values[3 * row] + 3);
+    const Vector<double> x(&p.data.condition[2 * row], &p.data.condition[2 * row] + 2);
+    const auto trace =
+        reference::forward<double>(p.network, weights, z, x, reference::embed_time<double>(settings, 0.999));
+    const Vector<double> want = reference::predicted_drift<double>(settings, path, "velocity", z, trace.output());
+    for (size_t j = 0; j < 3; ++j)
+      EXPECT_NEAR(static_cast<double>(velocity[3 * row + j]), want[j], 5e-5 * (1 + std::fabs(want[j])));
+  }
 }

@@ -34,15 +34,28 @@ std::vector<Level> levels_of(const Settings &settings, long d) {
   return levels;
 }
 
+std::vector<Level> notebook_levels(const Settings &settings) {
+  std::vector<Level> levels;
+  double product = 1, before = 0;
+  for (int t = 1; t <= settings.dt.blocks; ++t) {
+    product *= std::pow(std::cos(M_PI / 2 * t / settings.dt.blocks), 2);
+    const double snr = product / (1 - product + 1e-8);
+    levels.push_back({product, settings.dt.eta / 2 * (snr - before), {0, 1, 0}});
+    before = snr;
+  }
+  return levels;
+}
+
 /* A constant of a kernel: rounded once. */
 static double constant(double value, double) { return value; }
 static Tracked constant(double value, Tracked) { return rounded(value, 0); }
 
 template <typename Real>
 Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, const Level &level,
-                      const Batch<Real> &batch) {
+                      const Batch<Real> &batch, PredictionScores<Real> *scores) {
   const size_t rows = batch.z1.size(), d = batch.z1[0].size(), draws = batch.noise.size();
   const Real a = constant(std::sqrt(level.alpha_bar), Real()), b = constant(std::sqrt(1 - level.alpha_bar), Real());
+  if (scores) scores->gradient.assign(scores->parameters.size(), 0.0);
   const Real weight = constant(level.weight, Real()), share = Real(1.0) / Real(static_cast<double>(rows * draws));
   Loss<Real> loss;
   loss.gradient.assign(static_cast<size_t>(network.parameters), 0.0);
@@ -60,9 +73,20 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
         flow += weight / static_cast<double>(d) * error * error;
         bar[j] = share * (2.0 * weight / static_cast<double>(d) * error);
       }
+      Vector<Real> of_target = bar; /* what the error says of z1 */
+      if (scores) {
+        Batch<Real> one; /* this prediction, as a state without noise */
+        one.z1 = {trace.output()};
+        one.label = {batch.label[i]};
+        one.noise = {{Vector<Real>(d, 0.0)}};
+        const Loss<Real> said = classifier_loss(scores->parameters, scores->classes, 1.0, one);
+        scores->value += share * said.total;
+        for (size_t j = 0; j < said.gradient.size(); ++j) scores->gradient[j] += share * said.gradient[j];
+        for (size_t j = 0; j < d; ++j) bar[j] += share * said.z1_bar[0][j];
+      }
       backward<Real>(network, parameters, trace, bar, loss.gradient, &z_bar, nullptr, dropout);
       if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
-      for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += a * z_bar[j] - bar[j];
+      for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += a * z_bar[j] - of_target[j];
       loss.flow += share * flow;
       loss.row_total[i] += flow / static_cast<double>(draws);
       if (k > 0) continue;
@@ -154,7 +178,8 @@ std::vector<Vector<Real>> bridge_solve(const Network &network, const std::vector
 }
 
 #define INSTANTIATE(Real)                                                                                         \
-  template Loss<Real> block_loss(const Network &, const Vector<Real> &, const Level &, const Batch<Real> &);      \
+  template Loss<Real> block_loss(const Network &, const Vector<Real> &, const Level &, const Batch<Real> &,       \
+                                 PredictionScores<Real> *);                                                       \
   template Loss<Real> classifier_loss(const Vector<Real> &, long, double, const Batch<Real> &);                   \
   template Vector<Real> probabilities_of(const Vector<Real> &, long, const Vector<Real> &);                       \
   template std::vector<Vector<Real>> bridge_solve(const Network &, const std::vector<Vector<Real>> &,             \

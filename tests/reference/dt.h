@@ -32,12 +32,26 @@ struct Level {
 };
 std::vector<Level> levels_of(const Settings &settings, long d);
 
+/* The PyTorch notebook's levels (survey 2.8): alpha_bar_t = prod of cos^2(pi s/2T), s = 1..t; block t sees its own one,
+ * weight eta/2 (SNR_t - SNR_(t-1)) of the *mean* square; a step takes the prediction as the state. */
+std::vector<Level> notebook_levels(const Settings &settings);
+
+/* The classifier that reads a block's prediction: parameters as those of classifier_loss. Its mean cross-entropy is
+ * part of the block's loss; `gradient` and `value` receive its own. */
+template <typename Real>
+struct PredictionScores {
+  Vector<Real> parameters;
+  long classes;
+  Vector<Real> gradient;
+  Real value = 0.0;
+};
+
 /* Loss of one block with parameters of its own, and its gradient: weight |prediction - z1|^2/d, averaged over rows and
  * draws, at states sqrt(ab) z1 + sqrt(1 - ab) e with e = batch.noise. Of Loss: total, flow, row_total, prediction, z,
  * gradient, z1_bar. */
 template <typename Real>
 Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, const Level &level,
-                      const Batch<Real> &batch);
+                      const Batch<Real> &batch, PredictionScores<Real> *scores = nullptr);
 
 /* The classifier behind the last block: mean cross-entropy of batch.label from scores z W + b, W [d][classes], at
  * states as above with alpha_bar of level T. `parameters`: W, then b. Of Loss: total, gradient, z1_bar; probabilities

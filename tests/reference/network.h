@@ -60,7 +60,7 @@ struct Network {
   /* Tensor cores: factors are sums of two tf32 numbers. Values are as without; errors are larger. */
   bool operand_pairs = false;
   long x = 0, latent = 0, time = 0; /* widths; 0: absent */
-  bool mixture = false; /* the last op mixes the classes' vectors, by the logits of the op before it */
+  bool mixture = false;             /* the last op mixes the classes' vectors, by the logits of the op before it */
   std::vector<Array> arrays;
   std::vector<Op> ops;
   /* Networks of their own over the same arrays, from their kZ source; no ops: the identity. Widths: target to latent
