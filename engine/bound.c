@@ -6,10 +6,16 @@
  * that there is: times are uniform in gamma, one in each of as many cells as there are rows. Variant dt has the sum
  * over its levels instead, 1/2 (SNR_k - SNR_(k-1)) E|x^_k - z1|^2, and its classifier. p(y | z_t1) of a vector is the
  * density that makes z_t1 = a y + b e likely, N(z_t1/a, b^2/a^2), and of a label the probability of its one-hot vector
- * by the same rule.
+ * by the same rule. With an encoder z1 is drawn from q(z1 | y), and the first term is the divergence of q(z_t0 | y)
+ * with that marginalised, which bounds it still (the divergence is convex in both). With a decoder D, p(y | z_t1) of a
+ * label is softmax(D) and of a vector N(D, s^2 I) in standardised units, s^2 the mean square that these rows leave: the
+ * deviation that makes their bound lowest (Rybkin et al. 2021, "Simple and effective VAE training with calibrated
+ * decoders"); s is one number, not the model's, so that of few rows the bound is a little too good.
  *
  * Network outputs and states come from the kernel of losses; everything else is done here in double precision. */
 #include <math.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +32,11 @@ static const double LN_2_PI = 1.8378770664093454836;
 
 /* ---- which models have one ---- */
 
+static bool is_coded(const struct settings *s) {
+  return s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY ||
+         s->decoder.output != DECODER_OUTPUT_NONE;
+}
+
 const char *noprop_bound_refusal(const noprop_model *model) {
   if (!model) return "there is no model";
   const struct settings *s = &model->settings;
@@ -40,9 +51,12 @@ const char *noprop_bound_refusal(const noprop_model *model) {
   if (model->network->mixture)
     return "the bound is of the squared error of a prediction and a label's probability apart, and latent.embedding "
            "learned makes both of the same logits";
-  if (s->encoder.type != CODER_IDENTITY || s->decoder.type != CODER_IDENTITY ||
-      s->decoder.output != DECODER_OUTPUT_NONE)
-    return "the bound is of the data themselves, and there is an encoder or a decoder";
+  const bool softmax = s->decoder.output == DECODER_OUTPUT_SOFTMAX;
+  if (is_coded(s) && model->shape.target_is_label && !softmax)
+    return "the bound of a label is of its probability, which decoder.output softmax gives, or loss.recon.type "
+           "cross_entropy";
+  if (softmax && !model->shape.target_is_label)
+    return "the bound of a vector is of a density, and decoder.output softmax gives probabilities of classes";
   if (s->variant == VARIANT_FM && s->loss.t_eps == 0)
     return "with loss.t_eps 0 the linear path has no noise at its end, where the bound then is infinite";
   return NULL;
@@ -63,6 +77,12 @@ struct bound {
   /* Of one request. */
   void *condition_rows, *target_rows;
   float *t, *z1, *z, *prediction;
+  /* With encoder or decoder: states at the end and what is made of them [2][rows][target]; of a Gaussian encoder's
+   * draws the sums of n, n^2, z1 and n z1 over estimates, [rows][d][4]; squares of what the decoder misses. */
+  bool coded, normal;
+  float *ends, *decoded;
+  double *draws;
+  double missed[BOUND_ESTIMATES];
 };
 
 struct place {
@@ -193,7 +213,8 @@ static noprop_status request(struct bound *bound, long count, uint64_t step, con
                                        .noise = noise,
                                        .step = step,
                                        .prediction = bound->prediction,
-                                       .z = bound->z};
+                                       .z = bound->z,
+                                       .latent = bound->normal ? bound->z1 : NULL};
   return model_request(bound->model, &request, true, terms);
 }
 
@@ -214,6 +235,10 @@ static noprop_status find_latents(struct bound *bound, long count) {
     if (found != NOPROP_OK) return found;
     a = levels[bound->model->network->blocks - 1].a;
   }
+  if (bound->normal) { /* of each draw: estimate */
+    memset(bound->draws, 0, 4 * values * sizeof *bound->draws);
+    return NOPROP_OK;
+  }
   for (size_t i = 0; i < values; ++i) bound->z1[i] = (float)((double)bound->z[i] / a);
   const int d = bound->model->latent;
   for (long row = 0; row < count; ++row) {
@@ -223,6 +248,102 @@ static noprop_status find_latents(struct bound *bound, long count) {
     bound->divergence += 0.5 * (bound->a0 * bound->a0 * squares + d * (variance - 1 - log(variance)));
   }
   return NOPROP_OK;
+}
+
+/* ---- encoders and decoders ---- */
+
+/* Normal `i` of a row: what kernels draw for an encoder (layer 0), or ours at the end (layer 1). */
+static double latent_normal(const struct bound *bound, unsigned row, int i, unsigned layer, unsigned step) {
+  const philox_words words =
+      philox(bound->model->settings.seed, (unsigned)i / 4, row, philox_stream(STREAM_ENCODER_NOISE, layer, 0), step);
+  const int pair = i % 4 / 2 * 2;
+  const double angle = 6.283185307179586 * (double)philox_uniform(words.word[pair + 1]);
+  return sqrt(-2 * log((double)philox_uniform(words.word[pair]))) * (i % 2 ? sin(angle) : cos(angle));
+}
+
+/* Takes the draws z1 = mu + s n of an estimate in. */
+static void note_draws(struct bound *bound, long count, uint64_t step) {
+  const int d = bound->model->latent;
+  for (long row = 0; row < count; ++row)
+    for (int i = 0; i < d; ++i) {
+      const double n = latent_normal(bound, (unsigned)row, i, 0, (unsigned)step), z1 = (double)bound->z1[row * d + i];
+      double *sums = bound->draws + 4 * (row * d + i);
+      sums[0] += n, sums[1] += n * n, sums[2] += z1, sums[3] += n * z1;
+    }
+}
+
+/* mu and s of every row are the line through its draws. */
+static void add_normal_divergence(struct bound *bound, long count) {
+  for (long at = 0; at < count * bound->model->latent; ++at) {
+    const double *sums = bound->draws + 4 * at, k = BOUND_ESTIMATES;
+    const double s = (k * sums[3] - sums[0] * sums[2]) / (k * sums[1] - sums[0] * sums[0]);
+    const double mean = (sums[2] - s * sums[0]) / k, variance = bound->a0 * bound->a0 * s * s + bound->b0 * bound->b0;
+    bound->divergence += 0.5 * (bound->a0 * bound->a0 * mean * mean + variance - 1 - log(variance));
+  }
+}
+
+static double standardised(const struct bound *bound, long row, int i) {
+  const struct model_statistics *statistics = &bound->model->statistics;
+  const size_t at = (size_t)row * (size_t)bound->model->shape.target_width + (size_t)i;
+  const double value = bound->target->to == NOPROP_TYPE_UINT8 ? (double)((const uint8_t *)bound->target_rows)[at]
+                                                              : (double)((const float *)bound->target_rows)[at];
+  const double missed = value - (double)bound->decoded[at];
+  return statistics->target_std ? missed / (double)statistics->target_std[i] : missed;
+}
+
+/* What the decoder makes of states at the end, as the first point of a solve that starts there. */
+static noprop_status decode_ends(struct bound *bound, int number, long first, long count) {
+  noprop_model *model = bound->model;
+  const noprop_model_shape *shape = &model->shape;
+  const int d = model->latent, width = shape->target_width;
+  for (long row = 0; row < count; ++row)
+    for (int i = 0; i < d; ++i)
+      bound->ends[row * d + i] = (float)(bound->a1 * (double)bound->z1[row * d + i] +
+                                         bound->b1 * latent_normal(bound, (unsigned)(first + row), i, 1,
+                                                                   VALIDATION_STEP - 1u - (unsigned)number));
+  const noprop_array condition = {.name = "condition",
+                                  .type = shape->condition_type,
+                                  .rows = count,
+                                  .width = shape->condition_is_label ? 1 : shape->condition_width,
+                                  .rank = 2,
+                                  .shape = {count, shape->condition_is_label ? 1 : shape->condition_width},
+                                  .values = bound->condition_rows};
+  noprop_sampler_options options = noprop_sampler_options_default(model);
+  options.steps = 1;
+  options.calls = 0;
+  options.times = NULL;
+  options.trajectory = true;
+  options.guidance = 1;
+  options.start = bound->ends;
+  options.ema = model_has_average(model);
+  (void)snprintf(options.grid, sizeof options.grid, "auto");
+  (void)snprintf(options.init, sizeof options.init, "given");
+  const noprop_status status =
+      noprop_sample(model, &options, bound->condition->values ? &condition : NULL, count, NULL, bound->decoded);
+  for (long row = 0; row < count && status == NOPROP_OK; ++row) {
+    if (shape->target_is_label) {
+      const long label = bound->target->to == NOPROP_TYPE_UINT8 ? ((const uint8_t *)bound->target_rows)[row]
+                                                                : ((const int32_t *)bound->target_rows)[row];
+      /* The least float that is not 0 where the probability is below it. */
+      bound->reconstruction[number] -= log(fmax((double)bound->decoded[row * width + label], 1.4e-45));
+      continue;
+    }
+    for (int i = 0; i < width; ++i) {
+      const double missed = standardised(bound, row, i);
+      bound->missed[number] += missed * missed;
+    }
+  }
+  return status;
+}
+
+/* Vectors: from squares that decoders miss to -ln of the density with the deviation that fits all estimates. */
+static void add_decoded_densities(struct bound *bound) {
+  const double values = (double)bound->target->rows * bound->model->shape.target_width;
+  double variance = 0;
+  for (int k = 0; k < BOUND_ESTIMATES; ++k) variance += bound->missed[k] / values / BOUND_ESTIMATES;
+  variance = fmax(variance, 1e-30);
+  for (int k = 0; k < BOUND_ESTIMATES; ++k)
+    bound->reconstruction[k] += 0.5 * values * (LN_2_PI + log(variance)) + 0.5 * bound->missed[k] / variance;
 }
 
 /* Estimate `number` for the rows from `first` on, which are at hand. */
@@ -246,7 +367,9 @@ static noprop_status estimate(struct bound *bound, int number, long first, long 
     part -= floor(part);
     bound->t[i] = (float)time_at(bound, part);
   }
-  const noprop_status status = request(bound, count, step, bound->t, NULL, &terms);
+  noprop_status status = request(bound, count, step, bound->t, NULL, &terms);
+  if (status == NOPROP_OK && bound->normal) note_draws(bound, count, step);
+  if (status == NOPROP_OK && bound->coded) status = decode_ends(bound, number, first, count);
   if (status != NOPROP_OK) return status;
   double target[LATENT_MOST];
   for (long row = 0; row < count; ++row) {
@@ -256,7 +379,7 @@ static noprop_status estimate(struct bound *bound, int number, long first, long 
     predicted_target(bound, &at, bound->prediction + row * d, bound->z + row * d, target);
     for (int i = 0; i < d; ++i) squares += (target[i] - (double)z1[i]) * (target[i] - (double)z1[i]);
     bound->diffusion[number] += 0.5 * (bound->last - bound->first) * exp(at.gamma) * squares;
-    if (model->shape.target_is_label)
+    if (model->shape.target_is_label && !bound->coded)
       bound->reconstruction[number] += label_surprise(bound, z1, (unsigned)(first + row), (unsigned)number);
   }
   return NOPROP_OK;
@@ -272,12 +395,14 @@ static noprop_status run(struct bound *bound) {
     model_rows_convert(bound->target, first, count, bound->target_rows);
     status = find_latents(bound, count);
     for (int k = 0; k < BOUND_ESTIMATES && status == NOPROP_OK; ++k) status = estimate(bound, k, first, count);
+    if (status == NOPROP_OK && bound->normal) add_normal_divergence(bound, count);
   }
+  if (bound->coded && !model->shape.target_is_label) add_decoded_densities(bound);
   /* Vectors: the density of the end's noise is the same for all rows; and the volume of standardisation. */
   double constant = 0;
   if (!model->shape.target_is_label) {
-    constant = 0.5 * model->latent * (1 + LN_2_PI - bound->last);
-    for (int i = 0; model->statistics.target_std && i < model->latent; ++i)
+    if (!bound->coded) constant = 0.5 * model->latent * (1 + LN_2_PI - bound->last);
+    for (int i = 0; model->statistics.target_std && i < model->shape.target_width; ++i)
       constant += log((double)model->statistics.target_std[i]);
   }
   for (int k = 0; k < BOUND_ESTIMATES; ++k) bound->reconstruction[k] += constant * (double)rows;
@@ -323,7 +448,13 @@ noprop_status noprop_bound(noprop_model *model, const noprop_array *condition, c
   bound->z1 = malloc(state);
   bound->z = malloc(state);
   bound->prediction = malloc(state);
-  if (!bound->condition_rows || !bound->target_rows || !bound->t || !bound->z1 || !bound->z || !bound->prediction) {
+  bound->coded = is_coded(&model->settings) && !model->network->blocks;
+  bound->normal = model->network->encoder_normal;
+  if (bound->coded) bound->ends = malloc(state);
+  if (bound->coded) bound->decoded = malloc(2 * most * (size_t)model->shape.target_width * sizeof(float));
+  if (bound->normal) bound->draws = malloc(4 * most * (size_t)model->latent * sizeof(double));
+  if (!bound->condition_rows || !bound->target_rows || !bound->t || !bound->z1 || !bound->z || !bound->prediction ||
+      (bound->coded && (!bound->ends || !bound->decoded)) || (bound->normal && !bound->draws)) {
     status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for %zu rows of a bound", most);
     goto done;
   }
@@ -343,6 +474,9 @@ done:
   free(bound->z1);
   free(bound->z);
   free(bound->prediction);
+  free(bound->ends);
+  free(bound->decoded);
+  free(bound->draws);
   free(bound);
   return status;
 }

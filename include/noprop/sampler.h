@@ -126,13 +126,19 @@ NOPROP_API noprop_status noprop_evaluate(noprop_model *model, const noprop_sampl
 
 /* The bound of the negative log likelihood of given targets (of conditions too: given these), in nats: for vectors
  * minus log densities in the data's units, comparable with noprop_log_density; for labels minus log probabilities,
- * comparable with a cross-entropy. Means over rows: nelbo_nats = divergence + diffusion + reconstruction divergence
- * KL(q(z0 | y) | N(0, I)) at the first time of training diffusion       1/2 integral of SNR' E|x^ - z1|^2; variant dt:
- * its sum over blocks (dt.eta does not count) reconstruction  E -ln p(y | z1) at the last time of training: of a vector
- * the Gaussian, of a label the posterior that the path's noise makes; variant dt on labels: the classifier (Kingma et
- * al., "Variational diffusion models", 2021; Li et al., "NoProp", 2025). Times and noise are drawn by the seed, the
- * same at every call, eight estimates: standard_error is that of their mean, and does not say how far other rows would
- * lead. Averaged weights if there are any. */
+ * comparable with a cross-entropy. Means over rows of nelbo_nats = divergence + diffusion + reconstruction:
+ *
+ * - divergence: KL(q(z0 | y) | N(0, I)) at the first time of training, with a Gaussian encoder's noise in q;
+ * - diffusion: 1/2 integral of SNR' E|x^ - z1|^2; variant dt: its sum over blocks (dt.eta does not count);
+ * - reconstruction: E -ln p(y | z1) at the last time of training: of a vector the Gaussian, of a label the posterior
+ * that the path's noise makes; with a decoder of a label its softmax, of a vector the Gaussian around what it makes,
+ * with the one standard deviation, in standardised units, that fits these rows best; variant dt on labels: the
+ * classifier.
+ *
+ * Sources: Kingma et al., "Variational diffusion models", 2021; Li et al., "NoProp", 2025; the decoder's deviation:
+ * Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021. Times and noise are drawn by the
+ * seed, the same at every call, eight estimates: standard_error is that of their mean, and does not say how far other
+ * rows would lead. Averaged weights if there are any. */
 typedef struct {
   double nelbo_nats, standard_error;
   double divergence, diffusion, reconstruction;
