@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/dt.h"
+#include "engine/field_graph.h"
 #include "engine/persistent.h"
 #include "engine/precision.h"
 #include "engine/program.h"
@@ -718,12 +719,24 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
            : s->variant == VARIANT_DT         ? "levels of the VP path"
                                               : "the VP path",
            NETWORK_NAMES[s->network.type].name, network->values, network->parameter_count);
+  if (s->network.wrapper != WRAPPER_NONE)
+    text_add(&text, "its output is wrapped: %s, %s\n", WRAPPER_NAMES[s->network.wrapper].name,
+             WRAPPER_NAMES[s->network.wrapper].meaning);
   if (network->blocks)
     text_add(&text, "%d blocks of separate weights, %ld parameters each%s%s; block 1:\n", network->blocks,
              network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
              network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
+    if (network->field && i == network->op_count - 1) {
+      text_add(&text, "  a graph of %d operations: z [%d]%s%s -> %d, with the arrays", network->field->count,
+               network->latent, i > 0 ? " + layers above" : "", network->time_width ? " + time" : "", op->width);
+      for (int p = network->field_first; p < network->field_end; ++p)
+        text_add(&text, " %s [%d][%d]%s", network->parameters[p].name, network->parameters[p].rows,
+                 network->parameters[p].columns, network->parameters[p].positive ? " (non-negative in use)" : "");
+      text_add(&text, "\n");
+      continue;
+    }
     text_add(&text, "  %slayer %d: ",
              i < network->encoder_first   ? ""
              : i < network->decoder_first ? (network->encoder_normal ? "Gaussian encoder, " : "encoder, ")

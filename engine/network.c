@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/dt_embedding.h"
+#include "engine/network_field.h"
 #include "engine/schedule.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
@@ -19,7 +20,7 @@ static const double PI = 3.14159265358979323846;
 static int round_up8(int n) { return (n + 7) & ~7; }
 
 /* Appends a parameter array; the caller has made room. */
-static int add_parameter(struct network *network, const char *name, int rows, int columns, int initialiser) {
+int network_add_parameter(struct network *network, const char *name, int rows, int columns, int initialiser) {
   const int index = network->parameter_count++;
   struct parameter_entry *entry = &network->parameters[index];
   snprintf(entry->name, sizeof entry->name, "%s", name);
@@ -39,7 +40,7 @@ static int add_weight(struct network *network, const char *prefix, const char *s
                       int initialiser) {
   char name[48];
   snprintf(name, sizeof name, "%s.%s", prefix, suffix);
-  return add_parameter(network, name, rows, columns, initialiser);
+  return network_add_parameter(network, name, rows, columns, initialiser);
 }
 
 static void add_input(struct dense_op *op, int kind, int from, int width, int weight) {
@@ -77,7 +78,7 @@ static int add_conditioned(struct network *network, const char *prefix, const ch
 }
 
 /* x.0 ... x.(L-1): the branch that depends on the condition alone; -1 without a condition. */
-static int add_x_branch(struct network *network, const struct settings *settings) {
+int network_add_x_branch(struct network *network, const struct settings *settings) {
   int last = -1;
   if (network->x_width == 0) return -1;
   for (int k = 0; k < settings->network.hidden_count; ++k) {
@@ -98,7 +99,7 @@ static int output_width(const struct network *network) {
 static void build_mlp(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0, squash = settings->network.squash_activation;
-  const int x_op = add_x_branch(network, settings);
+  const int x_op = network_add_x_branch(network, settings);
   int last = add_conditioned(network, "squash", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0],
                              squash ? settings->network.activation : ACTIVATION_LINEAR, false, squash ? "bias" : NULL,
                              INITIALISE_LECUN);
@@ -114,7 +115,7 @@ static void build_mlp(struct network *network, const struct settings *settings) 
 
 /* The ordinary twin: the same branch of the condition with the output on top, without state and time. */
 static void build_supervised(struct network *network, const struct settings *settings) {
-  const int x_op = add_x_branch(network, settings);
+  const int x_op = network_add_x_branch(network, settings);
   add_dense(network, "output", INPUT_OP, x_op, network->ops[x_op].width, network->latent, ACTIVATION_LINEAR, false,
             false);
 }
@@ -122,7 +123,7 @@ static void build_supervised(struct network *network, const struct settings *set
 static void build_resnet(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0;
-  const int activation = settings->network.activation, x_op = add_x_branch(network, settings);
+  const int activation = settings->network.activation, x_op = network_add_x_branch(network, settings);
   int stream = add_conditioned(network, "stem", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0], activation,
                                false, "bias", INITIALISE_LECUN);
   for (int k = 1; k < layers; ++k) {
@@ -212,7 +213,7 @@ static void add_schedule(struct network *network, const struct settings *setting
   struct schedule_array arrays[SCHEDULE_MAX_ARRAYS];
   const int count = schedule_arrays(settings, arrays);
   for (int i = 0; i < count; ++i)
-    add_parameter(network, arrays[i].name, arrays[i].rows, arrays[i].columns, INITIALISE_SCHEDULE);
+    network_add_parameter(network, arrays[i].name, arrays[i].rows, arrays[i].columns, INITIALISE_SCHEDULE);
 }
 
 /* Variant dt: arrays of the network become "block.1.NAME", and those of the other blocks follow them. */
@@ -242,11 +243,11 @@ static void repeat_blocks(struct network *network, int blocks) {
 static void add_classifier(struct network *network, const struct settings *settings, int classes) {
   const long before = network->padded_floats;
   network->classes = classes;
-  add_parameter(network, "classifier.weight", network->latent, classes, INITIALISE_XAVIER);
-  add_parameter(network, "classifier.bias", 1, classes, INITIALISE_ZERO);
+  network_add_parameter(network, "classifier.weight", network->latent, classes, INITIALISE_XAVIER);
+  network_add_parameter(network, "classifier.bias", 1, classes, INITIALISE_ZERO);
   network->classifier_floats = network->padded_floats - before;
   if (settings->latent.embedding != EMBEDDING_LEARNED) return;
-  add_parameter(network, "embedding.weight", classes, network->latent, INITIALISE_EMBEDDING);
+  network_add_parameter(network, "embedding.weight", classes, network->latent, INITIALISE_EMBEDDING);
   network->embedding_floats = network->padded_floats - before - network->classifier_floats;
 }
 
@@ -351,12 +352,19 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     network_destroy(network);
     return status;
   }
+  noprop_status field_status = NOPROP_OK;
   if (supervised)
     build_supervised(network, settings);
+  else if (network_is_field(settings))
+    field_status = network_build_field(network, settings);
   else if (settings->network.type == NETWORK_RESNET)
     build_resnet(network, settings);
   else
     build_mlp(network, settings);
+  if (field_status != NOPROP_OK) {
+    network_destroy(network);
+    return field_status;
+  }
   if (discrete) repeat_blocks(network, settings->dt.blocks);
   build_coders(network, settings); /* none with dt */
   if (discrete && shape->target_is_label) add_classifier(network, settings, shape->target_width);
@@ -368,6 +376,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
 
 void network_destroy(struct network *network) {
   if (!network) return;
+  free(network->field);
   free(network->parameters);
   free(network);
 }
@@ -378,6 +387,8 @@ int network_widest(const struct network *network) {
   int widest = 0;
   for (int i = 0; i < network->op_count; ++i)
     if (network->ops[i].width > widest) widest = network->ops[i].width;
+  for (int i = 0; network->field && i < network->field->count; ++i)
+    if (network->field->nodes[i].width > widest) widest = network->field->nodes[i].width;
   return widest;
 }
 

@@ -4,6 +4,7 @@
  *   pre  = sum_i input_i W_i + bias (+ residual)        post = dropout(activation(pre))
  * mlp (survey 5.1): x-branch ops, squash (inputs z, x-branch, time), hidden ops, output.
  * Encoders and decoders are chains of the same kind: hidden layers or residual blocks and an output without activation.
+ * Other networks, and all of which a derivative is the field, are graphs (engine/field_graph.h) behind the x-branch.
  * resnet: x-branch, stem, then per block u = act(h), u = drop(act(u W1 + xp Wx + e Wt + b1)), h += u W2 + b2, output.
  */
 #ifndef ENGINE_NETWORK_H
@@ -28,6 +29,7 @@ struct parameter_entry {
   long fragment_offset;      /* weights: words before it in the fragment layout, multiple of 128; bias: -1 */
   long transpose_offset;     /* likewise, behind all weights */
   int initialiser;
+  bool positive; /* in use is softplus(number + 1/2)/rows */
 };
 
 enum input_kind {
@@ -61,6 +63,10 @@ struct dense_op {
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
   int op_count; /* the last one is the output, width d */
+  /* Networks that are no chain: `ops` are those of the x-branch and an output without inputs, which stands for the
+   * graph between (network_field.c). NULL: a chain. Its parameters are numbers field_first to field_end - 1. */
+  struct field_graph *field;
+  int field_first, field_end;
   /* Behind them in `ops`: encoder and decoder, none where they are the identity (then latent and target are one). */
   int encoder_first, encoder_count; /* the last op has width d, or 2 d: mean and log variance */
   int decoder_first, decoder_count; /* the last op has the target's width */
@@ -91,6 +97,8 @@ enum time_kind {
   TIME_RAMP_AS_WRITTEN, /* t - f_j */
   TIME_CONSTANT         /* 1 */
 };
+
+struct field_graph;
 
 noprop_status network_create(const struct settings *settings, const noprop_model_shape *shape,
                              struct network **network);

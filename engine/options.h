@@ -130,9 +130,17 @@
   X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data") \
   X(COUPLING_OT, "ot", "minibatch optimal transport: noise permuted within every 256 rows of a batch")
 
-#define NETWORK_LIST(X)                                           \
-  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers") \
-  X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter")
+#define NETWORK_LIST(X)                                                                       \
+  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers")                             \
+  X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter") \
+  X(NETWORK_BILINEAR, "bilinear", "product of a layer of the state and one of state, condition and time")
+
+#define WRAPPER_LIST(X)                                                                                    \
+  X(WRAPPER_NONE, "none", "the network's output is the field")                                             \
+  X(WRAPPER_POTENTIAL, "potential", "minus the gradient with respect to z of V, the sum of the outputs")   \
+  X(WRAPPER_NATURAL, "natural", "S S^T x / d, the network's d^2 outputs being S; condition as wide as z")  \
+  X(WRAPPER_GEOMETRIC, "geometric", "the Hessian of V with respect to z, times x; condition as wide as z") \
+  X(WRAPPER_HAMILTONIAN, "hamiltonian", "z = (q, p): (dV/dp, -dV/dq); an even latent size")
 
 #define ACTIVATION_LIST(X)                                                    \
   X(ACTIVATION_LINEAR, "linear", "p")                                         \
@@ -240,6 +248,7 @@ enum recon { RECON_LIST(OPTION_ENUMERATOR) RECON_COUNT };
 enum embedding { EMBEDDING_LIST(OPTION_ENUMERATOR) EMBEDDING_COUNT };
 enum coupling { COUPLING_LIST(OPTION_ENUMERATOR) COUPLING_COUNT };
 enum network_type { NETWORK_LIST(OPTION_ENUMERATOR) NETWORK_COUNT };
+enum wrapper { WRAPPER_LIST(OPTION_ENUMERATOR) WRAPPER_COUNT };
 enum activation { ACTIVATION_LIST(OPTION_ENUMERATOR) ACTIVATION_COUNT };
 enum time_embedding { TIME_EMBEDDING_LIST(OPTION_ENUMERATOR) TIME_EMBEDDING_COUNT };
 enum coder { ENCODER_LIST(OPTION_ENUMERATOR) CODER_COUNT };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/network_field.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
 
@@ -15,6 +16,11 @@ const char *precision_refusal(const struct network *network, const struct settin
   static _Thread_local char text[160];
   (void)precision;
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
+  if (network->field) {
+    snprintf(text, sizeof text, "has no kernels for network.type %s with network.wrapper %s",
+             NETWORK_NAMES[settings->network.type].name, WRAPPER_NAMES[settings->network.wrapper].name);
+    return text;
+  }
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
   if (network->encoder_count + network->decoder_count > 0 || settings->decoder.output != DECODER_OUTPUT_NONE)
     return "has no kernels for encoders and decoders";

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/field_graph.h"
 #include "engine/objective.h"
 #include "engine/program_plan.h"
 #include "engine/schedule.h"
@@ -97,7 +98,7 @@ void plan_place_inputs(struct plan *plan, int index) {
 }
 
 /* Gives every array its place, hottest first. */
-void plan_place_arrays(struct plan *plan) {
+bool plan_place_arrays(struct plan *plan) {
   const struct network *network = plan->network;
   bool stream = false;
   plan->d = network->latent;
@@ -180,6 +181,7 @@ void plan_place_arrays(struct plan *plan) {
   plan->time_parts = plan->solve ? plan_allocate(plan, time_parts) : NOWHERE;
   plan_place_coders(plan);
   plan_place_schedule(plan);
+  return plan_place_field(plan);
 }
 
 /* ---- runs of equal ops ---- */
@@ -375,6 +377,10 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
 }
 
 void plan_emit_forward(struct plan *plan, int first, int last) {
+  if (plan->field && last == plan->network->op_count - 1) {
+    plan_emit_field(plan, FIELD_FORWARD);
+    return;
+  }
   for (int i = first; i <= last;) {
     const struct run run = plan_longest_run(plan, i, last);
     if (run.count > 1) plan_emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
@@ -463,6 +469,10 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
 }
 
 void plan_emit_backward(struct plan *plan, int first, int last) {
+  if (plan->field && last == plan->network->op_count - 1) {
+    plan_emit_field(plan, FIELD_BACKWARD);
+    return;
+  }
   /* The same runs as forward, from the back. */
   struct run runs[NETWORK_MAX_OPS];
   int count = 0;
@@ -772,7 +782,7 @@ static noprop_status emit_train(struct plan *plan) {
   const bool trains_network = plan_trains_network(plan);
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s\n%s",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s%s\n%s", plan->field ? "#include \"jets.cuh\"\n" : "",
             trained || (trains_network && backward) ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state                           ? "#include \"state_gradient.cuh\"\n"
                                                     : "",
@@ -801,6 +811,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  row_terms sums = {0.0f, 0.0f, 0.0f};\n");
   plan_emit_coders_begin(plan);
   plan_emit_schedule_begin(plan);
+  plan_emit_field_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
   if (trains_ends) plan_emit(plan, "  end_slopes end_sums = {0.0f, 0.0f};\n");
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
@@ -917,6 +928,7 @@ static noprop_status emit_train(struct plan *plan) {
     plan_emit(plan, "  write_schedule_gradient(slot + %ld, end_sums.last, schedule_sigmoid(P[%ld]));\n", span, span);
   }
   plan_emit_schedule_end(plan);
+  plan_emit_field_end(plan);
   plan_emit(plan, "  finish_slot(args, objective, sums, %ldu, first_tile >= last_tile);\n",
             backward ? network->padded_floats : 0L);
   plan_emit_coders_end(plan);
@@ -927,8 +939,20 @@ static noprop_status emit_train(struct plan *plan) {
 
 /* ---- public ---- */
 
+noprop_status plan_unplaced(const struct plan *plan) {
+  if (plan->field)
+    return status_set(
+        NOPROP_UNSUPPORTED,
+        "network.hidden: %d layers of network.type %s with network.wrapper %s have too many derivatives for "
+        "one kernel; fewer layers are allowed",
+        plan->settings->network.hidden_count, NETWORK_NAMES[plan->settings->network.type].name,
+        WRAPPER_NAMES[plan->settings->network.wrapper].name);
+  return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the plan of a kernel");
+}
+
 noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, const char *entry,
                           struct program *program) {
+  plan_free_field(plan);
   if (fclose(plan->out) != 0 && status == NOPROP_OK)
     status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   if (status != NOPROP_OK) {
@@ -963,8 +987,8 @@ noprop_status program_train(const struct network *network, const struct settings
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
-  plan_place_arrays(&plan);
-  return plan_finish(&plan, &text, emit_train(&plan),
+  const bool placed = plan_place_arrays(&plan);
+  return plan_finish(&plan, &text, placed ? emit_train(&plan) : plan_unplaced(&plan),
                      plan.steps ? "train_steps"
                      : backward ? "train"
                                 : "loss",

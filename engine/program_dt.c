@@ -222,9 +222,9 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   const struct text weight = plan_float_text(plan->settings->loss.kl_z0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n%s\n%s",
-            scores_prediction(plan) ? "dt_notebook" : "dt", plan->state ? "#include \"state_gradient.cuh\"\n" : "",
-            PLAN_EXCHANGE);
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"%s.cuh\"\n%s\n%s",
+            plan->field ? "#include \"jets.cuh\"\n" : "", scores_prediction(plan) ? "dt_notebook" : "dt",
+            plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);
@@ -328,9 +328,10 @@ noprop_status program_train_blocks(const struct network *network, const struct s
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
-  plan_place_arrays(&plan);
+  const bool placed = plan_place_arrays(&plan);
   const struct scores scores = place_scores(&plan);
-  return plan_finish(&plan, &text, emit_train(&plan, &scores), backward ? "train" : "loss", program);
+  return plan_finish(&plan, &text, placed ? emit_train(&plan, &scores) : plan_unplaced(&plan),
+                     backward ? "train" : "loss", program);
 }
 
 /* ---- solves ---- */
@@ -352,7 +353,8 @@ static noprop_status emit_bridge(struct plan *plan, const struct scores *scores,
   const bool stochastic = form->drift == DRIFT_SDE;
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0), z = plan_place_text(plan->z, 0),
                     noise = plan_place_text(plan->noise, 0);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n#include \"dt.cuh\"\n\n");
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"dt.cuh\"\n\n",
+            plan->field ? "#include \"jets.cuh\"\n" : "");
   const noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);
@@ -398,7 +400,8 @@ noprop_status program_integrate_blocks(const struct network *network, const stru
   size_t size = 0;
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
-  plan_place_arrays(&plan);
+  const bool placed = plan_place_arrays(&plan);
   const struct scores scores = place_scores(&plan);
-  return plan_finish(&plan, &text, emit_bridge(&plan, &scores, form), "integrate", program);
+  return plan_finish(&plan, &text, placed ? emit_bridge(&plan, &scores, form) : plan_unplaced(&plan), "integrate",
+                     program);
 }

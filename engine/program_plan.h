@@ -80,7 +80,8 @@ struct plan {
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct coder_plan coders;
   struct schedule_plan schedule;
-  const char *again; /* whether gradients are added to what the slot holds: text of a condition */
+  struct field_plan *field; /* of a network that is a graph; NULL: a chain */
+  const char *again;        /* whether gradients are added to what the slot holds: text of a condition */
   struct op_places ops[NETWORK_MAX_OPS];
   int x_last;        /* last op of the x-branch, -1: none */
   int d, d8, widest; /* latent size, rounded up; widest op, rounded up */
@@ -119,8 +120,9 @@ void plan_allocate_kept(struct plan *plan, int field, int first, int last);
 void plan_place_inputs(struct plan *plan, int index);
 int plan_row_kind(noprop_type type, bool is_label);
 
-/* Gives every array its place, hottest first. */
-void plan_place_arrays(struct plan *plan);
+/* Gives every array its place, hottest first. False: there is no room for the plan, as plan_unplaced says. */
+bool plan_place_arrays(struct plan *plan);
+noprop_status plan_unplaced(const struct plan *plan);
 
 void plan_emit(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "shared + 96 + l * 2048" */
@@ -201,6 +203,24 @@ void plan_emit_schedule_begin(struct plan *plan);
 void plan_emit_schedule_point(struct plan *plan);
 void plan_emit_network_gradient(struct plan *plan);
 void plan_emit_schedule_end(struct plan *plan);
+
+/* ---- networks that are graphs (program_field.c) ---- */
+
+/* Parts of a kernel that computes one: once per row of a solve; at every state and time; for a direction of a trace;
+ * the gradients of the loss. */
+enum field_segment { FIELD_ONCE, FIELD_FORWARD, FIELD_TRACE, FIELD_BACKWARD };
+
+/* Plans tiles and gradients behind all others; false without memory. plan_free_field() ends it. */
+bool plan_place_field(struct plan *plan);
+void plan_free_field(struct plan *plan);
+/* One part; ends with a barrier. */
+void plan_emit_field(struct plan *plan, int segment);
+/* Before and after all tiles; at the beginning of a guided pass; the time branch of a solve's step. The first three do
+ * nothing for chains. */
+void plan_emit_field_begin(struct plan *plan);
+void plan_emit_field_end(struct plan *plan);
+void plan_emit_field_pass(struct plan *plan);
+void plan_emit_field_time_parts(struct plan *plan);
 
 /* Variant dt (program_dt.c): what program_train and program_integrate give then. */
 noprop_status program_train_blocks(const struct network *network, const struct settings *settings,

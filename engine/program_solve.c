@@ -34,6 +34,7 @@ void plan_emit_time_parts(struct plan *plan) {
   if (network->time_width == 0) return;
   plan_emit(plan, "  time_vector<%d, %d>(%s, args.frequencies, t);\n  __syncthreads();\n", network->time_kind,
             network->time_width, plan_place_text(plan->time, 0).s);
+  if (plan->field) plan_emit_field_time_parts(plan);
   for (int i = 0; i < network->op_count;) {
     /* Equal neighbours that time enters (every second op of a resnet) share one loop. */
     const struct dense_op *op = &network->ops[i];
@@ -94,7 +95,8 @@ static void emit_trace(struct plan *plan, int density) {
             density == DENSITY_PROBES ? "args.probes" : "DIMENSION");
   plan_emit(plan, "  tangent_start<DIMENSION, %s>(%s, args, row, probe);\n  __syncthreads();\n", probes,
             plan_place_text(plan->tangent, 0).s);
-  for (int i = first; i <= last;) {
+  if (plan->field) plan_emit_field(plan, FIELD_TRACE);
+  for (int i = first; !plan->field && i <= last;) {
     const struct run run = plan_longest_run(plan, i, last);
     if (run.count > 1) plan_emit(plan, "#pragma unroll 1\n  for (int l = 0; l < %d; ++l) {\n", run.count);
     for (int q = 0; q < run.period; ++q) emit_tangent_op(plan, i + q, &run, run.step[q]);
@@ -119,6 +121,7 @@ static void emit_evaluation(struct plan *plan, const struct solve_form *form) {
   }
   if (form->density) plan_emit(plan, "  float guided_trace = 0.0f;\n");
   plan_emit(plan, "#pragma unroll 1\n  for (int pass = 0; pass < 2; ++pass) {\n");
+  plan_emit_field_pass(plan);
   plan_emit_forward(plan, plan->x_last + 1, output);
   if (form->density) {
     emit_trace(plan, form->density);
@@ -158,6 +161,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   const struct network *network = plan->network;
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
+  if (plan->field) plan_emit(plan, "#include \"jets.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
   if (plan->slopes)
     plan_emit(plan, "#include \"%s.cuh\"\n",
@@ -187,6 +191,8 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
     plan_emit_forward(plan, 0, plan->x_last);
     emit_hoisted_conditions(plan);
   }
+  plan_emit_field_begin(plan);
+  if (plan->field) plan_emit_field(plan, FIELD_ONCE);
   plan_emit(plan, "  float *const z = %s;\n", plan_place_text(plan->z, 0).s);
   plan_emit(plan, "  float *const input = %s;\n", plan_place_text(plan->input, 0).s);
   plan_emit(plan, "  start_state<%d>(z, input, args, row);\n", plan->d);
@@ -385,9 +391,10 @@ noprop_status program_integrate(const struct network *network, const struct sett
   plan.components = network->latent + (adaptive && plan.tangents);
   plan.out = open_memstream(&text, &size);
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
-  plan_place_arrays(&plan);
+  const bool placed = plan_place_arrays(&plan);
   return plan_finish(&plan, &text,
-                     compat     ? emit_compat(&plan, form)
+                     !placed    ? plan_unplaced(&plan)
+                     : compat   ? emit_compat(&plan, form)
                      : adaptive ? emit_adaptive(&plan, form)
                                 : emit_fixed(&plan, form),
                      "integrate", program);

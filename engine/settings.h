@@ -65,7 +65,7 @@ struct settings {
     double cap;               /* of SNR in weight min_snr, of SNR' in snr_prime */
   } loss;
   struct {
-    int type, activation;
+    int type, activation, wrapper;
     int hidden[SETTINGS_MAX_HIDDEN], hidden_count;
     double dropout;
     bool squash_activation; /* bias and activation after the squash */
@@ -113,7 +113,8 @@ typedef struct {
 extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTION_NAMES[], PRECISION_NAMES[],
     SCHEDULE_NAMES[], WEIGHT_NAMES[], TERM_WEIGHT_NAMES[], NORMALIZE_NAMES[], T_SAMPLING_NAMES[], LOSS_ERROR_NAMES[],
     LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[],
-    COUPLING_NAMES[], NETWORK_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[], DECODER_NAMES[],
+    COUPLING_NAMES[], NETWORK_NAMES[], WRAPPER_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[],
+    DECODER_NAMES[],
     DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[], INIT_NAMES[],
     DRIFT_NAMES[];
 int option_find(const option_name *list, const char *name);

@@ -21,6 +21,8 @@ noprop_status config_warnings(const noprop_config *config, char **text);
 /* Why earlier systems' forms do not go together or a preset is not for this model, and the key that it is about; NULL:
  * they do. The sentence stands in `buffer`. */
 const char *config_historic_refusal(const struct settings *settings, const char **key, char *buffer, size_t size);
+/* Likewise of networks and wrappers. */
+const char *config_network_refusal(const struct settings *settings, const char **key, char *buffer, size_t size);
 /* What is known to be wrong in the settings' preset, one line each with the survey's D-number ("" without a preset);
  * free with noprop_free. */
 noprop_status config_preset_notes(const struct settings *settings, char **text);

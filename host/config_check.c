@@ -227,6 +227,9 @@ static noprop_status check_coders(const noprop_config *config, const struct sett
 
 static noprop_status check_network(const noprop_config *config, const struct settings *s) {
   const int size = s->network.time_embedding.size;
+  const char *key;
+  char sentence[400];
+  if (config_network_refusal(s, &key, sentence, sizeof sentence) != NULL) return refuse(config, s, key, "%s", sentence);
   switch (s->network.time_embedding.type) {
     case TIME_EMBEDDING_HARMONIC:
     case TIME_EMBEDDING_SINUSOIDAL:

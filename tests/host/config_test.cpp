@@ -349,6 +349,22 @@ TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
   EXPECT_EQ(refusal("dt: {blocks: 10, eta: 1}"), "");
 }
 
+TEST(Config, WrappersThatMakeNoFieldAreRefused) {
+  const auto has = [](const std::string &sentence, const char *part) {
+    EXPECT_NE(sentence.find(part), std::string::npos) << sentence;
+  };
+  has(check_refusal({{"network.wrapper", "potential"}, {"variant", "supervised"}}), "network.wrapper: potential makes");
+  has(check_refusal({{"network.wrapper", "geometric"}, {"network.activation", "relu"}}), "is zero everywhere");
+  EXPECT_EQ(
+      check_refusal({{"network.wrapper", "geometric"}, {"network.type", "bilinear"}, {"network.activation", "relu"}}),
+      "");
+  for (const char *wrapper : {"natural", "geometric"}) {
+    has(check_refusal({{"network.wrapper", wrapper}, {"loss.condition_dropout", "0.1"}}), "no field without one");
+    EXPECT_EQ(check_refusal({{"network.wrapper", wrapper}}), "");
+  }
+  EXPECT_EQ(check_refusal({{"network.wrapper", "potential"}, {"network.activation", "relu"}}), "");
+}
+
 TEST(Config, FilesAreReadAndTheirTroublesNamed) {
   const Scratch scratch;
   const Config config = make();

@@ -3,6 +3,8 @@
 
 #include <stdexcept>
 
+#include "tests/reference/dual.h"
+
 namespace reference {
 
 using std::cos, std::exp, std::expm1, std::log1p, std::sin, std::tanh;
@@ -46,6 +48,11 @@ static Tracked slope_at_kink(Tracked p, Tracked low, Tracked high) {
   Tracked slope = p.value > 0 ? high : low;
   if (std::fabs(p.value) < 4 * p.deviation()) slope.variance += square(high.value - low.value);
   return slope;
+}
+
+template <typename Real>
+static Dual<Real> slope_at_kink(Dual<Real> p, Dual<Real> low, Dual<Real> high) {
+  return value_of(p) > 0 ? high : low;
 }
 
 template <typename Real>
@@ -220,6 +227,7 @@ static std::vector<Op> make_coder(Network &n, const std::string &name, const Set
 
 static Network view_of(const Network &network, const std::vector<Op> &ops, const std::string &activation) {
   Network view = network;
+  view.wrapper = "none";
   view.ops = ops;
   view.activation = activation;
   return view;
@@ -265,6 +273,8 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   };
   Op last;
   last.activation = false;
+  if (settings.variant != "supervised") n.wrapper = settings.network.wrapper;
+  if (n.wrapper == "natural") output = latent * latent;
 
   if (settings.variant == "supervised") {
     add_op(n, {{Source::kOp, xp, xp_width, "output"}}, "output", output, last);
@@ -289,6 +299,17 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
       h = add_op(n, {{Source::kOp, v, width(k), block + ".out"}}, block + ".out", width(0), sum);
     }
     add_op(n, {{Source::kOp, h, width(0), "output"}}, "output", output, last);
+  } else if (settings.network.type == "bilinear") {
+    const long h = width(layers - 1);
+    Op squash, right;
+    squash.activation = settings.network.squash_activation;
+    const long c = add_op(n, joined({Source::kZ, -1, latent, "squash.z"}, "squash"),
+                          settings.network.squash_activation ? "squash" : "", h, squash);
+    right.times = add_op(n, {{Source::kZ, -1, latent, "bilinear.z"}}, "bilinear.z", h, last);
+    /* "bilinear.z" ends as squash.z does, but stands alone. */
+    n.arrays[n.ops.back().sources[0].weight].lecun = false;
+    const long u = add_op(n, {{Source::kOp, c, h, "bilinear.c"}}, "bilinear.c", h, right);
+    add_op(n, {{Source::kOp, u, h, "output"}}, "output", output, last);
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
@@ -361,12 +382,13 @@ static Real kept_slope(const Network &network, Real slope) {
 }
 
 template <typename Real>
-Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
-                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout, bool without_condition) {
+static Trace<Real> forward_output(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
+                                  const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout,
+                                  bool without_condition) {
   Trace<Real> trace{x, z, e, {}, {}, without_condition};
   for (size_t o = 0; o < network.ops.size(); ++o) {
     const Op &op = network.ops[o];
-    Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size());
+    Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size()), sums(pre.size());
     for (size_t j = 0; j < pre.size(); ++j) {
       Real sum = 0.0;
       for (const Source &source : op.sources) {
@@ -378,6 +400,8 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
       }
       if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
       if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
+      sums[j] = sum;
+      if (op.times >= 0) sum = sum * trace.post[static_cast<size_t>(op.times)][j];
       pre[j] = sum;
       post[j] = !op.activation         ? sum
                 : network.operand_bits ? activate_approximately(network.activation, sum)
@@ -385,6 +409,7 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
       if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
       if (without_condition && op.x_branch) post[j] = 0.0;
     }
+    trace.sums.push_back(sums);
     trace.pre.push_back(pre);
     trace.post.push_back(post);
   }
@@ -392,9 +417,9 @@ Trace<Real> forward(const Network &network, const Vector<Real> &parameters, cons
 }
 
 template <typename Real>
-void backward(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
-              const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar, Vector<Real> *x_bar,
-              const Dropout &dropout) {
+static void backward_output(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
+                            const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar,
+                            Vector<Real> *x_bar, const Dropout &dropout) {
   std::vector<Vector<Real>> post_bar, pre_bar; /* d/dpost, and what later ops' residuals add to d/dpre */
   for (const Op &op : network.ops) {
     post_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
@@ -415,6 +440,11 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
       if (op.dropout && dropout) slope = dropout(static_cast<long>(o), static_cast<long>(j)) * slope;
       if (op.activation || (op.dropout && dropout)) b = b * kept_slope(network, slope);
       bar[j] += b;
+      if (op.times >= 0) {
+        const size_t other = static_cast<size_t>(op.times);
+        post_bar[other][j] += bar[j] * trace.sums[o][j];
+        bar[j] = bar[j] * trace.post[other][j];
+      }
     }
     Vector<Real> factor = bar; /* as it enters products */
     for (Real &f : factor) f = factor_of(network, f);
@@ -444,6 +474,124 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
   }
 }
 
+/* ---- wrappers ------------------------------------------------------------------------------------------------------
+ */
+
+template <typename Real>
+static Vector<Dual<Real>> lifted(const Vector<Real> &values, const Vector<Real> &direction = {}) {
+  Vector<Dual<Real>> result;
+  for (size_t i = 0; i < values.size(); ++i)
+    result.push_back({values[i], direction.empty() ? Real(0.0) : direction[i]});
+  return result;
+}
+
+/* Gradients of V, the sum of the outputs, with respect to everything. */
+template <typename Real>
+struct PotentialGradient {
+  Vector<Real> parameters, z, x;
+};
+template <typename Real>
+static PotentialGradient<Real> gradient_of_potential(const Network &network, const Vector<Real> &parameters,
+                                                     const Vector<Real> &z, const Vector<Real> &x,
+                                                     const Vector<Real> &e, const Dropout &dropout, bool without) {
+  PotentialGradient<Real> gradient;
+  gradient.parameters.assign(parameters.size(), 0.0);
+  const Trace<Real> trace = forward_output(network, parameters, z, x, e, dropout, without);
+  backward_output(network, parameters, trace, Vector<Real>(trace.post.back().size(), 1.0), gradient.parameters,
+                  &gradient.z, &gradient.x, dropout);
+  return gradient;
+}
+/* The same along a direction of z: in `along` of every number. */
+template <typename Real>
+static PotentialGradient<Dual<Real>> gradient_along(const Network &network, const Vector<Real> &parameters,
+                                                    const Vector<Real> &z, const Vector<Real> &direction,
+                                                    const Vector<Real> &x, const Vector<Real> &e,
+                                                    const Dropout &dropout, bool without) {
+  return gradient_of_potential(network, lifted(parameters), lifted(z, direction), lifted(x), lifted(e), dropout,
+                               without);
+}
+
+/* matrix [n][n] times vector, or its transpose times it */
+template <typename Real>
+static Vector<Real> times(const Vector<Real> &matrix, bool transposed, const Vector<Real> &vector) {
+  const size_t n = vector.size();
+  Vector<Real> result(n, 0.0);
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < n; ++j) result[i] += matrix[transposed ? j * n + i : i * n + j] * vector[j];
+  return result;
+}
+
+template <typename Real>
+Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
+                    const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout, bool without_condition) {
+  Trace<Real> trace = forward_output(network, parameters, z, x, e, dropout, without_condition);
+  const size_t d = z.size(), half = d / 2;
+  if (network.wrapper == "none") return trace;
+  if (network.wrapper == "natural") {
+    trace.field = times(trace.post.back(), false, times(trace.post.back(), true, x));
+    for (Real &v : trace.field) v = v * (1.0 / static_cast<double>(d));
+    return trace;
+  }
+  if (network.wrapper == "geometric") {
+    for (const auto &v : gradient_along(network, parameters, z, x, x, e, dropout, without_condition).z)
+      trace.field.push_back(v.along);
+    return trace;
+  }
+  const Vector<Real> g = gradient_of_potential(network, parameters, z, x, e, dropout, without_condition).z;
+  for (size_t i = 0; i < d; ++i)
+    trace.field.push_back(network.wrapper == "potential" ? -g[i] : i < half ? g[i + half] : -g[i - half]);
+  return trace;
+}
+
+template <typename Real>
+void backward(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
+              const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar, Vector<Real> *x_bar,
+              const Dropout &dropout) {
+  if (network.wrapper == "none") {
+    backward_output(network, parameters, trace, cotangent, gradient, z_bar, x_bar, dropout);
+    return;
+  }
+  const size_t d = trace.z.size(), half = d / 2;
+  const bool without = trace.without_condition;
+  if (network.wrapper == "natural") {
+    const Vector<Real> &s = trace.post.back(), u = times(s, true, trace.x), w = times(s, true, cotangent);
+    Vector<Real> s_bar(d * d);
+    const double scale = 1.0 / static_cast<double>(d);
+    for (size_t i = 0; i < d; ++i)
+      for (size_t j = 0; j < d; ++j) s_bar[i * d + j] = scale * (cotangent[i] * u[j] + trace.x[i] * w[j]);
+    backward_output(network, parameters, trace, s_bar, gradient, z_bar, x_bar, dropout);
+    const Vector<Real> direct = times(s, false, w);
+    for (size_t i = 0; x_bar && i < d; ++i) (*x_bar)[i] += scale * direct[i];
+    return;
+  }
+  /* cotangent . field is the derivative of V along this direction, or for geometric that of V along x along it. */
+  Vector<Real> direction = cotangent;
+  for (size_t i = 0; i < d; ++i)
+    direction[i] = network.wrapper == "potential"   ? -cotangent[i]
+                   : network.wrapper == "geometric" ? cotangent[i]
+                   : i < half                       ? -cotangent[i + half]
+                                                    : cotangent[i - half];
+  if (network.wrapper != "geometric") {
+    const auto all = gradient_along(network, parameters, trace.z, direction, trace.x, trace.e, dropout, without);
+    for (size_t i = 0; i < gradient.size(); ++i) gradient[i] += all.parameters[i].along;
+    if (z_bar) z_bar->clear();
+    if (x_bar) x_bar->clear();
+    for (const auto &v : all.z)
+      if (z_bar) z_bar->push_back(v.along);
+    for (const auto &v : all.x)
+      if (x_bar) x_bar->push_back(v.along);
+    return;
+  }
+  const auto all = gradient_along(network, lifted(parameters), lifted(trace.z, trace.x), lifted(direction),
+                                  lifted(trace.x), lifted(trace.e), dropout, without);
+  for (size_t i = 0; i < gradient.size(); ++i) gradient[i] += all.parameters[i].along.along;
+  if (z_bar) z_bar->clear();
+  if (x_bar) x_bar->clear();
+  for (const auto &v : all.z)
+    if (z_bar) z_bar->push_back(v.along.along);
+  for (size_t i = 0; x_bar && i < d; ++i) x_bar->push_back(all.x[i].along.along + all.z[i].along.value);
+}
+
 #define INSTANTIATE(Real)                                                                                         \
   template Real activate(const std::string &, Real);                                                              \
   template Real activate_prime(const std::string &, Real);                                                        \
@@ -455,5 +603,7 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
 INSTANTIATE(double)
 INSTANTIATE(Tracked)
 #undef INSTANTIATE
+/* For the test of the kernels' derivatives. */
+template Dual<Dual<Dual<double>>> activate(const std::string &, Dual<Dual<Dual<double>>>);
 
 }  // namespace reference

@@ -48,6 +48,7 @@ struct Op {
   long width = 0;
   long bias = -1;     /* array, or none */
   long residual = -1; /* op whose pre is added, or none */
+  long times = -1;    /* op whose post multiplies the sum, or none */
   bool activation = true, dropout = false, x_branch = false;
   bool of_classes = false; /* reads the softmax of its source */
 };
@@ -68,6 +69,8 @@ struct Network {
   std::vector<Op> encoder, decoder;
   std::string encoder_activation, decoder_activation;
   long target = 0;
+  /* What is made of the output (survey 5.5): none, potential, natural, geometric, hamiltonian. */
+  std::string wrapper = "none";
   long parameters = 0;
   const Array &array(const std::string &name) const;
 };
@@ -92,7 +95,9 @@ struct Trace {
   Vector<Real> x, z, e;
   std::vector<Vector<Real>> pre, post;
   bool without_condition = false;
-  const Vector<Real> &output() const { return post.back(); }
+  std::vector<Vector<Real>> sums = {}; /* before `times` */
+  Vector<Real> field = {};             /* what the wrapper makes of the output; empty: nothing */
+  const Vector<Real> &output() const { return field.empty() ? post.back() : field; }
 };
 
 /* without_condition: zeros stand behind the branch of x. */

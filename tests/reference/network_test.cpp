@@ -96,6 +96,7 @@ struct Case {
   std::vector<long> hidden;
   long x, latent, time;
   bool squash;
+  std::string wrapper = "none";
 };
 
 Settings settings_of(const Case &c) {
@@ -105,12 +106,17 @@ Settings settings_of(const Case &c) {
   settings.network.hidden = c.hidden;
   settings.network.time_size = c.time;
   settings.network.squash_activation = c.squash;
+  settings.network.wrapper = c.wrapper;
   return settings;
 }
 
 std::vector<Case> cases() {
   std::vector<Case> result;
-  for (const char *type : {"mlp", "resnet"}) {
+  /* Wrapped ones: the reference's derivatives of derivatives. */
+  for (const char *wrapper : {"potential", "natural", "geometric", "hamiltonian"})
+    for (const char *type : {"mlp", "resnet", "bilinear"})
+      result.push_back({type, "swish", {5, 4}, 2, 2, 4, true, wrapper});
+  for (const char *type : {"mlp", "resnet", "bilinear"}) {
     for (const char *activation : {"swish", "gelu", "tanh", "softplus", "elu", "sigmoid", "selu", "linear"})
       result.push_back({type, activation, {5, 4}, 3, 2, 4, true});
     for (const std::vector<long> &hidden : {std::vector<long>{3}, {3, 5, 4}, {6, 2, 3, 4}})
@@ -161,6 +167,60 @@ TEST(Network, GradientsMatchDifferences) {
       check(z, z_bar, "z");
       check(x, x_bar, "x");
     }
+}
+
+/* Each wrapper's field against differences of the network without it: gradients by central ones of V, second
+ * derivatives by differences of gradients. */
+TEST(Network, WrappersAreDerivativesOfTheSumOfOutputs) {
+  for (const char *type : {"mlp", "resnet", "bilinear"}) {
+    Case c{type, "tanh", {5, 4}, 4, 4, 4, true};
+    const Network plain = make_network(settings_of(c), 4, 4);
+    const Vector<double> p = random_vector(static_cast<size_t>(plain.parameters), 41, 0.6), z = random_vector(4, 42),
+                         x = random_vector(4, 43), e = embed_time(settings_of(c), 0.6);
+    const auto potential = [&](const Vector<double> &at) {
+      double sum = 0;
+      const auto out = forward(plain, p, at, x, e).output();
+      for (const double v : out) sum += v;
+      return sum;
+    };
+    const auto moved = [](Vector<double> at, const Vector<double> &direction, double by) {
+      for (size_t i = 0; i < at.size(); ++i) at[i] += by * direction[i];
+      return at;
+    };
+    const auto slope = [&](const Vector<double> &at, size_t i) {
+      Vector<double> unit(4, 0.0);
+      unit[i] = 1;
+      return (potential(moved(at, unit, 1e-4)) - potential(moved(at, unit, -1e-4))) / 2e-4;
+    };
+    const auto field = [&](const char *wrapper) {
+      c.wrapper = wrapper;
+      const Network network = make_network(settings_of(c), 4, 4);
+      return forward(network, p, z, x, e).output();
+    };
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_NEAR(field("potential")[i], -slope(z, i), 1e-7);
+      EXPECT_NEAR(field("hamiltonian")[i], i < 2 ? slope(z, i + 2) : -slope(z, i - 2), 1e-7);
+      EXPECT_NEAR(field("geometric")[i], (slope(moved(z, x, 1e-3), i) - slope(moved(z, x, -1e-3), i)) / 2e-3, 1e-5);
+    }
+  }
+}
+
+/* S S^T x / d, written out. */
+TEST(Network, NaturalIsASquareOfItsOutputTimesTheCondition) {
+  const Case c{"mlp", "swish", {5, 4}, 3, 3, 4, true, "natural"};
+  Network network = make_network(settings_of(c), 3, 3);
+  EXPECT_EQ(network.array("output.weight").columns, 9);
+  const Vector<double> p = random_vector(static_cast<size_t>(network.parameters), 51, 0.6), z = random_vector(3, 52),
+                       x = random_vector(3, 53), e = embed_time(settings_of(c), 0.6),
+                       got = forward(network, p, z, x, e).output();
+  network.wrapper = "none";
+  const Vector<double> s = forward(network, p, z, x, e).output();
+  for (size_t i = 0; i < 3; ++i) {
+    double want = 0;
+    for (size_t j = 0; j < 3; ++j)
+      for (size_t k = 0; k < 3; ++k) want += s[3 * i + j] * s[3 * k + j] * x[k] / 3;
+    EXPECT_NEAR(got[i], want, 1e-14);
+  }
 }
 
 /* The resnet written out once more, straight from its definition. */

@@ -96,6 +96,7 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"loss.t_eps", [&] { loss.t_eps = number(); }},
       {"network.type", [&] { network.type = text; }},
       {"network.activation", [&] { network.activation = text; }},
+      {"network.wrapper", [&] { network.wrapper = text; }},
       {"network.hidden",
        [&] {
          network.hidden.clear();

@@ -45,7 +45,7 @@ struct Settings {
     double recon_weight = 0, reg = 0, t_eps = 1e-3, cap = 5, condition_dropout = 0, vae = 0, kl_z0 = 0;
   } loss;
   struct {
-    std::string type = "mlp", activation = "swish";
+    std::string type = "mlp", activation = "swish", wrapper = "none";
     std::vector<long> hidden = {64, 64, 64};
     double dropout = 0;
     bool squash_activation = true;

@@ -1,0 +1,246 @@
+/* Networks that are graphs, and fields that are derivatives of networks, against the reference, which differentiates
+ * its reverse pass with dual numbers: loss, gradients of parameters and states, training steps, solves and densities.
+ */
+#include <gtest/gtest.h>
+
+#include "tests/kernels/sweep.h"
+#include "tests/reference/sampler.h"
+
+namespace {
+
+using namespace kernels_test;
+using reference::Batch;
+using reference::Loss;
+using reference::Network;
+
+struct FieldCase {
+  const char *name;
+  Keys keys;
+  ConditionKind condition;
+  int width, d;
+  long rows;
+  double guidance; /* 1: none */
+};
+
+const std::vector<FieldCase> kCases = {
+    {"bilinear",
+     {{"network.type", "bilinear"},
+      {"network.hidden", "[9, 12]"},
+      {"variant", "ct"},
+      {"task", "regress"},
+      {"network.dropout", "0.2"},
+      {"loss.recon.weight", "0.3"},
+      {"loss.condition_dropout", "0.3"}},
+     kFloatCondition,
+     5,
+     3,
+     37,
+     2},
+    {"potential_of_mlp_without_condition",
+     {{"network.wrapper", "potential"},
+      {"network.hidden", "[12, 12, 7]"},
+      {"variant", "fm"},
+      {"task", "generate"},
+      {"network.dropout", "0.2"},
+      {"loss.draws", "2"}},
+     kNoCondition,
+     0,
+     3,
+     12,
+     1},
+    {"potential_of_resnet",
+     {{"network.wrapper", "potential"},
+      {"network.type", "resnet"},
+      {"network.hidden", "[10, 6, 10]"},
+      {"network.activation", "gelu"},
+      {"variant", "df"},
+      {"task", "regress"},
+      {"loss.reg", "0.05"}},
+     kByteCondition,
+     70,
+     2,
+     9,
+     1},
+    {"hamiltonian_of_mlp",
+     {{"network.wrapper", "hamiltonian"},
+      {"network.hidden", "[16, 11]"},
+      {"network.activation", "tanh"},
+      {"network.squash_activation", "false"},
+      {"variant", "ct"},
+      {"task", "regress"}},
+     kFloatCondition,
+     2,
+     4,
+     10,
+     1},
+    {"geometric_of_mlp",
+     {{"network.wrapper", "geometric"},
+      {"network.hidden", "[12, 10]"},
+      {"network.activation", "softplus"},
+      {"network.dropout", "0.2"},
+      {"variant", "fm"},
+      {"task", "regress"}},
+     kFloatCondition,
+     3,
+     3,
+     34,
+     1},
+    {"geometric_of_bilinear",
+     {{"network.wrapper", "geometric"},
+      {"network.type", "bilinear"},
+      {"network.hidden", "[8, 9]"},
+      {"variant", "ct"},
+      {"task", "classify"}},
+     kLabelCondition,
+     5,
+     5,
+     8,
+     1},
+    {"natural_of_resnet",
+     {{"network.wrapper", "natural"},
+      {"network.type", "resnet"},
+      {"network.hidden", "[9, 9, 9]"},
+      {"variant", "fm"},
+      {"task", "regress"}},
+     kFloatCondition,
+     3,
+     3,
+     9,
+     1},
+};
+
+struct Prepared {
+  Settings settings;
+  std::unique_ptr<Data> data;
+  Network network;
+  std::vector<float> parameters;
+  Model model;
+};
+
+Prepared prepare(const FieldCase &c) {
+  interpret_kernels();
+  Prepared p;
+  Keys keys = c.keys;
+  keys.insert(keys.end(), {{"network.time_embedding.size", "6"},
+                           {"schedule.alpha_bar", "[0.02, 0.97]"},
+                           {"loss.t_eps", "0.02"},
+                           {"optimizer.type", "sgd"},
+                           {"optimizer.learning_rate", "0.05"},
+                           {"seed", "97531"}});
+  p.settings = reference::settings_from(keys);
+  p.data = make_data(p.settings, c.condition, c.width, c.d, c.rows, 31);
+  p.network = reference::make_network(p.settings, p.data->shape.condition_width, c.d);
+  /* A natural field grows with the square of its output: larger ones run away. */
+  p.parameters = random_parameters(p.network, 32, p.network.wrapper == "natural" ? 0.6 : 1.2);
+  if (p.settings.task == "generate")
+    keys.insert(keys.end(), {{"data.target", "x"}, {"data.condition", c.condition == kNoCondition ? "null" : "y"}});
+  p.model = create_model(keys, p.data->shape);
+  if (p.model && (!set_parameters(p.model.get(), p.network, p.parameters) || !set_statistics(p.model.get(), *p.data)))
+    p.model.reset();
+  return p;
+}
+
+class Fields : public testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Cases, Fields, testing::Range(size_t{0}, kCases.size()),
+                         [](const auto &number) { return std::string(kCases[number.param].name); });
+
+TEST_P(Fields, LossGradientsAndTrainingStepsMeetTheReference) {
+  const FieldCase &c = kCases[GetParam()];
+  const Prepared p = prepare(c);
+  ASSERT_TRUE(p.model);
+  const size_t values = static_cast<size_t>(c.rows * c.d);
+  Batch<Tracked> batch;
+  batch.z1 = p.data->reference.z1;
+  batch.label = p.data->reference.label;
+  batch.x = p.data->reference.x;
+  draw_batch(p.settings, p.network, 4, true, batch);
+  std::vector<float> gradient(static_cast<size_t>(p.network.parameters)), prediction(values);
+  noprop_loss_request request = {};
+  request.rows = p.data->rows;
+  request.condition = p.data->condition.values;
+  request.target = p.data->target.values;
+  request.step = 4;
+  request.dropout = true;
+  request.gradient = gradient.data();
+  request.prediction = prediction.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
+  const Loss<Tracked> want = batch_loss(p.settings, p.network, tracked(p.parameters), batch);
+  if (p.settings.loss.draws == 1) expect_within(kPrediction, prediction, flat(want.prediction), "field");
+  expect_within(kTerm, terms.loss, want.total, "loss");
+  double largest = 0;
+  for (const Tracked &g : want.gradient) largest = std::max(largest, std::fabs(g.value));
+  EXPECT_GT(largest, 0);
+  for (const reference::Array &array : p.network.arrays) {
+    const auto first = static_cast<long>(array.offset), last = first + array.size();
+    const std::vector<float> got(gradient.begin() + first, gradient.begin() + last);
+    const Vector<Tracked> part(want.gradient.begin() + first, want.gradient.begin() + last);
+    /* What a derivative does not depend on (the bias of a potential) has no gradient at all. */
+    if (std::all_of(part.begin(), part.end(), [](const Tracked &g) { return g.value == 0; })) {
+      EXPECT_EQ(got, std::vector<float>(got.size(), 0.0F)) << array.name;
+      continue;
+    }
+    expect_within(kGradient, got, part, array.name);
+  }
+  ASSERT_TRUE(ok(noprop_model_bind(p.model.get(), p.data->has_condition() ? &p.data->condition : nullptr,
+                                   &p.data->target, static_cast<int>(c.rows / 2)),
+                 "noprop_model_bind"));
+  ASSERT_TRUE(ok(noprop_model_train_step(p.model.get(), 3), "noprop_model_train_step"));
+  const auto trained =
+      reference::train(p.settings, p.network, tracked(p.parameters), p.data->reference, c.rows / 2, 3, 100);
+  expect_within(kParameters, parameters_of(p.model.get()), trained.parameters, "trained", &p.parameters);
+}
+
+/* The end of a solve from given states, and the integral of minus the divergence along it. */
+TEST_P(Fields, SolvesAndDensitiesMeetTheReference) {
+  const FieldCase &c = kCases[GetParam()];
+  const Prepared p = prepare(c);
+  ASSERT_TRUE(p.model);
+  const size_t rows = static_cast<size_t>(c.rows), d = static_cast<size_t>(c.d);
+  std::vector<float> start, end(rows * d);
+  std::mt19937 generator(13);
+  std::normal_distribution<float> normal;
+  for (size_t i = 0; i < rows * d; ++i) start.push_back(normal(generator));
+  const bool density = p.settings.task != "classify";
+  noprop_sampler_options options = noprop_sampler_options_default(p.model.get());
+  snprintf(options.method, sizeof options.method, "heun");
+  snprintf(options.grid, sizeof options.grid, "t");
+  snprintf(options.init, sizeof options.init, "given");
+  options.start = start.data();
+  options.steps = 4;
+  options.final_denoise = 0;
+  options.guidance = c.guidance;
+  std::vector<double> log_density(rows);
+  std::vector<noprop_solve_row> reports(rows);
+  const bool traced = density && c.guidance == 1;
+  const noprop_solve_results results = {end.data(), nullptr, traced ? log_density.data() : nullptr, reports.data()};
+  const noprop_array *condition = p.data->has_condition() ? &p.data->condition : nullptr;
+  ASSERT_TRUE(ok(noprop_solve(p.model.get(), &options, condition, c.rows, &results), "noprop_solve"));
+  reference::Solve solve;
+  solve.method = "heun", solve.steps = 4, solve.guidance = c.guidance;
+  Vector<Tracked> want, densities;
+  std::vector<float> got;
+  double constant = reference::log_normal(Vector<double>(d, 0.0));
+  for (const float deviation : p.data->y_std) constant -= std::log(static_cast<double>(deviation));
+  for (size_t row = 0; row < rows; ++row) {
+    const Vector<Tracked> from =
+        tracked({start.begin() + static_cast<long>(row * d), start.begin() + static_cast<long>((row + 1) * d)});
+    const Vector<Tracked> x = p.data->has_condition() ? p.data->reference.x[row] : Vector<Tracked>{};
+    if (!traced) {
+      const auto states = reference::integrate(p.settings, p.network, tracked(p.parameters), solve, from, x);
+      want.insert(want.end(), states.back().begin(), states.back().end());
+      continue;
+    }
+    const auto flow =
+        reference::integrate_flow(p.settings, p.network, tracked(p.parameters), solve, from, x, false, {});
+    want.insert(want.end(), flow.end.begin(), flow.end.end());
+    Tracked sum = constant + flow.integral;
+    for (const Tracked &z : from) sum -= 0.5 * (z * z);
+    densities.push_back(reference::rounded(sum.value, sum.variance));
+    got.push_back(static_cast<float>(log_density[row]));
+  }
+  expect_within(kSolve, end, want, "end");
+  if (traced) expect_within(kSolve, got, densities, "log density");
+}
+
+}  // namespace
