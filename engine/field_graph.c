@@ -353,6 +353,7 @@ int field_tangents(struct field_graph *graph, int output, int input, int directi
     graph->full = true;
     return -1;
   }
+  for (int n = 0; n < FIELD_NODES; ++n) tangents[n] = -1;
   for (int n = 0; n <= output && !graph->full; ++n)
     tangents[n] = n == graph->inputs[input] ? direction : tangent_of(graph, n, tangents);
   const int result = graph->full ? -1 : tangents[output];

@@ -186,10 +186,9 @@ static noprop_status check_wrapper(const struct network *network, const struct s
 
 noprop_status network_build_field(struct network *network, const struct settings *settings) {
   struct builder b = {.network = network, .settings = settings, .graph = field_create(), .condition = -1};
-  noprop_status status = check_wrapper(network, settings);
+  if (!b.graph) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
   network->field = b.graph;
-  if (!b.graph && status == NOPROP_OK)
-    status = status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
+  const noprop_status status = check_wrapper(network, settings);
   if (status != NOPROP_OK) return status;
   const int x_op = network_add_x_branch(network, settings);
   b.layer = network->op_count;

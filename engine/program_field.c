@@ -38,7 +38,6 @@ struct field_plan {
   int time_offsets[FIELD_ITEMS];
   struct place *weights; /* per parameter: where a non-negative one's weights stand */
   bool *begun;           /* per parameter: a sink of this text has written it */
-  bool has_output_rows;
 };
 
 static const struct field_node *node_at(const struct plan *plan, int n) { return &plan->field->graph->nodes[n]; }
@@ -310,13 +309,14 @@ void plan_free_field(struct plan *plan) {
 /* ---- text ---- */
 
 static struct text tile_text(const struct plan *plan, int n) {
+  static const struct text guided = {"condition"}, gradient = {"delta"};
   const struct field_node *node = node_at(plan, n);
   if (node->kind != NODE_INPUT) return plan_place_text(plan->field->buffers[plan->field->tile_of[n]].place, 0);
   switch (node->form) {
     case FIELD_Z:
       return plan_place_text(plan->solve ? plan->input : plan->z, 0);
     case FIELD_CONDITION:
-      return plan->guided ? (struct text){"condition"} : plan_place_text(plan->ops[plan->x_last].at[POST], 0);
+      return plan->guided ? guided : plan_place_text(plan->ops[plan->x_last].at[POST], 0);
     case FIELD_X:
       return plan_place_text(plan->x, 0);
     case FIELD_TIME:
@@ -324,7 +324,7 @@ static struct text tile_text(const struct plan *plan, int n) {
     case FIELD_TANGENT:
       return plan_place_text(plan->tangent, 0);
     default:
-      return (struct text){"delta"};
+      return gradient;
   }
 }
 
