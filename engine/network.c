@@ -142,7 +142,7 @@ static void build_resnet(struct network *network, const struct settings *setting
 /* The classes' vectors: mixed by the softmax of the output, and as the encoder of labels. */
 static void add_mixture(struct network *network) {
   const int vectors =
-      add_parameter(network, "embedding.weight", network->target_width, network->latent, INITIALISE_EMBEDDING);
+      network_add_parameter(network, "embedding.weight", network->target_width, network->latent, INITIALISE_EMBEDDING);
   for (int encoder = 0; encoder < 2; ++encoder) {
     struct dense_op *op = &network->ops[network->op_count];
     *op = (struct dense_op){.width = network->latent, .bias = -1, .residual = -1, .of_classes = !encoder};
