@@ -54,6 +54,10 @@ template <typename Real>
 Dual<Real> &operator+=(Dual<Real> &a, Dual<Real> b) {
   return a = a + b;
 }
+template <typename Real>
+Dual<Real> &operator/=(Dual<Real> &a, Dual<Real> b) {
+  return a = a / b;
+}
 
 template <typename Real>
 double value_of(Dual<Real> x) {
