@@ -121,8 +121,8 @@ static uint64_t bits_of(const struct npy *npy, size_t index) {
   const unsigned char *from = npy->bytes + npy->start + place_of(npy, index) * npy->item;
   uint64_t bits = 0;
   for (size_t i = 0; i < npy->item; i++) bits |= (uint64_t)from[npy->big_endian ? npy->item - 1 - i : i] << (8 * i);
-  const unsigned unused = 64 - 8 * (unsigned)npy->item;
-  if (npy->kind == 'i' && unused > 0) bits = (uint64_t)((int64_t)(bits << unused) >> unused);
+  const uint64_t sign = (uint64_t)1 << (8 * npy->item - 1);
+  if (npy->kind == 'i') bits = (bits ^ sign) - sign;
   return bits;
 }
 
