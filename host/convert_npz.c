@@ -121,7 +121,7 @@ static uint64_t bits_of(const struct npy *npy, size_t index) {
   const unsigned char *from = npy->bytes + npy->start + place_of(npy, index) * npy->item;
   uint64_t bits = 0;
   for (size_t i = 0; i < npy->item; i++) bits |= (uint64_t)from[npy->big_endian ? npy->item - 1 - i : i] << (8 * i);
-  const uint64_t sign = (uint64_t)1 << (8 * npy->item - 1);
+  const uint64_t sign = npy->item == 1 ? 0x80u : npy->item == 2 ? 0x8000u : npy->item == 4 ? 0x80000000u : 0;
   if (npy->kind == 'i') bits = (bits ^ sign) - sign;
   return bits;
 }
