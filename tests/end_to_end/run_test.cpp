@@ -19,6 +19,7 @@ TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
   Scratch scratch;
   Circumstances here;
   here.folder = scratch.path;
+  here.environment = {{"NOPROP_VGPU_EXECUTOR", "auto"}};
   ASSERT_EQ(noprop({"data", "two-moons", "moons.h5"}, here).code, 0);
   const Outcome outcome =
       noprop({"train", NOPROP_SOURCE_DIR "/data/two_moons.yaml", "variant=fm,df,ct", "train.steps=700"}, here);

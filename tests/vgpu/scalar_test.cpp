@@ -170,7 +170,7 @@ TEST(RandomPrograms, WiderInterpreters) {
 
 TEST(RandomPrograms, Translator) {
   for (const Executor &executor : executors())
-    if (executor.name == "translator") return compare(executor, 25);
+    if (executor.name == "translator") return compare(executor, 12);
   GTEST_SKIP() << "the translator is not built";
 }
 
