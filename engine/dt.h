@@ -45,10 +45,11 @@ unsigned dt_update_blocks(const struct network *network);
  * quarter ... of them that fit (NOPROP_DT_BLOCKS=N: N at most); train->block_count says how many. `gradients`: slots
  * hold gradients. */
 noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
-                          train_arguments *train);
-/* Launches `kernel` for all parts; with `update` each launch's gradients are summed into update->gradient. */
+                          train_arguments *train, branch_arguments *branch);
+/* Launches `kernel` for all parts, behind the blocks' branches; with `update` each launch's gradients are summed into
+ * update->gradient. */
 noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                        const update_arguments *update);
+                        const branch_arguments *branch, const update_arguments *update);
 /* Training and update of one step. */
 noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, const update_arguments *update);
 

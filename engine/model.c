@@ -688,13 +688,14 @@ static void describe_input(struct text *text, const struct op_input *input) {
 
 /* How the steps are launched, and why. */
 static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot) {
-  const int launches = model->settings.optimizer.clip > 0.0 ? 3 : 2;
+  const int launches = (model->settings.optimizer.clip > 0.0 ? 3 : 2) + branch_launches(model->network);
   const struct persistent_case of = {.is_virtual = model->device->properties.is_virtual,
                                      .blocks = model->network->blocks > 0,
                                      .slots = slots,
                                      .rows_per_slot = rows_per_slot,
                                      .weights = model->network->values,
-                                     .update_blocks = model_update_blocks(model)};
+                                     .update_blocks = model_update_blocks(model),
+                                     .branch = model->network->branch_count > 0};
   const char *refusal = persistent_refusal(&of);
   const bool bound = model->binding.bound;
   if (bound ? model->binding.persistent : !refusal)
@@ -726,6 +727,15 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     text_add(&text, "%d blocks of separate weights, %ld parameters each%s%s; block 1:\n", network->blocks,
              network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
              network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
+  for (int i = 0; i < network->branch_count; ++i) {
+    const struct branch_layer *layer = &network->branch[i];
+    text_add(&text, "  branch layer %d: %d x %d x %d -> 3 x 3 convolution, %d channels, relu, %s\n", i, layer->inputs,
+             layer->height, layer->width, layer->outputs,
+             layer->pool ? "2 x 2 max-pool" : "mean over all pixels (features: the condition below)");
+  }
+  if (network->branch_count > 0)
+    text_add(&text, "  the branch takes %.2f million multiply-adds an image, once per row and solve\n",
+             branch_products(network) * 1e-6);
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
     if (network->field && i == network->op_count - 1) {

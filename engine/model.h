@@ -12,6 +12,7 @@
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 
+#include "engine/branch.h"
 #include "engine/device.h"
 #include "engine/network.h"
 #include "engine/program.h"
@@ -89,6 +90,7 @@ struct model_binding {
   bool bound;
   unsigned rows, batch, steps_per_epoch;
   train_arguments train;
+  branch_arguments branch;
   update_arguments update;
   struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed or persistent */
   bool persistent;          /* blocks of steps are one launch each (persistent.h) */
@@ -123,7 +125,8 @@ struct noprop_model {
   struct kernel reduce_update, reduce_gradient, clip_update, sum_terms, make_fragments, couple;
   struct model_kernel train, train_steps;         /* of the binding: one step, and many */
   struct model_kernel request, train_state, loss; /* of requests: with gradients of parameters, of states too, none */
-  struct model_solve *solves;                     /* kernels of solves, as they were asked for */
+  struct branch_kernels branch;
+  struct model_solve *solves; /* kernels of solves, as they were asked for */
 
   struct model_binding binding;
   uint64_t submitted; /* the device's train_state.completed once all launched work is done */

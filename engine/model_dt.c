@@ -41,7 +41,7 @@ static unsigned parts_from(const noprop_model *model, const train_arguments *tra
 }
 
 noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel, bool gradients,
-                          train_arguments *train) {
+                          train_arguments *train, branch_arguments *branch) {
   const struct network *network = model->network;
   const unsigned parts = dt_parts(network);
   const long widest =
@@ -64,6 +64,9 @@ noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel
     if (status == NOPROP_OK && train->workspace_stride > 0)
       status = pool_alloc(model->pool, (size_t)count * train->slot_count * train->workspace_stride * sizeof(float),
                           "activations", &workspace);
+    if (status == NOPROP_OK)
+      status = branch_allocate(model, kernel, count < (unsigned)network->blocks ? count : (unsigned)network->blocks,
+                               gradients, train, branch);
     if (status != NOPROP_OUT_OF_MEMORY || count == least) break;
     pool_release(model->pool, mark);
   }
@@ -73,12 +76,18 @@ noprop_status dt_allocate(noprop_model *model, const struct model_kernel *kernel
   return status;
 }
 
+/* With the branches before it, and `backward` also on their way back. */
 static noprop_status launch_train(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                                  unsigned first, unsigned count) {
+                                  const branch_arguments *branch, bool backward, unsigned first, unsigned count) {
+  const unsigned blocks = (unsigned)model->network->blocks, here = first + count > blocks ? blocks - first : count;
   train_arguments arguments = *train;
   arguments.first_block = first;
-  return device_launch(model->device, &kernel->kernel, count * train->slot_count, TILE_THREADS, kernel->shared_bytes,
-                       &arguments, sizeof arguments);
+  noprop_status status = branch_forward(model, branch, &arguments, first, here);
+  if (status == NOPROP_OK)
+    status = device_launch(model->device, &kernel->kernel, count * train->slot_count, TILE_THREADS,
+                           kernel->shared_bytes, &arguments, sizeof arguments);
+  if (status == NOPROP_OK && backward) status = branch_backward(model, branch, &arguments, first, here);
+  return status;
 }
 
 static noprop_status launch_update(noprop_model *model, const struct kernel *kernel, const update_arguments *update,
@@ -96,12 +105,12 @@ static noprop_status launch_update(noprop_model *model, const struct kernel *ker
 }
 
 noprop_status dt_launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                        const update_arguments *update) {
+                        const branch_arguments *branch, const update_arguments *update) {
   const unsigned parts = dt_parts(model->network);
   noprop_status status = NOPROP_OK;
   for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
     count = parts_from(model, train, first);
-    status = launch_train(model, kernel, train, first, count);
+    status = launch_train(model, kernel, train, branch, update != NULL, first, count);
     if (status == NOPROP_OK && update) status = launch_update(model, &model->reduce_gradient, update, first, count);
   }
   return status;
@@ -113,7 +122,7 @@ noprop_status dt_launch_step(noprop_model *model, const train_arguments *train, 
   noprop_status status = NOPROP_OK;
   for (unsigned first = 0, count; first < parts && status == NOPROP_OK; first += count) {
     count = parts_from(model, train, first);
-    status = launch_train(model, &model->train, train, first, count);
+    status = launch_train(model, &model->train, train, &model->binding.branch, true, first, count);
     if (status == NOPROP_OK)
       status = launch_update(model, clipped ? &model->reduce_gradient : &model->reduce_update, update, first, count);
     if (status == NOPROP_OK && clipped) status = launch_update(model, &model->clip_update, update, first, count);

@@ -12,9 +12,9 @@ enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 
 /* Slots (and workspace) of `kernel` for the arguments' batch; `gradients` floats stand at the front of each slot. */
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
-                                    train_arguments *train) {
+                                    train_arguments *train, branch_arguments *branch) {
   CUdeviceptr slots, workspace = 0;
-  if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train);
+  if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train, branch);
   tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = gradients + SLOT_TERMS;
   train->workspace_stride = kernel->workspace_floats;
@@ -26,7 +26,7 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
   if (status != NOPROP_OK) return status;
   train->slots = DEVICE_POINTER(float, slots);
   train->workspace = DEVICE_POINTER(float, workspace);
-  return NOPROP_OK;
+  return branch_allocate(model, kernel, 1, gradients > 0, train, branch);
 }
 
 /* What sums the gradients of a request's slots into `gradient`. */
@@ -43,14 +43,14 @@ static update_arguments request_update(const noprop_model *model, const train_ar
 
 /* All blocks of variant dt: their terms, and with `gradient` their gradients there. */
 static noprop_status launch_blocks(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                                   CUdeviceptr gradient, CUdeviceptr sums) {
+                                   const branch_arguments *branch, CUdeviceptr gradient, CUdeviceptr sums) {
   const update_arguments update = request_update(model, train, gradient);
   const unsigned stride = dt_tail_stride(model->network);
   const sum_terms_arguments terms = {.tails = train->tails + (stride - SLOT_TERMS),
                                      .sums = DEVICE_POINTER(double, sums),
                                      .slot_stride = stride,
                                      .slot_count = dt_parts(model->network) * train->slot_count};
-  const noprop_status status = dt_launch(model, kernel, train, gradient ? &update : NULL);
+  const noprop_status status = dt_launch(model, kernel, train, branch, gradient ? &update : NULL);
   if (status != NOPROP_OK) return status;
   return device_launch(model->device, &model->sum_terms, 1, TERMS_THREADS, 0, &terms, sizeof terms);
 }
@@ -58,15 +58,18 @@ static noprop_status launch_blocks(noprop_model *model, const struct model_kerne
 /* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). `gradient`:
  * where the sums of the slots go, 0: nowhere. */
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                            const struct pairing *coupling, CUdeviceptr gradient, CUdeviceptr sums) {
-  if (model->network->blocks) return launch_blocks(model, kernel, train, gradient, sums);
+                            const branch_arguments *branch, const struct pairing *coupling, CUdeviceptr gradient,
+                            CUdeviceptr sums) {
+  if (model->network->blocks) return launch_blocks(model, kernel, train, branch, gradient, sums);
   noprop_status status =
       kernel->fragments ? model_need_fragments(model, (CUdeviceptr)(uintptr_t)train->parameters) : NOPROP_OK;
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
+  if (status == NOPROP_OK) status = branch_forward(model, branch, train, 0, 1);
   if (status == NOPROP_OK)
     status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
                            sizeof *train);
   const update_arguments update = request_update(model, train, gradient);
+  if (status == NOPROP_OK && gradient) status = branch_backward(model, branch, train, 0, 1);
   if (status == NOPROP_OK && gradient)
     status = device_launch(model->device, &model->reduce_gradient, model_update_blocks(model), UPDATE_THREADS, 0,
                            &update, sizeof update);
@@ -154,9 +157,10 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.request = 1;
   if (model->network->blocks)
     train.out_block = (unsigned)(request->block > 0 ? request->block : model->network->blocks) - 1;
+  branch_arguments branch;
   noprop_status status = allocate_request(model, request, condition, target, &memory);
   if (status == NOPROP_OK)
-    status = allocate_slots(model, kernel, backward ? (size_t)model->network->padded_floats : 0, &train);
+    status = allocate_slots(model, kernel, backward ? (size_t)model->network->padded_floats : 0, &train, &branch);
   if (status == NOPROP_OK) status = model_rows_upload(model, condition, 0, request->rows, memory.condition);
   if (status == NOPROP_OK) status = model_rows_upload(model, target, 0, request->rows, memory.target);
   if (status == NOPROP_OK && request->t)
@@ -175,7 +179,7 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
   struct pairing coupling;
   status = coupling_request_memory(model, &train, &coupling);
-  if (status == NOPROP_OK) status = launch(model, kernel, &train, &coupling, memory.gradient, memory.sums);
+  if (status == NOPROP_OK) status = launch(model, kernel, &train, &branch, &coupling, memory.gradient, memory.sums);
   if (status == NOPROP_OK) status = read_terms(model, memory.sums, terms);
   if (status == NOPROP_OK && backward) status = read_gradient(model, memory.gradient, request->gradient);
   if (status == NOPROP_OK && memory.prediction)
@@ -273,7 +277,8 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
   train.steps_per_epoch = 1;
   train.fixed_step = VALIDATION_STEP;
   train.request = 1;
-  noprop_status status = allocate_slots(model, &model->loss, 0, &train);
+  branch_arguments branch;
+  noprop_status status = allocate_slots(model, &model->loss, 0, &train, &branch);
   if (status == NOPROP_OK) status = pool_alloc(model->pool, SLOT_TERMS * sizeof(double), "loss terms", &sums);
   if (status == NOPROP_OK && condition->values)
     status = pool_alloc(model->pool, (size_t)chunk * model_row_bytes(condition), "validation conditions", &memory[0]);
@@ -290,7 +295,7 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
     train.row_base = (unsigned)first;
     status = model_rows_upload(model, condition, first, count, memory[0]);
     if (status == NOPROP_OK) status = model_rows_upload(model, target, first, count, memory[1]);
-    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &coupling, 0, sums);
+    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &branch, &coupling, 0, sums);
   }
   return status == NOPROP_OK ? read_terms(model, sums, terms) : status;
 }

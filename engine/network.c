@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/branch.h"
 #include "engine/dt_embedding.h"
 #include "engine/network_field.h"
 #include "engine/schedule.h"
@@ -75,6 +76,18 @@ static int add_conditioned(struct network *network, const char *prefix, const ch
               add_weight(network, prefix, "t.weight", network->time_width, width, INITIALISE_LECUN));
   if (bias_suffix) op->bias = add_weight(network, prefix, bias_suffix, 1, width, INITIALISE_ZERO);
   return network->op_count++;
+}
+
+/* The convolutions in front of everything, whose features stand for the condition. */
+static void add_branch(struct network *network) {
+  for (int i = 0; i < network->branch_count; ++i) {
+    struct branch_layer *layer = &network->branch[i];
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "branch.%d", i);
+    layer->weight = add_weight(network, prefix, "weight", 9 * layer->inputs, layer->outputs, INITIALISE_HE);
+    layer->bias = add_weight(network, prefix, "bias", 1, layer->outputs, INITIALISE_ZERO);
+    network->x_width = layer->outputs;
+  }
 }
 
 /* x.0 ... x.(L-1): the branch that depends on the condition alone; -1 without a condition. */
@@ -335,7 +348,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
   if (network)
-    network->parameters = calloc(blocks * (size_t)most_ops * 4 + SCHEDULE_MAX_ARRAYS + 3, sizeof *network->parameters);
+    network->parameters = calloc(blocks * ((size_t)most_ops * 4 + (size_t)2 * BRANCH_LAYERS) + SCHEDULE_MAX_ARRAYS + 3,
+                                 sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
@@ -347,12 +361,14 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   network->mixture = settings_mixes_classes(settings);
   const bool supervised = settings->variant == VARIANT_SUPERVISED, discrete = settings->variant == VARIANT_DT;
   /* A block of dt knows its one time. */
-  const noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
+  noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
+  if (status == NOPROP_OK) status = branch_layers(settings, shape, network->branch, &network->branch_count);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
   }
   noprop_status field_status = NOPROP_OK;
+  add_branch(network);
   if (supervised)
     build_supervised(network, settings);
   else if (network_is_field(settings))
@@ -466,8 +482,9 @@ void network_initialise(const struct network *network, const struct settings *se
       continue;
     }
     /* .8796 is the standard deviation of a unit normal truncated at 2. */
-    const double variance =
-        entry->initialiser == INITIALISE_LECUN ? 1.0 / entry->rows : 2.0 / (entry->rows + entry->columns);
+    const double variance = entry->initialiser == INITIALISE_LECUN ? 1.0 / entry->rows
+                            : entry->initialiser == INITIALISE_HE  ? 2.0 / entry->rows
+                                                                   : 2.0 / (entry->rows + entry->columns);
     const double scale = sqrt(variance) / 0.87962566103423978;
     for (int row = 0; row < entry->rows; ++row)
       for (int column = 0; column < entry->columns; ++column)

@@ -13,11 +13,19 @@
 #include <stdbool.h>
 
 #include "engine/settings.h"
+#include "kernels/branch_arguments.h"
 #include "noprop/model.h"
 
 enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160 };
 
-enum initialiser { INITIALISE_ZERO, INITIALISE_LECUN, INITIALISE_XAVIER, INITIALISE_SCHEDULE, INITIALISE_EMBEDDING };
+enum initialiser {
+  INITIALISE_ZERO,
+  INITIALISE_LECUN,
+  INITIALISE_XAVIER,
+  INITIALISE_SCHEDULE,
+  INITIALISE_EMBEDDING,
+  INITIALISE_HE
+};
 
 /* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
  * 0). */
@@ -60,6 +68,13 @@ struct dense_op {
   bool of_classes; /* its input is the softmax of what it reads: kernels/class_mixture.cuh */
 };
 
+/* A 3 x 3 convolution of the condition's branch (branch.h). */
+struct branch_layer {
+  int height, width, inputs, outputs;
+  bool pool;        /* 2 x 2 max-pool behind it; else, the last one, the mean over all pixels */
+  int weight, bias; /* parameter indices: [9 inputs][outputs], rows in the order [y][x][input] */
+};
+
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
   int op_count; /* the last one is the output, width d */
@@ -86,7 +101,9 @@ struct network {
   int classes;         /* dt: of the classifier behind the last block, which has "classifier.weight" [d][classes] and */
   long classifier_floats; /* "classifier.bias"; 0: none. Its padded floats follow the blocks */
   long embedding_floats;  /* dt: of learned embeddings "embedding.weight" [classes][d], behind them; 0: none */
-  int operand_form;       /* enum operand_form of its tensor-core kernels, -1: it has none */
+  struct branch_layer branch[BRANCH_LAYERS];
+  int branch_count; /* 0: the condition is read as it is; else x_width is the number of the branch's features */
+  int operand_form; /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };
 

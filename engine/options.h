@@ -220,6 +220,10 @@
   X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
+#define BRANCH_LIST(X)                                          \
+  X(BRANCH_NONE, "none", "the condition's numbers as they are") \
+  X(BRANCH_CNN, "cnn", "images: 3 x 3 convolutions, ReLU, max-pool between them, the mean over pixels behind the last")
+
 #define DRIFT_LIST(X)                                                                            \
   X(DRIFT_ODE, "ode", "probability-flow velocity")                                               \
   X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)")               \
@@ -259,6 +263,7 @@ enum method { METHOD_LIST(OPTION_ENUMERATOR) METHOD_COUNT };
 enum grid { GRID_LIST(OPTION_ENUMERATOR) GRID_COUNT };
 enum init { INIT_LIST(OPTION_ENUMERATOR) INIT_COUNT };
 enum drift { DRIFT_LIST(OPTION_ENUMERATOR) DRIFT_COUNT };
+enum branch_type { BRANCH_LIST(OPTION_ENUMERATOR) BRANCH_COUNT };
 #undef OPTION_ENUMERATOR
 
 #endif

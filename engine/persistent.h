@@ -17,6 +17,7 @@ struct persistent_case {
   unsigned resident_blocks;      /* that the device holds at once; 0: unknown yet */
   long weights;                  /* of the network */
   unsigned update_blocks;        /* of the update kernel */
+  bool branch;                   /* convolutions in front (branch.h) */
 };
 
 /* NULL if one launch for many steps is the quicker form; else why not, as the end of "two launches a step, since ...".

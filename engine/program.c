@@ -298,6 +298,12 @@ int plan_row_kind(noprop_type type, bool is_label) {
 }
 
 void plan_emit_load_x(struct plan *plan, const char *data, const char *first, const char *count, const char *indent) {
+  if (plan->network->branch_count > 0) {
+    plan_emit(plan, "%sload_branch_features<%d>(%s, %s, %s, ", indent, plan->network->x_width,
+              plan_place_text(plan->x, 0).s, plan->features, plan->solve ? "row" : "row.local");
+    plan_emit(plan, "%s, %s);\n", first, count);
+    return;
+  }
   plan_emit(plan, "%sload_features<%d, %d>(%s, %s, %s, args.condition_scale, args.condition_shift, %s, %s, 0.0f);\n",
             indent, plan_row_kind(plan->shape->condition_type, plan->shape->condition_is_label), plan->network->x_width,
             plan_place_text(plan->x, 0).s, data, plan->solve ? "row" : "row.data", first, count);
@@ -434,6 +440,15 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
   bool moved = false;
   for (int k = 0; k < op->input_count; ++k) {
     const struct op_input *input = &op->inputs[k];
+    if (input->kind == INPUT_X && plan->network->branch_count > 0) {
+      plan_emit(plan,
+                "  for (int n = TILE_OUTPUTS * tile_warp(); n < %d; n += TILE_OUTPUTS * TILE_WARPS) {\n    float "
+                "acc[TILE_OUTPUTS] = {};\n",
+                input->width);
+      plan_emit(plan, "    dense_accumulate_transposed<%d>(acc, delta, P + %s, n, %d);\n", ld,
+                plan_offset_text(plan, index, WEIGHT + k, step).s, input->width);
+      plan_emit(plan, "    store_feature_gradient<%d>(%s, row, n, acc);\n  }\n", input->width, plan->feature_gradients);
+    }
     if (input->kind == INPUT_Z && plan->state) emit_input_gradient(plan, index, k, step, plan->state_gradient, true);
     if (input->kind == INPUT_DECODED) emit_input_gradient(plan, index, k, step, plan->coders.decoded_gradient, false);
     if (input->kind != INPUT_OP) continue;
@@ -782,7 +797,8 @@ static noprop_status emit_train(struct plan *plan) {
   const bool trains_network = plan_trains_network(plan);
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s%s\n%s", plan->field ? "#include \"jets.cuh\"\n" : "",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s%s%s\n%s", plan->field ? "#include \"jets.cuh\"\n" : "",
+            network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
             trained || (trains_network && backward) ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state                           ? "#include \"state_gradient.cuh\"\n"
                                                     : "",
@@ -981,6 +997,8 @@ noprop_status program_train(const struct network *network, const struct settings
                       .shared_limit = shared_limit,
                       .backward = backward,
                       .steps = kind == OBJECTIVE_TRAIN_STEPS,
+                      .features = "args.features",
+                      .feature_gradients = "args.feature_gradients",
                       .state = kind == OBJECTIVE_TRAIN_STATE ||
                                (backward && (settings->schedule.learnable || network->encoder_count > 0))};
   char *text = NULL;

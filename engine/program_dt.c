@@ -101,6 +101,12 @@ static void emit_places(struct plan *plan) {
     plan_emit(plan, "enum { EMBEDDING = %ld };\n", classifier + network->classifier_floats);
 }
 
+/* What plan->features need. */
+static void emit_condition_width(struct plan *plan) {
+  if (plan->network->branch_count > 0)
+    plan_emit(plan, "constexpr unsigned long long CONDITION = %d;\n", plan->network->x_width);
+}
+
 /* The clean latent of the tile's rows. */
 static void emit_load_latent(struct plan *plan) {
   const struct settings *settings = plan->settings;
@@ -222,12 +228,14 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   const struct text weight = plan_float_text(plan->settings->loss.kl_z0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"%s.cuh\"\n%s\n%s",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"%s.cuh\"\n%s%s\n%s",
             plan->field ? "#include \"jets.cuh\"\n" : "", scores_prediction(plan) ? "dt_notebook" : "dt",
+            network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
             plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);
+  emit_condition_width(plan);
   plan_emit(plan, "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) %s(const train_arguments args) {\n",
             backward ? "train" : "loss");
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -323,6 +331,8 @@ noprop_status program_train_blocks(const struct network *network, const struct s
                       .shared_limit = shared_limit,
                       .backward = backward,
                       .state = backward && network->embedding_floats > 0,
+                      .features = "args.features + part * args.batch * CONDITION",
+                      .feature_gradients = "args.feature_gradients + part * args.batch * CONDITION",
                       .widest = plan_round_up8(network->classes)};
   char *text = NULL;
   size_t size = 0;
@@ -353,11 +363,13 @@ static noprop_status emit_bridge(struct plan *plan, const struct scores *scores,
   const bool stochastic = form->drift == DRIFT_SDE;
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0), z = plan_place_text(plan->z, 0),
                     noise = plan_place_text(plan->noise, 0);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"dt.cuh\"\n\n",
-            plan->field ? "#include \"jets.cuh\"\n" : "");
+  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"dt.cuh\"\n%s\n",
+            plan->field ? "#include \"jets.cuh\"\n" : "",
+            plan->network->branch_count > 0 ? "#include \"features.cuh\"\n" : "");
   const noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);
+  emit_condition_width(plan);
   plan_emit(plan,
             "extern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments args) "
             "{\n  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
@@ -394,8 +406,12 @@ noprop_status program_integrate_blocks(const struct network *network, const stru
                                        const noprop_model_shape *shape, size_t shared_limit,
                                        const struct solve_form *form, struct program *program) {
   /* Places as those of the loss: the condition's branch belongs to a block and is computed in each. */
-  struct plan plan = {
-      .network = network, .settings = settings, .shape = shape, .tile = TILE_FORM_WIDE, .shared_limit = shared_limit};
+  struct plan plan = {.network = network,
+                      .settings = settings,
+                      .shape = shape,
+                      .tile = TILE_FORM_WIDE,
+                      .shared_limit = shared_limit,
+                      .features = "(const float *)args.condition + block * args.rows * CONDITION"};
   char *text = NULL;
   size_t size = 0;
   plan.out = open_memstream(&text, &size);

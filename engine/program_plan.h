@@ -81,7 +81,9 @@ struct plan {
   struct coder_plan coders;
   struct schedule_plan schedule;
   struct field_plan *field; /* of a network that is a graph; NULL: a chain */
-  const char *again;        /* whether gradients are added to what the slot holds: text of a condition */
+  /* Text of where the features of an image's branch stand, and of the loss by them; not used: the condition is data. */
+  const char *features, *feature_gradients;
+  const char *again; /* whether gradients are added to what the slot holds: text of a condition */
   struct op_places ops[NETWORK_MAX_OPS];
   int x_last;        /* last op of the x-branch, -1: none */
   int d, d8, widest; /* latent size, rounded up; widest op, rounded up */

@@ -162,6 +162,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   if (plan->field) plan_emit(plan, "#include \"jets.cuh\"\n");
+  if (network->branch_count > 0) plan_emit(plan, "#include \"features.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
   if (plan->slopes)
     plan_emit(plan, "#include \"%s.cuh\"\n",
@@ -375,6 +376,7 @@ noprop_status program_integrate(const struct network *network, const struct sett
                       .shape = shape,
                       .tile = *tile,
                       .shared_limit = shared_limit,
+                      .features = "(const float *)args.condition",
                       .solve = true};
   const int method = form->method;
   const bool adaptive = solve_is_adaptive(method), compat = method == METHOD_ADAPTIVE_COMPAT;

@@ -38,13 +38,16 @@ struct solve {
   CUdeviceptr schedule_rows; /* a trained monotone network: its table */
   int schedule_knots;
   double schedule_mix;
+  train_arguments images; /* models with a convolutional branch: its rows, and where their features go */
+  branch_arguments branch;
 };
 
 /* `options` gives the times of grid "user". latent, output: whether they are wanted. */
 noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan, const noprop_sampler_options *options,
                             const struct model_rows *condition, const float *start, long rows, bool latent, bool output,
                             struct solve *solve);
-/* One launch for rows first .. first + count - 1 (count <= chunk); results stand in solve->latent and solve->output. */
+/* One launch (models with a convolutional branch: and those of the branch) for rows first .. first + count - 1 (count
+ * <= chunk); results stand in solve->latent and solve->output. */
 noprop_status solve_run(noprop_model *model, const struct solve *solve, long first, long count);
 
 #endif

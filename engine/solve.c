@@ -67,6 +67,28 @@ done:
   return status;
 }
 
+/* The branch's memory for a chunk. */
+static noprop_status prepare_branch(noprop_model *model, struct solve *solve) {
+  const unsigned parts = model->network->blocks ? (unsigned)model->network->blocks : 1;
+  const CUdeviceptr parameters = solve->plan.average ? model->average : model->parameters;
+  solve->images = model_train_arguments(model);
+  solve->images.request = 1;
+  solve->images.steps_per_epoch = 1;
+  solve->images.batch = (unsigned)solve->chunk;
+  solve->images.parameters = DEVICE_POINTER(const float, parameters);
+  solve->images.condition = DEVICE_POINTER(const void, solve->condition_memory);
+  return branch_allocate(model, solve->kernel, parts, false, &solve->images, &solve->branch);
+}
+
+/* Features of `count` rows: [parts][count][width], as the kernel of the solve reads them. */
+static noprop_status run_branch(noprop_model *model, const struct solve *solve, long count) {
+  const unsigned parts = model->network->blocks ? (unsigned)model->network->blocks : 1;
+  train_arguments images = solve->images;
+  branch_arguments branch = solve->branch;
+  images.rows = images.row_total = branch.feature_rows = (unsigned)count;
+  return branch_forward(model, &branch, &images, 0, parts);
+}
+
 noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan, const noprop_sampler_options *options,
                             const struct model_rows *condition, const float *start, long rows, bool latent, bool output,
                             struct solve *solve) {
@@ -89,7 +111,8 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   const size_t tile_bytes = solve->kernel->workspace_floats * sizeof(float);
   const size_t row_bytes = model_row_bytes(condition) + (start ? state_bytes : 0) +
                            ((size_t)latent * state_bytes + (size_t)output * output_bytes) * states +
-                           tile_bytes / block_rows + sizeof(float) + sizeof(solve_record);
+                           tile_bytes / block_rows + sizeof(float) + sizeof(solve_record) +
+                           branch_row_bytes(model->network);
   size_t limit = model->device->properties.memory_bytes / 4;
   if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
   size_t chunk = limit / row_bytes / block_rows * block_rows;
@@ -112,6 +135,7 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i)
     if (wanted[i].bytes > 0) status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
+  if (status == NOPROP_OK && model->network->branch_count > 0) status = prepare_branch(model, solve);
   if (status == NOPROP_OK) status = upload_times(model, plan, options, solve->times);
   return status == NOPROP_OK ? upload_schedule(model, plan->average, solve) : status;
 }
@@ -125,11 +149,13 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
   if (status != NOPROP_OK) return status;
   const CUdeviceptr parameters = solve->plan.average ? model->average : model->parameters;
   if (solve->kernel->fragments) status = model_need_fragments(model, parameters);
+  if (status == NOPROP_OK) status = run_branch(model, solve, count);
   if (status != NOPROP_OK) return status;
   const integrate_arguments arguments = {
       .parameters = DEVICE_POINTER(const float, parameters),
       .fragments = DEVICE_POINTER(const unsigned, model->fragments),
-      .condition = DEVICE_POINTER(const void, solve->condition_memory),
+      .condition =
+          solve->branch.features ? solve->branch.features : DEVICE_POINTER(const void, solve->condition_memory),
       .condition_scale = DEVICE_POINTER(const float, model->condition_scale),
       .condition_shift = DEVICE_POINTER(const float, model->condition_shift),
       .output_scale = DEVICE_POINTER(const float, model->output_scale),

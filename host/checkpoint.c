@@ -19,6 +19,15 @@ static noprop_status no_memory(void) {
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
+/* A condition's shape, where it is an image. */
+static const char *const IMAGE_SIDES[] = {"condition_channels", "condition_height", "condition_pixels_across"};
+
+static bool put_image(hid_t file, const noprop_model_shape *shape) {
+  for (int i = 0; i < 3 && shape->condition_shape[0] > 0; i++)
+    if (!h5_put_integer(file, IMAGE_SIDES[i], (uint64_t)shape->condition_shape[i])) return false;
+  return true;
+}
+
 static bool put_description(hid_t file, const noprop_model *model, const char *config, const char *note) {
   const noprop_model_shape *shape = noprop_model_get_shape(model);
   return h5_put_text(file, "format", FORMAT) && h5_put_integer(file, "format_version", CHECKPOINT_VERSION) &&
@@ -26,7 +35,7 @@ static bool put_description(hid_t file, const noprop_model *model, const char *c
          h5_put_integer(file, "step", noprop_model_step(model)) && h5_put_integer(file, "seed", model->settings.seed) &&
          h5_put_text(file, "condition_type", dataset_type_name(shape->condition_type)) &&
          h5_put_integer(file, "condition_width", (uint64_t)shape->condition_width) &&
-         h5_put_integer(file, "condition_is_label", shape->condition_is_label) &&
+         h5_put_integer(file, "condition_is_label", shape->condition_is_label) && put_image(file, shape) &&
          h5_put_text(file, "target_type", dataset_type_name(shape->target_type)) &&
          h5_put_integer(file, "target_width", (uint64_t)shape->target_width) &&
          h5_put_integer(file, "target_is_label", shape->target_is_label) &&
@@ -141,6 +150,13 @@ static noprop_status read_shape(const char *path, hid_t file, noprop_model_shape
   const noprop_status status =
       read_side(path, file, "condition", &shape->condition_type, &shape->condition_width, &shape->condition_is_label);
   if (status != NOPROP_OK) return status;
+  memset(shape->condition_shape, 0, sizeof shape->condition_shape);
+  for (int i = 0; i < 3 && H5Aexists(file, IMAGE_SIDES[0]) > 0; i++) {
+    uint64_t number = 0;
+    if (!h5_get_integer(file, IMAGE_SIDES[i], &number) || number < 1 || number > 1u << 24)
+      return missing_attribute(path, IMAGE_SIDES[i]);
+    shape->condition_shape[i] = (int)number;
+  }
   return read_side(path, file, "target", &shape->target_type, &shape->target_width, &shape->target_is_label);
 }
 

@@ -120,6 +120,11 @@ noprop_status noprop_model_shape_from_data(const noprop_config *config, noprop_d
   if (status == NOPROP_OK && condition != NULL)
     status = shape_side(dataset, condition, is_integer(array.type) && array.rank == 1, &made.condition_type,
                         &made.condition_width, &made.condition_is_label);
+  if (status == NOPROP_OK && condition != NULL && !made.condition_is_label && (array.rank == 3 || array.rank == 4)) {
+    made.condition_shape[0] = array.rank == 4 ? (int)array.shape[1] : 1;
+    made.condition_shape[1] = (int)array.shape[array.rank - 2];
+    made.condition_shape[2] = (int)array.shape[array.rank - 1];
+  }
   if (status == NOPROP_OK) status = check_splits(dataset, condition, target);
   if (status == NOPROP_OK && settings.latent.size != 0 && settings.latent.size != made.target_width &&
       settings.latent.embedding == EMBEDDING_ONE_HOT && settings.encoder.type == CODER_IDENTITY)

@@ -135,7 +135,7 @@ static double array_value(const noprop_array *array, long index) {
   return NAN;
 }
 
-/* Mean and standard deviation of every column; a column that never changes gets 1. Two passes over rows, so that the
+/* Mean and standard deviation of every column. Two passes over rows, so that the
  * sums of a column lie close together and a large mean costs no digits. */
 static noprop_status column_statistics(const noprop_array *array, float **mean, float **std) {
   size_t width = (size_t)array->width;
@@ -162,11 +162,32 @@ static noprop_status column_statistics(const noprop_array *array, float **mean, 
       status = status_set(NOPROP_FILE_ERROR, "array %s, column %zu: a training value is infinite or not a number",
                           array->name, i);
     (*mean)[i] = (float)sums[i];
-    (*std)[i] = deviation > 0 ? deviation : 1;
+    (*std)[i] = deviation;
   }
   free(sums);
   free(squares);
   return status;
+}
+
+/* Of images: every pixel gets its channel's mean and standard deviation, so that neighbours stay comparable. */
+static void pool_channels(const noprop_model_shape *shape, float *mean, float *std) {
+  const int pixels = shape->condition_shape[1] * shape->condition_shape[2];
+  for (int channel = 0; channel < shape->condition_shape[0]; channel++) {
+    float *means = mean + (size_t)channel * (size_t)pixels, *stds = std + (size_t)channel * (size_t)pixels;
+    double sum = 0, squares = 0;
+    for (int i = 0; i < pixels; i++) sum += (double)means[i] / pixels;
+    for (int i = 0; i < pixels; i++) {
+      const double off = (double)means[i] - sum;
+      squares += ((double)stds[i] * (double)stds[i] + off * off) / pixels;
+    }
+    for (int i = 0; i < pixels; i++) means[i] = (float)sum, stds[i] = (float)sqrt(squares);
+  }
+}
+
+/* Columns that never change are divided by 1. */
+static void replace_zeros(float *std, int width) {
+  for (int i = 0; std && i < width; i++)
+    if (std[i] <= 0) std[i] = 1;
 }
 
 static noprop_status set_statistics(noprop_trainer *trainer) {
@@ -175,8 +196,12 @@ static noprop_status set_statistics(noprop_trainer *trainer) {
   noprop_status status = NOPROP_OK;
   if (trainer->train.has_condition && !shape->condition_is_label)
     status = column_statistics(&trainer->train.condition, &condition_mean, &condition_std);
+  if (status == NOPROP_OK && condition_std && trainer->settings.network.branch.type != BRANCH_NONE)
+    pool_channels(shape, condition_mean, condition_std);
+  replace_zeros(condition_std, shape->condition_width);
   if (status == NOPROP_OK && !shape->target_is_label)
     status = column_statistics(&trainer->train.target, &target_mean, &target_std);
+  replace_zeros(target_std, shape->target_width);
   if (status == NOPROP_OK)
     status = noprop_model_set_statistics(trainer->model, condition_mean, condition_std, target_mean, target_std);
   free(condition_mean);

@@ -105,6 +105,9 @@ typedef struct {
   unsigned first_block;
   unsigned block_count; /* that a launch takes at most */
   unsigned out_block;   /* whose prediction, states and losses of rows are wanted */
+  /* Models whose condition is an image (branch_arguments.h): [parts][batch][x_width] of this launch. */
+  const float *features;
+  float *feature_gradients;
 } train_arguments;
 
 /* How a row's solve ended, and what it took. */

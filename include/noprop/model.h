@@ -25,6 +25,7 @@ typedef struct {
   noprop_type target_type;
   int target_width; /* Y; for labels: number of classes */
   bool target_is_label;
+  int condition_shape[3]; /* an image's channels, height, width (their product is C); 0, 0, 0: no image */
 } noprop_model_shape;
 
 /* Derives the shape (and class counts) from a data set's training split and the configuration's roles. */

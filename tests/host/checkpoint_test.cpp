@@ -72,7 +72,7 @@ Config make_config(const char *more = "") {
 }
 
 Model make_model(const Config &config) {
-  const noprop_model_shape shape = {NOPROP_TYPE_FLOAT32, 2, false, NOPROP_TYPE_INT32, 2, true};
+  const noprop_model_shape shape = {NOPROP_TYPE_FLOAT32, 2, false, NOPROP_TYPE_INT32, 2, true, {0, 0, 0}};
   noprop_model *model = nullptr;
   EXPECT_OK(noprop_model_create(device(), config.get(), &shape, &model));
   const float mean[] = {0.1f, 2.7f}, deviation[] = {2.0f, 1.6f};
@@ -145,6 +145,27 @@ TEST(Checkpoint, TrainingGoesOnWithTheSameBitsAsIfItHadNotStopped) {
   ASSERT_TRUE(second);
   train(second, data, 7);
   EXPECT_EQ(state_of(second), state_of(straight));
+}
+
+TEST(Checkpoint, TheShapeOfImagesComesBack) {
+  const Scratch scratch;
+  noprop_model_shape shape = {};
+  shape.condition_type = NOPROP_TYPE_UINT8;
+  shape.condition_width = 60;
+  shape.condition_shape[0] = 3, shape.condition_shape[1] = 4, shape.condition_shape[2] = 5;
+  shape.target_type = NOPROP_TYPE_INT32;
+  shape.target_width = 2;
+  shape.target_is_label = true;
+  const Config config = make_config("network: {branch: {type: cnn, channels: [8, 16]}}");
+  noprop_model *model = nullptr, *loaded = nullptr;
+  ASSERT_OK(noprop_model_create(device(), config.get(), &shape, &model));
+  const Model first(model);
+  ASSERT_OK(noprop_model_save(model, scratch.path("images.h5").c_str()));
+  ASSERT_OK(noprop_model_load(device(), scratch.path("images.h5").c_str(), &loaded));
+  const Model second(loaded);
+  for (int i = 0; i < 3; i++)
+    EXPECT_EQ(noprop_model_get_shape(loaded)->condition_shape[i], shape.condition_shape[i]) << i;
+  EXPECT_EQ(noprop_model_parameter_values(loaded), noprop_model_parameter_values(model));
 }
 
 TEST(Checkpoint, SameStateSameBytes) {

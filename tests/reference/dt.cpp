@@ -62,7 +62,7 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
   loss.row_total.assign(rows, 0.0);
   for (size_t k = 0; k < draws; ++k)
     for (size_t i = 0; i < rows; ++i) {
-      Vector<Real> z(d), bar(d), z_bar;
+      Vector<Real> z(d), bar(d), z_bar, x_bar;
       for (size_t j = 0; j < d; ++j) z[j] = a * batch.z1[i][j] + b * batch.noise[k][i][j];
       const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout();
       const Trace<Real> trace =
@@ -84,7 +84,9 @@ Loss<Real> block_loss(const Network &network, const Vector<Real> &parameters, co
         for (size_t j = 0; j < said.gradient.size(); ++j) scores->gradient[j] += share * said.gradient[j];
         for (size_t j = 0; j < d; ++j) bar[j] += share * said.z1_bar[0][j];
       }
-      backward<Real>(network, parameters, trace, bar, loss.gradient, &z_bar, nullptr, dropout);
+      backward<Real>(network, parameters, trace, bar, loss.gradient, &z_bar, &x_bar, dropout);
+      if (k == 0) loss.x_bar.emplace_back(x_bar.size(), 0.0);
+      for (size_t j = 0; j < x_bar.size(); ++j) loss.x_bar[i][j] += x_bar[j];
       if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
       for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += a * z_bar[j] - of_target[j];
       loss.flow += share * flow;

@@ -346,7 +346,10 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       loss.row_total[i] += total / static_cast<double>(draws);
       for (Real &v : output_bar) v = v * share;
       Vector<Real> through; /* what reaches z_t through the network */
-      backward<Real>(network, parameters, trace, output_bar, loss.gradient, &through, nullptr, dropout);
+      Vector<Real> x_bar;
+      backward<Real>(network, parameters, trace, output_bar, loss.gradient, &through, &x_bar, dropout);
+      if (k == 0) loss.x_bar.emplace_back(x_bar.size(), 0.0);
+      for (size_t j = 0; j < x_bar.size(); ++j) loss.x_bar[i][j] += x_bar[j];
       if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
       for (size_t j = 0; j < d; ++j) {
         z_bar[j] = z_bar[j] * share + through[j];

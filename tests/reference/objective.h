@@ -35,7 +35,8 @@ struct Loss {
   Vector<Real> weight;                        /* [rows], of draw 0: w after normalisation */
   Vector<Real> gradient;                      /* [parameters] */
   std::vector<Vector<Real>> z_bar, z1_bar,
-      noise_bar; /* [rows][d]: d total/d z_t, of draw 0; d z1; d noise, of draw 0 */
+      noise_bar;                   /* [rows][d]: d total/d z_t, of draw 0; d z1; d noise, of draw 0 */
+  std::vector<Vector<Real>> x_bar; /* [rows][C]: d total/d x */
 };
 
 template <typename Real>

@@ -1,0 +1,26 @@
+/* What host and kernels of a condition's convolutional branch agree on (kernels/conv.cuh). Plain C. */
+#ifndef KERNELS_BRANCH_ARGUMENTS_H
+#define KERNELS_BRANCH_ARGUMENTS_H
+
+#include "arguments.h"
+
+enum { BRANCH_LAYERS = 8 /* at most */, CONV_THREADS = 256, CONV_TURN_BLOCKS = 8 };
+
+/* Parts (variant dt: networks of the launch; else one) times `capacity` images. A plane is an image with a border of
+ * zeros, [pixels][channels] (conv_layer); images that a batch does not have are neither read nor written. */
+typedef struct {
+  train_arguments rows;                /* whose rows the images are, and its parameters, slots and features */
+  float *inputs[BRANCH_LAYERS];        /* planes of each layer's input */
+  float *gradients[BRANCH_LAYERS];     /* planes of the loss by each layer's sums; NULL: forward only */
+  unsigned char *codes[BRANCH_LAYERS]; /* [output pixel][channel]: which sum of a pool's window passed, or none; NULL */
+  float *turned[BRANCH_LAYERS];        /* per part: weights for the way back, [3][3][outputs][inputs]; NULL */
+  float *features, *feature_gradients; /* [parts][feature_rows][width] */
+  unsigned capacity, parts;
+  unsigned first; /* row of the batch or request that image 0 is */
+  unsigned feature_rows;
+  unsigned slot_images;           /* that a slot of gradients takes */
+  unsigned first_part;            /* in the parameters */
+  unsigned long long part_floats; /* of parameters and of a slot */
+} branch_arguments;
+
+#endif

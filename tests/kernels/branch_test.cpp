@@ -1,0 +1,276 @@
+/* Conditions that are images: the convolutional branch inside losses, gradients, training steps and solves against the
+ * reference, with images of odd sizes and channels that do not fill a warp. */
+#include "tests/reference/branch.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/kernels/harness.h"
+#include "tests/reference/dt.h"
+#include "tests/reference/random.h"
+
+namespace {
+
+using namespace kernels_test;
+using reference::Batch;
+using reference::Branch;
+using reference::BranchTrace;
+using reference::Loss;
+using reference::Network;
+
+/* 9 and 5 are odd: pools leave a row or a column out; rows divide into parts of 5, 4 and 3 pixels. */
+constexpr int kChannels = 3, kHeight = 9, kWidth = 10, kTarget = 4;
+constexpr long kRows = 45;
+
+struct ImageCase {
+  const char *variant, *task, *draws;
+};
+
+Keys keys_of(const ImageCase &c) {
+  return {{"variant", c.variant},
+          {"task", c.task},
+          {"loss.draws", c.draws},
+          {"network.hidden", "[24, 24]"},
+          {"network.activation", "tanh"},
+          {"precision", "fp32"},
+          {"dt.blocks", "2"},
+          {"optimizer.type", "sgd"},
+          {"optimizer.learning_rate", "1"},
+          {"optimizer.weight_decay", "0"},
+          {"optimizer.clip", "0"},
+          {"seed", "3"}};
+}
+
+struct Prepared {
+  Settings settings;
+  std::unique_ptr<Data> data;
+  Branch branch;
+  Network head;   /* behind the features */
+  long block = 0; /* parameters of one block of dt, or of all */
+  int blocks = 1;
+  std::vector<float> parameters;
+  Model model;
+};
+
+Prepared prepare(const ImageCase &c) {
+  Prepared p;
+  Keys keys = keys_of(c);
+  p.settings = reference::settings_from(keys);
+  const bool bytes = std::string(c.variant) == "ct";
+  p.data =
+      make_data(p.settings, bytes ? kByteCondition : kFloatCondition, kChannels * kHeight * kWidth, kTarget, kRows, 31);
+  p.data->shape.condition_shape[0] = kChannels;
+  p.data->shape.condition_shape[1] = kHeight;
+  p.data->shape.condition_shape[2] = kWidth;
+  p.branch = reference::make_branch(kChannels, kHeight, kWidth, {8, 40, 24});
+  p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
+  p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
+  p.block = p.branch.parameters + p.head.parameters;
+  Network convolutions;
+  for (const auto &layer : p.branch.layers)
+    convolutions.arrays.insert(convolutions.arrays.end(), {layer.weight, layer.bias});
+  for (int k = 0; k < p.blocks; ++k)
+    for (const auto &values : {random_parameters(convolutions, 60 + static_cast<unsigned>(k), 1.6),
+                               random_parameters(p.head, 70 + static_cast<unsigned>(k))})
+      p.parameters.insert(p.parameters.end(), values.begin(), values.end());
+  keys.insert(keys.end(), {{"network.branch.type", "cnn"}, {"network.branch.channels", "[8, 40, 24]"}});
+  p.model = create_model(keys, p.data->shape);
+  if (!p.model) return p;
+  EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
+  const noprop_parameter first = noprop_model_parameter(p.model.get(), 2);
+  EXPECT_STREQ(first.name, p.blocks > 1 ? "block.1.branch.1.weight" : "branch.1.weight");
+  EXPECT_EQ(first.shape[0], 72);
+  EXPECT_EQ(first.shape[1], 40);
+  if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
+      !set_statistics(p.model.get(), *p.data))
+    p.model.reset();
+  return p;
+}
+
+/* Block k's parameters: the branch's, then the head's. */
+Vector<Tracked> block_of(const Prepared &p, int k) {
+  const auto first = p.parameters.begin() + k * p.block;
+  return tracked({first, first + p.block});
+}
+Vector<Tracked> head_of(const Prepared &p, const Vector<Tracked> &block) {
+  return {block.begin() + p.branch.parameters, block.end()};
+}
+
+/* The batch's images through the branch: `batch` has features in their place. */
+std::vector<BranchTrace<Tracked>> make_features(const Prepared &p, const Vector<Tracked> &block,
+                                                Batch<Tracked> &batch) {
+  std::vector<BranchTrace<Tracked>> traces;
+  for (auto &x : batch.x) {
+    traces.push_back(branch_forward(p.branch, block, x));
+    x = traces.back().features;
+  }
+  return traces;
+}
+
+/* The gradient of branch and head. */
+Vector<Tracked> whole_gradient(const Prepared &p, const Vector<Tracked> &block,
+                               const std::vector<BranchTrace<Tracked>> &traces, const Loss<Tracked> &loss) {
+  Vector<Tracked> gradient(static_cast<size_t>(p.branch.parameters), 0.0);
+  for (size_t i = 0; i < traces.size(); ++i) branch_backward(p.branch, block, traces[i], loss.x_bar[i], gradient);
+  gradient.insert(gradient.end(), loss.gradient.begin(), loss.gradient.end());
+  return gradient;
+}
+
+class ImageCondition : public testing::TestWithParam<ImageCase> {};
+INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
+                         testing::Values(ImageCase{"ct", "classify", "2"}, ImageCase{"supervised", "regress", "1"}));
+
+TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  Batch<Tracked> batch;
+  batch.z1 = p.data->reference.z1;
+  batch.x = p.data->reference.x;
+  batch.label = p.data->reference.label;
+  const auto traces = make_features(p, block_of(p, 0), batch);
+  draw_batch(p.settings, p.head, 3, false, batch);
+  const auto want = batch_loss(p.settings, p.head, head_of(p, block_of(p, 0)), batch);
+  std::vector<float> gradient(p.parameters.size()), prediction(static_cast<size_t>(kRows * kTarget));
+  noprop_loss_request request = {};
+  request.rows = kRows;
+  request.condition = p.data->condition.values;
+  request.target = p.data->target.values;
+  request.step = 3;
+  request.gradient = gradient.data();
+  request.prediction = prediction.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
+  expect_within(kTerm, terms.loss, want.total, "loss");
+  expect_within(kPrediction, prediction, flat(want.prediction), "prediction");
+  const Vector<Tracked> all = whole_gradient(p, block_of(p, 0), traces, want);
+  for (size_t i = 0; i < p.branch.layers.size(); ++i)
+    for (const reference::Array &array : {p.branch.layers[i].weight, p.branch.layers[i].bias})
+      expect_within(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()},
+                    {all.begin() + array.offset, all.begin() + array.offset + array.size()}, array.name);
+  expect_within(kGradient, gradient, all, "gradient");
+}
+
+/* Rows in the epoch's order, a last batch of 13 rows, sums over slots, the update: two steps from the seed. */
+TEST_P(ImageCondition, TrainingStepsMeetTheReference) {
+  Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  ASSERT_TRUE(ok(noprop_model_bind(p.model.get(), &p.data->condition, &p.data->target, 32), "bind"));
+  for (int64_t step = 0; step < 2; ++step) { /* each from the numbers that the one before left */
+    const std::vector<float> start = parameters_of(p.model.get());
+    Vector<Tracked> block = tracked(start);
+    noprop_device_counters before, after;
+    noprop_device_get_counters(device(), &before);
+    ASSERT_TRUE(ok(noprop_model_train_step(p.model.get(), 1), "train"));
+    noprop_device_get_counters(device(), &after);
+    EXPECT_EQ(after.launches - before.launches, 3 + 1 + 2 + 1 + 1U) << "2 per convolution and 2";
+    Batch<Tracked> batch = training_batch(p.settings, p.head, p.data->reference, 32, step);
+    const auto traces = make_features(p, block, batch);
+    const auto loss = batch_loss(p.settings, p.head, head_of(p, block), batch);
+    const Vector<Tracked> gradient = whole_gradient(p, block, traces, loss);
+    for (size_t i = 0; i < block.size(); ++i) block[i] -= gradient[i];
+    expect_within(kParameters, parameters_of(p.model.get()), block, "parameters", &start);
+  }
+}
+
+/* Each block has a branch of its own. */
+TEST(ImageConditionOfBlocks, GradientsMeetTheReference) {
+  const Prepared p = prepare({"dt", "regress", "2"});
+  ASSERT_TRUE(p.model);
+  const auto levels = reference::levels_of(p.settings, kTarget);
+  std::vector<float> gradient(p.parameters.size());
+  noprop_loss_request request = {};
+  request.rows = kRows;
+  request.condition = p.data->condition.values;
+  request.target = p.data->target.values;
+  request.step = 3;
+  request.gradient = gradient.data();
+  noprop_loss_terms terms;
+  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
+  for (int k = 0; k < p.blocks; ++k) {
+    Batch<Tracked> batch;
+    batch.z1 = p.data->reference.z1;
+    batch.x = p.data->reference.x;
+    const auto traces = make_features(p, block_of(p, k), batch);
+    for (uint32_t draw = 0; draw < 2; ++draw) {
+      batch.noise.emplace_back();
+      for (uint32_t i = 0; i < kRows; ++i)
+        batch.noise.back().push_back(reference::normals<Tracked>(p.settings.seed, reference::kNoise, i, 3, kTarget,
+                                                                 draw, static_cast<uint32_t>(k)));
+    }
+    const auto want = block_loss(p.head, head_of(p, block_of(p, k)), levels[static_cast<size_t>(k)], batch);
+    const auto first = gradient.begin() + k * p.block;
+    expect_within(kGradient, {first, first + p.block}, whole_gradient(p, block_of(p, k), traces, want),
+                  "block " + std::to_string(k + 1));
+  }
+}
+
+/* The same head, given the reference's features as a vector, says what a solve from images must come to; the branch's
+ * launches do not grow with the steps. */
+TEST(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
+  const ImageCase c{"ct", "classify", "2"};
+  const Prepared p = prepare(c);
+  ASSERT_TRUE(p.model);
+  std::vector<float> features;
+  for (const auto &x : p.data->reference.x)
+    for (const Tracked &f : branch_forward(p.branch, block_of(p, 0), x).features)
+      features.push_back(static_cast<float>(f.value));
+  noprop_model_shape shape = p.data->shape;
+  shape.condition_type = NOPROP_TYPE_FLOAT32;
+  shape.condition_width = static_cast<int>(p.branch.features());
+  shape.condition_shape[0] = shape.condition_shape[1] = shape.condition_shape[2] = 0;
+  const Model plain = create_model(keys_of(c), shape);
+  ASSERT_TRUE(plain);
+  ASSERT_TRUE(set_parameters(plain.get(), p.head, {p.parameters.begin() + p.branch.parameters, p.parameters.end()}));
+  noprop_array x = {};
+  x.name = "x", x.type = NOPROP_TYPE_FLOAT32, x.rows = x.shape[0] = kRows, x.rank = 2;
+  x.width = x.shape[1] = p.branch.features(), x.values = features.data();
+  noprop_sampler_options options = noprop_sampler_options_default(p.model.get());
+  unsigned long launches[2];
+  for (int long_one = 0; long_one < 2; ++long_one) {
+    options.steps = long_one ? 20 : 2;
+    std::vector<float> got(static_cast<size_t>(kRows * kTarget)), want(got.size());
+    noprop_device_counters before, after;
+    noprop_device_get_counters(device(), &before);
+    ASSERT_TRUE(ok(noprop_sample(p.model.get(), &options, &p.data->condition, kRows, got.data(), nullptr), "sample"));
+    noprop_device_get_counters(device(), &after);
+    launches[long_one] = static_cast<unsigned long>(after.launches - before.launches);
+    ASSERT_TRUE(ok(noprop_sample(plain.get(), &options, &x, kRows, want.data(), nullptr), "sample"));
+    double spread = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], 2e-5 * (1 + std::fabs(want[i]))) << i;
+      spread = std::fmax(spread, std::fabs(want[i] - want[i % kTarget]));
+    }
+    EXPECT_GT(spread, 0.05) << "rows must differ, or features do not matter";
+  }
+  EXPECT_EQ(launches[0], 3U + 1U);
+  EXPECT_EQ(launches[1], launches[0]);
+}
+
+TEST(ImageConditionRefusals, SayWhatIsAllowed) {
+  const ImageCase c{"ct", "classify", "1"};
+  noprop_config *config = nullptr;
+  ASSERT_TRUE(ok(noprop_config_create(&config), "config"));
+  const auto refused = [&](const Keys &keys, int channels, int height, int width) {
+    Keys all = keys_of(c);
+    all.insert(all.end(), keys.begin(), keys.end());
+    for (const auto &[key, value] : all) EXPECT_EQ(noprop_config_set(config, key.c_str(), value.c_str()), NOPROP_OK);
+    noprop_model_shape shape = {};
+    shape.condition_width = channels > 0 ? channels * height * width : 6;
+    shape.target_type = NOPROP_TYPE_INT32, shape.target_width = 4, shape.target_is_label = true;
+    shape.condition_shape[0] = channels, shape.condition_shape[1] = height, shape.condition_shape[2] = width;
+    noprop_model *model = nullptr;
+    EXPECT_NE(noprop_model_create(device(), config, &shape, &model), NOPROP_OK);
+    noprop_model_destroy(model);
+    return std::string(noprop_last_error());
+  };
+  EXPECT_NE(refused({{"network.branch.type", "cnn"}}, 0, 0, 0).find("needs images"), std::string::npos);
+  EXPECT_NE(refused({}, 5, 4, 4).find("1, 2 or 3 channels or a multiple of four"), std::string::npos);
+  EXPECT_NE(refused({{"network.branch.channels", "[8, 8, 8, 8]"}}, 1, 4, 5).find("at most 3"), std::string::npos);
+  EXPECT_NE(refused({{"network.branch.channels", "[12]"}}, 1, 4, 4).find("multiple of 8"), std::string::npos);
+  EXPECT_NE(refused({{"network.branch.channels", "[8]"}, {"precision", "tf32"}}, 1, 4, 4).find("branch"),
+            std::string::npos);
+  noprop_config_destroy(config);
+}
+
+}  // namespace

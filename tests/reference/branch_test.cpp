@@ -1,0 +1,63 @@
+/* The reference's convolutional branch: derivatives against differences, and one case by hand. */
+#include "tests/reference/branch.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace {
+
+using namespace reference;
+
+Vector<double> random_vector(size_t n, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0, 0.5);
+  Vector<double> result(n);
+  for (double &v : result) v = normal(generator);
+  return result;
+}
+
+/* A kernel that copies the left neighbour, on a ramp: sums, pool and mean are counted on fingers. */
+TEST(Branch, ShiftsPoolsAndAveragesAsDefined) {
+  const Branch branch = make_branch(1, 4, 4, {8, 8});
+  Vector<double> parameters(static_cast<size_t>(branch.parameters), 0.0), image(16);
+  for (size_t i = 0; i < 16; ++i) image[i] = static_cast<double>(i + 1);
+  /* layer 0, output 2: pixel (y, x - 1); layer 1, output 5: twice that channel's pixel itself, less 20. */
+  parameters[static_cast<size_t>(branch.layers[0].weight.offset + (1 * 3 + 0) * 8 + 2)] = 1;
+  parameters[static_cast<size_t>(branch.layers[1].weight.offset + ((1 * 3 + 1) * 8 + 2) * 8 + 5)] = 2;
+  parameters[static_cast<size_t>(branch.layers[1].bias.offset + 5)] = -20;
+  const auto trace = branch_forward(branch, parameters, image);
+  /* Shifted rows 0 1 2 3 | 0 5 6 7 | 0 9 10 11 | 0 13 14 15, pooled 5 7 | 13 15, doubled less 20: -10 -6 6 10. */
+  EXPECT_DOUBLE_EQ(trace.features[5], (0 + 0 + 6 + 10) / 4.0);
+  EXPECT_DOUBLE_EQ(trace.features[4], 0);
+}
+
+/* Central differences in double, h = 1e-6: the branch is linear between its corners, which these numbers stay clear of;
+ * rounding 1e-16/h = 1e-10. */
+TEST(Branch, GradientsMatchDifferences) {
+  const Branch branch = make_branch(3, 7, 6, {8, 8, 8}); /* an odd height: the pool leaves a row out */
+  Vector<double> parameters = random_vector(static_cast<size_t>(branch.parameters), 1);
+  const Vector<double> image = random_vector(3 * 7 * 6, 2), cotangent = random_vector(8, 3);
+  Vector<double> gradient(parameters.size(), 0.0);
+  branch_backward(branch, parameters, branch_forward(branch, parameters, image), cotangent, gradient);
+  const auto value = [&] {
+    const auto features = branch_forward(branch, parameters, image).features;
+    double sum = 0;
+    for (size_t i = 0; i < features.size(); ++i) sum += features[i] * cotangent[i];
+    return sum;
+  };
+  double largest = 0;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const double h = 1e-6, keep = parameters[i];
+    parameters[i] = keep + h;
+    const double up = value();
+    parameters[i] = keep - h;
+    const double down = value();
+    parameters[i] = keep;
+    ASSERT_NEAR(gradient[i], (up - down) / (2 * h), 1e-8) << i;
+    largest = std::fmax(largest, std::fabs(gradient[i]));
+  }
+  EXPECT_GT(largest, 0.1);
+}
+
+}  // namespace
