@@ -19,9 +19,18 @@ enum activation_form {
   ACT_SELU
 };
 
+// exp(-p) as a power of two, in one special-function operation; below 2^-126 it is zero, which spares what scales
+// subnormal results.
+__device__ __forceinline__ float exp_negated(float p) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(p * -1.4426950408889634f));
+  return power;
+}
+
 // Two special-function operations and no slow path. exp(-p) = 2^(-p log2 e) has the relative error (|p| + 4) eps,
-// eps = 2^-24, which reaches the result times 1 - sigmoid(p) only; the quotient adds 3 eps.
-__device__ __forceinline__ float sigmoid(float p) { return __fdividef(1.0f, 1.0f + __expf(-p)); }
+// eps = 2^-24, which reaches the result times 1 - sigmoid(p) only; the quotient adds 3 eps. Beside 1 a subnormal
+// power is nothing.
+__device__ __forceinline__ float sigmoid(float p) { return __fdividef(1.0f, 1.0f + exp_negated(p)); }
 
 // tanh in one special-function operation: relative error 2^-11 ("PTX ISA", tanh.approx.f32), of compute capability 7.5.
 __device__ __forceinline__ float tanh_approximate(float p) {

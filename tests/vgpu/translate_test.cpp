@@ -137,6 +137,58 @@ TEST(Translate, LoopsThatCarryMoreThanTheRegistersHold) {
              shape(1, 64), 61, 32);
 }
 
+/* More sums than are run together, and some that need others of this round or the last. */
+TEST(Translate, SumsThatFeedOneAnother) {
+  same_bytes(R"(
+    __shared__ float tile[64 * 32];
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    for (int i = threadIdx.x; i < 64 * 32; i += 64) tile[i] = in[i];
+    __syncthreads();
+    float acc[11] = {};
+    int rounds = 0;
+#pragma unroll 1
+    for (int k = 0; k < n; k++) {
+      const float x = tile[k * 32 + lane];
+      for (int j = 0; j < 9; j++) acc[j] = fmaf(x, in[(k * m + warp * 16) + j], acc[j]);
+      acc[1] = fmaf(acc[7], 0.25f, acc[1]);
+      acc[9] = fmaf(acc[0], acc[10], x);
+      acc[10] = fmaf(acc[9], 0.5f, acc[2]);
+      rounds += 3;
+    }
+    for (int j = 0; j < 11; j++) out[(warp * 11 + j) * 32 + lane] = __float_as_uint(acc[j]);
+    out[1024 + threadIdx.x] = rounds + lane;)",
+             shape(1, 64), 50, 33);
+}
+
+/* Quotients by sums of powers of two, whose NaN is known to be canonical, and by other sums; the powers from subnormal
+ * results to infinity. Global memory is read between writes of shared memory. */
+TEST(Translate, QuotientsOfPowersAndTheirNaN) {
+  same_bytes(R"(
+    __shared__ unsigned tile[36 * 64];
+    const unsigned bits[16] = {0x7fc12345u, 0xffc00001u, 0x7f800001u, 0x7f800000u, 0xff800000u, 0xc2fc0000u, 0xc2fc0001u,
+                               0xc2fbffffu, 0xc2fe0000u, 0xc3160000u, 0x43000000u, 0x42ffffffu, 0x00000001u, 0x80000000u,
+                               0xc2fd0000u, 0xc3200001u};
+    const unsigned lane = threadIdx.x;
+#pragma unroll
+    for (int j = 0; j < 12; j++) {
+      const float drawn = in[lane + 64 * j] * (j < 6 ? 160.0f : 1.0f);
+      const float x = (lane + j) % 3 ? drawn : __uint_as_float(bits[(lane / 3 + j) & 15]);
+      const float given = __uint_as_float(__float_as_uint(in[n + j]) | (lane & 1 ? 0x7f800000u : 0u));
+      const float shift = j % 4 == 0 ? given : 1.0f;
+      float power, sum, quotient, other;
+      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+      asm("add.f32 %0, %1, %2;" : "=f"(sum) : "f"(power), "f"(shift));
+      asm("div.approx.f32 %0, %1, %2;" : "=f"(quotient) : "f"(1.0f), "f"(sum));
+      asm("div.approx.f32 %0, %1, %2;" : "=f"(other) : "f"(j & 1 ? 0.0f : 1.0f), "f"(j & 1 ? power : x + 1.0f));
+      tile[192 * j + lane] = __float_as_uint(power);
+      tile[192 * j + 64 + lane] = __float_as_uint(quotient);
+      tile[192 * j + 128 + lane] = __float_as_uint(other);
+    }
+    __syncthreads();
+    for (int j = 0; j < 36; j++) out[64 * j + lane] = tile[64 * j + lane];)",
+             shape(1, 64), 9, 13);
+}
+
 /* Straight code on sixteen sums: selections, extremes, approximations, vectors of lanes, an index that the compiler
  * puts together from bytes, and in between numbers that all lanes share. */
 TEST(Translate, RunsOfInstructionsOnManyValues) {

@@ -242,6 +242,40 @@ static Value float_extreme(struct emitter *e, const struct ptx_instruction *inst
   return canonical_nan(e, r);
 }
 
+/* The instruction of this block, before `user`, that gave a register its value; NULL: there is none. */
+static const struct ptx_instruction *writer(const struct emitter *e, const struct ptx_instruction *user,
+                                            const struct ptx_operand *operand) {
+  const struct ptx_instruction *first = e->function->instructions + e->function->blocks[e->block].first;
+  for (const struct ptx_instruction *i = user; operand->kind == PTX_OPERAND_REGISTER && i-- > first;)
+    for (unsigned k = 0; k < i->dst_count; k++)
+      if (i->dst[k].kind == PTX_OPERAND_REGISTER && i->dst[k].index == operand->index) return i;
+  return NULL;
+}
+
+/* Finite and not 0. */
+static bool is_ordinary_constant(const struct emitter *e, const struct ptx_instruction *user,
+                                 const struct ptx_operand *operand) {
+  const struct ptx_instruction *from = writer(e, user, operand);
+  if (from && from->op == PTX_MOV && from->type == PTX_F32 && from->guard == PTX_NONE) operand = &from->src[0];
+  const uint32_t magnitude = (uint32_t)operand->value & 0x7fffffff;
+  return operand->kind == PTX_OPERAND_IMMEDIATE && magnitude > 0 && magnitude < 0x7f800000;
+}
+
+/* Whether a NaN in an operand of `user` is canonical for certain: from a special function, or its sum with a number. */
+static bool has_canonical_nan(const struct emitter *e, const struct ptx_instruction *user,
+                              const struct ptx_operand *operand) {
+  const struct ptx_instruction *from;
+  while ((from = writer(e, user, operand)) != NULL && from->guard == PTX_NONE && from->type == PTX_F32) {
+    if (from->op == PTX_EX2 || from->op == PTX_LG2 || from->op == PTX_TANH) return true;
+    if (from->op != PTX_ADD || from->rounding > PTX_RN || (from->flags & PTX_SAT)) return false;
+    const bool constant_first = is_ordinary_constant(e, from, &from->src[0]);
+    if (!constant_first && !is_ordinary_constant(e, from, &from->src[1])) return false;
+    operand = &from->src[constant_first];
+    user = from;
+  }
+  return false;
+}
+
 static Value float_division(struct emitter *e, const struct ptx_instruction *instruction, bool wide) {
   Value x = read_operand(e, &instruction->src[0], instruction->type, wide);
   Value y = read_operand(e, &instruction->src[1], instruction->type, wide);
@@ -250,7 +284,10 @@ static Value float_division(struct emitter *e, const struct ptx_instruction *ins
   if (instruction->flags & PTX_FTZ) x = flush_subnormal(e, x), y = flush_subnormal(e, y);
   Value r = LLVMBuildFDiv(e->builder, x, y, "");
   if (instruction->flags & PTX_FTZ) r = flush_subnormal(e, r);
-  return approximate ? canonical_nan(e, r) : r;
+  /* A finite number other than 0 by a NaN is that NaN, and by nothing else NaN. */
+  const bool canonical = is_ordinary_constant(e, instruction, &instruction->src[0]) &&
+                         has_canonical_nan(e, instruction, &instruction->src[1]);
+  return approximate && !canonical ? canonical_nan(e, r) : r;
 }
 
 /* ---- integers ---- */

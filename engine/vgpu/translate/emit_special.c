@@ -55,17 +55,22 @@ static Value scaled_bits(struct emitter *e, Value p, Value shifted) {
 
 static Value exponential(struct emitter *e, Value a, bool flush) {
   LLVMBuilderRef b = e->builder;
-  Value least = number(a, -160.0), most = number(a, 128.0);
-  Value bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, least, ""), least, a);
+  Value least = number(a, -160.0), most = number(a, 128.0), bounded = a;
+  if (!flush) bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, least, ""), least, a);
   bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, most, ""), most, bounded);
   Value shifted = LLVMBuildFAdd(b, bounded, number(a, 12582912.0), "");
   Value n = LLVMBuildFSub(b, shifted, number(a, 12582912.0), ""), f = LLVMBuildFSub(b, bounded, n, "");
-  Value bits = scaled_bits(e, fraction_power(e, f), shifted);
-  Value low = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, -125.0), "");
-  bits =
-      LLVMBuildAdd(b, bits, select_value(e, low, constant(type_of(bits), 64u << 23), LLVMConstNull(type_of(bits))), "");
-  Value p = LLVMBuildFMul(b, as_float(e, bits), select_value(e, low, number(a, 0x1p-64), number(a, 1.0)), "");
-  if (flush) p = flush_subnormal(e, p);
+  Value bits = scaled_bits(e, fraction_power(e, f), shifted), zero = LLVMConstNull(type_of(bits)), p;
+  if (flush) {
+    /* Exactly below -126 the result is subnormal: the next f there is so far from 0 that its power is not rounded to 1.
+     * From -126 on the exponent fits. */
+    Value normal = LLVMBuildFCmp(b, LLVMRealOGE, a, number(a, -126.0), "");
+    p = as_float(e, select_value(e, normal, bits, zero));
+  } else {
+    Value low = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, -125.0), "");
+    bits = LLVMBuildAdd(b, bits, select_value(e, low, constant(type_of(bits), 64u << 23), zero), "");
+    p = LLVMBuildFMul(b, as_float(e, bits), select_value(e, low, number(a, 0x1p-64), number(a, 1.0)), "");
+  }
   return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), p);
 }
 

@@ -6,19 +6,21 @@
  *
  * Two kinds of code do: a loop that is one block, is run by all lanes the same number of times, stores nothing (so that
  * what one strip loads is what another would) and carries more than the registers can hold; and a run of instructions
- * in a block, which may load or store, but not both. What is the same for all lanes is computed anew for each strip,
- * from the values before. Accesses of a loop are checked beforehand, for all lanes and rounds, where their addresses
- * depend on numbers of the whole warp alone; else by the first strip. */
+ * in a block, which may load or store, but not both in one kind of memory. What is the same for all lanes is computed
+ * anew for each strip, from the values before. Accesses of a loop are checked beforehand, for all lanes and rounds,
+ * where their addresses depend on numbers of the whole warp alone; else by the first strip. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/vgpu/translate/emitter.h"
 
 enum {
-  STRIP_LANES = 8,
-  STRIPS = WARP_LANES / STRIP_LANES,
-  CARRIED_MOST = 4, /* x 4 vector registers */
-  WIDE_LEAST = 8    /* results of a run that are worth it */
+  RUN_LANES = 8,     /* one register for a value: many values */
+  LOOP_LANES = 16,   /* two: half as many loads of what all lanes share */
+  CARRIED_MOST = 4,  /* x two registers for 16 lanes; the other eight are for what the loop loads */
+  CARRIED_LEAST = 4, /* x four registers for a warp: all of them */
+  STRIPS_MOST = 4,
+  WIDE_LEAST = 8 /* results of a run that are worth it */
 };
 
 /* What a register has to do with the loop. */
@@ -112,22 +114,21 @@ static bool qualifies(const struct emitter *e, uint32_t number, uint8_t *roles) 
     if ((roles[r] & ROLE_WRITTEN) && is_wide_register(e, r) && a->is_float[r] &&
         bit_test(a->live_in + (size_t)number * a->register_words, r))
       carried++;
-  return carried > CARRIED_MOST;
+  return carried >= CARRIED_LEAST;
 }
 
 /* Lanes of a whole value. */
 static Value take_strip(struct emitter *e, Value whole, unsigned strip) {
-  Value lanes[STRIP_LANES];
-  for (unsigned i = 0; i < STRIP_LANES; i++) lanes[i] = LLVMConstInt(e->i32, strip * STRIP_LANES + i, 0);
-  return LLVMBuildShuffleVector(e->builder, whole, LLVMGetUndef(LLVMTypeOf(whole)), LLVMConstVector(lanes, STRIP_LANES),
-                                "");
+  unsigned lanes[WARP_LANES];
+  for (unsigned i = 0; i < vector_lanes; i++) lanes[i] = strip * vector_lanes + i;
+  return shuffle(e, whole, NULL, lanes, vector_lanes);
 }
 
 static Value join(struct emitter *e, Value first, Value second) {
-  Value lanes[WARP_LANES];
+  unsigned lanes[WARP_LANES];
   const unsigned count = 2 * LLVMGetVectorSize(LLVMTypeOf(first));
-  for (unsigned i = 0; i < count; i++) lanes[i] = LLVMConstInt(e->i32, i, 0);
-  return LLVMBuildShuffleVector(e->builder, first, second, LLVMConstVector(lanes, count), "");
+  for (unsigned i = 0; i < count; i++) lanes[i] = i;
+  return shuffle(e, first, second, lanes, count);
 }
 
 /* A place for a strip's value, where LLVM looks for what it can promote. */
@@ -143,22 +144,22 @@ static Value new_slot(struct emitter *e, Type type) {
 struct strip_register {
   uint8_t role;       /* of enum role */
   Value slot, before; /* its own slot, its value before the strips */
-  Value parts[STRIPS];
+  Value parts[STRIPS_MOST];
 };
 
-static void begin_strips(struct emitter *e, struct strip_register *registers) {
+static void begin_strips(struct emitter *e, struct strip_register *registers, unsigned lanes) {
   for (uint32_t r = 0; r < e->function->register_count; r++) {
     if (!registers[r].role) continue;
     registers[r].slot = e->slot[r];
     registers[r].before = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
   }
-  vector_lanes = STRIP_LANES;
+  vector_lanes = lanes;
   for (uint32_t r = 0; r < e->function->register_count; r++)
     if (registers[r].role && is_wide_register(e, r)) e->slot[r] = new_slot(e, register_type(e, r));
 }
 
 static void begin_strip(struct emitter *e, struct strip_register *registers, unsigned strip) {
-  e->first_lane = strip * STRIP_LANES;
+  e->first_lane = strip * vector_lanes;
   for (uint32_t r = 0; r < e->function->register_count; r++) {
     if (!registers[r].role) continue;
     Value value = is_wide_register(e, r) ? take_strip(e, registers[r].before, strip) : registers[r].before;
@@ -166,13 +167,15 @@ static void begin_strip(struct emitter *e, struct strip_register *registers, uns
   }
 }
 
-static void end_strip(struct emitter *e, struct strip_register *registers, unsigned strip) {
+/* `group`: only those registers; NULL: all. */
+static void end_strip(struct emitter *e, struct strip_register *registers, unsigned strip, const uint8_t *group) {
   for (uint32_t r = 0; r < e->function->register_count; r++)
-    if ((registers[r].role & ROLE_WRITTEN) && is_wide_register(e, r))
+    if ((registers[r].role & ROLE_WRITTEN) && is_wide_register(e, r) && (!group || group[r]))
       registers[r].parts[strip] = LLVMBuildLoad2(e->builder, register_type(e, r), e->slot[r], "");
 }
 
 static void end_strips(struct emitter *e, struct strip_register *registers) {
+  const bool four = vector_lanes * 4 == WARP_LANES;
   vector_lanes = WARP_LANES;
   e->first_lane = 0;
   e->unchecked = false;
@@ -181,7 +184,9 @@ static void end_strips(struct emitter *e, struct strip_register *registers) {
     e->slot[r] = registers[r].slot;
     if (!(registers[r].role & ROLE_WRITTEN) || !is_wide_register(e, r) || e->failed) continue;
     Value *parts = registers[r].parts;
-    LLVMBuildStore(e->builder, join(e, join(e, parts[0], parts[1]), join(e, parts[2], parts[3])), e->slot[r]);
+    Value whole = join(e, parts[0], parts[1]);
+    if (four) whole = join(e, whole, join(e, parts[2], parts[3]));
+    LLVMBuildStore(e->builder, whole, e->slot[r]);
   }
 }
 
@@ -248,19 +253,97 @@ static void emit_checks(struct emitter *e, uint32_t number, const uint8_t *count
   LLVMPositionBuilderAtEnd(e->builder, after);
 }
 
-static void emit_loop_strip(struct emitter *e, uint32_t number, unsigned strip, struct strip_register *registers) {
+/* Which instructions of a loop some of its registers need, and the loop's condition. */
+static void find_needed(const struct emitter *e, uint32_t number, uint8_t *registers, bool *needed) {
+  const struct ptx_block *block = &e->function->blocks[number];
+  registers[block_terminator(e->function, number)->guard] = 1;
+  for (bool more = true; more;) {
+    more = false;
+    for (uint32_t i = 0; i + 1 < block->count; i++) {
+      const struct ptx_instruction *instruction = &e->function->instructions[block->first + i];
+      if (needed[i]) continue;
+      for (unsigned k = 0; k < instruction->dst_count; k++) needed[i] |= is_noted(registers, &instruction->dst[k]);
+      if (!needed[i]) continue;
+      more = true;
+      for (unsigned k = 0; k < instruction->src_count; k++)
+        if (instruction->src[k].kind == PTX_OPERAND_REGISTER) registers[instruction->src[k].index] = 1;
+    }
+  }
+}
+
+static void emit_loop_strip(struct emitter *e, uint32_t number, const bool *needed) {
+  const struct ptx_block *block = &e->function->blocks[number];
   const struct ptx_instruction *last = block_terminator(e->function, number);
-  begin_strip(e, registers, strip);
   Label loop = new_label(e, "strip"), after = new_label(e, "");
   LLVMBuildBr(e->builder, loop);
   LLVMPositionBuilderAtEnd(e->builder, loop);
   /* Before the sums: LLVM would move them behind a branch, with all factors kept in memory until then. The other strips
    * run no longer than the first. */
   if (!e->unchecked) poll_stop(e);
-  emit_body(e, number);
+  for (uint32_t i = 0; i < block->count && !e->failed; i++) {
+    const uint32_t index = e->order[block->first + i];
+    if (index == e->batch_at[number]) emit_early_checks(e);
+    if (&e->function->instructions[index] == last) break;
+    if (needed[index - block->first]) emit_instruction(e, &e->function->instructions[index]);
+  }
   LLVMBuildCondBr(e->builder, guard_scalar(e, last), loop, after);
   LLVMPositionBuilderAtEnd(e->builder, after);
-  end_strip(e, registers, strip);
+}
+
+/* The next registers that a round of the loop is emitted for: up to CARRIED_MOST of those that it carries, in the order
+ * in which it writes them, and with the last of them all else that it writes. False: there are none. */
+static bool next_group(const struct emitter *e, uint32_t number, const uint8_t *roles, uint8_t *done, uint8_t *group) {
+  const struct analysis *a = e->analysis;
+  const struct ptx_block *block = &e->function->blocks[number];
+  const uint64_t *live = a->live_in + (size_t)number * a->register_words;
+  uint32_t carried = 0, left = 0;
+  memset(group, 0, e->function->register_count);
+  for (uint32_t i = 0; i < block->count; i++) {
+    const struct ptx_instruction *instruction = &e->function->instructions[e->order[block->first + i]];
+    for (unsigned k = 0; k < instruction->dst_count; k++) {
+      if (instruction->dst[k].kind != PTX_OPERAND_REGISTER) continue;
+      const uint32_t r = instruction->dst[k].index;
+      if (done[r] || !e->slot[r] || !is_wide_register(e, r) || !a->is_float[r] || !bit_test(live, r)) continue;
+      if (carried == CARRIED_MOST) {
+        left++;
+        continue;
+      }
+      carried++;
+      group[r] = done[r] = 1;
+    }
+  }
+  for (uint32_t r = 0; left == 0 && r < e->function->register_count; r++) {
+    if (done[r] || !(roles[r] & ROLE_WRITTEN)) continue;
+    group[r] = done[r] = 1;
+    carried++;
+  }
+  return carried > 0;
+}
+
+/* Emits the loop for one group after the other. */
+static void emit_groups(struct emitter *e, uint32_t number, const uint8_t *roles, bool beforehand,
+                        struct strip_register *registers) {
+  const uint32_t count = e->function->register_count;
+  uint8_t *done = calloc(count + 1, 1), *group = calloc(count + 1, 1), *wanted = calloc(count + 1, 1);
+  bool *needed = calloc(e->function->blocks[number].count + 1, sizeof *needed);
+  if (!done || !group || !wanted || !needed) {
+    refuse(e, NULL, "there is not enough memory");
+    goto end;
+  }
+  for (unsigned strip = 0; strip < WARP_LANES / vector_lanes; strip++) {
+    memset(done, 0, count);
+    for (bool first = true; next_group(e, number, roles, done, group) && !e->failed; first = false) {
+      e->unchecked = beforehand || strip > 0 || !first;
+      memcpy(wanted, group, count);
+      memset(needed, !e->unchecked, e->function->blocks[number].count);
+      find_needed(e, number, wanted, needed);
+      begin_strip(e, registers, strip);
+      emit_loop_strip(e, number, needed);
+      end_strip(e, registers, strip, group);
+    }
+  }
+end:
+  free(done), free(group), free(wanted), free(needed);
 }
 
 bool emit_strips(struct emitter *e, uint32_t number) {
@@ -276,13 +359,10 @@ bool emit_strips(struct emitter *e, uint32_t number) {
   registers = new_registers(e, roles);
   if (!registers) goto end;
   done = true;
-  begin_strips(e, registers);
+  begin_strips(e, registers, LOOP_LANES);
   const bool beforehand = find_counters(e, number, counters);
   if (beforehand) emit_checks(e, number, counters);
-  for (unsigned strip = 0; strip < STRIPS && !e->failed; strip++) {
-    e->unchecked = beforehand || strip > 0;
-    emit_loop_strip(e, number, strip, registers);
-  }
+  emit_groups(e, number, roles, beforehand, registers);
   end_strips(e, registers);
   if (!e->failed) jump(e, e->function->blocks[number].next);
 end:
@@ -321,7 +401,7 @@ static bool leaves_checks(const struct emitter *e, uint32_t number, const struct
 uint32_t strip_run(const struct emitter *e, uint32_t number, uint32_t from) {
   const struct ptx_block *block = &e->function->blocks[number];
   if (!has_strips(e) || vector_lanes != WARP_LANES || e->mask || has_mask(e, number)) return 0;
-  bool loads = false, stores = false, early = true;
+  bool loads[PTX_PARAM + 1] = {false}, stores[PTX_PARAM + 1] = {false}, early = true;
   uint32_t length = 0, wide = 0;
   for (; from + length < block->count; length++) {
     const uint32_t index = e->order[block->first + from + length];
@@ -329,9 +409,10 @@ uint32_t strip_run(const struct emitter *e, uint32_t number, uint32_t from) {
     if (length > 0 && index == e->batch_at[number] && !early) break;
     early = early && leaves_checks(e, number, instruction);
     if (!is_lanewise(e, instruction) || has_fragment(e, instruction)) break;
-    if (instruction->op == PTX_LD ? stores : instruction->op == PTX_ST && loads) break;
-    loads |= instruction->op == PTX_LD;
-    stores |= instruction->op == PTX_ST;
+    const uint8_t space = instruction->space == PTX_CONST ? PTX_GLOBAL : instruction->space;
+    if (instruction->op == PTX_LD ? stores[space] : instruction->op == PTX_ST && loads[space]) break;
+    loads[space] |= instruction->op == PTX_LD;
+    stores[space] |= instruction->op == PTX_ST;
     if (instruction->op == PTX_ST || is_wide_register(e, instruction->dst[0].index)) wide++;
   }
   return wide >= WIDE_LEAST ? length : 0;
@@ -351,12 +432,12 @@ void emit_strip_run(struct emitter *e, uint32_t number, uint32_t from, uint32_t 
   struct strip_register *registers = new_registers(e, roles);
   free(roles);
   if (!registers) return;
-  begin_strips(e, registers);
-  for (unsigned strip = 0; strip < STRIPS && !e->failed; strip++) {
+  begin_strips(e, registers, RUN_LANES);
+  for (unsigned strip = 0; strip < WARP_LANES / RUN_LANES && !e->failed; strip++) {
     e->unchecked = strip > 0;
     begin_strip(e, registers, strip);
     for (uint32_t i = 0; i < length && !e->failed; i++) emit_instruction(e, &e->function->instructions[order[i]]);
-    end_strip(e, registers, strip);
+    end_strip(e, registers, strip, NULL);
   }
   end_strips(e, registers);
   free(registers);
