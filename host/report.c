@@ -5,6 +5,7 @@
  *   predictions   classify: decision regions (two-dimensional conditions) or the confusion matrix; regress: predicted
  *                 over true
  *   samples       generate: real beside generated
+ *   forecast      regress from a sequence to its continuation (report_forecast.c)
  *   field, along  what the network learned (report_field.c)
  *
  * Everything is seeded and limited in number, so that the same model and data give the same files quickly. */
@@ -21,6 +22,7 @@
 #include "engine/schedule.h"
 #include "engine/settings.h"
 #include "engine/status.h"
+#include "noprop/forecast.h"
 
 enum {
   POINTS_MOST = 2000, /* in a scatter plot: more only hides itself */
@@ -787,6 +789,13 @@ noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset,
     status = report.settings.task == TASK_GENERATE ? draw_samples(&report) : draw_predictions(&report);
   if (status == NOPROP_OK && has_field)
     status = report_field(model, report.has_condition ? &report.condition : NULL, &report.target, run_folder);
+  if (status == NOPROP_OK && report.has_condition && report.settings.task == TASK_REGRESS &&
+      noprop_is_forecast(&report.condition, &report.target)) {
+    char line[300];
+    status = report_forecast(model, has_path, &report.train_condition, &report.train_target, &report.condition,
+                             &report.target, run_folder, line, sizeof line);
+    if (line[0]) report_log(&report, line);
+  }
   if (status != NOPROP_OK) return status_prefix(status, "pictures of the run");
   for (int i = 0; REPORT_PICTURES[i]; i++) {
     char script[64];

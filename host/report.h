@@ -31,6 +31,12 @@ double report_value(const noprop_array *array, long row, long column);
 noprop_status report_field(noprop_model *model, const noprop_array *condition, const noprop_array *target,
                            const char *folder);
 
+/* Writes data and script of forecast.png; `line` receives what the forecast explains, for the log ("" if there are too
+ * few rows). `has_path`: samples can be drawn. */
+noprop_status report_forecast(noprop_model *model, bool has_path, const noprop_array *train_condition,
+                              const noprop_array *train_target, const noprop_array *condition,
+                              const noprop_array *target, const char *folder, char *line, size_t size);
+
 /* Writes loss.gp for a folder that holds history.csv. */
 noprop_status report_loss_script(const char *folder);
 

@@ -15,7 +15,8 @@ const unsigned REPORT_COLOURS[] = {0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69
                                    0x56B4E9, 0xB8A800, 0x000000, 0x8C8C8C, 0x882255};
 
 const char *const REPORT_PICTURES[] = {"loss",  "data",  "trajectories",      "predictions", "samples",
-                                       "field", "along", "learned_schedules", "blocks",      NULL};
+                                       "field", "along", "learned_schedules", "blocks",      "forecast",
+                                       NULL};
 
 void report_script_begin(struct text *script, const char *name, int width, int height) {
   text_add(script,

@@ -1,11 +1,32 @@
 /* noprop evaluate: the metrics of the model's task on one split. */
 #include "host/cli/cli.h"
 
+/* Forecasts of sequences: percent of the variance explained, mean over the horizon and at its last step. */
+struct explained {
+  bool has;
+  double mean, last;
+};
+
+static noprop_status explain(noprop_model *model, const noprop_sampler_options *options, const noprop_array *condition,
+                             const noprop_array *target, struct explained *explained) {
+  noprop_forecast forecast;
+  explained->has = noprop_is_forecast(condition, target);
+  if (!explained->has) return NOPROP_OK;
+  const noprop_status status = noprop_forecast_measure(model, options, NULL, NULL, condition, target, NULL, &forecast);
+  if (status != NOPROP_OK) return status;
+  explained->mean = 0;
+  for (int h = 0; h < forecast.horizon; h++) explained->mean += forecast.model[h] / forecast.horizon;
+  explained->last = forecast.model[forecast.horizon - 1];
+  noprop_forecast_free(&forecast);
+  return NOPROP_OK;
+}
+
 static int report(struct cli *cli, noprop_model *model, const struct split_rows *rows) {
   noprop_sampler_options options;
   noprop_metrics metrics;
   noprop_loss_terms terms;
   noprop_bound_terms bound;
+  struct explained explained = {false, 0, 0};
   char *solve = NULL;
   int code = solve_options(cli, model, &options);
   if (code != EXIT_DONE) return code;
@@ -15,6 +36,7 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   noprop_free(solve);
   if (status == NOPROP_OK) status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
   if (status == NOPROP_OK) status = noprop_model_validate(model, condition, &rows->target, &terms);
+  if (status == NOPROP_OK) status = explain(model, &options, condition, &rows->target, &explained);
   const char *refusal = noprop_bound_refusal(model);
   if (status == NOPROP_OK && !refusal) status = noprop_bound(model, condition, &rows->target, &bound);
   if (status == NOPROP_OK && refusal) say(cli, "no nelbo_nats: %s", refusal);
@@ -23,6 +45,10 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
     struct json json = {0};
     json_text(&json, "split", rows->split);
     metrics_json(&json, &metrics);
+    if (explained.has) {
+      json_number(&json, "variance_explained", explained.mean);
+      json_number(&json, "variance_explained_last", explained.last);
+    }
     json_number(&json, "loss", terms.loss);
     json_number(&json, "flow", terms.flow);
     json_number(&json, "recon", terms.recon);
@@ -43,6 +69,11 @@ static int report(struct cli *cli, noprop_model *model, const struct split_rows 
   table_cell(table, "split");
   table_cell(table, "%s", rows->split);
   metrics_table(table, &metrics);
+  if (explained.has) {
+    table_cell(table, "explained");
+    table_cell(table, "%.2f %% of the variance, mean over the horizon; %.2f %% at its last step", explained.mean,
+               explained.last);
+  }
   table_cell(table, "loss");
   table_cell(table, "%.6g", terms.loss);
   if (!refusal) {
@@ -67,9 +98,11 @@ const struct command COMMAND_EVALUATE = {
     "evaluate",
     "metrics of a model on data: accuracy, errors, distances",
     ARGUMENTS,
-    "classify: accuracy, and mse of the one-hot target. regress: mse, mae and r2 in the units of the data. generate: "
-    "sliced\n"
-    "Wasserstein-2 and energy distance between samples and data. loss: the training loss on fixed noise. nelbo_nats: "
+    "classify: accuracy, and mse of the one-hot target. regress: mse, mae and r2 in the units of the data; of "
+    "forecasts of "
+    "sequences\n"
+    "also the percent of the variance that is explained. generate: sliced Wasserstein-2 and energy distance between "
+    "samples and data. loss: the training loss on fixed noise. nelbo_nats: "
     "the\n"
     "bound of minus the log likelihood (labels: log probability; vectors: log density in the data's units) with its\n"
     "Monte-Carlo error, where the model has one.",

@@ -7,6 +7,7 @@
 #include <noprop/counts.h>
 #include <noprop/dataset.h>
 #include <noprop/device.h>
+#include <noprop/forecast.h>
 #include <noprop/model.h>
 #include <noprop/report.h>
 #include <noprop/sampler.h>

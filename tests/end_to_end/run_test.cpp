@@ -37,6 +37,24 @@ TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
   }
 }
 
+TEST(Run, ForecastsAreMeasuredAtEachStepBesideTwoBaselines) {
+  Scratch scratch;
+  Circumstances here;
+  here.folder = scratch.path;
+  ASSERT_EQ(noprop({"data", "lorenz", "l.h5", "--rows", "400", "--horizon", "3"}, here).code, 0);
+  const Outcome trained = noprop({"train", NOPROP_SOURCE_DIR "/data/lorenz.yaml", "--data", "l.h5", "--run", "r",
+                                  "network.hidden=[16]", "train.epochs=1", "sample.method=euler", "sample.steps=4"},
+                                 here);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE((trained.out + trained.err).find("variance explained over 3 steps"), std::string::npos);
+  EXPECT_EQ(lines_of(read_file(scratch / "r/forecast.csv")).size(), 4u);
+  // The prefix and the truth in one path, the prediction and twenty samples of three steps from step 0.
+  EXPECT_EQ(lines_of(read_file(scratch / "r/forecast_windows.csv")).size(), 1u + 3 * (6 + 3 + 21 * 5 + 1));
+  EXPECT_TRUE(exists(scratch / "r/forecast.gp"));
+  const Outcome evaluated = noprop({"evaluate", "r", "--json"}, here);
+  EXPECT_NE(evaluated.out.find("\"variance_explained\": "), std::string::npos) << evaluated.out << evaluated.err;
+}
+
 TEST(Run, FoldersAreNumberedFromTheFirstThatIsFree) {
   SmallWork work;
   for (const char *expected : {"runs/small-fm-001", "runs/small-fm-002"}) {
