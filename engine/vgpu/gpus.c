@@ -32,6 +32,9 @@
 #define B200_SHEET "NVIDIA HGX B200, data sheet (dense: half of the figure with sparsity)"
 #define B200_PAPER \
   "Jarmusch and Chandrasekaran: Microbenchmarking NVIDIA's Blackwell Architecture, arXiv 2512.02189, B200"
+#define B200_BUS                                                                                                      \
+  "7680 bits at 2 x 3996 MHz, as its driver reports them: github.com/pytorch/ao, pull request 4002 (8 TB/s with 192 " \
+  "GB)"
 #define BLACKWELL_GUIDE "NVIDIA Blackwell Tuning Guide, increased L2 capacity"
 #define RTX_BLACKWELL "NVIDIA RTX Blackwell GPU Architecture, white paper, appendix"
 #define FROM_PEAK "from the data sheet's fp32 peak: 67e12 / (2 x 132 x 128)"
@@ -262,7 +265,7 @@ static const noprop_gpu GPUS[] = {
      .tensor_bf16 = {2250e12, B200_SHEET},
      .tensor_tf32 = {1125e12, "half of the bf16 rate; the data sheet rounds to 1.1 PFLOPS dense"},
      .l2_bytes = {126.0 * 1024 * 1024, BLACKWELL_GUIDE},
-     .dram_bandwidth = {8000e9, B200_SHEET}},
+     .dram_bandwidth = {7680.0 / 8 * 2 * 3996e6, B200_BUS}},
     {.name = "rtx-5090",
      .title = "NVIDIA GeForce RTX 5090",
      BLACKWELL_120,
