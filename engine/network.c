@@ -91,15 +91,16 @@ static void add_branch(struct network *network) {
 }
 
 /* x.0 ... x.(L-1): the branch that depends on the condition alone; -1 without a condition. */
-int network_add_x_branch(struct network *network, const struct settings *settings) {
+int network_add_x_branch(struct network *network, const struct settings *settings, bool first_alone) {
   int last = -1;
   if (network->x_width == 0) return -1;
-  for (int k = 0; k < settings->network.hidden_count; ++k) {
+  for (int k = 0; k < (first_alone ? 1 : settings->network.hidden_count); ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "x.%d", k);
     last = add_dense(network, prefix, k == 0 ? INPUT_X : INPUT_OP, last,
                      k == 0 ? network->x_width : settings->network.hidden[k - 1], settings->network.hidden[k],
-                     settings->network.activation, settings->network.dropout > 0, true);
+                     first_alone ? ACTIVATION_LINEAR : settings->network.activation,
+                     settings->network.dropout > 0 && !first_alone, true);
   }
   return last;
 }
@@ -112,7 +113,7 @@ static int output_width(const struct network *network) {
 static void build_mlp(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0, squash = settings->network.squash_activation;
-  const int x_op = network_add_x_branch(network, settings);
+  const int x_op = network_add_x_branch(network, settings, false);
   int last = add_conditioned(network, "squash", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0],
                              squash ? settings->network.activation : ACTIVATION_LINEAR, false, squash ? "bias" : NULL,
                              INITIALISE_LECUN);
@@ -128,7 +129,7 @@ static void build_mlp(struct network *network, const struct settings *settings) 
 
 /* The ordinary twin: the same branch of the condition with the output on top, without state and time. */
 static void build_supervised(struct network *network, const struct settings *settings) {
-  const int x_op = network_add_x_branch(network, settings);
+  const int x_op = network_add_x_branch(network, settings, false);
   add_dense(network, "output", INPUT_OP, x_op, network->ops[x_op].width, network->latent, ACTIVATION_LINEAR, false,
             false);
 }
@@ -136,7 +137,7 @@ static void build_supervised(struct network *network, const struct settings *set
 static void build_resnet(struct network *network, const struct settings *settings) {
   const int *hidden = settings->network.hidden, layers = settings->network.hidden_count;
   const bool dropout = settings->network.dropout > 0;
-  const int activation = settings->network.activation, x_op = network_add_x_branch(network, settings);
+  const int activation = settings->network.activation, x_op = network_add_x_branch(network, settings, false);
   int stream = add_conditioned(network, "stem", "z.weight", INPUT_Z, -1, network->latent, x_op, hidden[0], activation,
                                false, "bias", INITIALISE_LECUN);
   for (int k = 1; k < layers; ++k) {
@@ -306,10 +307,11 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     return status_set(NOPROP_INVALID_CONFIG, "network.hidden: the list is empty; at least one width is needed");
   const int latent = network_latent_size(settings, shape);
   if (latent < 1 || latent > LATENT_MOST)
-    return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to 64 are allowed", latent,
+    return status_set(NOPROP_UNSUPPORTED, "the latent size is %d (from %s); 1 to %d are allowed", latent,
                       settings->latent.size > 0                           ? "latent.size"
                       : settings->latent.embedding == EMBEDDING_PROTOTYPE ? "the condition's width"
-                                                                          : "the target's width");
+                                                                          : "the target's width",
+                      (int)LATENT_MOST);
   if (settings->latent.embedding == EMBEDDING_PROTOTYPE &&
       (latent != shape->condition_width || shape->condition_is_label))
     return status_set(
@@ -469,6 +471,16 @@ void network_initialise(const struct network *network, const struct settings *se
   for (int index = 0; index < network->parameter_count; ++index) {
     const struct parameter_entry *entry = &network->parameters[index];
     if (entry->initialiser == INITIALISE_ZERO) continue;
+    if (entry->initialiser == INITIALISE_UNIFORM || entry->initialiser == INITIALISE_ONE) {
+      for (int row = 0; row < entry->rows; ++row)
+        for (int column = 0; column < entry->columns; ++column) {
+          const philox_words words = philox(seed, (unsigned)(row * entry->columns + column), (unsigned)index,
+                                            philox_stream(STREAM_INITIALISE, 0, 0), 0);
+          parameters[entry->padded_offset + (long)row * entry->stride + column] =
+              entry->initialiser == INITIALISE_ONE ? 1.0F : philox_uniform(words.word[0]);
+        }
+      continue;
+    }
     if (entry->initialiser == INITIALISE_EMBEDDING) {
       dt_embedding(seed, entry->rows, entry->columns, entry->stride, parameters + entry->padded_offset);
       continue;

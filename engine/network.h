@@ -24,7 +24,9 @@ enum initialiser {
   INITIALISE_XAVIER,
   INITIALISE_SCHEDULE,
   INITIALISE_EMBEDDING,
-  INITIALISE_HE
+  INITIALISE_HE,
+  INITIALISE_UNIFORM,
+  INITIALISE_ONE
 };
 
 /* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
@@ -125,7 +127,7 @@ void network_destroy(struct network *network);
 int network_total_ops(const struct network *network);
 
 /* Latent size d of a model. */
-enum { LATENT_MOST = 64 }; /* numbers of a latent */
+enum { LATENT_MOST = 512 }; /* numbers of a latent */
 int network_latent_size(const struct settings *settings, const noprop_model_shape *shape);
 
 /* Outputs of the widest op. */

@@ -19,9 +19,13 @@ struct builder {
   int layer;     /* of the next dense layer, as dropout numbers them */
 };
 
+bool activation_is_gate(int activation) { return activation >= ACTIVATION_SOFTMAX; }
+bool activation_halves(int activation) { return activation == ACTIVATION_SWITANH || activation == ACTIVATION_SWIGLU; }
+
 bool network_is_field(const struct settings *settings) {
   if (settings->variant == VARIANT_SUPERVISED) return false;
-  return settings->network.wrapper != WRAPPER_NONE ||
+  return settings->network.layer_norm || activation_is_gate(settings->network.activation) ||
+         settings->network.wrapper != WRAPPER_NONE ||
          (settings->network.type != NETWORK_MLP && settings->network.type != NETWORK_RESNET);
 }
 
@@ -73,9 +77,60 @@ static int joined(struct builder *b, const char *prefix, const char *main_suffix
   return field_sum(b->graph, width, items, count, -1);
 }
 
+static struct field_item times(double scale, int node) {
+  return (struct field_item){.node = node, .weight = -1, .scale = scale};
+}
+
+/* Sum over features of `node`, times `scale`, as each feature of the result. */
+static int total(struct builder *b, int node, double scale) {
+  return field_map(b->graph, MAP_TOTAL, 0, scale, node, width_of(b, node));
+}
+
+/* Activations that work on all features (survey 5.6). */
+static int gated(struct builder *b, int form, int from) {
+  struct field_graph *g = b->graph;
+  const int half = width_of(b, from) / 2;
+  if (form == ACTIVATION_SOFTPLUSGLU) /* [sp(a) sigmoid(b), sp(b) sigmoid(a)] */
+    return field_product(g, field_jet(g, ACTIVATION_SOFTPLUS, 0, from, -1),
+                         field_map(g, MAP_SWAP, 1, 1.0, field_jet(g, ACTIVATION_SIGMOID, 0, from, -1), 2 * half));
+  if (activation_halves(form)) {
+    const int left = field_map(g, MAP_SLICE, 0, 1.0, from, half),
+              right = field_map(g, MAP_SLICE, half, 1.0, from, half);
+    return field_product(g, field_jet(g, ACTIVATION_SWISH, 0, left, -1),
+                         field_jet(g, form == ACTIVATION_SWITANH ? ACTIVATION_TANH : ACTIVATION_SIGMOID, 0, right, -1));
+  }
+  const int below = field_map(g, MAP_BELOW_MOST, 0, 1.0, from, width_of(b, from));
+  const int powers = field_jet(g, FUNCTION_EXP, 0, below, -1), sum = total(b, powers, 1.0);
+  if (form == ACTIVATION_SOFTMAX) return field_product(g, powers, field_jet(g, FUNCTION_RECIPROCAL, 0, sum, -1));
+  const struct field_item items[] = {as_it_is(below), times(-1.0, field_jet(g, FUNCTION_LOG, 0, sum, -1))};
+  return field_sum(g, width_of(b, from), items, 2, -1);
+}
+
+/* An activation of layer `layer`'s sum; `dropout`: of its result, -1: none. */
+static int activated_by(struct builder *b, int form, int from, int dropout) {
+  if (!activation_is_gate(form)) return field_jet(b->graph, form, 0, from, dropout);
+  const int result = gated(b, form, from);
+  if (dropout < 0) return result;
+  /* The factor of dropout is the slope of a linear activation that has it. */
+  return field_product(b->graph, result, field_jet(b->graph, ACTIVATION_LINEAR, 1, result, dropout));
+}
+
 /* The activation of the layer that was made last. */
 static int activated(struct builder *b, int from, bool dropout) {
-  return field_jet(b->graph, b->settings->network.activation, 0, from, dropout ? b->layer - 1 : -1);
+  return activated_by(b, b->settings->network.activation, from, dropout ? b->layer - 1 : -1);
+}
+
+/* (v - mean)/sqrt(variance + epsilon) times PREFIX.norm.scale plus PREFIX.norm.bias. */
+static int normalised(struct builder *b, const char *prefix, int from) {
+  struct field_graph *g = b->graph;
+  const int width = width_of(b, from);
+  const struct field_item rest[] = {as_it_is(from), as_it_is(total(b, from, -1.0 / width))};
+  const int centred = field_sum(g, width, rest, 2, -1);
+  const int variance = total(b, field_product(g, centred, centred), 1.0 / width);
+  const int unit = field_product(g, centred, field_jet(g, FUNCTION_RSQRT, 0, variance, -1));
+  const int scale = parameter(b, prefix, "norm.scale", 1, width, INITIALISE_ONE);
+  const struct field_item scaled = as_it_is(field_diagonal(g, unit, scale));
+  return field_sum(g, width, &scaled, 1, parameter(b, prefix, "norm.bias", 1, width, INITIALISE_ZERO));
 }
 
 /* Where state, condition and time meet first; by default with bias and activation. */
@@ -105,14 +160,15 @@ static int resnet(struct builder *b, int state) {
   for (int k = 1; k < settings->network.hidden_count; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "block.%d", k);
-    const int inner = joined(b, prefix, "in.weight", activated(b, stream, false), settings->network.hidden[k],
+    const int entering = settings->network.layer_norm ? normalised(b, prefix, stream) : stream;
+    const int inner = joined(b, prefix, "in.weight", activated(b, entering, false), settings->network.hidden[k],
                              "in.bias", INITIALISE_XAVIER);
     const int value = activated(b, inner, settings->network.dropout > 0);
     snprintf(prefix, sizeof prefix, "block.%d.out", k);
     const struct field_item items[] = {as_it_is(stream), as_it_is(dense(b, prefix, value, width))};
     stream = field_sum(b->graph, width, items, 2, -1);
   }
-  return activated(b, stream, false);
+  return activated(b, settings->network.layer_norm ? normalised(b, "output", stream) : stream, false);
 }
 
 /* Survey 5.3. */
@@ -122,6 +178,86 @@ static int bilinear(struct builder *b, int state) {
   const int context = squash(b, state, width);
   const int left = dense(b, "bilinear.z", state, width), right = dense(b, "bilinear.c", context, width);
   return activated(b, field_product(b->graph, left, right), false);
+}
+
+/* A weight that is non-negative in use. */
+static int positive(struct builder *b, const char *prefix, int rows, int columns) {
+  const int weight = parameter(b, prefix, "p.weight", rows, columns, INITIALISE_UNIFORM);
+  b->network->parameters[weight].positive = true;
+  return weight;
+}
+
+/* `from` made as wide as the state: means of groups, the last ones filled up with zeros, or repeated and filled up. */
+static int as_wide(struct builder *b, int from, int width) {
+  const int have = width_of(b, from);
+  if (have == width) return from;
+  if (have < width) return field_map(b->graph, MAP_SPREAD, width / have, 1.0, from, width);
+  const int group = (have + width - 1) / width == have / width ? have / width : have / width + 1;
+  return field_map(b->graph, MAP_GROUP_SUM, group, 1.0 / group, from, width);
+}
+
+/* Survey 5.4: z += ICNN_i(z) + D_i(c), three times. */
+static int convex(struct builder *b, int state) {
+  const struct settings *settings = b->settings;
+  const int asked = settings->network.activation, d = width_of(b, state);
+  const int form = asked == ACTIVATION_RELU || asked == ACTIVATION_LINEAR ? asked : ACTIVATION_SOFTPLUS;
+  const int context = squash(b, state, settings->network.hidden[0]);
+  char prefix[32];
+  for (int block = 0; block < 3; ++block) {
+    int last = -1;
+    for (int k = 0; k < settings->network.hidden_count; ++k) {
+      const int width = settings->network.hidden[k];
+      struct field_item items[2];
+      int count = 0;
+      snprintf(prefix, sizeof prefix, "icnn.%d.%d", block, k);
+      if (last >= 0) items[count++] = through(last, positive(b, prefix, width_of(b, last), width));
+      items[count++] = through(state, parameter(b, prefix, "z.weight", d, width, INITIALISE_LECUN));
+      const int bias = parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
+      last = field_jet(b->graph, form, 0, field_sum(b->graph, width, items, count, bias), -1);
+    }
+    snprintf(prefix, sizeof prefix, "block.%d", block);
+    const struct field_item items[] = {as_it_is(state), as_it_is(as_wide(b, last, d)),
+                                       as_it_is(dense(b, prefix, context, d))};
+    state = field_sum(b->graph, d, items, 3, -1);
+  }
+  return state;
+}
+
+/* A layer of a network that is convex in the state: non-negative weights from the layer before. */
+static int convex_layer(struct builder *b, const char *prefix, int before, int state, int width) {
+  const int weight = before >= 0 ? positive(b, prefix, width_of(b, before), width) : -1;
+  const int rest = joined(b, prefix, "z.weight", state, width, "bias", INITIALISE_LECUN);
+  if (before < 0) return rest;
+  const struct field_item items[] = {through(before, weight), as_it_is(rest)};
+  return field_sum(b->graph, width, items, 2, -1);
+}
+
+/* Amos, Xu and Kolter, "Input convex neural networks", 2017; condition and time enter every layer. With convex
+ * activations that do not decrease, every output is convex in the state. */
+static int icnn(struct builder *b, int state, int outputs) {
+  int last = -1;
+  for (int k = 0; k < b->settings->network.hidden_count; ++k) {
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "icnn.%d", k);
+    last = activated(b, convex_layer(b, prefix, last, state, b->settings->network.hidden[k]), false);
+  }
+  return convex_layer(b, "output", last, state, outputs);
+}
+
+/* All layers behind the x-branch. */
+static int outputs_of(struct builder *b, int state, int outputs) {
+  switch (b->settings->network.type) {
+    case NETWORK_RESNET:
+      return dense(b, "output", resnet(b, state), outputs);
+    case NETWORK_BILINEAR:
+      return dense(b, "output", bilinear(b, state), outputs);
+    case NETWORK_CONVEX:
+      return dense(b, "output", convex(b, state), outputs);
+    case NETWORK_ICNN:
+      return icnn(b, state, outputs);
+    default:
+      return dense(b, "output", mlp(b, state), outputs);
+  }
 }
 
 /* ---- wrappers: survey 5.5 ---- */
@@ -184,22 +320,50 @@ static noprop_status check_wrapper(const struct network *network, const struct s
   return NOPROP_OK;
 }
 
+/* The x-branch behind its first layer's sum; its masks do not depend on the draw (see program_field.c). */
+static int gated_branch(struct builder *b) {
+  const struct settings *settings = b->settings;
+  const int form = settings->network.activation;
+  int last = b->condition;
+  for (int k = 0; k < settings->network.hidden_count; ++k) {
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "x.%d", k);
+    if (k > 0) last = dense(b, prefix, last, settings->network.hidden[k]);
+    last = activated_by(b, form, last, settings->network.dropout > 0 ? k + NETWORK_MAX_OPS : -1);
+  }
+  return last;
+}
+
+/* Gates pair features. */
+static noprop_status check_gates(const struct settings *settings) {
+  const int form = settings->network.activation;
+  if (!activation_halves(form) && form != ACTIVATION_SOFTPLUSGLU) return NOPROP_OK;
+  for (int k = 0; k < settings->network.hidden_count; ++k)
+    if (settings->network.hidden[k] % 2)
+      return status_set(
+          NOPROP_INVALID_CONFIG,
+          "network.hidden: %d is odd, and network.activation %s pairs the features of a layer; even widths "
+          "are allowed",
+          settings->network.hidden[k], ACTIVATION_NAMES[form].name);
+  return NOPROP_OK;
+}
+
 noprop_status network_build_field(struct network *network, const struct settings *settings) {
   struct builder b = {.network = network, .settings = settings, .graph = field_create(), .condition = -1};
   if (!b.graph) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
   network->field = b.graph;
-  const noprop_status status = check_wrapper(network, settings);
+  noprop_status status = check_wrapper(network, settings);
+  if (status == NOPROP_OK) status = check_gates(settings);
   if (status != NOPROP_OK) return status;
-  const int x_op = network_add_x_branch(network, settings);
+  const bool gates = activation_is_gate(settings->network.activation);
+  const int x_op = network_add_x_branch(network, settings, gates);
   b.layer = network->op_count;
   network->field_first = network->parameter_count;
   const int state = field_input(b.graph, FIELD_Z, network->latent);
   if (x_op >= 0) b.condition = field_input(b.graph, FIELD_CONDITION, network->ops[x_op].width);
-  const int last = settings->network.type == NETWORK_BILINEAR ? bilinear(&b, state)
-                   : settings->network.type == NETWORK_RESNET ? resnet(&b, state)
-                                                              : mlp(&b, state);
+  if (gates && b.condition >= 0) b.condition = gated_branch(&b);
   const bool natural = settings->network.wrapper == WRAPPER_NATURAL;
-  b.graph->output = wrap(&b, dense(&b, "output", last, natural ? network->latent * network->latent : network->latent));
+  b.graph->output = wrap(&b, outputs_of(&b, state, natural ? network->latent * network->latent : network->latent));
   network->field_end = network->parameter_count;
   network->ops[network->op_count++] =
       (struct dense_op){.width = network->latent, .bias = -1, .residual = -1, .activation = ACTIVATION_LINEAR};

@@ -130,10 +130,12 @@
   X(COUPLING_INDEPENDENT, "independent", "noise drawn independently of data") \
   X(COUPLING_OT, "ot", "minibatch optimal transport: noise permuted within every 256 rows of a batch")
 
-#define NETWORK_LIST(X)                                                                       \
-  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers")                             \
-  X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter") \
-  X(NETWORK_BILINEAR, "bilinear", "product of a layer of the state and one of state, condition and time")
+#define NETWORK_LIST(X)                                                                                              \
+  X(NETWORK_MLP, "mlp", "x-branch, concat-squash, hidden layers")                                                    \
+  X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter")                        \
+  X(NETWORK_BILINEAR, "bilinear", "product of a layer of the state and one of state, condition and time")            \
+  X(NETWORK_CONVEX, "convex", "an earlier system's three blocks of input-convex layers; not convex in z as a whole") \
+  X(NETWORK_ICNN, "icnn", "convex in z: non-negative weights from layer to layer, z, x and t enter each")
 
 #define WRAPPER_LIST(X)                                                                                    \
   X(WRAPPER_NONE, "none", "the network's output is the field")                                             \
@@ -142,17 +144,22 @@
   X(WRAPPER_GEOMETRIC, "geometric", "the Hessian of V with respect to z, times x; condition as wide as z") \
   X(WRAPPER_HAMILTONIAN, "hamiltonian", "z = (q, p): (dV/dp, -dV/dq); an even latent size")
 
-#define ACTIVATION_LIST(X)                                                    \
-  X(ACTIVATION_LINEAR, "linear", "p")                                         \
-  X(ACTIVATION_RELU, "relu", "max(p, 0)")                                     \
-  X(ACTIVATION_LEAKY_RELU, "leaky_relu", "p if p > 0, else 0.01 p")           \
-  X(ACTIVATION_GELU, "gelu", "p/2 (1 + tanh(sqrt(2/pi) (p + 0.044715 p^3)))") \
-  X(ACTIVATION_SWISH, "swish", "p sigmoid(p)")                                \
-  X(ACTIVATION_SIGMOID, "sigmoid", "1/(1 + exp(-p))")                         \
-  X(ACTIVATION_TANH, "tanh", "tanh(p)")                                       \
-  X(ACTIVATION_SOFTPLUS, "softplus", "ln(1 + exp(p))")                        \
-  X(ACTIVATION_ELU, "elu", "p if p > 0, else exp(p) - 1")                     \
-  X(ACTIVATION_SELU, "selu", "1.0507 (p if p > 0, else 1.67326 (exp(p) - 1))")
+#define ACTIVATION_LIST(X)                                                                             \
+  X(ACTIVATION_LINEAR, "linear", "p")                                                                  \
+  X(ACTIVATION_RELU, "relu", "max(p, 0)")                                                              \
+  X(ACTIVATION_LEAKY_RELU, "leaky_relu", "p if p > 0, else 0.01 p")                                    \
+  X(ACTIVATION_GELU, "gelu", "p/2 (1 + tanh(sqrt(2/pi) (p + 0.044715 p^3)))")                          \
+  X(ACTIVATION_SWISH, "swish", "p sigmoid(p)")                                                         \
+  X(ACTIVATION_SIGMOID, "sigmoid", "1/(1 + exp(-p))")                                                  \
+  X(ACTIVATION_TANH, "tanh", "tanh(p)")                                                                \
+  X(ACTIVATION_SOFTPLUS, "softplus", "ln(1 + exp(p))")                                                 \
+  X(ACTIVATION_ELU, "elu", "p if p > 0, else exp(p) - 1")                                              \
+  X(ACTIVATION_SELU, "selu", "1.0507 (p if p > 0, else 1.67326 (exp(p) - 1))")                         \
+  X(ACTIVATION_SOFTMAX, "softmax", "exp(p) over its sum over features")                                \
+  X(ACTIVATION_LOG_SOFTMAX, "log_softmax", "p minus the logarithm of the sum of exp(p) over features") \
+  X(ACTIVATION_SWITANH, "switanh", "swish of the first half of features times tanh of the second")     \
+  X(ACTIVATION_SWIGLU, "swiglu", "swish of the first half of features times sigmoid of the second")    \
+  X(ACTIVATION_SOFTPLUSGLU, "softplusglu", "softplus times sigmoid of the other half's feature")
 
 #define TIME_EMBEDDING_LIST(X)                                                                                   \
   X(TIME_EMBEDDING_HARMONIC, "harmonic", "sin and cos of pi k t, k = 1..n/2")                                    \

@@ -9,7 +9,7 @@
 #include "engine/status.h"
 #include "kernels/arguments.h"
 
-enum { WIDEST = 256 /* whose rows fit the registers of four warps */ };
+enum { WIDEST = 256, /* whose rows fit the registers of four warps */ STATE_MOST = 64 /* which each warp has whole */ };
 
 const char *precision_refusal(const struct network *network, const struct settings *settings,
                               const int compute_capability[2], int precision) {
@@ -38,6 +38,11 @@ const char *precision_refusal(const struct network *network, const struct settin
   if (compute_capability[0] < 8) {
     snprintf(text, sizeof text, "needs compute capability 8.0 or later, and this device has %d.%d",
              compute_capability[0], compute_capability[1]);
+    return text;
+  }
+  if (network->latent > STATE_MOST) {
+    snprintf(text, sizeof text, "keeps the state in registers and takes latents up to %d numbers, and this one has %d",
+             (int)STATE_MOST, network->latent);
     return text;
   }
   for (int i = 0; i < network->op_count; ++i) {

@@ -69,6 +69,7 @@ struct settings {
     int type, activation, wrapper;
     int hidden[SETTINGS_MAX_HIDDEN], hidden_count;
     double dropout;
+    bool layer_norm;        /* resnet: before every activation of the stream */
     bool squash_activation; /* bias and activation after the squash */
     struct {
       int type, size;

@@ -143,7 +143,7 @@ const struct config_key CONFIG_KEYS[] = {
          "network"),
     BOOL("schedule.learn_endpoints", schedule.learn_endpoints, "false", "train alpha_bar at t = 0 and t = 1 as well"),
 
-    INTEGER_OR("auto", 0, "latent.size", latent.size, 1, 64, "auto", "d; auto: classes, or width of the target"),
+    INTEGER_OR("auto", 0, "latent.size", latent.size, 1, 512, "auto", "d; auto: classes, or width of the target"),
     ENUM("latent.embedding", latent.embedding, EMBEDDING_LIST, EMBEDDING_NAMES, "one_hot", "how labels become vectors"),
     REAL_BELOW("latent.off_value", latent.off_value, -10, 1, "0.0", "one-hot entries of the other classes"),
 
@@ -195,8 +195,10 @@ const struct config_key CONFIG_KEYS[] = {
     ENUM("network.wrapper", network.wrapper, WRAPPER_LIST, WRAPPER_NAMES, "none",
          "the field as derivatives of the network's output"),
     REAL("network.dropout", network.dropout, 0, 0.95, "0.0", "probability that a hidden value is dropped in training"),
+    BOOL("network.layer_norm", network.layer_norm, "false",
+         "resnet: layer normalisation of the stream before activations"),
     BOOL("network.squash_activation", network.squash_activation, "true",
-         "mlp, bilinear: bias and activation where z, x and t meet; false: neither, as in the earlier systems"),
+         "mlp, bilinear, convex: bias and activation where z, x and t meet; false: neither, as in the earlier systems"),
     ENUM("network.time_embedding.type", network.time_embedding.type, TIME_EMBEDDING_LIST, TIME_EMBEDDING_NAMES,
          "harmonic", "how t enters the network"),
     INTEGER("network.time_embedding.size", network.time_embedding.size, 1, 1024, "16", "features of t"),

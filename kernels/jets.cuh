@@ -107,6 +107,7 @@ __device__ __forceinline__ void add_group_sum(float (&acc)[N], const float *tile
 #pragma unroll
   for (int j = 0; j < N; ++j) {
     float sum = 0.0f;
+#pragma unroll 1
     for (int i = (first + j) * GROUP; i < (first + j + 1) * GROUP && i < IN; ++i)
       sum += tile[i * TILE_ROWS + tile_lane()];
     acc[j] = fmaf(scale, sum, acc[j]);
@@ -125,6 +126,7 @@ __device__ __forceinline__ void add_spread(float (&acc)[N], const float *tile, i
 template <int IN, int N>
 __device__ __forceinline__ void add_total(float (&acc)[N], const float *tile, float scale) {
   float sum = 0.0f;
+#pragma unroll 1
   for (int i = 0; i < IN; ++i) sum += tile[i * TILE_ROWS + tile_lane()];
 #pragma unroll
   for (int j = 0; j < N; ++j) acc[j] = fmaf(scale, sum, acc[j]);
@@ -154,6 +156,7 @@ __device__ __forceinline__ void add_shifted(float (&acc)[N], const float *tile, 
 template <int IN, int N>
 __device__ __forceinline__ void add_below_most(float (&acc)[N], const float *tile, int first) {
   float most = tile[tile_lane()];
+#pragma unroll 1
   for (int i = 1; i < IN; ++i) most = fmaxf(most, tile[i * TILE_ROWS + tile_lane()]);
 #pragma unroll
   for (int j = 0; j < N; ++j) acc[j] += first + j < IN ? tile[(first + j) * TILE_ROWS + tile_lane()] - most : -1.0f;
@@ -168,6 +171,7 @@ __device__ __forceinline__ void add_matvec(float (&acc)[N], const float *matrix,
   for (int j = 0; j < N; ++j) {
     const int i = min(first + j, D - 1);
     float sum = 0.0f;
+#pragma unroll 1
     for (int k = 0; k < D; ++k)
       sum = fmaf(matrix[(TRANSPOSED ? k * D + i : i * D + k) * TILE_ROWS + tile_lane()],
                  vector[k * TILE_ROWS + tile_lane()], sum);

@@ -25,12 +25,10 @@ const char kUnknown[] = "no rule knows this group";
 struct Rule {
   const char *path, *reference, *kernels;
 };
-static const char kNetwork[] = "network of a later version";
 /* Convolutions and batch norm belong to the networks that are still to come; presets have their mathematics with the
  * networks that there are, and tests/kernels/presets_test.cpp compares those kernels with the reference. */
 static const char kConvolution[] = "convolutional network of a later version; the preset's kernels: tests/kernels";
 static const char kScriptNetwork[] = "network with batch norm of a later version; the preset's kernels: tests/kernels";
-static const char kNotch[] = "activation with a gate or over features: not offered";
 static const char kCoderNoise[] = "the kernels draw the encoder's noise themselves: tests/kernels compares them";
 /* Every group is a kernel of its own to compile. */
 static const char kSaved[] = "kernels of the same forms are compared in other groups and in tests/kernels";
@@ -38,25 +36,27 @@ static const char kNorm[] = "batch norm is not offered";
 
 static const Rule kRules[] = {
     /* jax_noprop.h5 */
-    {"/crn/mlp/act_(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
-    {"/crn/mlp/batch_norm", kNorm, kNorm},
+    {"/crn/(mlp|bilinear)/batch_norm", kNorm, kNorm},
     {"/crn/mlp/output_dim_4", "", "the engine's outputs have the latent's width"},
     {"/crn/mlp/dropout_0.25", "", "the kernels draw their own masks; tests/kernels compares them"},
     {"/crn/mlp/(act_.*|time_(constant|fourier|log_freq|simple)_.*|scalar_t|default_6x32_time32_no_x)", "", kSaved},
     {"/crn/mlp/.*", "", ""},
     {"/crn/parameter_counts", "", ""},
-    {"/crn/.*", kNetwork, kNetwork},
+    {"/crn/geometric/mlp_relu", "", "zero everywhere, and refused for that"},
+    {"/crn/(bilinear/base|convex/width_16_to_3|potential/convex|geometric/mlp)", "", ""},
+    {"/crn/.*", "", kSaved},
     {"/embeddings/time/fourier_12_custom", "the range of frequencies is fixed", "the range of frequencies is fixed"},
     {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_* and tests/kernels"},
     {"/embeddings/.*", "embedding of a later version", "embedding of a later version"},
     {"/encoders_decoders/.*", "", "compared inside losses: /losses/*/*coder* and tests/kernels"},
-    {"/layers/activations/(softmax|log_softmax|softplusglu|swiglu|switanh)", kNotch, kNotch},
+    {"/layers/activations/(softmax|log_softmax|softplusglu|swiglu|switanh)", "compared inside networks: /crn/mlp/act_*",
+     "compared inside networks: tests/kernels"},
     {"/layers/activations.*", "", "compared inside networks: tests/kernels"},
     {"/layers/concat_squash(_bias)?", "", "compared inside networks: /crn/mlp/*"},
     {"/layers/.*", "layer of a later version", "layer of a later version"},
     {"/losses/[a-z]+/batch_norm", kNorm, kNorm},
     {"/losses/[a-z]+/.*_normal_encoder_.*", "", kCoderNoise},
-    {"/losses/[a-z]+/network_.*", kNetwork, kNetwork},
+    {"/losses/[a-z]+/network_.*", "", kSaved},
     {"/losses/[a-z]+/schedule_network", "", "a model that does not train its schedule's network has the seed's"},
     {"/losses/(df|ct)/(cross_entropy_softmax|linear_encoder_.*)", "", kSaved},
     {"/losses/(fm|ct)/latent2x2_.*", "", kSaved},
@@ -140,6 +140,28 @@ std::string variant_of(const std::string &path) {
 /* ---- networks ------------------------------------------------------------------------------------------------------
  */
 
+Settings network_settings(const File &file, const std::string &prefix, const std::string &wrapper,
+                          const std::string &type, bool has_x, bool has_t) {
+  Settings settings = mlp_settings(file, prefix, has_x, has_t);
+  settings.network.type = type;
+  /* The earlier library's natural is a placeholder with the potential's code (survey 5.5). */
+  settings.network.wrapper = wrapper == "vanilla" ? "none" : wrapper == "natural" ? "potential" : wrapper;
+  if (type == "mlp") return settings;
+  settings.network.hidden.clear();
+  const auto width = [&](const std::string &name) { return file.read(prefix + name).shape.back(); };
+  long dense = 0;
+  while (file.has(prefix + "Dense_" + std::to_string(dense) + ".kernel")) ++dense;
+  if (type == "bilinear") { /* behind the x-branch the layers of z and of the context, and the output */
+    for (long k = 0; k < (has_x ? dense - 3 : 1); ++k)
+      settings.network.hidden.push_back(width("Dense_" + std::to_string(k) + ".kernel"));
+    return settings;
+  }
+  const std::string block = "ConvexResNetBivariate_0.icnn_block_0.icnn_layer_";
+  for (long k = 0; file.has(prefix + block + std::to_string(k) + ".W_x"); ++k)
+    settings.network.hidden.push_back(width(block + std::to_string(k) + ".W_x"));
+  return settings;
+}
+
 Settings mlp_settings(const File &file, const std::string &prefix, bool has_x, bool has_t) {
   Settings settings;
   settings.network.squash_activation = false;
@@ -166,6 +188,22 @@ std::string stored_name(const Network &network, const std::string &name) {
   if (name == "squash.x.weight") return "ConcatSquash_0.input_proj_1.kernel";
   if (name == "squash.t.weight")
     return has_x ? "ConcatSquash_0.input_proj_2.kernel" : "ConcatSquash_0.input_proj_1.kernel";
+  long branch = 0; /* layers of the x-branch */
+  for (const Array &a : network.arrays)
+    branch += a.name.rfind("x.", 0) == 0 && a.name.find(".bias") != std::string::npos;
+  const std::string part = name.find(".bias") != std::string::npos ? ".bias" : ".kernel";
+  for (const Array &a : network.arrays) {
+    if (a.name == "bilinear.z.weight" && name.rfind("squash.", 0) != 0 && name.rfind("x.", 0) != 0)
+      return "Dense_" + std::to_string(branch + (name[9] == 'z' ? 0 : name.rfind("bilinear.c", 0) == 0 ? 1 : 2)) + part;
+    if (a.name == "icnn.0.0.z.weight" && name.rfind("icnn.", 0) == 0)
+      return std::string("ConvexResNetBivariate_0.icnn_block_") + name[5] + ".icnn_layer_" + name[7] +
+             (part == ".bias"  ? ".b"
+              : name[9] == 'p' ? ".W_z"
+                               : ".W_x");
+    if (a.name == "icnn.0.0.z.weight" && name.rfind("block.", 0) == 0)
+      return std::string("ConvexResNetBivariate_0.y_contribution_") + name[6] + part;
+    if (a.name == "icnn.0.0.z.weight" && name.rfind("output.", 0) == 0) return "Dense_" + std::to_string(branch) + part;
+  }
   long layers = 1; /* hidden layers: one, and one for every hidden.k */
   for (const Array &a : network.arrays)
     layers += a.name.rfind("hidden.", 0) == 0 && a.name.find(".bias") != std::string::npos;
@@ -185,7 +223,10 @@ std::string stored_name(const Network &network, const std::string &name) {
 Vector<double> mlp_parameters(const File &file, const std::string &prefix, const Network &network, long slice) {
   Vector<double> parameters;
   for (const Array &array : network.arrays) {
-    Tensor stored = file.read(prefix + stored_name(network, array.name));
+    /* A network without biases in its convex layers: they are 0. */
+    const bool missing = array.name.rfind("icnn.", 0) == 0 && !file.has(prefix + stored_name(network, array.name));
+    Tensor stored = missing ? Tensor{{array.size()}, Vector<double>(static_cast<size_t>(array.size()), 0.0)}
+                            : file.read(prefix + stored_name(network, array.name));
     if (slice >= 0) stored = stored.slice(static_cast<size_t>(slice));
     if (static_cast<long>(stored.values.size()) != array.size())
       throw std::runtime_error(prefix + array.name + " has an unexpected size");
@@ -330,7 +371,7 @@ std::string loss_array(const File &file, const std::string &path, const Settings
     return coder_class(file.text(path, "encoder"), "Encoder") + stored_coder_name(settings.encoder, name);
   if (name.rfind("decoder.", 0) == 0)
     return coder_class(file.text(path, "decoder"), "Decoder") + stored_coder_name(settings.decoder, name);
-  return "crn_model." + stored_name(network, name);
+  return (network.wrapper == "none" ? "crn_model." : "crn_model.crn_model.") + stored_name(network, name);
 }
 
 Vector<double> loss_parameters(const File &file, const std::string &path, const Settings &settings,
@@ -357,7 +398,10 @@ std::string network_prefix(const File &file, const std::string &path) {
 Settings loss_settings(const File &file, const std::string &path) {
   const std::string variant = variant_of(path);
   Settings settings = head_settings(variant);
-  settings.network = mlp_settings(file, network_prefix(file, path), file.has(path + "/x"), true).network;
+  const std::string network = file.text(path, "network"), wrapper = network.substr(0, network.find('/'));
+  settings.network = network_settings(file, network_prefix(file, path) + (wrapper == "vanilla" ? "" : "crn_model."),
+                                      wrapper, network.substr(wrapper.size() + 1), file.has(path + "/x"), true)
+                         .network;
   settings.network.activation = file.text(path, "activation");
   settings.network.time_type = file.text(path, "time_embed_method");
   if (file.number(path, "use_snr_weight") == 0) settings.loss.weight = "uniform";

@@ -33,6 +33,11 @@ std::string last_part(const std::string &path);
  * `prefix` + name ("/crn/mlp/base/params/"). */
 reference::Settings mlp_settings(const File &file, const std::string &prefix, bool has_x, bool has_t);
 
+/* Of all networks: `type` "mlp", "bilinear" or "convex", `wrapper` as the earlier library calls it ("vanilla": none).
+ */
+reference::Settings network_settings(const File &file, const std::string &prefix, const std::string &wrapper,
+                                     const std::string &type, bool has_x, bool has_t);
+
 /* The network's arrays in the reference's order from data sets `prefix` + name; `slice` picks one slice of stacked
  * arrays if not negative. */
 reference::Vector<double> mlp_parameters(const File &file, const std::string &prefix, const reference::Network &network,

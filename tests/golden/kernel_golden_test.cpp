@@ -48,6 +48,8 @@ Keys preset_keys(const Settings &settings, bool has_x) {
       {"variant", settings.variant},
       {"task", has_x ? "regress" : "generate"},
       {"network.hidden", hidden + "]"},
+      {"network.type", settings.network.type},
+      {"network.wrapper", settings.network.wrapper},
       {"network.activation", settings.network.activation},
       {"network.dropout", "0"},
       {"network.time_embedding.type", settings.network.time_type},
@@ -135,13 +137,21 @@ bool ask(noprop_model *model, const Network &network, const std::vector<float> &
  * (z - a z1)/b makes the state the stored z. */
 TEST(KernelGolden, NetworksAndTheirGradients) {
   const File file("jax_noprop.h5");
-  const auto paths = golden::compared_with_kernels(file, "/crn/mlp/");
+  const auto paths = golden::compared_with_kernels(file, "/crn/");
   ASSERT_FALSE(paths.empty());
   for (const std::string &path : paths) {
     SCOPED_TRACE(path);
     const bool has_x = file.has(path + "/x"), has_t = file.has(path + "/t");
     Settings settings = golden::head_settings("ct");
-    settings.network = golden::mlp_settings(file, path + "/params/", has_x, has_t).network;
+    if (path == "/crn/parameter_counts") continue;
+    const auto attribute_of = [&](const char *name, const char *otherwise) {
+      return file.has_attribute(path, name) ? file.text(path, name) : otherwise;
+    };
+    const std::string wrapper = attribute_of("config_model_type", "vanilla"),
+                      inside = wrapper == "vanilla" ? "" : "crn_model.";
+    settings.network = golden::network_settings(file, path + "/params/" + inside, wrapper,
+                                                attribute_of("config_network_type", "mlp"), has_x, has_t)
+                           .network;
     settings.network.activation = file.text(path, "config_activation_fn");
     settings.loss.weight = "uniform";
     settings.loss.recon_weight = 0;
@@ -163,7 +173,7 @@ TEST(KernelGolden, NetworksAndTheirGradients) {
     /* Arrays by name; the time weights that the stored network does not have are 0. */
     const auto stored = [&](const std::string &folder, const reference::Array &array) {
       if (array.name == "squash.t.weight" && !has_t) return Vector<double>(static_cast<size_t>(array.size()), 0.0);
-      return file.read(path + folder + golden::stored_name(network, array.name)).values;
+      return file.read(path + folder + inside + golden::stored_name(network, array.name)).values;
     };
     Vector<double> parameters;
     for (const auto &array : network.arrays) {

@@ -340,7 +340,7 @@ TEST(Config, OddYamlIsReadOrRefusedClearly) {
 }
 
 TEST(Config, ValuesOfLaterVersionsAreRefusedSayingWhatIsAllowed) {
-  const std::vector<std::pair<std::string, std::string>> later = {{"network.type", "icnn"}, {"task", "sequence"}};
+  const std::vector<std::pair<std::string, std::string>> later = {{"network.type", "custom"}, {"task", "sequence"}};
   for (const auto &[key, value] : later) {
     const std::string sentence = refusal(key + ": " + value);
     EXPECT_NE(sentence.find("a.yaml:1: " + key + ": "), std::string::npos) << sentence;
@@ -363,6 +363,12 @@ TEST(Config, WrappersThatMakeNoFieldAreRefused) {
     EXPECT_EQ(check_refusal({{"network.wrapper", wrapper}}), "");
   }
   EXPECT_EQ(check_refusal({{"network.wrapper", "potential"}, {"network.activation", "relu"}}), "");
+  has(check_refusal({{"network.type", "icnn"}}), "network.activation: swish is not both convex and increasing");
+  EXPECT_EQ(check_refusal({{"network.type", "icnn"}, {"network.activation", "softplus"}}), "");
+  has(check_refusal({{"network.type", "convex"}, {"variant", "dt"}}), "network.type: convex has no kernels");
+  has(check_refusal({{"network.layer_norm", "true"}}), "belongs to the stream of network.type resnet");
+  has(check_refusal({{"network.activation", "swiglu"}, {"variant", "supervised"}}), "activations of single features");
+  has(check_refusal({{"encoder.activation", "softmax"}}), "encoder.activation: softmax is for");
 }
 
 TEST(Config, FilesAreReadAndTheirTroublesNamed) {

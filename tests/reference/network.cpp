@@ -154,6 +154,99 @@ Vector<Real> embed_time(const Settings &settings, Real t) {
 
 long time_width(const Settings &settings) { return static_cast<long>(embed_time(settings, 0.5).size()); }
 
+/* ---- activations of all features of a layer, and layer normalisation
+ * ---------------------------------------------------
+ */
+
+static bool is_gate(const std::string &name) {
+  return name == "softmax" || name == "log_softmax" || name == "switanh" || name == "swiglu" || name == "softplusglu";
+}
+static bool gate_halves(const std::string &name) { return name == "switanh" || name == "swiglu"; }
+
+template <typename Real>
+static Real log_sum(const Vector<Real> &p) {
+  using std::exp, std::log;
+  double top = value_of(p[0]);
+  for (const Real &v : p) top = std::max(top, value_of(v));
+  Real sum = 0.0;
+  for (const Real &v : p) sum += exp(v - top);
+  return log(sum) + top;
+}
+
+template <typename Real>
+static Vector<Real> gate(const std::string &name, const Vector<Real> &p) {
+  using std::exp;
+  const size_t half = p.size() / 2;
+  Vector<Real> result;
+  if (name == "softmax" || name == "log_softmax") {
+    const Real sum = log_sum(p);
+    for (const Real &v : p) result.push_back(name == "softmax" ? Real(exp(v - sum)) : v - sum);
+    return result;
+  }
+  for (size_t i = 0; i < (gate_halves(name) ? half : p.size()); ++i) {
+    const Real other = p[i < half ? i + half : i - half];
+    result.push_back(name == "softplusglu" ? activate("softplus", p[i]) * sigmoid(other)
+                     : name == "swiglu"    ? activate("swish", p[i]) * sigmoid(other)
+                                           : activate("swish", p[i]) * activate("tanh", other));
+  }
+  return result;
+}
+
+/* From the adjoint of the result to that of p. */
+template <typename Real>
+static Vector<Real> gate_bar(const std::string &name, const Vector<Real> &p, const Vector<Real> &bar) {
+  using std::exp;
+  const size_t half = p.size() / 2;
+  Vector<Real> result(p.size(), 0.0);
+  if (name == "softmax" || name == "log_softmax") {
+    const Real sum = log_sum(p);
+    Real dot = 0.0;
+    for (size_t i = 0; i < p.size(); ++i) dot += name == "softmax" ? exp(p[i] - sum) * bar[i] : bar[i];
+    for (size_t i = 0; i < p.size(); ++i)
+      result[i] = name == "softmax" ? exp(p[i] - sum) * (bar[i] - dot) : bar[i] - exp(p[i] - sum) * dot;
+    return result;
+  }
+  const std::string left = name == "softplusglu" ? "softplus" : "swish", right = name == "switanh" ? "tanh" : "sigmoid";
+  for (size_t i = 0; i < bar.size(); ++i) {
+    const size_t other = i < half ? i + half : i - half;
+    result[i] += bar[i] * activate_prime(left, p[i]) * activate(right, p[other]);
+    result[other] += bar[i] * activate(left, p[i]) * activate_prime(right, p[other]);
+  }
+  return result;
+}
+
+constexpr double kNormEpsilon = 1e-5;
+
+template <typename Real>
+static Vector<Real> normalised(const Vector<Real> &v, Real *deviation) {
+  using std::sqrt;
+  const double n = static_cast<double>(v.size());
+  Real mean = 0.0, variance = 0.0;
+  for (const Real &x : v) mean += x / n;
+  for (const Real &x : v) variance += (x - mean) * (x - mean) / n;
+  *deviation = sqrt(variance + kNormEpsilon);
+  Vector<Real> result;
+  for (const Real &x : v) result.push_back((x - mean) / *deviation);
+  return result;
+}
+
+/* A weight as it is used. */
+template <typename Real>
+static Real in_use(const Source &source, const Array &array, Real number) {
+  return source.positive ? activate("softplus", number + 0.5) / static_cast<double>(array.rows) : number;
+}
+template <typename Real>
+static Real use_slope(const Source &source, const Array &array, Real number) {
+  return source.positive ? activate_prime("softplus", number + 0.5) / static_cast<double>(array.rows) : Real(1.0);
+}
+
+/* Feature j of `out` takes so much of feature i of `in` (survey 5.4). */
+static double resized(size_t in, size_t out, size_t i, size_t j) {
+  if (in == out) return i == j;
+  const size_t group = in < out ? out / in : in % out ? in / out + 1 : in / out;
+  return in < out ? j / group == i : i / group == j ? 1 / static_cast<double>(group) : 0;
+}
+
 /* ---- networks ------------------------------------------------------------------------------------------------------
  */
 
@@ -245,6 +338,8 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   const long layers = static_cast<long>(hidden.size());
   const long time = settings.variant == "supervised" || settings.variant == "dt" ? 0 : time_width(settings);
   const auto width = [&](long k) { return hidden[static_cast<size_t>(k)]; };
+  /* Features behind the activation of a layer. */
+  const auto after = [&](long w) { return gate_halves(settings.network.activation) ? w / 2 : w; };
   n.activation = settings.network.activation;
   n.dropout = settings.network.dropout;
   n.x = x_width, n.latent = latent, n.time = time;
@@ -262,7 +357,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     const NamedSource in =
         k == 0 ? NamedSource{Source::kX, -1, x_width, name} : NamedSource{Source::kOp, xp, xp_width, name};
     xp = add_op(n, {in}, name, width(k), x_op);
-    xp_width = width(k);
+    xp_width = after(width(k));
   }
   /* Sources z, x-branch and time under one prefix; z from the input or from an op. */
   const auto joined = [&](const NamedSource &first, const std::string &prefix) {
@@ -273,6 +368,11 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   };
   Op last;
   last.activation = false;
+  const auto normalise = [&](long op, const std::string &name, long size) {
+    if (!settings.network.layer_norm) return;
+    n.ops[static_cast<size_t>(op)].norm = static_cast<long>(add_array(n, name + ".norm.scale", 1, size, false));
+    add_array(n, name + ".norm.bias", 1, size, false);
+  };
   if (settings.variant != "supervised") n.wrapper = settings.network.wrapper;
   if (n.wrapper == "natural") output = latent * latent;
 
@@ -285,20 +385,24 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
                     settings.network.squash_activation ? "squash" : "", width(0), squash);
     for (long k = 1; k < layers; ++k) {
       const std::string name = "hidden." + std::to_string(k);
-      h = add_op(n, {{Source::kOp, h, width(k - 1), name}}, name, width(k), dropped);
+      const bool plain_squash = k == 1 && !squash.activation;
+      h = add_op(n, {{Source::kOp, h, plain_squash ? width(0) : after(width(k - 1)), name}}, name, width(k), dropped);
     }
-    add_op(n, {{Source::kOp, h, width(layers - 1), "output"}}, "output", output, last);
+    const bool plain_squash = layers == 1 && !squash.activation;
+    add_op(n, {{Source::kOp, h, plain_squash ? width(0) : after(width(layers - 1)), "output"}}, "output", output, last);
   } else if (settings.network.type == "resnet") {
     long h = add_op(n, joined({Source::kZ, -1, latent, "stem.z"}, "stem"), "stem", width(0), plain);
     for (long k = 1; k < layers; ++k) {
       const std::string block = "block." + std::to_string(k);
+      normalise(h, block, width(0));
       const long v =
-          add_op(n, joined({Source::kOp, h, width(0), block + ".in"}, block), block + ".in", width(k), dropped);
+          add_op(n, joined({Source::kOp, h, after(width(0)), block + ".in"}, block), block + ".in", width(k), dropped);
       Op sum; /* h + v W2 + b2, activated for the next reader */
       sum.residual = h;
-      h = add_op(n, {{Source::kOp, v, width(k), block + ".out"}}, block + ".out", width(0), sum);
+      h = add_op(n, {{Source::kOp, v, after(width(k)), block + ".out"}}, block + ".out", width(0), sum);
     }
-    add_op(n, {{Source::kOp, h, width(0), "output"}}, "output", output, last);
+    normalise(h, "output", width(0));
+    add_op(n, {{Source::kOp, h, after(width(0)), "output"}}, "output", output, last);
   } else if (settings.network.type == "bilinear") {
     const long h = width(layers - 1);
     Op squash, right;
@@ -308,8 +412,48 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     right.times = add_op(n, {{Source::kZ, -1, latent, "bilinear.z"}}, "bilinear.z", h, last);
     /* "bilinear.z" ends as squash.z does, but stands alone. */
     n.arrays[n.ops.back().sources[0].weight].lecun = false;
-    const long u = add_op(n, {{Source::kOp, c, h, "bilinear.c"}}, "bilinear.c", h, right);
-    add_op(n, {{Source::kOp, u, h, "output"}}, "output", output, last);
+    const long u =
+        add_op(n, {{Source::kOp, c, squash.activation ? after(h) : h, "bilinear.c"}}, "bilinear.c", h, right);
+    add_op(n, {{Source::kOp, u, after(h), "output"}}, "output", output, last);
+  } else if (settings.network.type == "convex") {
+    Op squash, layer;
+    squash.activation = settings.network.squash_activation;
+    layer.form = n.activation == "relu" || n.activation == "linear" ? n.activation : "softplus";
+    const long c = add_op(n, joined({Source::kZ, -1, latent, "squash.z"}, "squash"), squash.activation ? "squash" : "",
+                          width(0), squash);
+    long state = -1; /* the op that holds it, or z itself */
+    const auto from_state = [&](const std::string &name) {
+      return NamedSource{state < 0 ? Source::kZ : Source::kOp, state, latent, name};
+    };
+    for (int block = 0; block < 3; ++block) {
+      long a = -1;
+      for (long k = 0; k < layers; ++k) {
+        const std::string name = "icnn." + std::to_string(block) + "." + std::to_string(k);
+        std::vector<NamedSource> sources;
+        if (a >= 0) sources.push_back({Source::kOp, a, width(k - 1), name + ".p"});
+        sources.push_back(from_state(name + ".z"));
+        a = add_op(n, sources, name, width(k), layer);
+        n.ops.back().sources[0].positive = sources.size() == 2;
+      }
+      const std::string name = "block." + std::to_string(block);
+      const long next =
+          add_op(n, {{Source::kOp, c, squash.activation ? after(width(0)) : width(0), name}}, name, latent, last);
+      n.ops.back().sources.push_back({Source::kOp, a, width(layers - 1), kNoWeight});
+      n.ops.back().sources.push_back({state < 0 ? Source::kZ : Source::kOp, state, latent, kNoWeight});
+      state = next;
+    }
+    add_op(n, {from_state("output")}, "output", output, last);
+  } else if (settings.network.type == "icnn") {
+    long a = -1;
+    for (long k = 0; k <= layers; ++k) {
+      const std::string name = k < layers ? "icnn." + std::to_string(k) : "output";
+      std::vector<NamedSource> sources;
+      if (a >= 0) sources.push_back({Source::kOp, a, width(k - 1), name + ".p"});
+      for (const NamedSource &source : joined({Source::kZ, -1, latent, name + ".z"}, name)) sources.push_back(source);
+      const bool positive = a >= 0;
+      a = add_op(n, sources, name, k < layers ? width(k) : output, k < layers ? plain : last);
+      n.ops.back().sources[0].positive = positive;
+    }
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
@@ -393,19 +537,39 @@ static Trace<Real> forward_output(const Network &network, const Vector<Real> &pa
       Real sum = 0.0;
       for (const Source &source : op.sources) {
         const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
+        if (source.weight == kNoWeight) {
+          for (size_t i = 0; i < in.size(); ++i)
+            if (resized(in.size(), pre.size(), i, j) != 0) sum += resized(in.size(), pre.size(), i, j) * in[i];
+          continue;
+        }
         const Array &weight = network.arrays[source.weight];
         for (size_t i = 0; i < in.size(); ++i)
           sum += factor_of(network, in[i]) *
-                 factor_of(network, parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j]);
+                 factor_of(network,
+                           in_use(source, weight, parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j]));
       }
       if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
       if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
       sums[j] = sum;
       if (op.times >= 0) sum = sum * trace.post[static_cast<size_t>(op.times)][j];
       pre[j] = sum;
-      post[j] = !op.activation         ? sum
-                : network.operand_bits ? activate_approximately(network.activation, sum)
-                                       : activate(network.activation, sum);
+    }
+    Vector<Real> entering = pre;
+    if (op.norm >= 0) {
+      Real deviation;
+      entering = normalised(pre, &deviation);
+      const Real *scale = &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.norm)].offset)];
+      for (size_t j = 0; j < pre.size(); ++j) entering[j] = entering[j] * scale[j] + scale[pre.size() + j];
+    }
+    const std::string &form = op.form.empty() ? network.activation : op.form;
+    if (op.activation && is_gate(form))
+      post = gate(form, entering);
+    else
+      for (size_t j = 0; j < pre.size(); ++j)
+        post[j] = !op.activation         ? entering[j]
+                  : network.operand_bits ? activate_approximately(form, entering[j])
+                                         : activate(form, entering[j]);
+    for (size_t j = 0; j < post.size(); ++j) {
       if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
       if (without_condition && op.x_branch) post[j] = 0.0;
     }
@@ -416,13 +580,56 @@ static Trace<Real> forward_output(const Network &network, const Vector<Real> &pa
   return trace;
 }
 
+/* The adjoint of an op's sum from that of its post; adds to the gradients of its normalisation. */
+template <typename Real>
+static Vector<Real> through_activation(const Network &network, const Vector<Real> &parameters, const Op &op,
+                                       long number, const std::string &form, const Vector<Real> &pre, Vector<Real> bar,
+                                       Vector<Real> &gradient, const Dropout &dropout) {
+  const bool drops = op.dropout && dropout;
+  if (op.norm < 0 && !(op.activation && is_gate(form))) {
+    for (size_t j = 0; j < bar.size(); ++j) {
+      Real slope = !op.activation         ? Real(1.0)
+                   : network.operand_bits ? activate_prime_approximately(form, pre[j])
+                                          : activate_prime(form, pre[j]);
+      if (drops) slope = dropout(number, static_cast<long>(j)) * slope;
+      if (op.activation || drops) bar[j] = bar[j] * kept_slope(network, slope);
+    }
+    return bar;
+  }
+  for (size_t j = 0; j < bar.size() && drops; ++j) bar[j] = dropout(number, static_cast<long>(j)) * bar[j];
+  Vector<Real> unit = pre, entering = pre;
+  Real deviation;
+  const size_t n = pre.size(),
+               place = op.norm < 0 ? 0 : static_cast<size_t>(network.arrays[static_cast<size_t>(op.norm)].offset);
+  if (op.norm >= 0) {
+    unit = normalised(pre, &deviation);
+    for (size_t j = 0; j < n; ++j) entering[j] = unit[j] * parameters[place + j] + parameters[place + n + j];
+  }
+  if (op.activation && is_gate(form))
+    bar = gate_bar(form, entering, bar);
+  else
+    for (size_t j = 0; j < n && op.activation; ++j) bar[j] = bar[j] * activate_prime(form, entering[j]);
+  if (op.norm < 0) return bar;
+  Real sum = 0.0, dot = 0.0;
+  for (size_t j = 0; j < n; ++j) {
+    gradient[place + j] += bar[j] * unit[j];
+    gradient[place + n + j] += bar[j];
+    bar[j] = bar[j] * parameters[place + j];
+    sum += bar[j] / static_cast<double>(n);
+    dot += bar[j] * unit[j] / static_cast<double>(n);
+  }
+  for (size_t j = 0; j < n; ++j) bar[j] = (bar[j] - sum - unit[j] * dot) / deviation;
+  return bar;
+}
+
 template <typename Real>
 static void backward_output(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
                             const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar,
                             Vector<Real> *x_bar, const Dropout &dropout) {
   std::vector<Vector<Real>> post_bar, pre_bar; /* d/dpost, and what later ops' residuals add to d/dpre */
-  for (const Op &op : network.ops) {
-    post_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
+  for (size_t o = 0; o < network.ops.size(); ++o) {
+    const Op &op = network.ops[o];
+    post_bar.emplace_back(trace.post[o].size(), 0.0);
     pre_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
   }
   post_bar.back() = cotangent;
@@ -432,14 +639,13 @@ static void backward_output(const Network &network, const Vector<Real> &paramete
   for (size_t o = network.ops.size(); o-- > 0;) {
     const Op &op = network.ops[o];
     Vector<Real> &bar = pre_bar[o];
+    const std::string &form = op.form.empty() ? network.activation : op.form;
+    const Vector<Real> reached =
+        through_activation(network, parameters, op, static_cast<long>(o), form, trace.pre[o],
+                           trace.without_condition && op.x_branch ? Vector<Real>(post_bar[o].size(), 0.0) : post_bar[o],
+                           gradient, dropout);
     for (size_t j = 0; j < bar.size(); ++j) {
-      Real b = trace.without_condition && op.x_branch ? Real(0.0) : post_bar[o][j];
-      Real slope = !op.activation         ? Real(1.0)
-                   : network.operand_bits ? activate_prime_approximately(network.activation, trace.pre[o][j])
-                                          : activate_prime(network.activation, trace.pre[o][j]);
-      if (op.dropout && dropout) slope = dropout(static_cast<long>(o), static_cast<long>(j)) * slope;
-      if (op.activation || (op.dropout && dropout)) b = b * kept_slope(network, slope);
-      bar[j] += b;
+      bar[j] += reached[j];
       if (op.times >= 0) {
         const size_t other = static_cast<size_t>(op.times);
         post_bar[other][j] += bar[j] * trace.sums[o][j];
@@ -450,15 +656,25 @@ static void backward_output(const Network &network, const Vector<Real> &paramete
     for (Real &f : factor) f = factor_of(network, f);
     for (const Source &source : op.sources) {
       const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
-      const size_t offset = static_cast<size_t>(network.arrays[source.weight].offset);
       Vector<Real> *in_bar = source.kind == Source::kOp  ? &post_bar[static_cast<size_t>(source.op)]
                              : source.kind == Source::kZ ? z_bar
                              : source.kind == Source::kX ? x_bar
                                                          : nullptr;
+      if (source.weight == kNoWeight) {
+        for (size_t i = 0; in_bar && i < in.size(); ++i)
+          for (size_t j = 0; j < bar.size(); ++j)
+            if (resized(in.size(), bar.size(), i, j) != 0)
+              (*in_bar)[i] += resized(in.size(), bar.size(), i, j) * factor[j];
+        continue;
+      }
+      const Array &array = network.arrays[source.weight];
+      const size_t offset = static_cast<size_t>(array.offset);
       for (size_t i = 0; i < in.size(); ++i)
         for (size_t j = 0; j < bar.size(); ++j) {
-          gradient[offset + i * bar.size() + j] += factor_of(network, in[i]) * factor[j];
-          if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, parameters[offset + i * bar.size() + j]);
+          const Real number = parameters[offset + i * bar.size() + j];
+          const Real part = factor_of(network, in[i]) * factor[j];
+          gradient[offset + i * bar.size() + j] += source.positive ? part * use_slope(source, array, number) : part;
+          if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, in_use(source, array, number));
         }
       if (op.of_classes) { /* nothing else reads these logits */
         Real dot = 0.0;

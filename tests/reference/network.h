@@ -40,8 +40,10 @@ struct Source {
   enum Kind { kX, kZ, kTime, kOp } kind;
   long op; /* of kOp: whose post */
   long width;
-  size_t weight; /* array */
+  size_t weight;         /* array, or kNoWeight: the input itself, its width changed as survey 5.4 says */
+  bool positive = false; /* in use is softplus(number + 1/2)/inputs */
 };
+constexpr size_t kNoWeight = static_cast<size_t>(-1);
 
 struct Op {
   std::vector<Source> sources;
@@ -49,6 +51,8 @@ struct Op {
   long bias = -1;     /* array, or none */
   long residual = -1; /* op whose pre is added, or none */
   long times = -1;    /* op whose post multiplies the sum, or none */
+  long norm = -1;     /* array of scales, then one of biases: layer normalisation of the sum; or none */
+  std::string form;   /* activation, if not the network's */
   bool activation = true, dropout = false, x_branch = false;
   bool of_classes = false; /* reads the softmax of its source */
 };

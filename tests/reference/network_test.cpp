@@ -97,6 +97,7 @@ struct Case {
   long x, latent, time;
   bool squash;
   std::string wrapper = "none";
+  bool norm = false;
 };
 
 Settings settings_of(const Case &c) {
@@ -107,6 +108,7 @@ Settings settings_of(const Case &c) {
   settings.network.time_size = c.time;
   settings.network.squash_activation = c.squash;
   settings.network.wrapper = c.wrapper;
+  settings.network.layer_norm = c.norm;
   return settings;
 }
 
@@ -116,6 +118,13 @@ std::vector<Case> cases() {
   for (const char *wrapper : {"potential", "natural", "geometric", "hamiltonian"})
     for (const char *type : {"mlp", "resnet", "bilinear"})
       result.push_back({type, "swish", {5, 4}, 2, 2, 4, true, wrapper});
+  for (const char *gate : {"softmax", "log_softmax", "switanh", "swiglu", "softplusglu"})
+    for (const char *type : {"mlp", "resnet", "bilinear"})
+      result.push_back({type, gate, {6, 4, 8}, 3, 2, 4, true, "none", type[0] == 'r'});
+  for (const std::vector<long> &hidden : {std::vector<long>{4}, {5, 7}, {3, 2}})
+    for (const char *type : {"convex", "icnn"})
+      for (const char *wrapper : {"none", "potential"})
+        result.push_back({type, "softplus", hidden, 2, 3, 4, true, wrapper});
   for (const char *type : {"mlp", "resnet", "bilinear"}) {
     for (const char *activation : {"swish", "gelu", "tanh", "softplus", "elu", "sigmoid", "selu", "linear"})
       result.push_back({type, activation, {5, 4}, 3, 2, 4, true});
@@ -203,6 +212,40 @@ TEST(Network, WrappersAreDerivativesOfTheSumOfOutputs) {
       EXPECT_NEAR(field("geometric")[i], (slope(moved(z, x, 1e-3), i) - slope(moved(z, x, -1e-3), i)) / 2e-3, 1e-5);
     }
   }
+}
+
+/* On random segments no output of icnn lies above its chord, with every activation that it may have; the same segments
+ * find that the earlier system's convex network, survey 5.4, is not convex as a whole. */
+TEST(Network, IcnnIsConvexInItsState) {
+  for (const char *activation : {"softplus", "relu", "leaky_relu", "elu", "linear"})
+    for (const char *type : {"icnn", "convex"}) {
+      const Case c{type, activation, {9, 6, 7}, 2, 4, 4, true};
+      const Network network = make_network(settings_of(c), 2, 4);
+      double highest = 0;
+      for (unsigned seed = 1; seed <= 40; ++seed) {
+        const Vector<double> p = random_vector(static_cast<size_t>(network.parameters), seed, 1),
+                             from = random_vector(4, 100 + seed, 3), to = random_vector(4, 200 + seed, 3),
+                             x = random_vector(2, 300 + seed), e = embed_time(settings_of(c), 0.3);
+        const auto at = [&](double share) {
+          Vector<double> z(4);
+          for (size_t i = 0; i < 4; ++i) z[i] = (1 - share) * from[i] + share * to[i];
+          return forward(network, p, z, x, e).output();
+        };
+        const Vector<double> first = at(0), last = at(1);
+        for (const double share : {0.1, 0.25, 0.5, 0.7, 0.9}) {
+          const Vector<double> between = at(share);
+          for (size_t i = 0; i < 4; ++i) {
+            const double chord = (1 - share) * first[i] + share * last[i];
+            highest = std::max(highest, (between[i] - chord) / (1 + std::fabs(first[i]) + std::fabs(last[i])));
+          }
+        }
+      }
+      if (type[0] == 'i') {
+        EXPECT_LT(highest, 1e-13) << activation;
+      } else if (std::string(activation) != "linear") {
+        EXPECT_GT(highest, 1e-3) << activation;
+      }
+    }
 }
 
 /* S S^T x / d, written out. */

@@ -97,6 +97,7 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"network.type", [&] { network.type = text; }},
       {"network.activation", [&] { network.activation = text; }},
       {"network.wrapper", [&] { network.wrapper = text; }},
+      {"network.layer_norm", [&] { network.layer_norm = truth(); }},
       {"network.hidden",
        [&] {
          network.hidden.clear();
