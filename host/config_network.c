@@ -34,6 +34,11 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
         buffer, size,
         "multiplies by the condition, so that there is no field without one; allowed: loss.condition_dropout "
         "0 and sample.guidance 1, or another wrapper");
+  else if (factor && s->network.branch.type != BRANCH_NONE)
+    (void)snprintf(buffer, size,
+                   "multiplies by the condition itself, and network.branch.type %s makes features of it; allowed: "
+                   "branch none, or another wrapper",
+                   BRANCH_NAMES[s->network.branch.type].name);
   if (buffer[0]) return buffer;
   *key = "network.activation";
   if (gate && s->variant == VARIANT_SUPERVISED)

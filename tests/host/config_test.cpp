@@ -361,6 +361,7 @@ TEST(Config, WrappersThatMakeNoFieldAreRefused) {
   for (const char *wrapper : {"natural", "geometric"}) {
     has(check_refusal({{"network.wrapper", wrapper}, {"loss.condition_dropout", "0.1"}}), "no field without one");
     EXPECT_EQ(check_refusal({{"network.wrapper", wrapper}}), "");
+    has(check_refusal({{"network.wrapper", wrapper}, {"network.branch.type", "cnn"}}), "makes features of it");
   }
   EXPECT_EQ(check_refusal({{"network.wrapper", "potential"}, {"network.activation", "relu"}}), "");
   has(check_refusal({{"network.type", "icnn"}}), "network.activation: swish is not both convex and increasing");
