@@ -40,6 +40,24 @@ __device__ constexpr int conv_columns(int width) {
   return columns;
 }
 
+// Where the numbers of a lane's channel begin, those of the group's others beside them; of the last channel where there
+// are no more. Without a minimum where all lanes have one, and with the lane added last, so that neighbouring lanes are
+// known to read neighbouring numbers.
+template <int CHANNELS>
+__device__ __forceinline__ const float *conv_lane(const float *from, int group) {
+  const unsigned lane = threadIdx.x & 31;
+  if constexpr (CHANNELS % 32 == 0) {
+    from += (long long)group * 32;
+    return from + lane;
+  } else {
+    return from + min(group * 32 + (int)lane, CHANNELS - 1);
+  }
+}
+template <int CHANNELS>
+__device__ __forceinline__ bool conv_live(int channel) {
+  return CHANNELS % 32 == 0 || channel < CHANNELS;
+}
+
 // How a thread's pixels lie: WINDOWS windows of ROWS x COLUMNS.
 template <typename L>
 struct conv_pooled {
@@ -141,9 +159,9 @@ __device__ __forceinline__ void conv_forward(const float *plane, const float *we
   constexpr int PARTS = MEAN ? (L::GROUPS < CONV_WARPS ? CONV_WARPS / L::GROUPS : 1) : ITEMS;
   constexpr int PASSES = W::WINDOWS * (L::POOL ? 1 : W::COLUMNS);  // output pixels of a thread
   for (int work = threadIdx.x / 32; work < L::GROUPS * PARTS; work += CONV_WARPS) {
-    const int channel = work / PARTS * 32 + (threadIdx.x & 31), column = min(channel, L::OUTPUTS - 1);
-    const bool live = channel < L::OUTPUTS;
-    const float offset = load_parameter(bias + column);
+    const int channel = work / PARTS * 32 + (threadIdx.x & 31), group = work / PARTS;
+    const bool live = conv_live<L::OUTPUTS>(channel);
+    const float offset = load_parameter(conv_lane<L::OUTPUTS>(bias, group));
     float total = 0.0f;
 #pragma unroll 1
     for (int item = work % PARTS; item < ITEMS; item += PARTS) {
@@ -152,7 +170,7 @@ __device__ __forceinline__ void conv_forward(const float *plane, const float *we
 #pragma unroll
       for (int i = 0; i < PIXELS; ++i) acc[i] = offset;
       conv_point<W, L::INPUTS, L::PITCH>(from, plane, item * W::WINDOWS);
-      conv_accumulate<W, L::INPUTS, L::PITCH, L::LD>(acc, from, weights + column);
+      conv_accumulate<W, L::INPUTS, L::PITCH, L::LD>(acc, from, conv_lane<L::OUTPUTS>(weights, group));
 #pragma unroll
       for (int i = 0; i < PASSES; ++i) {
         const int window = item * W::WINDOWS + (L::POOL ? i : i / W::COLUMNS);
@@ -234,16 +252,16 @@ __device__ __forceinline__ void conv_backward(const float *gradients, const floa
   constexpr int ITEMS = (W::COUNT + W::WINDOWS - 1) / W::WINDOWS, PIXELS = W::WINDOWS * W::COLUMNS;
   constexpr int GROUPS = (L::INPUTS + 31) / 32;
   for (int work = threadIdx.x / 32; work < GROUPS * ITEMS; work += CONV_WARPS) {
-    const int channel = work / ITEMS * 32 + (threadIdx.x & 31), column = min(channel, L::INPUTS - 1);
+    const int channel = work / ITEMS * 32 + (threadIdx.x & 31), group = work / ITEMS;
     float acc[PIXELS] = {};
     const float *from[W::WINDOWS];
     conv_point<W, L::OUTPUTS, L::PITCH>(from, gradients, work % ITEMS * W::WINDOWS);
-    conv_accumulate<W, L::OUTPUTS, L::PITCH, L::INPUTS>(acc, from, turned + column);
+    conv_accumulate<W, L::OUTPUTS, L::PITCH, L::INPUTS>(acc, from, conv_lane<L::INPUTS>(turned, group));
 #pragma unroll
     for (int i = 0; i < PIXELS; ++i) {
       const int window = work % ITEMS * W::WINDOWS + i / W::COLUMNS;
       const int y = window / W::ACROSS, x = window % W::ACROSS * W::COLUMNS + i % W::COLUMNS;
-      if (window < W::COUNT && channel < L::INPUTS)
+      if (window < W::COUNT && conv_live<L::INPUTS>(channel))
         conv_pass_back<BEFORE>(gradients_before, y, x, channel, codes_before[(y * L::WIDTH + x) * L::INPUTS + channel],
                                acc[i]);
     }
@@ -282,9 +300,11 @@ __device__ __forceinline__ void conv_weight_gradient(const float *inputs, const 
   constexpr int TAKES = conv_items<L>::TAKES, RUN = 3 * L::INPUTS, STEPS = 9 * L::INPUTS / TAKES;
   const bool of_bias = item >= conv_items<L>::WEIGHTS;
   const int group = of_bias ? item - conv_items<L>::WEIGHTS : item / STEPS, step = item % STEPS;
-  const int column = min(group * 32 + (int)(threadIdx.x & 31), L::OUTPUTS - 1), columns = L::OUTPUTS - group * 32;
-  const float *delta = gradients + (unsigned long long)(first + threadIdx.x / 32) * (L::PIXELS * L::OUTPUTS) +
-                       plane_pixel<L::PITCH>(0, 0) * L::OUTPUTS + column;
+  const int columns = L::OUTPUTS - group * 32;
+  const float *delta =
+      conv_lane<L::OUTPUTS>(gradients + (unsigned long long)(first + threadIdx.x / 32) * (L::PIXELS * L::OUTPUTS) +
+                                plane_pixel<L::PITCH>(0, 0) * L::OUTPUTS,
+                            group);
   const unsigned images = last - min(last, first + threadIdx.x / 32);
   if (of_bias) {
     float acc[1] = {};

@@ -1,5 +1,5 @@
 /* Conditions that are images: the convolutional branch inside losses, gradients, training steps and solves against the
- * reference, with images of odd sizes and channels that do not fill a warp. */
+ * reference, with images of odd sizes and channels that fill a warp or do not. */
 #include "tests/reference/branch.h"
 
 #include <gtest/gtest.h>
@@ -63,7 +63,7 @@ Prepared prepare(const ImageCase &c) {
   p.data->shape.condition_shape[0] = kChannels;
   p.data->shape.condition_shape[1] = kHeight;
   p.data->shape.condition_shape[2] = kWidth;
-  p.branch = reference::make_branch(kChannels, kHeight, kWidth, {8, 40, 24});
+  p.branch = reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
   p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
   p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
   p.block = p.branch.parameters + p.head.parameters;
@@ -74,13 +74,13 @@ Prepared prepare(const ImageCase &c) {
     for (const auto &values : {random_parameters(convolutions, 60 + static_cast<unsigned>(k), 1.6),
                                random_parameters(p.head, 70 + static_cast<unsigned>(k))})
       p.parameters.insert(p.parameters.end(), values.begin(), values.end());
-  keys.insert(keys.end(), {{"network.branch.type", "cnn"}, {"network.branch.channels", "[8, 40, 24]"}});
+  keys.insert(keys.end(), {{"network.branch.type", "cnn"}, {"network.branch.channels", "[32, 40, 24]"}});
   p.model = create_model(keys, p.data->shape);
   if (!p.model) return p;
   EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
   const noprop_parameter first = noprop_model_parameter(p.model.get(), 2);
   EXPECT_STREQ(first.name, p.blocks > 1 ? "block.1.branch.1.weight" : "branch.1.weight");
-  EXPECT_EQ(first.shape[0], 72);
+  EXPECT_EQ(first.shape[0], 288);
   EXPECT_EQ(first.shape[1], 40);
   if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
       !set_statistics(p.model.get(), *p.data))
