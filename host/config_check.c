@@ -145,6 +145,12 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
     return refuse(config, s, "loss.error",
                   "is not allowed where the network predicts %s; allowed: squared, or prediction target (variant ct)",
                   PREDICTION_NAMES[s->prediction].name);
+  const bool logits = s->loss.error != LOSS_ERROR_SQUARED && !settings_mixes_classes(s);
+  if (logits && ((s->loss.recon.weight > 0 && s->loss.recon.type == RECON_MSE) || s->loss.reg > 0))
+    return refuse(config, s, s->loss.reg > 0 ? "loss.reg" : "loss.recon.weight",
+                  "is of a predicted target, and with loss.error %s the network gives logits; allowed: 0.0, or "
+                  "loss.error squared",
+                  LOSS_ERROR_NAMES[s->loss.error].name);
   const char *key;
   char sentence[400];
   if (objective_refusal(s, &key, sentence, sizeof sentence) != NULL) return refuse(config, s, key, "%s", sentence);
@@ -157,7 +163,7 @@ static noprop_status check_loss(const noprop_config *config, const struct settin
                   "has no kernel for precision %s; allowed: 0.0, or precision fp32 or auto",
                   PRECISION_NAMES[s->precision].name);
   if (s->loss.reg_drift == DRIFT_SDE)
-    return refuse(config, s, "loss.reg_drift", "has noise, which is not regularised; allowed: ode, ou_mean");
+    return refuse(config, s, "loss.reg_drift", "has noise, which is not regularised; allowed: ode, ou_mean, output");
   if (s->loss.reg_drift == DRIFT_OU_MEAN && linear_path)
     return refuse(config, s, "loss.reg_drift",
                   "is a drift of the VP path, and fm takes the linear one; allowed: ode, "
@@ -173,9 +179,10 @@ static noprop_status check_coders(const noprop_config *config, const struct sett
       s->decoder.type != CODER_IDENTITY || (s->decoder.output != DECODER_OUTPUT_NONE && !settings_mixes_classes(s));
   const bool trained = s->decoder.type != CODER_IDENTITY || s->decoder.output == DECODER_OUTPUT_LINEAR;
   const bool asked = s->loss.recon.weight > 0 || s->loss.vae > 0;
+  const char *const decoder = s->decoder.type != CODER_IDENTITY ? "decoder.type" : "decoder.output";
   if (s->variant == VARIANT_SUPERVISED && (encodes || decodes))
     return refuse(
-        config, s, encodes ? "encoder.type" : "decoder.type",
+        config, s, encodes ? "encoder.type" : decoder,
         "stands around a latent, and variant supervised has none; allowed: identity, with decoder.output none");
   if (s->variant == VARIANT_SUPERVISED && (s->loss.vae > 0 || s->loss.kl_z0 > 0))
     return refuse(config, s, s->loss.vae > 0 ? "loss.vae" : "loss.kl_z0",
@@ -186,7 +193,7 @@ static noprop_status check_coders(const noprop_config *config, const struct sett
                   "the target it collapses to a constant: the loss would reach 0 with nothing learned (P-17); allowed: "
                   "loss.vae or loss.recon.weight above 0, or encoder.type identity");
   if (trained && !asked)
-    return refuse(config, s, "decoder.type",
+    return refuse(config, s, decoder,
                   "would never be trained with loss.recon.weight 0 and loss.vae 0; allowed: one of them above 0, or "
                   "decoder.type identity with decoder.output none or softmax");
   if (s->loss.error != LOSS_ERROR_SQUARED && (encodes || decodes))
@@ -274,6 +281,7 @@ static void resolve_supervised(struct settings *s) {
   s->prediction = PREDICTION_TARGET;
   s->loss.weight = WEIGHT_UNIFORM;
   s->loss.normalize = NORMALIZE_NONE;
+  s->loss.t_sampling = T_SAMPLING_UNIFORM;
   s->loss.draws = 1;
   s->loss.recon.weight = s->loss.reg = 0;
   s->sample.method = METHOD_AUTO;
@@ -374,7 +382,7 @@ static noprop_status check_dt(const noprop_config *config, const struct settings
     return refuse(config, s, "prediction", "is not what the bridge of variant dt is made of; allowed: auto, target");
   if (config->settings.loss.weight != WEIGHT_UNIFORM && config->settings.loss.weight != WEIGHT_ELBO)
     return refuse(
-        config, s, "loss.weight",
+        config, &config->settings, "loss.weight",
         "is a weight over t, and blocks of variant dt have dt.eta/2 (SNR_k - SNR_(k-1)); allowed: elbo, which "
         "says so, and uniform, the default");
   if (s->loss.error != LOSS_ERROR_SQUARED)

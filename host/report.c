@@ -785,6 +785,11 @@ noprop_status noprop_report_create(noprop_model *model, noprop_dataset *dataset,
   const bool has_path = report.settings.variant != VARIANT_SUPERVISED;
   const bool has_field = has_path && report.settings.variant != VARIANT_DT;
   if (status == NOPROP_OK && has_path) status = draw_trajectories(&report);
+  const bool by_target = report.shape.target_is_label;
+  if (status == NOPROP_OK && has_path && (by_target || (report.has_condition && report.shape.condition_is_label)))
+    status = report_latents(model, report.has_condition ? &report.condition : NULL,
+                            by_target ? &report.target : &report.condition,
+                            by_target ? report.shape.target_width : report.shape.condition_width, run_folder);
   if (status == NOPROP_OK)
     status = report.settings.task == TASK_GENERATE ? draw_samples(&report) : draw_predictions(&report);
   if (status == NOPROP_OK && has_field)

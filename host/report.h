@@ -37,6 +37,11 @@ noprop_status report_forecast(noprop_model *model, bool has_path, const noprop_a
                               const noprop_array *train_target, const noprop_array *condition,
                               const noprop_array *target, const char *folder, char *line, size_t size);
 
+/* Writes data and script of latents.png: where latents of two numbers or more go in a solve, by the class of `labels`,
+ * the held-out rows of the target or of the condition (NULL if the model has none). */
+noprop_status report_latents(noprop_model *model, const noprop_array *condition, const noprop_array *labels,
+                             long classes, const char *folder);
+
 /* Writes loss.gp for a folder that holds history.csv. */
 noprop_status report_loss_script(const char *folder);
 

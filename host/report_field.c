@@ -65,8 +65,8 @@ static noprop_status write_arrow_script(bool conditional, const char *folder) {
       &script,
       "set multiplot layout 2,3 title 'Learned field dz/dt%s' font ',14'\n"
       "set size ratio -1\nset xlabel 'z_0'\nset ylabel 'z_1'\nset xrange [%g:%g]\nset yrange [%g:%g]\n"
-      "set xtics 1\nset ytics 1\nset palette defined (0 '#440154', 1 '#3b528b', 2 '#21918c', 3 '#5ec962', 4 "
-      "'#fde725')\nset colorbox\nset cblabel '|dz/dt|'\nunset key\n"
+      "set xtics 1\nset ytics 1\nset palette defined (0 '#7ad151', 1 '#22a884', 2 '#2a788e', 3 '#414487', 4 "
+      "'#440154')\nset colorbox\nset cblabel '|dz/dt|'\nunset key\n"
       "# Arrows have one length; their colour is the field's size, to one scale in all panels.\n"
       "stats 'field.csv' skip 1 using (sqrt($4**2+$5**2)) name 'size' nooutput\nset cbrange [0:size_up_quartile*2]\n",
       conditional ? ", given the first held-out row" : "", -RANGE - 0.2, RANGE + 0.2, -RANGE - 0.2, RANGE + 0.2);

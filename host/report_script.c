@@ -14,9 +14,8 @@
 const unsigned REPORT_COLOURS[] = {0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00,
                                    0x56B4E9, 0xB8A800, 0x000000, 0x8C8C8C, 0x882255};
 
-const char *const REPORT_PICTURES[] = {"loss",  "data",  "trajectories",      "predictions", "samples",
-                                       "field", "along", "learned_schedules", "blocks",      "forecast",
-                                       NULL};
+const char *const REPORT_PICTURES[] = {"loss",  "data",    "trajectories",      "predictions", "samples",  "field",
+                                       "along", "latents", "learned_schedules", "blocks",      "forecast", NULL};
 
 void report_script_begin(struct text *script, const char *name, int width, int height) {
   text_add(script,
@@ -150,41 +149,56 @@ noprop_status report_loss_script(const char *folder) {
   if (status != NOPROP_OK) return status;
   /* Terms that are 0 throughout are not drawn; a range of more than a factor of 20 is drawn to a logarithmic scale. */
   double least = HUGE_VAL, most = -HUGE_VAL;
-  bool recon = false, reg = false, validation = false;
+  /* Columns of history.csv that are terms of the loss; the first is drawn if another is. */
+  static const struct {
+    int column, dashes;
+    const char *name, *colour;
+  } terms[] = {{4, 2, "flow", "#009E73"},
+               {5, 3, "reconstruction", "#CC79A7"},
+               {6, 4, "regularisation", "#E69F00"},
+               {13, 5, "vae", "#56B4E9"},
+               {14, 6, "kl of z(0)", "#666666"}};
+  enum { TERMS = sizeof terms / sizeof terms[0], COLUMNS = 14 };
+  bool present[TERMS] = {false}, validation = false;
+  double smallest = HUGE_VAL, largest = 0; /* of all terms */
   for (char *line = strchr(text, '\n'); line && line[1]; line = strchr(line + 1, '\n')) {
     char *cell = line + 1;
-    for (int column = 1; column <= 7 && *cell && *cell != '\n'; column++) {
+    for (int column = 1; column <= COLUMNS && *cell && *cell != '\n'; column++) {
       size_t length = strcspn(cell, ",\n");
       double value = length ? strtod(cell, NULL) : 0;
       if (length && (column == 3 || column == 7)) {
         least = value < least ? value : least;
         most = value > most ? value : most;
       }
-      if (column == 5 && value != 0) recon = true;
-      if (column == 6 && value != 0) reg = true;
+      for (int term = 0; term < TERMS; term++)
+        if (column == terms[term].column && value != 0) {
+          present[term] = true;
+          smallest = value < smallest ? value : smallest;
+          largest = value > largest ? value : largest;
+        }
       if (column == 7 && length) validation = true;
       cell += length + (cell[length] == ',');
     }
   }
   free(text);
+  bool several = false;
+  for (int term = 1; term < TERMS; term++) several = several || present[term];
+  /* Terms are shown from a ten-thousandth of the loss to a hundred times of it. */
+  if (several && smallest > 0) least = fmin(least, fmax(smallest, 1e-4 * least));
+  if (several) most = fmax(most, fmin(largest, 100 * most));
   struct text script = {0};
   report_script_begin(&script, "loss", 900, 540);
-  text_add(&script, "set title 'Loss over training' font ',14'\nset xlabel 'epoch'\nset ylabel 'loss'\n");
+  text_add(&script, "set title 'Loss over training' font ',14'\nset xlabel 'epoch'\nset ylabel 'loss%s'\n",
+           several ? "; terms without their weights" : "");
   if (least > 0 && most > 20 * least)
     text_add(&script, "set logscale y\nset format y '%%.3g'\nset yrange [%.3g:%.3g]\n", 0.8 * least, 1.25 * most);
-  text_add(&script, "set key inside top right vertical\nplot ");
-  if (recon || reg)
-    text_add(&script,
-             "'history.csv' skip 1 using 1:4 with lines linewidth 1.5 dashtype 2 linecolor rgb '#009E73' title 'flow', "
-             "\\\n     ");
-  if (recon)
-    text_add(&script,
-             "'history.csv' skip 1 using 1:5 with lines linewidth 1.5 dashtype 3 linecolor rgb '#CC79A7' title "
-             "'reconstruction', \\\n     ");
-  if (reg)
-    text_add(&script,
-             "'history.csv' skip 1 using 1:6 with lines linewidth 1.5 dashtype 4 linecolor rgb '#E69F00' title "
-             "'regularisation', \\\n     ");
+  text_add(&script, "set key %s\nplot ", several ? "outside right top vertical" : "inside top right vertical");
+  for (int term = 0; several && term < TERMS; term++)
+    if (present[term])
+      text_add(&script,
+               "'history.csv' skip 1 using 1:%d with lines linewidth 1.5 dashtype %d linecolor rgb '%s' title '%s', "
+               "\\\n     ",
+               terms[term].column, terms[term].dashes, terms[term].colour, terms[term].name);
   text_add(&script, "'history.csv' skip 1 using 1:3 with lines linewidth 2 linecolor rgb '#0072B2' title 'training'");
   if (validation)
     text_add(&script,

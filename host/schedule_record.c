@@ -35,8 +35,9 @@ static noprop_status write_script(const char *folder) {
            "set palette defined (0 '#56B4E9', 0.5 '#0072B2', 1 '#D55E00')\nset cblabel 'epoch'\n"
            "set title 'gamma = log SNR'\n"
            "plot 'learned_schedules.csv' skip 1 using 2:4:1 with lines linewidth 1.5 palette\n"
-           "set title \"gamma'\"\nset logscale y\nset format y '%%.3g'\n"
-           "# A slope of 0 at an end has no logarithm.\n"
+           "set title \"gamma'\"\n# A slope of 0 at an end has no logarithm.\n"
+           "stats 'learned_schedules.csv' skip 1 using ($5 > 0 ? $5 : NaN) nooutput\n"
+           "if (STATS_max > 20 * STATS_min) { set logscale y; set format y '%%.3g' } else { set yrange [0:*] }\n"
            "plot 'learned_schedules.csv' skip 1 using 2:($5 > 0 ? $5 : NaN):1 with lines linewidth 1.5 palette\n"
            "unset multiplot\n");
   return text_write(&script, folder, "learned_schedules.gp");

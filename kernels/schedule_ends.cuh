@@ -1,5 +1,6 @@
 // The gradients of a schedule's end points gamma(0) and gamma(1), for models that train them: through alpha_bar = low +
-// range rise (or a network's gamma) at every time, through the divergence of the state at t = 0, and through the noise left at t = 1.
+// range rise (or a network's gamma) at every time, through the divergence of the state at t = 0, and through the noise
+// left at t = 1.
 #pragma once
 
 #include "coders.cuh"

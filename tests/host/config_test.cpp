@@ -614,14 +614,16 @@ TEST(Config, ContradictionsAreRefusedNamingTheKeyAndWhatIsAllowed) {
       {{{"encoder.type", "mlp"}}, "encoder.type"}, /* collapses: P-17 */
       {{{"encoder.type", "mlp_normal"}, {"loss.kl_z0", "1"}}, "encoder.type"},
       {{{"decoder.type", "linear"}}, "decoder.type"},
-      {{{"decoder.output", "linear"}}, "decoder.type"},
+      {{{"decoder.output", "linear"}}, "decoder.output"},
       {{{"variant", "dt"}, {"encoder.type", "mlp"}}, "encoder.type"},
       {{{"variant", "dt"}, {"decoder.type", "mlp"}}, "decoder.type"},
       {{{"variant", "dt"}, {"decoder.output", "softmax"}}, "decoder.output"},
       {{{"variant", "dt"}, {"loss.vae", "1"}}, "loss.vae"},
       {{{"variant", "supervised"}, {"encoder.type", "mlp"}, {"loss.vae", "1"}}, "encoder.type"},
-      {{{"variant", "supervised"}, {"decoder.output", "softmax"}}, "decoder.type"},
+      {{{"variant", "supervised"}, {"decoder.output", "softmax"}}, "decoder.output"},
       {{{"variant", "supervised"}, {"loss.vae", "1"}}, "loss.vae"},
+      {{{"loss.error", "cross_entropy"}, {"preset", "jax-head"}}, "loss.recon.weight"},
+      {{{"loss.error", "cross_entropy"}, {"loss.reg", "0.1"}}, "loss.reg"},
       {{{"loss.error", "cross_entropy"}, {"encoder.type", "mlp"}, {"loss.vae", "1"}}, "loss.error"},
       {{{"loss.error", "cross_entropy"}, {"decoder.output", "softmax"}}, "loss.error"},
       {{{"loss.recon.type", "cross_entropy"}, {"task", "regress"}}, "loss.recon.type"},
@@ -745,6 +747,10 @@ TEST(Config, TheOrdinaryTwinNamesTheKeysThatItDoesNotUse) {
   noprop_config_set(config.get(), "loss.draws", "8");
   noprop_config_set(config.get(), "loss.error", "cross_entropy");
   EXPECT_EQ(warnings(config), "loss.draws: not used, since variant supervised has no path from noise to target\n");
+  noprop_config_set(config.get(), "loss.t_sampling", "importance");
+  EXPECT_EQ(warnings(config),
+            "loss.t_sampling: not used, since variant supervised has no path from noise to target\n"
+            "loss.draws: not used, since variant supervised has no path from noise to target\n");
   struct settings settings;
   ASSERT_EQ(settings_resolve(config.get(), &settings), NOPROP_OK) << noprop_last_error();
   EXPECT_EQ(settings.loss.draws, 1);
