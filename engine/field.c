@@ -1,6 +1,7 @@
 /* The learned field at given states and times: a step of Euler's method with width 1, less where it started. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/sampler.h"
 #include "engine/status.h"
@@ -22,6 +23,11 @@ noprop_status noprop_velocity(noprop_model *model, const noprop_sampler_options 
   snprintf(euler.method, sizeof euler.method, "euler");
   snprintf(euler.grid, sizeof euler.grid, "t");
   snprintf(euler.init, sizeof euler.init, "given");
+  /* Noise is no field: its process has the marginals of the ODE. */
+  if (strcmp(euler.drift, DRIFT_NAMES[DRIFT_SDE].name) == 0) {
+    snprintf(euler.drift, sizeof euler.drift, "%s", DRIFT_NAMES[DRIFT_ODE].name);
+    euler.churn = 1;
+  }
   euler.steps = 1;
   euler.calls = 0;
   euler.final_denoise = 0;

@@ -167,7 +167,8 @@ noprop_status noprop_report_compare(const char *const *run_folders, int count, c
 
 /* ---- quality against calls --------------------------------------------------------------------------------------- */
 
-enum { CURVES_MOST = 40, NAME_MOST = 160 };
+/* More curves than TOGETHER_MOST get a pair of panels for each run. */
+enum { CURVES_MOST = 120, TOGETHER_MOST = 10, NAME_MOST = 160 };
 
 /* The curves of a sweep: consecutive rows of one run and method. */
 struct curves {
@@ -259,6 +260,61 @@ static void add_sweep_panel(struct text *script, const struct curves *curves, co
   text_add(script, "\n");
 }
 
+/* Number of the curve's method among the different ones, in order of appearance. */
+static int method_of(const struct curves *curves, int curve) {
+  int number = 0;
+  for (int i = 0; i <= curve; i++) {
+    bool seen = false;
+    for (int j = 0; j < i; j++) seen = seen || strcmp(curves->method[i], curves->method[j]) == 0;
+    if (strcmp(curves->method[i], curves->method[curve]) == 0) return number;
+    number += !seen;
+  }
+  return number;
+}
+
+/* One panel of one run: its methods by colour and shape, the same in all panels. */
+static void add_run_panel(struct text *script, const struct curves *curves, const char *csv, int run, int column) {
+  static const int shapes[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 3};
+  const char *separator = "";
+  text_add(script, "plot ");
+  if (!isnan(curves->floor)) {
+    text_add(script, "%.6g with lines linewidth 1.5 dashtype 2 linecolor rgb '#404040' title 'fresh data'",
+             curves->floor);
+    separator = ", \\\n     ";
+  }
+  for (int i = 0; i < curves->count; i++) {
+    if (curves->run_of[i] != run) continue;
+    const int method = method_of(curves, i);
+    text_add(script,
+             "%s'%s' skip 1 using (strcol(1) eq '%s' && strcol(2) eq '%s' ? $%d : NaN):4 with linespoints linewidth "
+             "1.3 pointtype %d pointsize 0.8 linetype %d title '%s' noenhanced",
+             separator, csv, curves->run[i], curves->method[i], column,
+             shapes[method % (int)(sizeof shapes / sizeof *shapes)], method % REPORT_COLOUR_COUNT + 1,
+             curves->method[i]);
+    separator = ", \\\n     ";
+  }
+  text_add(script, "\nunset key\n");
+}
+
+/* A row of two panels for each run, with one key below all. */
+static void add_run_panels(struct text *script, const struct curves *curves, const char *csv, int height) {
+  text_add(
+      script,
+      "set multiplot layout %d,2 margins 0.1,0.96,%.4g,%.4g spacing 0.11,%.4g title 'Quality against network calls "
+      "and against time' font ',14'\nset key at screen 0.5,0 center bottom vertical maxrows 4\n",
+      curves->run_count, 150.0 / height, 1 - 70.0 / height, 85.0 / height);
+  for (int run = 0; run < curves->run_count; run++) {
+    int first = 0;
+    while (curves->run_of[first] != run) first++;
+    const bool last = run + 1 == curves->run_count;
+    text_add(script, "set title '%s' noenhanced\nset xlabel '%s'\n", curves->run[first],
+             last ? "network calls per row" : "");
+    add_run_panel(script, curves, csv, run, 3);
+    text_add(script, "set xlabel '%s'\n", last ? "milliseconds of a solve of all rows" : "");
+    add_run_panel(script, curves, csv, run, 5);
+  }
+}
+
 noprop_status noprop_report_sweep(const char *csv, const char *path) {
   static const char *const names[] = {"sweep.gp", "sweep.png"};
   char folder[RUN_PATH], resolved[RUN_PATH];
@@ -271,17 +327,25 @@ noprop_status noprop_report_sweep(const char *csv, const char *path) {
     status = status_set(NOPROP_FILE_ERROR, "%s cannot be drawn: its path holds a quotation mark", csv);
   if (status == NOPROP_OK) {
     const bool falling = strcmp(curves->metric, "accuracy") != 0;
-    report_script_begin(&script, "sweep", 1180, 620 + 22 * (curves->count < 6 ? curves->count : 6));
+    const bool apart = curves->run_count > 1 && curves->count > TOGETHER_MOST;
+    const int height = apart ? 180 + 300 * curves->run_count : 620 + 22 * (curves->count < 6 ? curves->count : 6);
+    report_script_begin(&script, "sweep", apart ? 1000 : 1180, height);
     report_script_colours(&script);
-    text_add(&script, "set multiplot layout 1,2\nset logscale x\nset ylabel '%s' noenhanced\n", curves->metric);
+    text_add(&script, "set logscale x\nset ylabel '%s' noenhanced\n", curves->metric);
     if (falling)
       text_add(&script, "set logscale y 2\nset format y '%%.3g'\nset yrange [%.4g:%.4g]\n",
                0.85 * (isnan(curves->floor) ? curves->least : fmin(curves->least, curves->floor)), 1.2 * curves->most);
-    text_add(&script, "set title 'Quality against network calls' font ',14'\nset xlabel 'network calls per row'\n");
-    add_sweep_panel(&script, curves, resolved, 3, true);
-    text_add(&script,
-             "set title 'Quality against time' font ',14'\nset xlabel 'milliseconds of a solve of all rows'\n");
-    add_sweep_panel(&script, curves, resolved, 5, true);
+    if (apart) {
+      add_run_panels(&script, curves, resolved, height);
+    } else {
+      text_add(&script,
+               "set multiplot layout 1,2\n"
+               "set title 'Quality against network calls' font ',14'\nset xlabel 'network calls per row'\n");
+      add_sweep_panel(&script, curves, resolved, 3, true);
+      text_add(&script,
+               "set title 'Quality against time' font ',14'\nset xlabel 'milliseconds of a solve of all rows'\n");
+      add_sweep_panel(&script, curves, resolved, 5, true);
+    }
     text_add(&script, "unset multiplot\n");
     status = scratch_create(folder, sizeof folder);
   }

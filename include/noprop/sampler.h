@@ -99,7 +99,8 @@ NOPROP_API noprop_status noprop_integrate(noprop_model *model, const noprop_samp
 
 /* The learned field dz/dt of the options' drift at time t (kept inside [t_eps, 1 - t_eps]) and states z [rows][d],
  * which is what every solve integrates (for ode the probability-flow velocity: design page "mathematics", 1): velocity
- * [rows][d]. Of the options drift and ema count. One launch; velocity must not be z itself. */
+ * [rows][d]. Of the options drift (sde: as ode, whose marginals it has) and ema count. One launch; velocity must not be
+ * z itself. */
 NOPROP_API noprop_status noprop_velocity(noprop_model *model, const noprop_sampler_options *options,
                                          const noprop_array *condition, long rows, double t, const float *z,
                                          float *velocity);

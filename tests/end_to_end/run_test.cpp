@@ -263,14 +263,14 @@ TEST(Run, PicturesCanBeDrawnAgainFromTheirScripts) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   SmallWork work;
   ASSERT_EQ(work.train("run", {"train.epochs=2"}).code, 0);
-  for (const std::string name : {"loss", "data", "trajectories", "predictions"}) {
+  for (const std::string name : {"loss", "data", "trajectories", "predictions", "latents"}) {
     const std::string png = work.scratch / ("run/" + name + ".png");
     EXPECT_TRUE(read_file(png).rfind("\x89PNG", 0) == 0) << name;
     ASSERT_EQ(std::remove(png.c_str()), 0);
   }
   const Outcome drawn = work.run({"plot", "run"});
   EXPECT_EQ(drawn.code, 0) << drawn.err;
-  for (const std::string name : {"loss", "data", "trajectories", "predictions"})
+  for (const std::string name : {"loss", "data", "trajectories", "predictions", "latents"})
     EXPECT_EQ(read_file(work.scratch / ("run/" + name + ".png")).rfind("\x89PNG", 0), 0U) << name;
   EXPECT_EQ(work.run({"schedule", "sigmoid", "-o", "s.png"}).code, 0);
   EXPECT_EQ(work.run({"schedule", "all", "-o", "all.png"}).code, 0);

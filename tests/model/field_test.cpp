@@ -58,7 +58,9 @@ TEST(Field, IsTheNetworksOutputWhereThatIsAVelocity) {
 
 TEST(Field, FollowsFromAPredictedTargetByTheScheduleAlone) {
   const Data data = make_data(70, 3, 2, false);
-  const Model model = make_model(of_variant("ct"), data);
+  Keys keys = of_variant("ct");
+  keys.push_back({"sample.drift", "sde"}); /* its noise is no field: that of the ODE is given */
+  const Model model = make_model(keys, data);
   ASSERT_TRUE(model);
   for (const double t : {0.1, 0.5, 0.9}) {
     FieldCase field;

@@ -62,6 +62,49 @@ TEST(TrainingStep, IsTwoLaunchesAndThreeWithClipping) {
   }
 }
 
+/* Everything that a loss can have at once: encoder and decoder with their terms, a schedule that is trained with its
+ * ends, draws, dropout of features and conditions, regularisation, averages. And terms beside the main one where
+ * activations do not fit shared memory. */
+TEST(TrainingStep, HasNoMoreLaunchesWhateverIsSwitchedOn) {
+  const Data data = make_data(100, 2, 3, false);
+  const Keys common = {
+      {"task", "regress"},     {"variant", "ct"}, {"prediction", "v"}, {"network.time_embedding.size", "6"},
+      {"loss.weight", "elbo"}, {"loss.vae", "1"}, {"loss.kl_z0", "1"}, {"precision", "fp32"}};
+  const Keys all = {{"network.hidden", "[8]"},
+                    {"network.dropout", "0.1"},
+                    {"encoder.type", "mlp_normal"},
+                    {"encoder.hidden", "[8]"},
+                    {"decoder.type", "linear"},
+                    {"schedule.learnable", "true"},
+                    {"schedule.learn_endpoints", "true"},
+                    {"schedule.s", "0.05"},
+                    {"loss.reg", "0.01"},
+                    {"loss.draws", "2"},
+                    {"loss.condition_dropout", "0.2"},
+                    {"sample.guidance", "2"},
+                    {"optimizer.ema", "0.9"},
+                    {"optimizer.clip", "0"}};
+  for (const bool wide : {false, true}) {
+    const Model model = make_model(with(common, wide ? Keys{{"network.hidden", "[512]"}} : all), data);
+    ASSERT_TRUE(model);
+    char *text = nullptr;
+    ASSERT_OK(noprop_model_describe(model.get(), &text));
+    EXPECT_NE(std::string(text).find(wide ? "spilling" : "resident"), std::string::npos) << text;
+    noprop_free(text);
+    bind(model.get(), data, 8);
+    noprop_device_counters before = counters();
+    ASSERT_OK(noprop_model_train_step(model.get(), 2));
+    EXPECT_EQ(counters().launches - before.launches, 2u * (wide ? 3 : 2)) << "clipped: the default";
+    if (wide) continue;
+    const noprop_sampler_options options = noprop_sampler_options_default(model.get());
+    const noprop_array condition = data.condition_array();
+    std::vector<float> output(300);
+    before = counters();
+    ASSERT_OK(noprop_sample(model.get(), &options, &condition, 100, nullptr, output.data()));
+    EXPECT_EQ(counters().launches - before.launches, 1u);
+  }
+}
+
 TEST(TrainingStep, NeitherAllocatesNorCopiesWithinAnEpoch) {
   const Data data = make_data(1000, 2, 2, true);
   const Model model = make_model(kClassify, data);
