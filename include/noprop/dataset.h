@@ -75,18 +75,18 @@ NOPROP_API noprop_status noprop_dataset_generate(const char *kind, long rows, do
 
 /* The Lorenz system (10, 28, 8/3), points 100/1023 time units apart: x float32 [rows][prefix][3], the first points of a
  * window, y float32 [rows][horizon][3], those that follow; 1 to 256 points each. Windows begin one point apart in
- * trajectories of 1024 points (classical Runge-Kutta, four steps between points, starts uniform in [-20,20]^2 x [0,50]);
- * a trajectory belongs to one split. `noise`: standard deviation of the observation of every point, in the system's
- * units; below 0: none. */
+ * trajectories of 1024 points (classical Runge-Kutta, four steps between points, starts uniform in [-20,20]^2 x
+ * [0,50]); a trajectory belongs to one split. `noise`: standard deviation of the observation of every point, in the
+ * system's units; below 0: none. */
 NOPROP_API noprop_status noprop_dataset_generate_lorenz(long rows, int prefix, int horizon, double noise, uint64_t seed,
                                                         noprop_dataset **dataset);
 
 /* How to convert other people's files. Start from {.validation = -1, .test = -1}. */
 typedef struct {
-  const char *input;  /* fashion-mnist, idx: a folder; idx: or a file of images; csv, npz: a file; cifar: a folder.
-                         NULL: fashion-mnist only, the folder of Debian's package dataset-fashion-mnist */
-  const char *labels; /* idx: the file of labels that goes with a file of images */
-  const char *target; /* csv: the target's column by name, or by number from 0; NULL: the last one */
+  const char *input;       /* fashion-mnist, idx: a folder; idx: or a file of images; csv, npz: a file; cifar: a folder.
+                              NULL: fashion-mnist only, the folder of Debian's package dataset-fashion-mnist */
+  const char *labels;      /* idx: the file of labels that goes with a file of images */
+  const char *target;      /* csv: the target's column by name, or by number from 0; NULL: the last one */
   double validation, test; /* fractions of the rows of a file without splits; below 0: 0.1. npz with splits, cifar: the
                               fraction of the training rows, the last ones, that validate */
   uint64_t seed;           /* of the shuffle before such a file is split */
