@@ -204,13 +204,13 @@ static int convex(struct builder *b, int state) {
   const int context = squash(b, state, settings->network.hidden[0]);
   char prefix[32];
   for (int block = 0; block < 3; ++block) {
-    int last = -1;
+    int last = state;
     for (int k = 0; k < settings->network.hidden_count; ++k) {
       const int width = settings->network.hidden[k];
       struct field_item items[2];
       int count = 0;
       snprintf(prefix, sizeof prefix, "icnn.%d.%d", block, k);
-      if (last >= 0) items[count++] = through(last, positive(b, prefix, width_of(b, last), width));
+      if (k > 0) items[count++] = through(last, positive(b, prefix, width_of(b, last), width));
       items[count++] = through(state, parameter(b, prefix, "z.weight", d, width, INITIALISE_LECUN));
       const int bias = parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
       last = field_jet(b->graph, form, 0, field_sum(b->graph, width, items, count, bias), -1);
