@@ -67,9 +67,9 @@ TEST(Run, SameInputsGiveTheSameFilesButForTheLog) {
   SmallWork work;
   ASSERT_EQ(work.train("a", {"train.epochs=2"}).code, 0);
   ASSERT_EQ(work.train("b", {"train.epochs=2"}).code, 0);
-  for (const char *name :
-       {"config.yaml", "model.h5", "best.h5", "history.csv", "metrics.json", "loss.gp", "data.csv", "data.gp",
-        "trajectories.csv", "trajectories.gp", "predictions.csv", "predictions_regions.csv", "predictions.gp"})
+  for (const char *name : {"config.yaml", "model.h5", "best.h5", "history.csv", "metrics.json", "loss.gp", "data.csv",
+                           "data.gp", "trajectories.csv", "trajectories.gp", "latents.csv", "latents.gp",
+                           "predictions.csv", "predictions_regions.csv", "predictions.gp"})
     EXPECT_TRUE(work.same("a", "b", name)) << name;
   ASSERT_EQ(work.run({"predict", "a", "-o", "pa.h5"}).code, 0);
   ASSERT_EQ(work.run({"predict", "b/model.h5", "-o", "pb.h5"}).code, 0);
