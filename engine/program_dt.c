@@ -274,7 +274,7 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
             backward ? "delta, delta_rows" : "nullptr, nullptr");
   if (scores_prediction(plan) && backward) emit_scored_gradient(plan, scores, out.s);
   if (divergence && plan->settings->loss.kl_form == KL_NORM)
-    plan_emit(plan, "  if (block == 0) terms.recon = half_square<%d>(%s);\n", plan->d, plan_place_text(plan->z1, 0).s);
+    plan_emit(plan, "  if (block == 0) terms.recon = half_norm<%d>(%s);\n", plan->d, plan_place_text(plan->z1, 0).s);
   else if (divergence)
     plan_emit(plan, "  if (block == 0) terms.recon = kl_of_level<%d>(level, %s);\n", plan->d,
               plan_place_text(plan->z1, 0).s);

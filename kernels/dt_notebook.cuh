@@ -3,18 +3,8 @@
 // for the divergence at the start (D-10).
 #pragma once
 
+#include "coders.cuh"
 #include "dt.cuh"
-
-// Half the square, this warp's features.
-template <int D>
-__device__ __forceinline__ float half_square(const float *z1) {
-  float sum = 0.0f;
-  for (int i = tile_warp(); i < D; i += TILE_WARPS) {
-    const float value = z1[i * TILE_ROWS + tile_lane()];
-    sum = fmaf(0.5f * value, value, sum);
-  }
-  return sum;
-}
 
 // target_gradient += `share` times its derivative.
 template <int D>
