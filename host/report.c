@@ -22,6 +22,7 @@
 #include "engine/schedule.h"
 #include "engine/settings.h"
 #include "engine/status.h"
+#include "host/dataset.h"
 #include "noprop/forecast.h"
 
 enum {
@@ -76,10 +77,23 @@ double report_value(const noprop_array *array, long row, long column) {
   return 0;
 }
 
-static noprop_array first_rows(const noprop_array *array, long rows) {
+noprop_array report_first_rows(const noprop_array *array, long rows) {
   noprop_array cut = *array;
   if (rows < cut.rows) cut.rows = cut.shape[0] = rows;
   return cut;
+}
+
+noprop_status report_take_rows(const noprop_array *array, const long *rows, long count, noprop_array *taken,
+                               void **memory) {
+  const size_t bytes = (size_t)array->width * dataset_type_size(array->type);
+  *taken = *array;
+  taken->rows = taken->shape[0] = count;
+  *memory = malloc((size_t)count * bytes);
+  if (!*memory) return status_set(NOPROP_OUT_OF_MEMORY, "no memory for a picture's data");
+  for (long i = 0; i < count; i++)
+    memcpy((char *)*memory + (size_t)i * bytes, (const char *)array->values + (size_t)rows[i] * bytes, bytes);
+  taken->values = *memory;
+  return NOPROP_OK;
 }
 
 static long at_most(long value, long limit) { return value < limit ? value : limit; }
@@ -323,7 +337,7 @@ struct paths {
 
 static noprop_status solve_paths(const struct report *report, long rows, struct paths *paths) {
   noprop_sampler_options options = solve_options(report, true);
-  noprop_array condition = first_rows(&report->condition, rows);
+  noprop_array condition = report_first_rows(&report->condition, rows);
   noprop_status status = noprop_trajectory_times(report->model, &options, NULL, &paths->points);
   if (status != NOPROP_OK) return status;
   paths->rows = report->has_condition ? condition.rows : rows;
@@ -667,7 +681,7 @@ static noprop_status draw_errors(const struct report *report, const float *value
 
 static noprop_status draw_predictions(const struct report *report) {
   if (!report->has_condition) return NOPROP_OK;
-  noprop_array condition = first_rows(&report->condition, ROWS_MOST);
+  noprop_array condition = report_first_rows(&report->condition, ROWS_MOST);
   float *output = NULL;
   noprop_status status = predict(report, &condition, condition.rows, &output);
   if (status == NOPROP_OK) {
@@ -690,7 +704,7 @@ static noprop_status draw_sample_points(const struct report *report, const nopro
   struct text script = {0};
   long b_column = samples->width > 1 ? 1 : 0,
        classes = labels ? at_most(report->shape.condition_width, CLASSES_DRAWN) : 1;
-  noprop_array real = first_rows(&report->target, samples->rows);
+  noprop_array real = report_first_rows(&report->target, samples->rows);
   noprop_status status = write_points(report, "samples_real.csv", &real, 0, &real, b_column, labels);
   if (status == NOPROP_OK) status = write_points(report, "samples.csv", samples, 0, samples, b_column, labels);
   if (status != NOPROP_OK) return status;
@@ -732,7 +746,7 @@ static noprop_status draw_samples(const struct report *report) {
   struct image_shape image = image_of(&report->target);
   long rows = image.height > 0 ? GRID_IMAGES * GRID_IMAGES : POINTS_MOST;
   rows = at_most(rows, report->target.rows);
-  noprop_array condition = first_rows(&report->condition, rows);
+  noprop_array condition = report_first_rows(&report->condition, rows);
   float *output = NULL;
   noprop_status status = predict(report, report->has_condition ? &condition : NULL, rows, &output);
   noprop_array samples = {.name = report->roles.target,

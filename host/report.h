@@ -26,6 +26,12 @@ extern const char *const REPORT_PICTURES[];
 /* Element `column` of a row, whatever the type. */
 double report_value(const noprop_array *array, long row, long column);
 
+/* The first rows of an array, at most so many; the memory stays the array's. */
+noprop_array report_first_rows(const noprop_array *array, long rows);
+/* The rows of these numbers, [count], one after another; *memory is the caller's to free, also on failure. */
+noprop_status report_take_rows(const noprop_array *array, const long *rows, long count, noprop_array *taken,
+                               void **memory);
+
 /* Writes data and scripts of field.png (latents of two dimensions) and along.png. `condition`: NULL if the model has
  * none; `target`: the held-out rows that go with it. */
 noprop_status report_field(noprop_model *model, const noprop_array *condition, const noprop_array *target,

@@ -17,29 +17,17 @@ static noprop_status no_memory(void) {
   return status_set(NOPROP_OUT_OF_MEMORY, "no memory for a picture of the field");
 }
 
-/* The condition of one row, so many times; *memory is the caller's to free. */
-static noprop_status repeat_row(const noprop_array *array, long count, noprop_array *repeated, void **memory) {
-  const size_t size = array->type == NOPROP_TYPE_UINT8 ? 1 : array->type == NOPROP_TYPE_FLOAT64 ? 8 : 4;
-  const size_t bytes = (size_t)array->width * size;
-  *repeated = *array;
-  repeated->rows = repeated->shape[0] = count;
-  *memory = malloc((size_t)count * bytes);
-  if (!*memory) return no_memory();
-  for (long i = 0; i < count; i++) memcpy((char *)*memory + (size_t)i * bytes, array->values, bytes);
-  repeated->values = *memory;
-  return NOPROP_OK;
-}
-
 /* ---- arrows in the plane ----------------------------------------------------------------------------------------- */
 
 static noprop_status write_arrows(noprop_model *model, const noprop_array *condition, const char *folder) {
   enum { POINTS = CELLS * CELLS };
   float z[2 * POINTS], velocity[2 * POINTS];
   noprop_sampler_options options = noprop_sampler_options_default(model);
+  const long first[POINTS] = {0};
   noprop_array repeated;
   void *memory = NULL;
   struct text text = {0};
-  noprop_status status = condition ? repeat_row(condition, POINTS, &repeated, &memory) : NOPROP_OK;
+  noprop_status status = condition ? report_take_rows(condition, first, POINTS, &repeated, &memory) : NOPROP_OK;
   for (int i = 0; i < POINTS; i++) {
     const int column = i % CELLS, row = i / CELLS;
     z[2 * i] = (float)(RANGE * (2.0 * column / (CELLS - 1) - 1.0));
@@ -190,17 +178,13 @@ noprop_status report_field(noprop_model *model, const noprop_array *condition, c
                            const char *folder) {
   noprop_status status = NOPROP_OK;
   const bool generate = model->settings.task == TASK_GENERATE;
-  noprop_array first;
   if (model->latent == 2) {
     status = write_arrows(model, condition, folder);
     if (status == NOPROP_OK) status = write_arrow_script(condition != NULL, folder);
   }
   if (status != NOPROP_OK) return status;
   struct way way = {.rows = target->rows < ROWS_MOST ? target->rows : ROWS_MOST};
-  if (condition) {
-    first = *condition;
-    first.rows = first.shape[0] = way.rows;
-  }
+  const noprop_array first = condition ? report_first_rows(condition, way.rows) : (noprop_array){0};
   status = solve_way(model, condition ? &first : NULL, &way);
   if (status == NOPROP_OK) status = write_way(model, condition ? &first : NULL, generate ? NULL : target, &way, folder);
   if (status == NOPROP_OK) status = write_way_script(!generate, folder);

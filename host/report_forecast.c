@@ -2,7 +2,6 @@
  * true path, the prediction and a spread of samples. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/status.h"
 #include "host/report.h"
@@ -12,12 +11,6 @@ enum { WINDOWS = 3, SAMPLES = 20, ROWS_MOST = 4000 };
 
 static noprop_status no_memory(void) {
   return status_set(NOPROP_OUT_OF_MEMORY, "no memory for a picture of forecasts");
-}
-
-static noprop_array first_rows(const noprop_array *array, long rows) {
-  noprop_array cut = *array;
-  if (rows < cut.rows) cut.rows = cut.shape[0] = rows;
-  return cut;
 }
 
 /* ---- variance explained ------------------------------------------------------------------------------------------ */
@@ -44,21 +37,6 @@ static noprop_status write_explained(const noprop_forecast *forecast, const char
 }
 
 /* ---- windows ----------------------------------------------------------------------------------------------------- */
-
-/* Windows far apart, each so many times: window w is row w * rows / WINDOWS. */
-static noprop_status repeat_windows(const noprop_array *condition, noprop_array *repeated, void **memory) {
-  const size_t bytes = (size_t)condition->width * (condition->type == NOPROP_TYPE_FLOAT64 ? 8 : 4);
-  *memory = malloc(WINDOWS * SAMPLES * bytes);
-  if (*memory == NULL) return no_memory();
-  for (long w = 0; w < WINDOWS; w++)
-    for (long s = 0; s < SAMPLES; s++)
-      memcpy((char *)*memory + (size_t)(w * SAMPLES + s) * bytes,
-             (const char *)condition->values + (size_t)(w * condition->rows / WINDOWS) * bytes, bytes);
-  *repeated = *condition;
-  repeated->rows = repeated->shape[0] = WINDOWS * SAMPLES;
-  repeated->values = *memory;
-  return NOPROP_OK;
-}
 
 /* The first feature: kind 0 prefix and truth, 1 prediction, 2 + s sample s; paths of a window are blocks of lines. */
 static noprop_status write_windows(const noprop_array *condition, const noprop_array *target, const float *predicted,
@@ -124,13 +102,15 @@ static noprop_status write_script(bool samples, long prefix, long horizon, const
 noprop_status report_forecast(noprop_model *model, bool has_path, const noprop_array *train_condition,
                               const noprop_array *train_target, const noprop_array *condition,
                               const noprop_array *target, const char *folder, char *line, size_t size) {
-  const noprop_array x = first_rows(condition, ROWS_MOST), y = first_rows(target, ROWS_MOST);
+  const noprop_array x = report_first_rows(condition, ROWS_MOST), y = report_first_rows(target, ROWS_MOST);
   noprop_sampler_options options = noprop_sampler_options_default(model);
   noprop_forecast forecast = {.horizon = 0};
   noprop_array repeated;
   void *memory = NULL;
+  long windows[WINDOWS * SAMPLES]; /* each so many times, far apart */
   line[0] = 0;
   if (x.rows < WINDOWS) return NOPROP_OK;
+  for (long i = 0; i < WINDOWS * SAMPLES; i++) windows[i] = i / SAMPLES * x.rows / WINDOWS;
   float *predicted = malloc((size_t)y.rows * (size_t)y.width * sizeof *predicted);
   float *samples = malloc((size_t)WINDOWS * SAMPLES * (size_t)y.width * sizeof *samples);
   if (predicted == NULL || samples == NULL) {
@@ -142,7 +122,7 @@ noprop_status report_forecast(noprop_model *model, bool has_path, const noprop_a
       noprop_forecast_measure(model, &options, train_condition, train_target, &x, &y, predicted, &forecast);
   if (status == NOPROP_OK) status = write_explained(&forecast, folder, line, size);
   noprop_forecast_free(&forecast);
-  if (status == NOPROP_OK && has_path) status = repeat_windows(&x, &repeated, &memory);
+  if (status == NOPROP_OK && has_path) status = report_take_rows(&x, windows, WINDOWS * SAMPLES, &repeated, &memory);
   if (status == NOPROP_OK && has_path) {
     (void)snprintf(options.init, sizeof options.init, "normal");
     status = noprop_sample(model, &options, &repeated, WINDOWS * SAMPLES, NULL, samples);

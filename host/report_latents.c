@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/network.h"
 #include "engine/status.h"
 #include "host/report.h"
 #include "noprop/sampler.h"
@@ -18,7 +19,7 @@ static void principal_direction(const float *states, long rows, int d, const dou
   for (int i = 0; i < d; ++i)
     direction[i] = 1.0 + 0.37 * i; /* not perpendicular to what is looked for, but by chance */
   for (int iteration = 0; iteration < ITERATIONS; ++iteration) {
-    double next[64] = {0}, dot = 0, squares = 0;
+    double next[LATENT_MOST] = {0}, dot = 0, squares = 0;
     for (long row = 0; row < rows; ++row) {
       double part = 0;
       for (int i = 0; i < d; ++i) part += ((double)states[row * d + i] - mean[i]) * direction[i];
@@ -41,7 +42,7 @@ static void principal_direction(const float *states, long rows, int d, const dou
 static noprop_status write_paths(const char *folder, const float *latent, const double *times, int points, long rows,
                                  int d, const noprop_array *labels) {
   const float *ends = latent + (long)(points - 1) * rows * d;
-  double mean[64] = {0}, axes[2][64] = {{1}, {0, 1}};
+  double mean[LATENT_MOST] = {0}, axes[2][LATENT_MOST] = {{1}, {0, 1}};
   for (long row = 0; row < rows; ++row)
     for (int i = 0; i < d; ++i) mean[i] += (double)ends[row * d + i] / (double)rows;
   if (d > 2) {
@@ -88,7 +89,7 @@ static noprop_status write_script(const char *folder, long rows, int d, long cla
 noprop_status report_latents(noprop_model *model, const noprop_array *condition, const noprop_array *labels,
                              long classes, const char *folder) {
   const int d = noprop_model_latent_size(model);
-  if (d < 2 || d > 64) return NOPROP_OK;
+  if (d < 2) return NOPROP_OK;
   noprop_array rows_of_condition = condition ? *condition : (noprop_array){0};
   long rows = labels->rows < PATHS_MOST ? labels->rows : PATHS_MOST;
   if (condition) rows_of_condition.rows = rows_of_condition.shape[0] = rows;

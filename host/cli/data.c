@@ -65,6 +65,7 @@ static int run(struct cli *cli) {
   static const char *const of_generators[] = {"--rows", "--noise", "--prefix", "--horizon", NULL};
   static const char *const of_lorenz[] = {"--prefix", "--horizon", NULL};
   static const char *const of_tables[] = {"--labels", "--target", NULL};
+  static const char *const of_test_rows[] = {"--test", NULL};
   static const char *const of_files[] = {"--labels", "--target", "--validation", "--test", NULL};
   const char *kind = argument_text(cli, "KIND", 0), *path = argument_text(cli, "OUT.h5", 0);
   const char *seed = argument_text(cli, "--seed", 0);
@@ -95,7 +96,7 @@ static int run(struct cli *cli) {
     if (code == EXIT_DONE && strcmp(kind, "fashion-mnist") == 0) code = refuse_options(cli, kind, of_files);
     if (code == EXIT_DONE && (strcmp(kind, "npz") == 0 || strcmp(kind, "cifar") == 0))
       code = refuse_options(cli, kind, of_tables);
-    if (code == EXIT_DONE && strcmp(kind, "cifar") == 0) code = refuse_options(cli, kind, &of_files[3]);
+    if (code == EXIT_DONE && strcmp(kind, "cifar") == 0) code = refuse_options(cli, kind, of_test_rows);
     if (code == EXIT_DONE && !options.input && strcmp(kind, "fashion-mnist") != 0)
       code = fail(cli, EXIT_USAGE, "data %s needs --from: what to convert", kind);
     if (code != EXIT_DONE) return code;

@@ -10,7 +10,7 @@ extern "C" {
 
 /* Percent of the variance explained at each step h of the horizon, over rows and features:
  *   100 (1 - sum (y_h - prediction_h)^2 / sum (y_h - mean y_h)^2), the mean that of each feature over the rows.
- * 100: exact; 0: as good as the mean; below 0: worse. */
+ * 100: exact; 0: as good as the mean; below 0: worse; not finite where the rows do not vary. */
 typedef struct {
   int horizon, features;
   long rows;
