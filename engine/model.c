@@ -728,13 +728,12 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
              network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
   for (int i = 0; i < network->branch_count; ++i) {
-    const struct branch_layer *layer = &network->branch[i];
-    text_add(&text, "  branch layer %d: %d x %d x %d -> 3 x 3 convolution, %d channels, relu, %s\n", i, layer->inputs,
-             layer->height, layer->width, layer->outputs,
-             layer->pool ? "2 x 2 max-pool" : "mean over all pixels (features: the condition below)");
+    char line[160];
+    branch_describe(network, i, line, sizeof line);
+    text_add(&text, "  branch layer %d: %s\n", i, line);
   }
   if (network->branch_count > 0)
-    text_add(&text, "  the branch takes %.2f million multiply-adds an image, once per row and solve\n",
+    text_add(&text, "  the branch takes %.2f million multiply-adds a row, once per row and solve\n",
              branch_products(network) * 1e-6);
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];

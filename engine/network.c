@@ -78,18 +78,6 @@ static int add_conditioned(struct network *network, const char *prefix, const ch
   return network->op_count++;
 }
 
-/* The convolutions in front of everything, whose features stand for the condition. */
-static void add_branch(struct network *network) {
-  for (int i = 0; i < network->branch_count; ++i) {
-    struct branch_layer *layer = &network->branch[i];
-    char prefix[32];
-    snprintf(prefix, sizeof prefix, "branch.%d", i);
-    layer->weight = add_weight(network, prefix, "weight", 9 * layer->inputs, layer->outputs, INITIALISE_HE);
-    layer->bias = add_weight(network, prefix, "bias", 1, layer->outputs, INITIALISE_ZERO);
-    network->x_width = layer->outputs;
-  }
-}
-
 /* x.0 ... x.(L-1): the branch that depends on the condition alone; -1 without a condition. */
 int network_add_x_branch(struct network *network, const struct settings *settings, bool first_alone) {
   int last = -1;
@@ -350,7 +338,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
   if (network)
-    network->parameters = calloc(blocks * ((size_t)most_ops * 4 + (size_t)2 * BRANCH_LAYERS) + SCHEDULE_MAX_ARRAYS + 3,
+    network->parameters = calloc(blocks * ((size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS) + SCHEDULE_MAX_ARRAYS + 3,
                                  sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
@@ -364,13 +352,13 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   const bool supervised = settings->variant == VARIANT_SUPERVISED, discrete = settings->variant == VARIANT_DT;
   /* A block of dt knows its one time. */
   noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
-  if (status == NOPROP_OK) status = branch_layers(settings, shape, network->branch, &network->branch_count);
+  if (status == NOPROP_OK) status = branch_plan(settings, shape, network);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
   }
   noprop_status field_status = NOPROP_OK;
-  add_branch(network);
+  branch_add(network);
   if (supervised)
     build_supervised(network, settings);
   else if (network_is_field(settings))

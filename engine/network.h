@@ -16,7 +16,7 @@
 #include "kernels/branch_arguments.h"
 #include "noprop/model.h"
 
-enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160 };
+enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 80 };
 
 enum initialiser {
   INITIALISE_ZERO,
@@ -103,8 +103,9 @@ struct network {
   int classes;         /* dt: of the classifier behind the last block, which has "classifier.weight" [d][classes] and */
   long classifier_floats; /* "classifier.bias"; 0: none. Its padded floats follow the blocks */
   long embedding_floats;  /* dt: of learned embeddings "embedding.weight" [classes][d], behind them; 0: none */
-  struct branch_layer branch[BRANCH_LAYERS];
-  int branch_count; /* 0: the condition is read as it is; else x_width is the number of the branch's features */
+  int branch_type;        /* enum branch_type */
+  struct branch_layer branch[BRANCH_LAYERS]; /* type cnn */
+  int branch_count; /* layers; 0: the condition is read as it is; else x_width is the number of the branch's features */
   int operand_form; /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };

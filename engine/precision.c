@@ -21,7 +21,10 @@ const char *precision_refusal(const struct network *network, const struct settin
              NETWORK_NAMES[settings->network.type].name, WRAPPER_NAMES[settings->network.wrapper].name);
     return text;
   }
-  if (network->branch_count > 0) return "has no kernels for network.branch.type cnn";
+  if (network->branch_count > 0) {
+    snprintf(text, sizeof text, "has no kernels for network.branch.type %s", BRANCH_NAMES[network->branch_type].name);
+    return text;
+  }
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
   if (network->encoder_count + network->decoder_count > 0 || settings->decoder.output != DECODER_OUTPUT_NONE)
     return "has no kernels for encoders and decoders";
