@@ -200,8 +200,12 @@ __device__ __forceinline__ void conv_forward(const float *plane, const float *we
   }
   if (MEAN) {
     __syncthreads();
-    for (int channel = threadIdx.x; channel < L::OUTPUTS; channel += CONV_THREADS) {
+#pragma unroll
+    for (int first = 0; first < L::OUTPUTS; first += CONV_THREADS) {
+      const int channel = first + threadIdx.x;
+      if (channel >= L::OUTPUTS) continue;
       float sum = 0.0f;
+#pragma unroll
       for (int part = 0; part < PARTS; ++part) sum += scratch[part * (L::GROUPS * 32) + channel];
       output[channel] = sum * (1.0f / L::OUT_PIXELS);
     }

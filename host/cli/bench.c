@@ -13,12 +13,14 @@ enum { TRAINING_ROWS = 8000, CASES_MOST = 32, TIMES_MOST = 4096 };
 static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
 
-/* mlp: 12,834 parameters; resnet: 28,386; field: 9,666. */
+/* mlp: 12,834 parameters; resnet: 28,386; field: 9,666; cnn: data/fashion_mnist_small.yaml. */
 static const struct bench_network NETWORKS[] = {
-    {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false},
-    {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false},
-    {"field", "mlp", "64,64,64", "generate", 16, true},
+    {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false, NULL},
+    {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false, NULL},
+    {"field", "mlp", "64,64,64", "generate", 16, true, NULL},
+    {"cnn", "mlp", "128,128", "classify", 32, false, "32,64,128"},
 };
+enum { IMAGE_SIDE = 28, IMAGE_CLASSES = 10 };
 enum { NETWORK_COUNT = sizeof NETWORKS / sizeof NETWORKS[0] };
 
 static const struct bench_case CASES[] = {
@@ -36,7 +38,9 @@ static const struct bench_case CASES[] = {
     {.bench = "sample", .network = "mlp", .rows = 4096, .steps = 100, .method = "euler"},
     {.bench = "sample", .network = "resnet", .rows = 4096, .steps = 20, .method = "euler"},
     {.bench = "sample", .network = "resnet", .rows = 4096, .steps = 100, .method = "euler"},
-    {.bench = "sample", .network = "field", .rows = 4096, .steps = 100, .method = "euler"}};
+    {.bench = "sample", .network = "field", .rows = 4096, .steps = 100, .method = "euler"},
+    {.bench = "train-step", .network = "cnn", .batch = 128, .variant = "supervised"},
+    {.bench = "sample", .network = "cnn", .rows = 128, .steps = 10, .method = "euler"}};
 
 static const struct bench_network *find_network(const char *name) {
   for (int i = 0; i < NETWORK_COUNT; i++)
@@ -73,7 +77,15 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
     noprop_parameter p = noprop_model_parameter(model, i);
     if (p.rank != 2) continue;
     double flops = 2.0 * (double)p.shape[0] * (double)p.shape[1];
+    int layer;
+    const bool convolution = sscanf(p.name, "branch.%d.weight", &layer) == 1;
+    if (convolution) flops *= (double)((IMAGE_SIDE >> layer) * (IMAGE_SIDE >> layer)); /* a pool behind each */
     all += flops;
+    if (convolution) {
+      once += flops;
+      if (layer == 0) no_input_gradient += flops;
+      continue;
+    }
     bool of_time = ends_with(p.name, ".t.weight");
     if (of_time)
       time += flops;
@@ -113,11 +125,61 @@ static noprop_status set_keys(noprop_config *config, const struct bench_case *wh
   for (size_t i = 0; i < sizeof keys / sizeof keys[0] && status == NOPROP_OK; i++)
     status = noprop_config_set(config, keys[i][0], keys[i][1]);
   /* Two moons have points x and labels y; what is generated is the points. */
+  if (status == NOPROP_OK && network->channels) {
+    char channels[64];
+    snprintf(channels, sizeof channels, "[%s]", network->channels);
+    const char *branch[][2] = {{"network.branch.type", "cnn"},
+                               {"network.branch.channels", channels},
+                               {"network.activation", "relu"},
+                               {"loss.error", "squared"}};
+    for (size_t i = 0; i < sizeof branch / sizeof branch[0] && status == NOPROP_OK; i++)
+      status = noprop_config_set(config, branch[i][0], branch[i][1]);
+  }
   if (status == NOPROP_OK && strcmp(network->task, "generate") == 0) {
     status = noprop_config_set(config, "data.condition", "null");
     if (status == NOPROP_OK) status = noprop_config_set(config, "data.target", "x");
   }
   return status;
+}
+
+/* Grey images of bytes that say nothing about their labels: the work is the same. */
+static noprop_status make_images(struct subject *subject, long rows, noprop_model_shape *shape) {
+  const long pixels = (long)IMAGE_SIDE * IMAGE_SIDE;
+  uint8_t *images = malloc((size_t)(rows * pixels));
+  int32_t *labels = malloc((size_t)rows * sizeof *labels);
+  subject->images = images, subject->labels = labels;
+  if (!images || !labels) return NOPROP_OUT_OF_MEMORY;
+  uint32_t state = 1;
+  for (long i = 0; i < rows * pixels; i++) images[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
+  for (long i = 0; i < rows; i++) labels[i] = (int32_t)(i % IMAGE_CLASSES);
+  subject->condition_rows = (noprop_array){.name = "x",
+                                           .type = NOPROP_TYPE_UINT8,
+                                           .rows = rows,
+                                           .width = pixels,
+                                           .rank = 3,
+                                           .shape = {rows, IMAGE_SIDE, IMAGE_SIDE},
+                                           .values = images};
+  subject->target = (noprop_array){
+      .name = "y", .type = NOPROP_TYPE_INT32, .rows = rows, .width = 1, .rank = 1, .shape = {rows}, .values = labels};
+  subject->condition = &subject->condition_rows;
+  *shape = (noprop_model_shape){.condition_type = NOPROP_TYPE_UINT8,
+                                .condition_width = (int)pixels,
+                                .target_type = NOPROP_TYPE_INT32,
+                                .target_width = IMAGE_CLASSES,
+                                .target_is_label = true,
+                                .condition_shape = {1, IMAGE_SIDE, IMAGE_SIDE}};
+  return NOPROP_OK;
+}
+
+static noprop_status make_moons(struct subject *subject, long rows, noprop_config *config, noprop_model_shape *shape) {
+  noprop_status status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
+  const bool conditional = strcmp(find_network(subject->what.network)->task, "generate") != 0;
+  if (status == NOPROP_OK && conditional)
+    status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition_rows);
+  if (status == NOPROP_OK)
+    status = noprop_dataset_get(subject->dataset, "train", conditional ? "y" : "x", &subject->target);
+  subject->condition = conditional ? &subject->condition_rows : NULL;
+  return status == NOPROP_OK ? noprop_model_shape_from_data(config, subject->dataset, shape) : status;
 }
 
 static noprop_status prepare(noprop_device *device, struct subject *subject) {
@@ -127,14 +189,9 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   noprop_status status = noprop_config_create(&config);
   if (status == NOPROP_OK) status = set_keys(config, what);
   long rows = what->rows > 0 ? what->rows : what->batch > TRAINING_ROWS ? what->batch : TRAINING_ROWS;
-  if (status == NOPROP_OK) status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
-  const bool conditional = strcmp(find_network(what->network)->task, "generate") != 0;
-  if (status == NOPROP_OK && conditional)
-    status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition_rows);
   if (status == NOPROP_OK)
-    status = noprop_dataset_get(subject->dataset, "train", conditional ? "y" : "x", &subject->target);
-  subject->condition = conditional ? &subject->condition_rows : NULL;
-  if (status == NOPROP_OK) status = noprop_model_shape_from_data(config, subject->dataset, &shape);
+    status = find_network(what->network)->channels ? make_images(subject, rows, &shape)
+                                                   : make_moons(subject, rows, config, &shape);
   if (status == NOPROP_OK) status = noprop_model_create(device, config, &shape, &subject->model);
   if (status == NOPROP_OK && what->batch > 0)
     status = noprop_model_bind(subject->model, subject->condition, &subject->target, what->batch);
@@ -203,6 +260,8 @@ static noprop_status measure(noprop_device *device, struct subject *subject) {
 static void release(struct subject *subject) {
   noprop_model_destroy(subject->model);
   noprop_dataset_destroy(subject->dataset);
+  free(subject->images);
+  free(subject->labels);
   free(subject->output);
   free(subject->times);
   free(subject->processor_times);
@@ -291,9 +350,13 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     struct bench_case what = CASES[i];
     if (!name_is_wanted(cli, what.bench)) continue;
     const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
+    /* What is done with images is not what is done with points. */
+    const bool images = find_network(what.network)->channels;
+    if (network && images != (find_network(network)->channels != NULL)) continue;
     if (network) what.network = network;
     what.hidden = argument_text(cli, "--hidden", 0);
-    what.variant = argument_text(cli, "--variant", 0);
+    const char *variant = argument_text(cli, "--variant", 0);
+    if (variant) what.variant = variant;
     what.precision = argument_text(cli, "--precision", 0);
     if (what.batch > 0) {
       what.batch = (int)argument_integer(cli, "--batch", what.batch);
@@ -322,7 +385,7 @@ static int check_names(struct cli *cli) {
     for (int i = 0; i < NETWORK_COUNT; i++) names[i] = NETWORKS[i].name;
     const char *near = nearest_name(network, names, NETWORK_COUNT);
     return fail(cli, EXIT_USAGE, "--network: there is no \"%s\"%s%s%s", network, near ? "; did you mean \"" : "",
-                near ? near : "", near ? "\"?" : "; there are mlp, resnet and field");
+                near ? near : "", near ? "\"?" : "; there are mlp, resnet, field and cnn");
   }
   static const char *const known[] = {"train-step", "sample"};
   for (int i = 0; i < argument_count(cli, "NAME"); i++) {
@@ -404,8 +467,8 @@ done:
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
-    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet or field", 0, 0},
-    {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df or ct", 0, 0},
+    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet, field or cnn", 0, 0},
+    {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df, ct or supervised", 0, 0},
     {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32x3, tf32 or bf16", 0, 0},
     {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
     {ARGUMENT_INTEGER, "--batch", 0, "B", "train-step: only this batch", 1, 1e6},
@@ -425,7 +488,8 @@ const struct command COMMAND_BENCH = {
     "measures training steps and solves",
     ARGUMENTS,
     "Two moons; mlp and resnet classify, hidden 6 x 32 (12,834 parameters as mlp); field generates the points, hidden\n"
-    "64-64-64. train-step: flow matching with Adam on 8,000 resident rows (or one batch,\n"
+    "64-64-64; cnn classifies grey images of 28 x 28 behind convolutions of 32, 64 and 128 channels (supervised in\n"
+    "train-step). train-step: flow matching with Adam on 8,000 resident rows (or one batch,\n"
     "if that is more).\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats, CPU ms the\n"
     "median time of all threads together; FLOP counts "

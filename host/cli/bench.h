@@ -6,11 +6,12 @@
 
 #include "host/cli/cli.h"
 
-/* What is measured: shape of the network and what it learns of two moons. */
+/* What is measured: shape of the network and what it learns of two moons, or of images. */
 struct bench_network {
   const char *name, *type, *hidden, *task;
-  int time;    /* features of the time embedding */
-  bool squash; /* the layer that joins z and time has bias and activation */
+  int time;             /* features of the time embedding */
+  bool squash;          /* the layer that joins z and time has bias and activation */
+  const char *channels; /* of a convolutional branch; NULL: the condition is two moons' */
 };
 
 struct bench_case {
@@ -31,6 +32,7 @@ struct subject {
   noprop_dataset *dataset;
   noprop_array condition_rows, target;
   const noprop_array *condition; /* NULL: there is none */
+  void *images, *labels;         /* where data are not two moons; NULL */
   noprop_sampler_options options;
   float *output;
   long work;     /* steps or solves of one timing */
