@@ -39,7 +39,7 @@ int network_add_parameter(struct network *network, const char *name, int rows, i
 
 static int add_weight(struct network *network, const char *prefix, const char *suffix, int rows, int columns,
                       int initialiser) {
-  char name[48];
+  char name[64];
   snprintf(name, sizeof name, "%s.%s", prefix, suffix);
   return network_add_parameter(network, name, rows, columns, initialiser);
 }
@@ -232,7 +232,7 @@ static void repeat_blocks(struct network *network, int blocks) {
       char name[sizeof from->name];
       memcpy(name, from->name, sizeof name);
       *to = *from;
-      snprintf(to->name, sizeof to->name, "block.%d.%.36s", block, name);
+      snprintf(to->name, sizeof to->name, "block.%d.%.50s", block, name);
       to->padded_offset += (block - 1) * network->block_floats;
       to->offset += (block - 1) * values;
     }
@@ -337,9 +337,10 @@ noprop_status network_create(const struct settings *settings, const noprop_model
         layers, settings->encoder.hidden_count, settings->decoder.hidden_count, NETWORK_MAX_OPS, most_ops);
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
+  const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS +
+                             ((size_t)settings->network.layers.count + 1) * (LAYER_INPUTS + 1);
   if (network)
-    network->parameters = calloc(blocks * ((size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS) + SCHEDULE_MAX_ARRAYS + 3,
-                                 sizeof *network->parameters);
+    network->parameters = calloc(blocks * most_arrays + SCHEDULE_MAX_ARRAYS + 3, sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");

@@ -32,7 +32,7 @@ enum initialiser {
 /* One parameter array. In device memory rows of a weight are `stride` floats apart (columns rounded up to 8, padding
  * 0). */
 struct parameter_entry {
-  char name[48];             /* "x.0.weight", "squash.z.weight", "hidden.1.bias", "output.weight" */
+  char name[64];             /* "x.0.weight", "squash.z.weight", "hidden.1.bias", "output.weight" */
   int rows, columns, stride; /* bias: rows 1 */
   long padded_offset;        /* in the device layout, multiple of 8 */
   long offset;               /* in the flat layout of noprop_model_get_parameters */

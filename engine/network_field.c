@@ -6,18 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/network_builder.h"
 #include "engine/status.h"
 
-/* A condition that enters as a factor is loaded whole (X_CHUNK of program_plan.h); a matrix of each row is a tile. */
-enum { FACTOR_MOST = 64, NATURAL_MOST = 32 };
-
-struct builder {
-  struct network *network;
-  const struct settings *settings;
-  struct field_graph *graph;
-  int condition; /* node of the x-branch's result, -1: none */
-  int layer;     /* of the next dense layer, as dropout numbers them */
-};
+/* A matrix of each row is a tile. */
+enum { NATURAL_MOST = 32 };
 
 bool activation_is_gate(int activation) { return activation >= ACTIVATION_SOFTMAX; }
 bool activation_halves(int activation) { return activation == ACTIVATION_SWITANH || activation == ACTIVATION_SWIGLU; }
@@ -31,25 +24,27 @@ bool network_is_field(const struct settings *settings) {
 
 /* ---- layers ---- */
 
-static int width_of(const struct builder *b, int node) { return b->graph->nodes[node].width; }
+int builder_width(const struct builder *b, int node) { return b->graph->nodes[node].width; }
 
-static int parameter(struct builder *b, const char *prefix, const char *suffix, int rows, int columns,
-                     int initialiser) {
-  char name[48];
+int builder_parameter(struct builder *b, const char *prefix, const char *suffix, int rows, int columns,
+                      int initialiser) {
+  char name[64];
   snprintf(name, sizeof name, "%s.%s", prefix, suffix);
   return network_add_parameter(b->network, name, rows, columns, initialiser);
 }
 
-static struct field_item through(int node, int weight) {
+struct field_item builder_through(int node, int weight) {
   return (struct field_item){.node = node, .weight = weight, .scale = 1.0};
 }
-static struct field_item as_it_is(int node) { return (struct field_item){.node = node, .weight = -1, .scale = 1.0}; }
+struct field_item builder_item(int node) {
+  return (struct field_item){.node = node, .weight = -1, .scale = 1.0};
+}
 
 /* PREFIX.weight, PREFIX.bias on one node. */
-static int dense(struct builder *b, const char *prefix, int from, int width) {
+int builder_dense(struct builder *b, const char *prefix, int from, int width) {
   const struct field_item item =
-      through(from, parameter(b, prefix, "weight", width_of(b, from), width, INITIALISE_XAVIER));
-  const int bias = parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
+      builder_through(from, builder_parameter(b, prefix, "weight", builder_width(b, from), width, INITIALISE_XAVIER));
+  const int bias = builder_parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
   ++b->layer;
   return field_sum(b->graph, width, &item, 1, bias);
 }
@@ -59,21 +54,22 @@ static int joined(struct builder *b, const char *prefix, const char *main_suffix
                   const char *bias_suffix, int initialiser) {
   struct field_item items[3];
   int count = 0, weight;
-  items[count++] = through(from, parameter(b, prefix, main_suffix, width_of(b, from), width, initialiser));
+  items[count++] =
+      builder_through(from, builder_parameter(b, prefix, main_suffix, builder_width(b, from), width, initialiser));
   struct field_item condition = {.node = -1};
   if (b->condition >= 0) {
-    weight = parameter(b, prefix, "x.weight", width_of(b, b->condition), width, INITIALISE_LECUN);
-    condition = through(b->condition, weight);
+    weight = builder_parameter(b, prefix, "x.weight", builder_width(b, b->condition), width, INITIALISE_LECUN);
+    condition = builder_through(b->condition, weight);
   }
   const int time = b->network->time_width;
   if (time > 0) {
-    weight = parameter(b, prefix, "t.weight", time, width, INITIALISE_LECUN);
-    items[count++] = through(field_input(b->graph, FIELD_TIME, time), weight);
+    weight = builder_parameter(b, prefix, "t.weight", time, width, INITIALISE_LECUN);
+    items[count++] = builder_through(field_input(b->graph, FIELD_TIME, time), weight);
   }
-  const int bias = bias_suffix ? parameter(b, prefix, bias_suffix, 1, width, INITIALISE_ZERO) : -1;
+  const int bias = bias_suffix ? builder_parameter(b, prefix, bias_suffix, 1, width, INITIALISE_ZERO) : -1;
   ++b->layer;
   if (condition.node < 0) return field_sum(b->graph, width, items, count, bias);
-  items[count++] = as_it_is(field_sum(b->graph, width, &condition, 1, bias));
+  items[count++] = builder_item(field_sum(b->graph, width, &condition, 1, bias));
   return field_sum(b->graph, width, items, count, -1);
 }
 
@@ -83,13 +79,13 @@ static struct field_item times(double scale, int node) {
 
 /* Sum over features of `node`, times `scale`, as each feature of the result. */
 static int total(struct builder *b, int node, double scale) {
-  return field_map(b->graph, MAP_TOTAL, 0, scale, node, width_of(b, node));
+  return field_map(b->graph, MAP_TOTAL, 0, scale, node, builder_width(b, node));
 }
 
 /* Activations that work on all features (survey 5.6). */
 static int gated(struct builder *b, int form, int from) {
   struct field_graph *g = b->graph;
-  const int half = width_of(b, from) / 2;
+  const int half = builder_width(b, from) / 2;
   if (form == ACTIVATION_SOFTPLUSGLU) /* [sp(a) sigmoid(b), sp(b) sigmoid(a)] */
     return field_product(g, field_jet(g, ACTIVATION_SOFTPLUS, 0, from, -1),
                          field_map(g, MAP_SWAP, 1, 1.0, field_jet(g, ACTIVATION_SIGMOID, 0, from, -1), 2 * half));
@@ -99,15 +95,15 @@ static int gated(struct builder *b, int form, int from) {
     return field_product(g, field_jet(g, ACTIVATION_SWISH, 0, left, -1),
                          field_jet(g, form == ACTIVATION_SWITANH ? ACTIVATION_TANH : ACTIVATION_SIGMOID, 0, right, -1));
   }
-  const int below = field_map(g, MAP_BELOW_MOST, 0, 1.0, from, width_of(b, from));
+  const int below = field_map(g, MAP_BELOW_MOST, 0, 1.0, from, builder_width(b, from));
   const int powers = field_jet(g, FUNCTION_EXP, 0, below, -1), sum = total(b, powers, 1.0);
   if (form == ACTIVATION_SOFTMAX) return field_product(g, powers, field_jet(g, FUNCTION_RECIPROCAL, 0, sum, -1));
-  const struct field_item items[] = {as_it_is(below), times(-1.0, field_jet(g, FUNCTION_LOG, 0, sum, -1))};
-  return field_sum(g, width_of(b, from), items, 2, -1);
+  const struct field_item items[] = {builder_item(below), times(-1.0, field_jet(g, FUNCTION_LOG, 0, sum, -1))};
+  return field_sum(g, builder_width(b, from), items, 2, -1);
 }
 
 /* An activation of layer `layer`'s sum; `dropout`: of its result, -1: none. */
-static int activated_by(struct builder *b, int form, int from, int dropout) {
+int builder_activated(struct builder *b, int form, int from, int dropout) {
   if (!activation_is_gate(form)) return field_jet(b->graph, form, 0, from, dropout);
   const int result = gated(b, form, from);
   if (dropout < 0) return result;
@@ -117,20 +113,19 @@ static int activated_by(struct builder *b, int form, int from, int dropout) {
 
 /* The activation of the layer that was made last. */
 static int activated(struct builder *b, int from, bool dropout) {
-  return activated_by(b, b->settings->network.activation, from, dropout ? b->layer - 1 : -1);
+  return builder_activated(b, b->settings->network.activation, from, dropout ? b->layer - 1 : -1);
 }
 
-/* (v - mean)/sqrt(variance + epsilon) times PREFIX.norm.scale plus PREFIX.norm.bias. */
-static int normalised(struct builder *b, const char *prefix, int from) {
+int builder_normalised(struct builder *b, const char *prefix, int from) {
   struct field_graph *g = b->graph;
-  const int width = width_of(b, from);
-  const struct field_item rest[] = {as_it_is(from), as_it_is(total(b, from, -1.0 / width))};
+  const int width = builder_width(b, from);
+  const struct field_item rest[] = {builder_item(from), builder_item(total(b, from, -1.0 / width))};
   const int centred = field_sum(g, width, rest, 2, -1);
   const int variance = total(b, field_product(g, centred, centred), 1.0 / width);
   const int unit = field_product(g, centred, field_jet(g, FUNCTION_RSQRT, 0, variance, -1));
-  const int scale = parameter(b, prefix, "norm.scale", 1, width, INITIALISE_ONE);
-  const struct field_item scaled = as_it_is(field_diagonal(g, unit, scale));
-  return field_sum(g, width, &scaled, 1, parameter(b, prefix, "norm.bias", 1, width, INITIALISE_ZERO));
+  const int scale = builder_parameter(b, prefix, "scale", 1, width, INITIALISE_ONE);
+  const struct field_item scaled = builder_item(field_diagonal(g, unit, scale));
+  return field_sum(g, width, &scaled, 1, builder_parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO));
 }
 
 /* Where state, condition and time meet first; by default with bias and activation. */
@@ -148,7 +143,7 @@ static int mlp(struct builder *b, int state) {
   for (int k = 1; k < settings->network.hidden_count; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "hidden.%d", k);
-    last = activated(b, dense(b, prefix, last, settings->network.hidden[k]), settings->network.dropout > 0);
+    last = activated(b, builder_dense(b, prefix, last, settings->network.hidden[k]), settings->network.dropout > 0);
   }
   return last;
 }
@@ -160,15 +155,20 @@ static int resnet(struct builder *b, int state) {
   for (int k = 1; k < settings->network.hidden_count; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "block.%d", k);
-    const int entering = settings->network.layer_norm ? normalised(b, prefix, stream) : stream;
+    int entering = stream;
+    if (settings->network.layer_norm) {
+      char norm[40];
+      snprintf(norm, sizeof norm, "%s.norm", prefix);
+      entering = builder_normalised(b, norm, stream);
+    }
     const int inner = joined(b, prefix, "in.weight", activated(b, entering, false), settings->network.hidden[k],
                              "in.bias", INITIALISE_XAVIER);
     const int value = activated(b, inner, settings->network.dropout > 0);
     snprintf(prefix, sizeof prefix, "block.%d.out", k);
-    const struct field_item items[] = {as_it_is(stream), as_it_is(dense(b, prefix, value, width))};
+    const struct field_item items[] = {builder_item(stream), builder_item(builder_dense(b, prefix, value, width))};
     stream = field_sum(b->graph, width, items, 2, -1);
   }
-  return activated(b, settings->network.layer_norm ? normalised(b, "output", stream) : stream, false);
+  return activated(b, settings->network.layer_norm ? builder_normalised(b, "output.norm", stream) : stream, false);
 }
 
 /* Survey 5.3. */
@@ -176,20 +176,20 @@ static int bilinear(struct builder *b, int state) {
   const struct settings *settings = b->settings;
   const int width = settings->network.hidden[settings->network.hidden_count - 1];
   const int context = squash(b, state, width);
-  const int left = dense(b, "bilinear.z", state, width), right = dense(b, "bilinear.c", context, width);
+  const int left = builder_dense(b, "bilinear.z", state, width), right = builder_dense(b, "bilinear.c", context, width);
   return activated(b, field_product(b->graph, left, right), false);
 }
 
 /* A weight that is non-negative in use. */
 static int positive(struct builder *b, const char *prefix, int rows, int columns) {
-  const int weight = parameter(b, prefix, "p.weight", rows, columns, INITIALISE_UNIFORM);
+  const int weight = builder_parameter(b, prefix, "p.weight", rows, columns, INITIALISE_UNIFORM);
   b->network->parameters[weight].positive = true;
   return weight;
 }
 
 /* `from` made as wide as the state: means of groups, the last ones filled up with zeros, or repeated and filled up. */
 static int as_wide(struct builder *b, int from, int width) {
-  const int have = width_of(b, from);
+  const int have = builder_width(b, from);
   if (have == width) return from;
   if (have < width) return field_map(b->graph, MAP_SPREAD, width / have, 1.0, from, width);
   const int group = (have + width - 1) / width == have / width ? have / width : have / width + 1;
@@ -199,7 +199,7 @@ static int as_wide(struct builder *b, int from, int width) {
 /* Survey 5.4: z += ICNN_i(z) + D_i(c), three times. */
 static int convex(struct builder *b, int state) {
   const struct settings *settings = b->settings;
-  const int asked = settings->network.activation, d = width_of(b, state);
+  const int asked = settings->network.activation, d = builder_width(b, state);
   const int form = asked == ACTIVATION_RELU || asked == ACTIVATION_LINEAR ? asked : ACTIVATION_SOFTPLUS;
   const int context = squash(b, state, settings->network.hidden[0]);
   char prefix[32];
@@ -210,14 +210,14 @@ static int convex(struct builder *b, int state) {
       struct field_item items[2];
       int count = 0;
       snprintf(prefix, sizeof prefix, "icnn.%d.%d", block, k);
-      if (k > 0) items[count++] = through(last, positive(b, prefix, width_of(b, last), width));
-      items[count++] = through(state, parameter(b, prefix, "z.weight", d, width, INITIALISE_LECUN));
-      const int bias = parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
+      if (k > 0) items[count++] = builder_through(last, positive(b, prefix, builder_width(b, last), width));
+      items[count++] = builder_through(state, builder_parameter(b, prefix, "z.weight", d, width, INITIALISE_LECUN));
+      const int bias = builder_parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO);
       last = field_jet(b->graph, form, 0, field_sum(b->graph, width, items, count, bias), -1);
     }
     snprintf(prefix, sizeof prefix, "block.%d", block);
-    const struct field_item items[] = {as_it_is(state), as_it_is(as_wide(b, last, d)),
-                                       as_it_is(dense(b, prefix, context, d))};
+    const struct field_item items[] = {builder_item(state), builder_item(as_wide(b, last, d)),
+                                       builder_item(builder_dense(b, prefix, context, d))};
     state = field_sum(b->graph, d, items, 3, -1);
   }
   return state;
@@ -225,10 +225,10 @@ static int convex(struct builder *b, int state) {
 
 /* A layer of a network that is convex in the state: non-negative weights from the layer before. */
 static int convex_layer(struct builder *b, const char *prefix, int before, int state, int width) {
-  const int weight = before >= 0 ? positive(b, prefix, width_of(b, before), width) : -1;
+  const int weight = before >= 0 ? positive(b, prefix, builder_width(b, before), width) : -1;
   const int rest = joined(b, prefix, "z.weight", state, width, "bias", INITIALISE_LECUN);
   if (before < 0) return rest;
-  const struct field_item items[] = {through(before, weight), as_it_is(rest)};
+  const struct field_item items[] = {builder_through(before, weight), builder_item(rest)};
   return field_sum(b->graph, width, items, 2, -1);
 }
 
@@ -247,26 +247,38 @@ static int icnn(struct builder *b, int state, int outputs) {
 /* All layers behind the x-branch. */
 static int outputs_of(struct builder *b, int state, int outputs) {
   switch (b->settings->network.type) {
+    case NETWORK_CUSTOM:
+      return network_custom(b, state, outputs);
     case NETWORK_RESNET:
-      return dense(b, "output", resnet(b, state), outputs);
+      return builder_dense(b, "output", resnet(b, state), outputs);
     case NETWORK_BILINEAR:
-      return dense(b, "output", bilinear(b, state), outputs);
+      return builder_dense(b, "output", bilinear(b, state), outputs);
     case NETWORK_CONVEX:
-      return dense(b, "output", convex(b, state), outputs);
+      return builder_dense(b, "output", convex(b, state), outputs);
     case NETWORK_ICNN:
       return icnn(b, state, outputs);
     default:
-      return dense(b, "output", mlp(b, state), outputs);
+      return builder_dense(b, "output", mlp(b, state), outputs);
   }
 }
 
 /* ---- wrappers: survey 5.5 ---- */
 
+/* Only a list of layers can be such. */
+static void no_field(struct builder *b) {
+  b->status =
+      status_set(NOPROP_INVALID_CONFIG,
+                 "network.wrapper: %s is zero everywhere, since it is a derivative with respect to z that the "
+                 "network's output does not have; allowed: layers that depend on z by more than linear ones, or none",
+                 WRAPPER_NAMES[b->settings->network.wrapper].name);
+}
+
 static int gradient(struct builder *b, int output, double seed) {
   const bool wanted[FIELD_INPUTS] = {[FIELD_Z] = true};
   int adjoints[FIELD_INPUTS];
-  const int ones = field_constant(b->graph, seed, width_of(b, output));
+  const int ones = field_constant(b->graph, seed, builder_width(b, output));
   field_reverse(b->graph, output, ones, wanted, adjoints, NULL, NULL);
+  if (adjoints[FIELD_Z] < 0) no_field(b);
   return adjoints[FIELD_Z] >= 0 ? adjoints[FIELD_Z] : field_constant(b->graph, 0.0, b->network->latent);
 }
 
@@ -287,7 +299,10 @@ static int wrap(struct builder *b, int output) {
       break;
     case WRAPPER_GEOMETRIC:
       field = field_tangents(b->graph, gradient(b, output, 1.0), FIELD_Z, factor(b));
-      if (field < 0) field = field_constant(b->graph, 0.0, d);
+      if (field < 0) {
+        no_field(b);
+        field = field_constant(b->graph, 0.0, d);
+      }
       break;
     default: { /* natural */
       const int along = field_matvec(b->graph, output, true, factor(b), 1.0);
@@ -328,8 +343,8 @@ static int gated_branch(struct builder *b) {
   for (int k = 0; k < settings->network.hidden_count; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "x.%d", k);
-    if (k > 0) last = dense(b, prefix, last, settings->network.hidden[k]);
-    last = activated_by(b, form, last, settings->network.dropout > 0 ? k + NETWORK_MAX_OPS : -1);
+    if (k > 0) last = builder_dense(b, prefix, last, settings->network.hidden[k]);
+    last = builder_activated(b, form, last, settings->network.dropout > 0 ? k + NETWORK_MAX_OPS : -1);
   }
   return last;
 }
@@ -337,6 +352,7 @@ static int gated_branch(struct builder *b) {
 /* Gates pair features. */
 static noprop_status check_gates(const struct settings *settings) {
   const int form = settings->network.activation;
+  if (settings->network.type == NETWORK_CUSTOM) return NOPROP_OK;
   if (!activation_halves(form) && form != ACTIVATION_SOFTPLUSGLU) return NOPROP_OK;
   for (int k = 0; k < settings->network.hidden_count; ++k)
     if (settings->network.hidden[k] % 2)
@@ -355,8 +371,9 @@ noprop_status network_build_field(struct network *network, const struct settings
   noprop_status status = check_wrapper(network, settings);
   if (status == NOPROP_OK) status = check_gates(settings);
   if (status != NOPROP_OK) return status;
-  const bool gates = activation_is_gate(settings->network.activation);
-  const int x_op = network_add_x_branch(network, settings, gates);
+  const bool custom = settings->network.type == NETWORK_CUSTOM;
+  const bool gates = !custom && activation_is_gate(settings->network.activation);
+  const int x_op = custom ? -1 : network_add_x_branch(network, settings, gates);
   b.layer = network->op_count;
   network->field_first = network->parameter_count;
   const int state = field_input(b.graph, FIELD_Z, network->latent);
@@ -364,6 +381,7 @@ noprop_status network_build_field(struct network *network, const struct settings
   if (gates && b.condition >= 0) b.condition = gated_branch(&b);
   const bool natural = settings->network.wrapper == WRAPPER_NATURAL;
   b.graph->output = wrap(&b, outputs_of(&b, state, natural ? network->latent * network->latent : network->latent));
+  if (b.status != NOPROP_OK) return b.status;
   network->field_end = network->parameter_count;
   network->ops[network->op_count++] =
       (struct dense_op){.width = network->latent, .bias = -1, .residual = -1, .activation = ACTIVATION_LINEAR};

@@ -135,7 +135,8 @@
   X(NETWORK_RESNET, "resnet", "pre-activation residual blocks that condition and time enter")                        \
   X(NETWORK_BILINEAR, "bilinear", "product of a layer of the state and one of state, condition and time")            \
   X(NETWORK_CONVEX, "convex", "an earlier system's three blocks of input-convex layers; not convex in z as a whole") \
-  X(NETWORK_ICNN, "icnn", "convex in z: non-negative weights from layer to layer, z, x and t enter each")
+  X(NETWORK_ICNN, "icnn", "convex in z: non-negative weights from layer to layer, z, x and t enter each")            \
+  X(NETWORK_CUSTOM, "custom", "the layers of network.layers")
 
 #define WRAPPER_LIST(X)                                                                                    \
   X(WRAPPER_NONE, "none", "the network's output is the field")                                             \

@@ -739,8 +739,14 @@ void plan_emit_load_target(struct plan *plan, struct place to) {
             width, plan_float_text(plan->settings->latent.off_value).s);
 }
 
+unsigned plan_dropout_threshold(double rate) { return (unsigned)lround(rate * 65536.0); }
+
 void plan_emit_dropout(struct plan *plan) {
-  const unsigned threshold = (unsigned)lround(plan->settings->network.dropout * 65536.0);
+  const struct layer_list *layers = &plan->settings->network.layers;
+  const unsigned threshold = plan_dropout_threshold(plan->settings->network.dropout);
+  bool in_list = false;
+  for (int i = 0; i < layers->count; ++i) in_list = in_list || layers->items[i].rate > 0;
+  if (plan->backward && in_list) plan_emit(plan, "  const bool drop = batch.epoch < args.dropout_epochs;\n");
   if (!plan->backward || threshold == 0) return;
   plan_emit(plan,
             "  const bool drop = batch.epoch < args.dropout_epochs;\n"

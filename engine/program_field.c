@@ -215,6 +215,11 @@ static void place_tiles(struct plan *plan) {
     }
 }
 
+/* Whether an item is the time embedding times a weight. */
+static bool is_time_product(const struct field_plan *field, int item) {
+  return field->graph->items[item].node == field->graph->inputs[FIELD_TIME] && field->graph->items[item].weight >= 0;
+}
+
 static void place_time_parts(struct plan *plan) {
   struct field_plan *field = plan->field;
   long floats = 0;
@@ -222,7 +227,7 @@ static void place_time_parts(struct plan *plan) {
   for (int n = 0; n < field->graph->count; ++n)
     for (int i = 0; field->used[n] && i < node_at(plan, n)->item_count; ++i) {
       const int item = node_at(plan, n)->first_item + i;
-      if (field->graph->items[item].node != field->graph->inputs[FIELD_TIME]) continue;
+      if (!is_time_product(field, item)) continue;
       field->time_offsets[item] = (int)floats;
       floats += plan_round_up8(node_at(plan, n)->width);
     }
@@ -504,10 +509,23 @@ static void emit_value(struct plan *plan, int n, const char *acc, int depth, boo
     return;
   }
   const struct field_node *node = node_at(plan, n);
-  if (node->kind == NODE_INPUT && node->width % 8)
+  if (node->kind == NODE_INPUT && node->form == FIELD_TIME && plan->solve && !plan->row_times)
+    plan_emit(plan, "    add_uniform_features<%d>(%s, %s, n);\n", node->width, acc, tile_text(plan, n).s);
+  else if (node->kind == NODE_INPUT && node->width % 8)
     plan_emit(plan, "    add_features<%d>(%s, %s, n);\n", node->width, acc, tile_text(plan, n).s);
   else
     plan_emit(plan, "    add_tile8(%s, %s, n);\n", acc, tile_text(plan, n).s);
+}
+
+/* Threshold and scale of a layer's dropout; layers of a list have rates of their own. */
+static struct text dropout_text(const struct plan *plan, int layer) {
+  const struct layer_list *list = &plan->settings->network.layers;
+  struct text text = {"drop_threshold, drop_scale"};
+  if (plan->settings->network.type != NETWORK_CUSTOM) return text;
+  const unsigned threshold = plan_dropout_threshold(list->items[layer].rate);
+  snprintf(text.s, sizeof text.s, "drop ? %uu : 0u, drop ? %s : 1.0f", threshold,
+           plan_float_text(1.0 / (1.0 - threshold / 65536.0)).s);
+  return text;
 }
 
 /* Stores the derivatives of all functions that are applied to node `n`. */
@@ -532,9 +550,10 @@ static void emit_jets(struct plan *plan, int n) {
     for (int k = 0; k < 4; ++k) plan_emit(plan, "%s, ", tiles[k].s);
     if (dropout)
       plan_emit(plan,
-                "dropout_draw{drop_threshold, drop_scale, args.seed, row.number, philox_stream(STREAM_DROPOUT, %d, "
+                "dropout_draw{%s, args.seed, row.number, philox_stream(STREAM_DROPOUT, %d, "
                 "%s), batch.step});\n",
-                jet->dropout % NETWORK_MAX_OPS, jet->dropout >= NETWORK_MAX_OPS ? "0" : "draw");
+                dropout_text(plan, jet->dropout).s, jet->dropout % NETWORK_MAX_OPS,
+                jet->dropout >= NETWORK_MAX_OPS ? "0" : "draw");
     else
       plan_emit(plan, "dropout_draw());\n");
   }
@@ -671,8 +690,9 @@ void plan_emit_field(struct plan *plan, int segment) {
       emit_adjoint(plan, FIELD_CONDITION, plan->x_gradient, "if (x_gradient_begun) ");
       plan_emit(plan, "  x_gradient_begun = true;\n");
     }
+    const int in_front = plan->x_last >= 0 ? network->ops[plan->x_last].inputs[0].weight : -1;
     for (int i = network->field_first; i < network->field_end; ++i)
-      if (!field->begun[i])
+      if (!field->begun[i] && i != in_front)
         plan_emit(plan, "  clear_gradient(slot + %ld, %d, %s);\n", network->parameters[i].padded_offset,
                   network->parameters[i].rows * network->parameters[i].stride, plan->again);
   }
@@ -724,7 +744,7 @@ void plan_emit_field_time_parts(struct plan *plan) {
     const struct field_node *node = node_at(plan, n);
     for (int i = 0; field->used[n] && i < node->item_count; ++i) {
       const struct field_item *item = &items_of(plan, node)[i];
-      if (item->node != field->graph->inputs[FIELD_TIME]) continue;
+      if (!is_time_product(field, node->first_item + i)) continue;
       const struct parameter_entry *entry = &plan->network->parameters[item->weight];
       plan_emit(plan, "  for (int n = threadIdx.x; n < %d; n += TILE_THREADS)\n", entry->stride);
       plan_emit(plan, "    (%s)[%d + n] = ", plan_place_text(field->time_parts, 0).s,

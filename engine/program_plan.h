@@ -158,6 +158,8 @@ void plan_emit_load_target(struct plan *plan, struct place to);
  * gradients' two pairs of tiles, and at its end the branch's backward pass (`keep`: text of a row's condition for it,
  * or NULL). The first and the third only with a backward pass. */
 void plan_emit_dropout(struct plan *plan);
+/* A feature is dropped where 16 random bits are below this. */
+unsigned plan_dropout_threshold(double rate);
 void plan_emit_condition(struct plan *plan);
 void plan_emit_deltas(struct plan *plan);
 void plan_emit_condition_backward(struct plan *plan, const char *keep);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/layers.h"
 #include "engine/options.h"
 #include "kernels/branch_arguments.h"
 #include "noprop/config.h"
@@ -79,6 +80,7 @@ struct settings {
       int type;
       int channels[BRANCH_LAYERS], channel_count;
     } branch;
+    struct layer_list layers; /* of type custom */
   } network;
   struct coder_settings encoder, decoder;
   struct {
@@ -121,7 +123,7 @@ extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTI
     LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[],
     COUPLING_NAMES[], NETWORK_NAMES[], WRAPPER_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[],
     DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[],
-    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[];
+    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 /* Whether `precision` names kernels on tensor cores, which not every model has. */

@@ -13,6 +13,7 @@
 #include <yaml.h>
 
 #include "engine/status.h"
+#include "host/config_layers.h"
 
 enum { VALUE_TEXT = 1024, PATH_TEXT = 160, FILE_LIMIT = 1 << 20 };
 
@@ -35,7 +36,7 @@ static void c_locale_leave(locale_t c, locale_t before) {
 }
 
 /* Decimal numbers only: no hexadecimal, nan or infinity, nothing behind the number. */
-static bool real_from_text(const char *text, double *value) {
+bool config_real_from_text(const char *text, double *value) {
   if (text[0] == '\0' || strspn(text, "+-.0123456789eE") != strlen(text)) return false;
   locale_t c;
   const locale_t before = c_locale_enter(&c);
@@ -46,7 +47,7 @@ static bool real_from_text(const char *text, double *value) {
 }
 
 /* The shortest decimal that reads back as the same bits, in a form that every YAML reader takes for a number. */
-static void real_to_text(double value, char *buffer, size_t size) {
+void config_real_to_text(double value, char *buffer, size_t size) {
   char text[40];
   locale_t c;
   const locale_t before = c_locale_enter(&c);
@@ -62,7 +63,7 @@ static void real_to_text(double value, char *buffer, size_t size) {
                  exponent == NULL ? "" : exponent);
 }
 
-static bool integer_from_text(const char *text, int64_t *value) {
+bool config_integer_from_text(const char *text, int64_t *value) {
   const char *digits = text + (text[0] == '-' || text[0] == '+');
   if (digits[0] == '\0' || strspn(digits, "0123456789") != strlen(digits)) return false;
   errno = 0;
@@ -96,6 +97,7 @@ union value {
     double entries[SETTINGS_MAX_TIMES];
     int count;
   } reals;
+  struct layer_list layers;
 };
 
 static bool is_null(const yaml_node_t *node) {
@@ -181,7 +183,7 @@ static bool pair_from_node(const struct config_key *key, yaml_document_t *docume
   if (node->data.sequence.items.top - items != 2) return false;
   for (int i = 0; i < 2; i++) {
     const char *entry = plain_text(yaml_document_get_node(document, items[i]));
-    if (entry == NULL || !real_from_text(entry, &pair[i]) || !in_range(key, pair[i])) return false;
+    if (entry == NULL || !config_real_from_text(entry, &pair[i]) || !in_range(key, pair[i])) return false;
   }
   return true;
 }
@@ -196,11 +198,11 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
       return plain != NULL && bool_from_text(plain, &value->integer);
     case KEY_INTEGER:
       if (is_word(key, node)) return value->integer = key->word_value, true;
-      return plain != NULL && integer_from_text(plain, &value->integer) && in_range(key, (double)value->integer);
+      return plain != NULL && config_integer_from_text(plain, &value->integer) && in_range(key, (double)value->integer);
     case KEY_SEED:
       return plain != NULL && seed_from_text(plain, &value->seed);
     case KEY_REAL:
-      return plain != NULL && real_from_text(plain, &value->real) && in_range(key, value->real);
+      return plain != NULL && config_real_from_text(plain, &value->real) && in_range(key, value->real);
     case KEY_REAL_PAIR:
       return pair_from_node(key, document, node, value->pair) && value->pair[0] < value->pair[1];
     case KEY_ENUM:
@@ -222,7 +224,7 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
            item++) {
         const char *entry = plain_text(yaml_document_get_node(document, *item));
         int64_t number;
-        if (entry == NULL || !integer_from_text(entry, &number) || !in_range(key, (double)number)) return false;
+        if (entry == NULL || !config_integer_from_text(entry, &number) || !in_range(key, (double)number)) return false;
         if (value->list.count == SETTINGS_MAX_HIDDEN) return false;
         value->list.entries[value->list.count++] = (int)number;
       }
@@ -248,7 +250,7 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
            item++) {
         const char *entry = plain_text(yaml_document_get_node(document, *item));
         double number;
-        if (entry == NULL || !real_from_text(entry, &number) || !in_range(key, number)) return false;
+        if (entry == NULL || !config_real_from_text(entry, &number) || !in_range(key, number)) return false;
         if (value->reals.count == SETTINGS_MAX_TIMES) return false;
         if (value->reals.count > 0 && number <= value->reals.entries[value->reals.count - 1]) return false;
         value->reals.entries[value->reals.count++] = number;
@@ -257,6 +259,8 @@ static bool value_from_node(const struct config_key *key, yaml_document_t *docum
       return value->reals.count > 1 && value->reals.entries[0] == key->minimum &&
              value->reals.entries[value->reals.count - 1] == key->maximum;
     }
+    case KEY_LAYERS:
+      return false; /* config_layers_read reads them */
   }
   return false;
 }
@@ -306,6 +310,9 @@ static void value_store(const struct config_key *key, struct settings *settings,
       memcpy(member, value->reals.entries, (size_t)value->reals.count * sizeof(double));
       memcpy((char *)settings + key->count_offset, &value->reals.count, sizeof(int));
       break;
+    case KEY_LAYERS:
+      memcpy(member, &value->layers, sizeof value->layers);
+      break;
   }
 }
 
@@ -351,11 +358,14 @@ static void value_load(const struct config_key *key, const struct settings *sett
       memcpy(&value->reals.count, (const char *)settings + key->count_offset, sizeof(int));
       memcpy(value->reals.entries, member, (size_t)value->reals.count * sizeof(double));
       break;
+    case KEY_LAYERS:
+      memcpy(&value->layers, member, sizeof value->layers);
+      break;
   }
 }
 
 /* Plain where every YAML reader sees a string, else in double quotes. */
-static void string_to_text(const char *text, const char *word, char *buffer, size_t size) {
+void config_string_to_text(const char *text, const char *word, char *buffer, size_t size) {
   static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
   static const char *const taken[] = {"true", "false", "yes", "no", "on", "off"};
   bool quote = strspn(text, plain) != strlen(text) || strchr("-.0123456789", text[0]) != NULL ||
@@ -400,11 +410,11 @@ static void value_to_text(const struct config_key *key, const union value *value
       (void)snprintf(buffer, size, "%llu", (unsigned long long)value->seed);
       break;
     case KEY_REAL:
-      real_to_text(value->real, buffer, size);
+      config_real_to_text(value->real, buffer, size);
       break;
     case KEY_REAL_PAIR:
-      real_to_text(value->pair[0], first, sizeof first);
-      real_to_text(value->pair[1], second, sizeof second);
+      config_real_to_text(value->pair[0], first, sizeof first);
+      config_real_to_text(value->pair[1], second, sizeof second);
       (void)snprintf(buffer, size, "[%s, %s]", first, second);
       break;
     case KEY_ENUM:
@@ -414,7 +424,7 @@ static void value_to_text(const struct config_key *key, const union value *value
       if (value->text[0] == '\0')
         (void)snprintf(buffer, size, "%s", key->word);
       else
-        string_to_text(value->text, key->word, buffer, size);
+        config_string_to_text(value->text, key->word, buffer, size);
       break;
     case KEY_INTEGER_LIST: {
       size_t used = (size_t)snprintf(buffer, size, "[");
@@ -426,8 +436,8 @@ static void value_to_text(const struct config_key *key, const union value *value
     case KEY_REAL_PAIRS: {
       size_t used = (size_t)snprintf(buffer, size, "[");
       for (int i = 0; i < value->pairs.count && used + 64 < size; i++) {
-        real_to_text(value->pairs.entries[i][0], first, sizeof first);
-        real_to_text(value->pairs.entries[i][1], second, sizeof second);
+        config_real_to_text(value->pairs.entries[i][0], first, sizeof first);
+        config_real_to_text(value->pairs.entries[i][1], second, sizeof second);
         used += (size_t)snprintf(buffer + used, size - used, "%s[%s, %s]", i == 0 ? "" : ", ", first, second);
       }
       (void)snprintf(buffer + used, size - used, "]");
@@ -440,12 +450,15 @@ static void value_to_text(const struct config_key *key, const union value *value
       }
       size_t used = (size_t)snprintf(buffer, size, "[");
       for (int i = 0; i < value->reals.count && used + sizeof first + 4 < size; i++) {
-        real_to_text(value->reals.entries[i], first, sizeof first);
+        config_real_to_text(value->reals.entries[i], first, sizeof first);
         used += (size_t)snprintf(buffer + used, size - used, "%s%s", i == 0 ? "" : ", ", first);
       }
       (void)snprintf(buffer + used, size - used, "]");
       break;
     }
+    case KEY_LAYERS:
+      config_layers_to_text(&value->layers, buffer, size);
+      break;
   }
 }
 
@@ -465,7 +478,7 @@ static noprop_status assign_value(struct settings *settings, const struct config
     union value standard;
     bool same = false;
     if (key->type == KEY_REAL)
-      same = real_from_text(key->default_value, &standard.real) && standard.real == value->real;
+      same = config_real_from_text(key->default_value, &standard.real) && standard.real == value->real;
     else
       same = strcmp(text, key->default_value) == 0;
     if (!same) return refuse(key, text);
@@ -474,10 +487,16 @@ static noprop_status assign_value(struct settings *settings, const struct config
   return NOPROP_OK;
 }
 
+/* `place`: the node that a failure is about. */
 static noprop_status assign_node(struct settings *settings, int index, yaml_document_t *document,
-                                 const yaml_node_t *node) {
+                                 const yaml_node_t *node, const yaml_node_t **place) {
   const struct config_key *key = &CONFIG_KEYS[index];
   union value value;
+  *place = node;
+  if (key->type == KEY_LAYERS && node->type == YAML_SEQUENCE_NODE) {
+    const noprop_status status = config_layers_read(document, node, &value.layers, place);
+    return status == NOPROP_OK ? assign_value(settings, key, &value) : status;
+  }
   if (!value_from_node(key, document, node, &value)) {
     char text[160];
     node_to_text(document, node, text, sizeof text);
@@ -546,8 +565,9 @@ static noprop_status read_pair(struct reading *reading, const char *path, const 
     return prefix_place(reading, key_node);
   }
   reading->lines[index] = line;
-  if (assign_node(&reading->config->settings, index, reading->document, node) != NOPROP_OK)
-    return prefix_place(reading, node);
+  const yaml_node_t *place;
+  if (assign_node(&reading->config->settings, index, reading->document, node, &place) != NOPROP_OK)
+    return prefix_place(reading, place);
   return set_origin(reading->config, index, reading->name, line);
 }
 
@@ -648,7 +668,8 @@ static noprop_status use_as_file(struct reading *reading, const yaml_node_t *roo
 
 static noprop_status use_as_value(struct reading *reading, const yaml_node_t *root, int index) {
   if (root == NULL) return refuse(&CONFIG_KEYS[index], "nothing");
-  return assign_node(&reading->config->settings, index, reading->document, root);
+  const yaml_node_t *place;
+  return assign_node(&reading->config->settings, index, reading->document, root, &place);
 }
 
 noprop_status config_assign_text(struct settings *settings, int index, const char *value) {
@@ -799,13 +820,15 @@ noprop_status noprop_config_get(const noprop_config *config, const char *key, ch
   struct settings settings = config->settings;
   const noprop_status status = config_apply_preset(config, &settings);
   if (status != NOPROP_OK) return status;
-  char text[VALUE_TEXT * 4];
-  config_format(&settings, index, text, sizeof text);
-  if (strlen(text) >= size)
-    return status_set(NOPROP_INVALID_ARGUMENT, "the value of %s needs %zu bytes, the buffer has %lu", key,
-                      strlen(text) + 1, size);
-  memcpy(buffer, text, strlen(text) + 1);
-  return NOPROP_OK;
+  char *text = malloc(CONFIG_VALUE_MOST);
+  if (text == NULL) return no_memory();
+  config_format(&settings, index, text, CONFIG_VALUE_MOST);
+  const size_t length = strlen(text);
+  if (length < size) memcpy(buffer, text, length + 1);
+  free(text);
+  return length < size ? NOPROP_OK
+                       : status_set(NOPROP_INVALID_ARGUMENT, "the value of %s needs %zu bytes, the buffer has %lu", key,
+                                    length + 1, size);
 }
 
 /* Number of leading dotted parts that two paths share, the last part of either not counted. */
@@ -834,18 +857,20 @@ noprop_status noprop_config_text(const noprop_config *config, char **text) {
   struct settings settings = config->settings;
   noprop_status status = config_apply_preset(config, &settings);
   if (status != NOPROP_OK) return status;
-  size_t length;
-  FILE *out = open_memstream(text, &length);
-  if (out == NULL) return no_memory();
-
-  enum { INDENT = 12, LINE = 110 };
-  size_t column = 0;
+  enum { INDENT = 12, LINE = 110, PIECE = CONFIG_VALUE_MOST + 256 };
+  size_t length, column = 0;
+  char *const value = malloc(CONFIG_VALUE_MOST + PIECE), *const piece = value + CONFIG_VALUE_MOST;
+  FILE *out = value == NULL ? NULL : open_memstream(text, &length);
+  if (out == NULL) {
+    free(value);
+    return no_memory();
+  }
   for (int i = 0; i < CONFIG_KEY_COUNT; i++) {
     const char *path = CONFIG_KEYS[i].path;
     const char *before = i == 0 ? "" : CONFIG_KEYS[i - 1].path;
     const char *after = i + 1 == CONFIG_KEY_COUNT ? "" : CONFIG_KEYS[i + 1].path;
-    char value[VALUE_TEXT * 4], name[64], piece[VALUE_TEXT * 4 + 256];
-    config_format(&settings, i, value, sizeof value);
+    char name[64];
+    config_format(&settings, i, value, CONFIG_VALUE_MOST);
     const int depth = section_depth(path);
     if (depth == 0) {
       (void)fprintf(out, "%s: %s\n", path, value);
@@ -861,13 +886,13 @@ noprop_status noprop_config_text(const noprop_config *config, char **text) {
         (void)fprintf(out, "%s:%*s{", name, (int)(INDENT - 2 - strlen(name)), "");
         column = INDENT;
       } else {
-        used += (size_t)snprintf(piece + used, sizeof piece - used, "%s: {", name);
+        used += (size_t)snprintf(piece + used, PIECE - used, "%s: {", name);
       }
     }
     path_part(path, depth, name, sizeof name);
-    used += (size_t)snprintf(piece + used, sizeof piece - used, "%s: %s", name, value);
-    for (int part = still_open; part < depth; part++) used += (size_t)snprintf(piece + used, sizeof piece - used, "}");
-    if (still_open > 0) used += (size_t)snprintf(piece + used, sizeof piece - used, ",");
+    used += (size_t)snprintf(piece + used, PIECE - used, "%s: %s", name, value);
+    for (int part = still_open; part < depth; part++) used += (size_t)snprintf(piece + used, PIECE - used, "}");
+    if (still_open > 0) used += (size_t)snprintf(piece + used, PIECE - used, ",");
     if (column > INDENT) {
       if (column + 1 + used > LINE) {
         (void)fprintf(out, "\n%*s", INDENT, "");
@@ -881,6 +906,7 @@ noprop_status noprop_config_text(const noprop_config *config, char **text) {
     column += used;
     if (still_open == 0) (void)fputc('\n', out);
   }
+  free(value);
   const bool failed = ferror(out) != 0;
   if (fclose(out) != 0 || failed) {
     free(*text);

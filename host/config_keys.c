@@ -215,6 +215,12 @@ const struct config_key CONFIG_KEYS[] = {
      .meaning = "outputs of the branch's convolutions",
      KEY_PLACE(network.branch.channels),
      .count_offset = offsetof(struct settings, network.branch.channel_count)},
+    {.path = "network.layers",
+     .type = KEY_LAYERS,
+     .allowed = "list of at most 64 layers, as [{type: dense, from: [z, x, t], width: 64, activation: swish}, ...]",
+     .default_value = "[]",
+     .meaning = "of network.type custom, in the order in which they are computed (docs/networks.md)",
+     KEY_PLACE(network.layers)},
 
     ENUM("encoder.type", encoder.type, ENCODER_LIST, ENCODER_NAMES, "identity", "target to latent"),
     HIDDEN("encoder.hidden", encoder, "[32, 32]", "widths of the encoder's hidden layers (mlp, resnet)"),

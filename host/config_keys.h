@@ -19,7 +19,8 @@ enum key_type {
   KEY_STRING,
   KEY_INTEGER_LIST,
   KEY_REAL_PAIRS,
-  KEY_REAL_LIST
+  KEY_REAL_LIST,
+  KEY_LAYERS /* host/config_layers.c */
 };
 
 struct config_key {

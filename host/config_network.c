@@ -14,6 +14,41 @@ static bool is_convex(int activation) {
   return is_flat(activation) || activation == ACTIVATION_SOFTPLUS || activation == ACTIVATION_ELU;
 }
 
+/* What has a list of layers, and what a list goes with. */
+static const char *custom_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
+  const bool custom = s->network.type == NETWORK_CUSTOM;
+  const struct layer_list *layers = &s->network.layers;
+  int reader;
+  const int readers = layers_reading_condition(layers, &reader);
+  *key = "network.layers";
+  if (custom && layers->count == 0)
+    (void)snprintf(buffer, size, "has no layers, and network.type custom is made of them; allowed: at least one");
+  else if (!custom && layers->count > 0)
+    (void)snprintf(buffer, size,
+                   "are those of network.type custom, and this is %s; allowed: [], or network.type custom",
+                   NETWORK_NAMES[s->network.type].name);
+  else if (custom && (s->loss.condition_dropout > 0 || s->sample.guidance != 1) &&
+           (readers != 1 || layers->items[reader].type != LAYER_DENSE))
+    (void)snprintf(
+        buffer, size,
+        "read the condition in %d layers, and leaving it out (loss.condition_dropout, sample.guidance) needs one dense "
+        "layer that reads it; allowed: others that read that one",
+        readers);
+  if (buffer[0]) return buffer;
+  *key = "network.type";
+  if (custom && s->variant == VARIANT_SUPERVISED)
+    (void)snprintf(buffer, size,
+                   "has layers of its own, and variant supervised is the branch of the condition of the others with an "
+                   "output; allowed: mlp, resnet, bilinear, convex, icnn");
+  if (buffer[0]) return buffer;
+  *key = "network.dropout";
+  if (custom && s->network.dropout > 0)
+    (void)snprintf(buffer, size,
+                   "is for networks by name, and network.type custom drops where its list says so; allowed: 0.0, and "
+                   "layers {type: dropout, rate: ...}");
+  return buffer[0] ? buffer : NULL;
+}
+
 const char *config_network_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
   const int type = s->network.type, wrapper = s->network.wrapper;
   const bool factor = wrapper == WRAPPER_NATURAL || wrapper == WRAPPER_GEOMETRIC;
@@ -23,7 +58,8 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
   if (wrapper != WRAPPER_NONE && s->variant == VARIANT_SUPERVISED)
     (void)snprintf(buffer, size,
                    "makes a field of a network of the state, and variant supervised has no state; allowed: none");
-  else if (wrapper == WRAPPER_GEOMETRIC && type != NETWORK_BILINEAR && is_flat(s->network.activation))
+  else if (wrapper == WRAPPER_GEOMETRIC && type != NETWORK_BILINEAR && type != NETWORK_CUSTOM &&
+           is_flat(s->network.activation))
     (void)snprintf(
         buffer, size,
         "is zero everywhere with network.type %s and network.activation %s, whose second derivative is zero; "
@@ -53,6 +89,8 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
                    "is not both convex and increasing, as network.type icnn needs it; allowed: softplus, relu, "
                    "leaky_relu, elu, linear");
   if (buffer[0]) return buffer;
+  const char *const list = custom_refusal(s, key, buffer, size);
+  if (list) return list;
   *key = "latent.embedding";
   if (network_is_field(s) && settings_mixes_classes(s))
     (void)snprintf(

@@ -252,15 +252,16 @@ static noprop_status check_same_config(noprop_trainer *trainer) {
   noprop_config *before = NULL;
   noprop_status status = run_path(path, trainer->folder, "config.yaml");
   if (status != NOPROP_OK || !run_file_exists(path)) return status;
+  char *const then = malloc((size_t)2 * CONFIG_VALUE_MOST), *const now = then + CONFIG_VALUE_MOST;
+  if (!then) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to compare two configurations");
   status = noprop_config_create(&before);
   if (status == NOPROP_OK) status = noprop_config_load(before, path);
   for (int i = 0; status == NOPROP_OK; i++) {
     const char *key = noprop_config_key_at(i).path;
-    char then[1024] = "", now[1024] = "";
     if (!key) break;
     if (strcmp(key, "train.epochs") == 0 || strcmp(key, "train.steps") == 0) continue;
-    status = noprop_config_get(before, key, then, sizeof then);
-    if (status == NOPROP_OK) status = noprop_config_get(trainer->config, key, now, sizeof now);
+    status = noprop_config_get(before, key, then, CONFIG_VALUE_MOST);
+    if (status == NOPROP_OK) status = noprop_config_get(trainer->config, key, now, CONFIG_VALUE_MOST);
     if (status == NOPROP_OK && strcmp(then, now) != 0)
       status = status_set(
           NOPROP_INVALID_CONFIG,
@@ -269,6 +270,7 @@ static noprop_status check_same_config(noprop_trainer *trainer) {
           key, then, trainer->folder, now);
   }
   noprop_config_destroy(before);
+  free(then);
   return status;
 }
 

@@ -33,6 +33,14 @@ __device__ __forceinline__ void add_features(float (&acc)[N], const float *tile,
     if (WIDTH % 8 == 0 || first + j < WIDTH) acc[j] += tile[(first + j) * TILE_ROWS + tile_lane()];
 }
 
+// Of a vector that all rows share.
+template <int WIDTH, int N>
+__device__ __forceinline__ void add_uniform_features(float (&acc)[N], const float *values, int first) {
+#pragma unroll
+  for (int j = 0; j < N; ++j)
+    if (WIDTH % 8 == 0 || first + j < WIDTH) acc[j] += values[first + j];
+}
+
 template <int N>
 __device__ __forceinline__ void add_constant(float (&acc)[N], float value) {
 #pragma unroll

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/sweep.h"
+#include "tests/reference/layer_lists.h"
 #include "tests/reference/sampler.h"
 
 namespace {
@@ -25,6 +26,34 @@ struct FieldCase {
 /* Every wrapper, every network that is no chain, gates, normalisation; solves of those whose kernels differ: guided,
  * with traces, with parts that are computed once. */
 const std::vector<FieldCase> kCases = {
+    {"list_with_every_layer",
+     {{"network.type", "custom"},
+      {"network.layers",
+       "[{name: a, type: dense, from: [z, t], width: 9, activation: tanh}, {name: half, type: dropout, rate: 0.5},"
+       " {type: dense, from: [half, x], width: 12, bias: false}, {type: activation, activation: swiglu},"
+       " {type: layer_norm}, {type: concatenate, from: [layer_norm.4, z, t]}, {name: b, type: dense, width: 9},"
+       " {type: multiply, from: a}, {type: dropout, rate: 0.1}, {type: add, from: [dropout.8, b]}]"},
+      {"variant", "ct"},
+      {"task", "regress"},
+      {"loss.condition_dropout", "0.3"}},
+     kByteCondition,
+     70,
+     3,
+     37,
+     2},
+    {"potential_of_list_that_reads_inputs_often",
+     {{"network.wrapper", "potential"},
+      {"network.type", "custom"},
+      {"network.layers",
+       "[{name: s, type: add, from: [z, x]}, {name: u, type: dense, from: [x, s, t], width: 10, activation: softplus},"
+       " {type: dense, from: [u, t], width: 3}, {type: activation, activation: swish}, {type: multiply, from: x}]"},
+      {"variant", "fm"},
+      {"task", "regress"}},
+     kFloatCondition,
+     3,
+     3,
+     12,
+     1},
     {"bilinear",
      {{"network.type", "bilinear"},
       {"network.hidden", "[9, 12]"},
@@ -232,7 +261,43 @@ TEST_P(Fields, LossGradientsAndTrainingStepsMeetTheReference) {
   expect_within(kParameters, parameters_of(p.model.get()), trained.parameters, "trained", &p.parameters);
 }
 
-constexpr size_t kSolved = 5; /* the first of the cases */
+/* Beside the reference's promise that both are one: kernels of a list and of the network that it says agree to
+ * rounding, in sums of another order. */
+TEST(Fields, ListOfLayersIsTheNetworkThatItSays) {
+  interpret_kernels();
+  const auto evaluate = [](const Keys &network, std::vector<float> &prediction, std::vector<float> &gradient) {
+    Keys keys = {{"variant", "ct"}, {"task", "regress"}, {"network.time_embedding.size", "6"}, {"seed", "97531"}};
+    const Settings settings = reference::settings_from(keys);
+    keys.insert(keys.end(), network.begin(), network.end());
+    const auto data = make_data(settings, kFloatCondition, 5, 3, 34, 31);
+    const Model model = create_model(keys, data->shape); /* fresh: parameters are drawn by their number */
+    ASSERT_TRUE(model);
+    ASSERT_TRUE(set_statistics(model.get(), *data));
+    prediction.resize(static_cast<size_t>(data->rows) * 3);
+    gradient.resize(static_cast<size_t>(noprop_model_parameter_values(model.get())));
+    noprop_loss_request request = {};
+    request.rows = data->rows;
+    request.condition = data->condition.values, request.target = data->target.values;
+    request.gradient = gradient.data(), request.prediction = prediction.data();
+    noprop_loss_terms terms;
+    ASSERT_TRUE(ok(noprop_model_loss(model.get(), &request, &terms), "noprop_model_loss"));
+  };
+  std::vector<float> prediction, gradient, of_list, gradient_of_list;
+  evaluate({{"network.type", "mlp"}, {"network.hidden", "[9, 7]"}}, prediction, gradient);
+  evaluate({{"network.type", "custom"}, {"network.layers", reference::kMlpLayers}}, of_list, gradient_of_list);
+  ASSERT_EQ(gradient.size(), gradient_of_list.size());
+  float largest = 0;
+  for (size_t i = 0; i < prediction.size(); ++i) {
+    EXPECT_NEAR(prediction[i], of_list[i], 2e-6F * (1 + std::fabs(prediction[i])));
+    largest = std::max(largest, std::fabs(prediction[i]));
+  }
+  EXPECT_GT(largest, 0.1F);
+  largest = 0;
+  for (const float g : gradient) largest = std::max(largest, std::fabs(g));
+  for (size_t i = 0; i < gradient.size(); ++i) EXPECT_NEAR(gradient[i], gradient_of_list[i], 2e-6F * largest);
+}
+
+constexpr size_t kSolved = 7; /* the first of the cases */
 class FieldSolves : public Fields {};
 INSTANTIATE_TEST_SUITE_P(Cases, FieldSolves, testing::Range(size_t{0}, kSolved),
                          [](const auto &number) { return std::string(kCases[number.param].name); });

@@ -240,8 +240,9 @@ static Real use_slope(const Source &source, const Array &array, Real number) {
   return source.positive ? activate_prime("softplus", number + 0.5) / static_cast<double>(array.rows) : Real(1.0);
 }
 
-/* Feature j of `out` takes so much of feature i of `in` (survey 5.4). */
-static double resized(size_t in, size_t out, size_t i, size_t j) {
+/* Feature j of `out` takes so much of feature i of `in` (survey 5.4); of one of several inputs only its own. */
+static double resized(const Source &source, size_t in, size_t out, size_t i, size_t j) {
+  if (source.at >= 0) return i + static_cast<size_t>(source.at) == j;
   if (in == out) return i == j;
   const size_t group = in < out ? out / in : in % out ? in / out + 1 : in / out;
   return in < out ? j / group == i : i / group == j ? 1 / static_cast<double>(group) : 0;
@@ -352,7 +353,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   x_op.dropout = true, x_op.x_branch = true;
 
   long xp = -1, xp_width = 0; /* the x-branch's last op */
-  for (long k = 0; x_width > 0 && k < layers; ++k) {
+  for (long k = 0; x_width > 0 && settings.network.type != "custom" && k < layers; ++k) {
     const std::string name = "x." + std::to_string(k);
     const NamedSource in =
         k == 0 ? NamedSource{Source::kX, -1, x_width, name} : NamedSource{Source::kOp, xp, xp_width, name};
@@ -454,6 +455,8 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
       a = add_op(n, sources, name, k < layers ? width(k) : output, k < layers ? plain : last);
       n.ops.back().sources[0].positive = positive;
     }
+  } else if (settings.network.type == "custom") {
+    add_custom_layers(n, settings.network.layers, output);
   } else {
     throw std::invalid_argument("the reference does not know the network " + settings.network.type);
   }
@@ -539,7 +542,8 @@ static Trace<Real> forward_output(const Network &network, const Vector<Real> &pa
         const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
         if (source.weight == kNoWeight) {
           for (size_t i = 0; i < in.size(); ++i)
-            if (resized(in.size(), pre.size(), i, j) != 0) sum += resized(in.size(), pre.size(), i, j) * in[i];
+            if (resized(source, in.size(), pre.size(), i, j) != 0)
+              sum += resized(source, in.size(), pre.size(), i, j) * in[i];
           continue;
         }
         const Array &weight = network.arrays[source.weight];
@@ -663,8 +667,8 @@ static void backward_output(const Network &network, const Vector<Real> &paramete
       if (source.weight == kNoWeight) {
         for (size_t i = 0; in_bar && i < in.size(); ++i)
           for (size_t j = 0; j < bar.size(); ++j)
-            if (resized(in.size(), bar.size(), i, j) != 0)
-              (*in_bar)[i] += resized(in.size(), bar.size(), i, j) * factor[j];
+            if (resized(source, in.size(), bar.size(), i, j) != 0)
+              (*in_bar)[i] += resized(source, in.size(), bar.size(), i, j) * factor[j];
         continue;
       }
       const Array &array = network.arrays[source.weight];

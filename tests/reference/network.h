@@ -42,6 +42,7 @@ struct Source {
   long width;
   size_t weight;         /* array, or kNoWeight: the input itself, its width changed as survey 5.4 says */
   bool positive = false; /* in use is softplus(number + 1/2)/inputs */
+  long at = -1;          /* without a weight: its features are those from here on, not the same ones */
 };
 constexpr size_t kNoWeight = static_cast<size_t>(-1);
 
@@ -55,6 +56,8 @@ struct Op {
   std::string form;   /* activation, if not the network's */
   bool activation = true, dropout = false, x_branch = false;
   bool of_classes = false; /* reads the softmax of its source */
+  long layer = -1;         /* number that its dropout is drawn with; -1: the op's */
+  double rate = -1;        /* of dropout; below 0: the network's */
 };
 
 struct Network {
@@ -78,6 +81,9 @@ struct Network {
   long parameters = 0;
   const Array &array(const std::string &name) const;
 };
+
+/* The ops of network.type custom, behind arrays and ops that there are (layers.cpp). */
+void add_custom_layers(Network &network, const std::string &layers, long output);
 
 /* The encoder or decoder as a network. */
 Network encoder_of(const Network &network);

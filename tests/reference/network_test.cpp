@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "tests/reference/layer_lists.h"
+
 namespace {
 
 using namespace reference;
@@ -98,6 +100,7 @@ struct Case {
   bool squash;
   std::string wrapper = "none";
   bool norm = false;
+  std::string layers = "";
 };
 
 Settings settings_of(const Case &c) {
@@ -109,6 +112,7 @@ Settings settings_of(const Case &c) {
   settings.network.squash_activation = c.squash;
   settings.network.wrapper = c.wrapper;
   settings.network.layer_norm = c.norm;
+  settings.network.layers = c.layers;
   return settings;
 }
 
@@ -133,6 +137,15 @@ std::vector<Case> cases() {
         for (long time : {0L, 4L}) result.push_back({type, "swish", hidden, x, 3, time, true});
     result.push_back({type, "swish", {5, 4, 3}, 3, 2, 4, false});
   }
+  for (const char *layers :
+       {"[{name: a, type: dense, from: [z, t], width: 4, activation: tanh}, {type: dropout, rate: 0.2},"
+        " {type: dense, from: [dropout.1, x], width: 6, bias: false}, {type: activation, activation: swiglu},"
+        " {type: layer_norm}, {type: concatenate, from: [layer_norm.4, z, x]}, {name: b, type: dense, width: 4},"
+        " {type: multiply, from: a}]",
+        "[{type: add, from: [z, x]}, {type: dense, from: [x, add.0, t], width: 2, activation: softplus},"
+        " {type: multiply, from: [dense.1, x]}, {type: dropout, rate: 0.5}]"})
+    for (const char *wrapper : {"none", "potential", "geometric"})
+      result.push_back({"custom", "swish", {}, 2, 2, 4, true, wrapper, false, layers});
   return result;
 }
 
@@ -310,6 +323,32 @@ TEST(Network, ResnetIsItsDefinition) {
   const Vector<double> expected = sum(times(act(h), "output"), bias("output"));
   const auto got = forward(network, p, z, x, e).output();
   for (size_t i = 0; i < 2; ++i) EXPECT_NEAR(got[i], expected[i], 1e-13);
+}
+
+/* Same arrays in the same order, same outputs and gradients: the names alone differ. */
+TEST(Network, ListsOfLayersThatSayWhatANetworkIsAreThatNetwork) {
+  const Case cases[] = {{"mlp", "swish", {9, 7}, 3, 2, 4, true, "none", false, kMlpLayers},
+                        {"resnet", "swish", {9, 7}, 3, 2, 4, true, "none", false, kResnetLayers},
+                        {"bilinear", "swish", {9, 9}, 3, 2, 4, true, "none", false, kBilinearLayers}};
+  for (const Case &c : cases) {
+    Case list = c;
+    list.type = "custom";
+    const Network network = make_network(settings_of(c), c.x, c.latent),
+                  custom = make_network(settings_of(list), c.x, c.latent);
+    ASSERT_EQ(network.arrays.size(), custom.arrays.size()) << c.type;
+    for (size_t i = 0; i < network.arrays.size(); ++i) {
+      EXPECT_EQ(network.arrays[i].rows, custom.arrays[i].rows) << c.type << ' ' << custom.arrays[i].name;
+      EXPECT_EQ(network.arrays[i].columns, custom.arrays[i].columns) << c.type << ' ' << custom.arrays[i].name;
+    }
+    const Vector<double> p = random_vector(static_cast<size_t>(network.parameters), 21), z = random_vector(2, 22),
+                         x = random_vector(3, 23), e = embed_time(settings_of(c), 0.3), bar = random_vector(2, 24);
+    const auto a = forward(network, p, z, x, e), b = forward(custom, p, z, x, e);
+    Vector<double> a_gradient(p.size(), 0.0), b_gradient(p.size(), 0.0);
+    backward(network, p, a, bar, a_gradient);
+    backward(custom, p, b, bar, b_gradient);
+    for (size_t i = 0; i < 2; ++i) EXPECT_NEAR(a.output()[i], b.output()[i], 1e-14) << c.type;
+    for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(a_gradient[i], b_gradient[i], 1e-13) << c.type << ' ' << i;
+  }
 }
 
 TEST(Network, DropoutMultipliesWhatFollowsTheActivation) {

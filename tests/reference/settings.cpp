@@ -103,6 +103,7 @@ void Settings::set(const std::string &key, const std::string &text) {
          network.hidden.clear();
          for (double v : numbers(text)) network.hidden.push_back(static_cast<long>(v));
        }},
+      {"network.layers", [&] { network.layers = text; }},
       {"network.dropout", [&] { network.dropout = number(); }},
       {"network.squash_activation", [&] { network.squash_activation = truth(); }},
       {"network.time_embedding.type", [&] { network.time_type = text; }},

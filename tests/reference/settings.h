@@ -52,6 +52,7 @@ struct Settings {
     std::string time_type = "harmonic";
     long time_size = 16; /* 0: no time */
     bool as_written = false;
+    std::string layers; /* of type custom, as the configuration says them */
   } network;
   struct {
     std::string type = "adamw", schedule = "constant";

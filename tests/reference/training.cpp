@@ -186,19 +186,25 @@ void draw_batch(const Settings &settings, const Network &network, int64_t step, 
   for (long i = 0; settings.encoder.normal() && i < rows; ++i)
     batch.encoder_noise.push_back(normals<Real>(settings.seed, kEncoderNoise, static_cast<uint32_t>(i), at, d, 0));
   if (dropout) drop_conditions(settings, step, batch);
-  if (!dropout || settings.network.dropout == 0) return;
+  if (!dropout || std::none_of(network.ops.begin(), network.ops.end(), [&](const Op &op) {
+        return op.dropout && (op.rate < 0 ? network.dropout : op.rate) > 0;
+      }))
+    return;
   /* Masks of every op that drops, drawn once; ops of the x-branch are shared by all draws. */
   batch.dropout = [&settings, &network, at](long row, long number) -> Dropout {
     std::vector<std::vector<bool>> masks;
+    std::vector<double> scales;
     for (size_t o = 0; o < network.ops.size(); ++o) {
       const Op &op = network.ops[o];
-      masks.push_back(op.dropout ? keep_mask(settings.seed, static_cast<uint32_t>(row), at, static_cast<uint32_t>(o),
-                                             static_cast<uint32_t>(op.x_branch ? 0 : number), op.width, network.dropout)
+      const double rate = op.rate < 0 ? network.dropout : op.rate;
+      masks.push_back(op.dropout ? keep_mask(settings.seed, static_cast<uint32_t>(row), at,
+                                             static_cast<uint32_t>(op.layer < 0 ? static_cast<long>(o) : op.layer),
+                                             static_cast<uint32_t>(op.x_branch ? 0 : number), op.width, rate)
                                  : std::vector<bool>{});
+      scales.push_back(keep_scale(rate));
     }
-    const double scale = keep_scale(network.dropout);
-    return [masks, scale](long op, long feature) {
-      return masks[static_cast<size_t>(op)][static_cast<size_t>(feature)] ? scale : 0.0;
+    return [masks, scales](long op, long feature) {
+      return masks[static_cast<size_t>(op)][static_cast<size_t>(feature)] ? scales[static_cast<size_t>(op)] : 0.0;
     };
   };
 }
