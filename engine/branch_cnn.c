@@ -86,18 +86,38 @@ static int launches(const struct network *network) {
   return count + (count > 1 ? count - 1 : 1) + 1;
 }
 
-/* Sizes as conv_layer in kernels/conv.cuh has them. */
-static size_t plane_pixels(const struct branch_layer *layer) {
-  return (size_t)(layer->height + 2) * (size_t)(layer->width + 1) + 1;
+/* Whether layer `i` has its products on tensor cores, and its planes as conv_blocked in kernels/conv_tensor.cuh: all
+ * but the first one of a branch that has a form. */
+static bool is_tensor(const struct network *network, int i) { return network->branch_form >= 0 && i > 0; }
+
+/* Floats of an image's plane at layer `i`: conv_layer in kernels/conv.cuh or conv_blocked. */
+static size_t plane_floats(const struct network *network, int i, int channels) {
+  const struct branch_layer *layer = &network->branch[i];
+  const size_t pixels = (size_t)(layer->height + 2) * (size_t)(layer->width + 1) + 1;
+  if (!is_tensor(network, i)) return pixels * (size_t)channels;
+  return (pixels + 40) * (size_t)((channels + 15) / 16 * 16) / (network->branch_form == OPERANDS_BF16 ? 2 : 1);
 }
-static size_t input_floats(const struct branch_layer *layer) { return plane_pixels(layer) * (size_t)layer->inputs; }
-static size_t gradient_floats(const struct branch_layer *layer) { return plane_pixels(layer) * (size_t)layer->outputs; }
+static size_t input_floats(const struct network *network, int i) {
+  return plane_floats(network, i, network->branch[i].inputs);
+}
+static size_t gradient_floats(const struct network *network, int i) {
+  return plane_floats(network, i, network->branch[i].outputs);
+}
 static size_t output_numbers(const struct branch_layer *layer) {
   const int side = layer->pool ? 2 : 1;
   return (size_t)(layer->height / side) * (size_t)(layer->width / side) * (size_t)layer->outputs;
 }
-static size_t weight_count(const struct branch_layer *layer) {
-  return 9 * (size_t)layer->inputs * (size_t)layer->outputs;
+/* Floats of a layer's weights as conv_turn leaves them, or conv_pack for `rows` channels of results. */
+static size_t weight_floats(const struct network *network, int i, int rows, int columns) {
+  if (!is_tensor(network, i)) return 9 * (size_t)rows * (size_t)columns;
+  return (size_t)((rows + 31) / 32 * 32) * 9 * (size_t)((columns + 15) / 16 * 16) /
+         (network->branch_form == OPERANDS_BF16 ? 2 : 1);
+}
+static size_t packed_floats(const struct network *network, int i) {
+  return weight_floats(network, i, network->branch[i].outputs, network->branch[i].inputs);
+}
+static size_t turned_floats(const struct network *network, int i) {
+  return weight_floats(network, i, network->branch[i].inputs, network->branch[i].outputs);
 }
 
 /* ---- text ---- */
@@ -117,74 +137,121 @@ static const char IMAGE[] =
     "  const conv_image image = conv_image_of(a);\n  if (!image.live) return;\n"
     "  const unsigned long long n = image.number;\n";
 
+/* Of the first layer's launch on tensor cores: spare blocks that pack the others' weights, as many for each. */
+static void write_packing(FILE *out, const struct network *network) {
+  const int form = network->branch_form, others = network->branch_count - 1;
+  fprintf(out,
+          "  const unsigned images = a.parts * a.capacity;\n  if (blockIdx.x >= images) {\n"
+          "    const unsigned spare = blockIdx.x - images, block = spare %% CONV_TURN_BLOCKS;\n"
+          "    const unsigned layer = spare / CONV_TURN_BLOCKS %% %d, part = spare / CONV_TURN_BLOCKS / %d;\n",
+          others, others);
+  for (int i = 1; i <= others; ++i) {
+    const long weight = parameter_place(network, network->branch[i].weight);
+    fprintf(out,
+            "    if (layer == %d) {\n      conv_pack<layer%d, %d, false>(a.packed[%d] + part * %zu, conv_parameters(a, "
+            "part) + %ld, block);\n      if (a.turned[%d]) conv_pack<layer%d, %d, true>(a.turned[%d] + part * %zu, "
+            "conv_parameters(a, part) + %ld, block);\n    }\n",
+            i - 1, i, form, i, packed_floats(network, i), weight, i, i, form, i, turned_floats(network, i), weight);
+  }
+  fprintf(out, "    return;\n  }\n");
+}
+
+static void write_turning(FILE *out, const struct network *network, int i) {
+  fprintf(out,
+          "  const unsigned images = a.parts * a.capacity;\n  if (blockIdx.x >= images) {\n"
+          "    const unsigned part = (blockIdx.x - images) / CONV_TURN_BLOCKS;\n"
+          "    conv_turn<layer%d>(a.turned[%d] + part * %zu, conv_parameters(a, part) + %ld, (blockIdx.x - images) %% "
+          "CONV_TURN_BLOCKS);\n    return;\n  }\n",
+          i, i, turned_floats(network, i), parameter_place(network, network->branch[i].weight));
+}
+
 static void write_forward(FILE *out, const struct network *network, const noprop_model_shape *shape, int i) {
   const struct branch_layer *layer = &network->branch[i];
-  const bool last = i == network->branch_count - 1;
+  const bool last = i == network->branch_count - 1, tensor = is_tensor(network, i);
   write_image_head(out, "forward", i);
   const int groups = (layer->outputs + 31) / 32, warps = CONV_THREADS / 32;
   fprintf(out, "  __shared__ float scratch[%d];\n",
           last ? (groups < warps ? warps / groups * groups : groups) * 32 : 1);
-  if (i > 0)
-    fprintf(
-        out,
-        "  const unsigned images = a.parts * a.capacity;\n  if (blockIdx.x >= images) {\n"
-        "    const unsigned part = (blockIdx.x - images) / CONV_TURN_BLOCKS;\n"
-        "    conv_turn<layer%d>(a.turned[%d] + part * %zu, conv_parameters(a, part) + %ld, (blockIdx.x - images) %% "
-        "CONV_TURN_BLOCKS);\n    return;\n  }\n",
-        i, i, weight_count(layer), parameter_place(network, layer->weight));
+  if (network->branch_form < 0 && i > 0) write_turning(out, network, i);
+  if (network->branch_form >= 0 && i == 0) write_packing(out, network);
   fputs(IMAGE, out);
   fprintf(out,
           "  const float *const P = conv_parameters(a, image.part);\n  float *const plane = a.inputs[%d] + n * %zu;\n",
-          i, input_floats(layer));
+          i, input_floats(network, i));
   if (i == 0)
     fprintf(out, "  conv_gather<layer0, %d>(plane, a.rows, image.row);\n  __syncthreads();\n",
             plan_row_kind(shape->condition_type, false));
   fprintf(out, "  unsigned char *const codes = a.codes[%d] ? a.codes[%d] + n * %zu : nullptr;\n", i, i,
           output_numbers(layer));
-  fprintf(out, "  conv_forward<layer%d, %s>(plane, P + %ld, P + %ld, ", i, last ? "true" : "false",
-          parameter_place(network, layer->weight), parameter_place(network, layer->bias));
+  if (tensor)
+    fprintf(out, "  conv_forward_tensor<layer%d, %d>(plane, a.packed[%d] + image.part * %zu, P + %ld, ", i,
+            network->branch_form, i, packed_floats(network, i), parameter_place(network, layer->bias));
+  else if (network->branch_form >= 0)
+    fprintf(out, "  conv_forward<layer%d, %s, conv_blocked_store<%d>>(plane, P + %ld, P + %ld, ", i,
+            last ? "true" : "false", network->branch_form, parameter_place(network, layer->weight),
+            parameter_place(network, layer->bias));
+  else
+    fprintf(out, "  conv_forward<layer%d, %s>(plane, P + %ld, P + %ld, ", i, last ? "true" : "false",
+            parameter_place(network, layer->weight), parameter_place(network, layer->bias));
   if (last)
     fprintf(out, "a.features + conv_feature_row(a, image) * %d", layer->outputs);
   else
-    fprintf(out, "a.inputs[%d] + n * %zu", i + 1, input_floats(layer + 1));
+    fprintf(out, "a.inputs[%d] + n * %zu", i + 1, input_floats(network, i + 1));
   fprintf(out, ", codes, scratch);\n}\n\n");
 }
 
 static void write_backward(FILE *out, const struct network *network, int i) {
   const struct branch_layer *layer = &network->branch[i], *before = layer - 1;
+  const bool tensor = is_tensor(network, i);
   write_image_head(out, "backward", i);
   fputs(IMAGE, out);
-  fprintf(out, "  float *const gradients = a.gradients[%d] + n * %zu;\n", i, gradient_floats(layer));
-  if (i == network->branch_count - 1)
-    fprintf(out,
-            "  conv_spread<layer%d>(gradients, a.codes[%d] + n * %zu, a.feature_gradients + conv_feature_row(a, image) "
-            "* %d);\n",
-            i, i, output_numbers(layer), layer->outputs);
-  if (i > 0)
-    fprintf(out,
-            "  __syncthreads();\n  conv_backward<layer%d, layer%d>(gradients, a.turned[%d] + image.part * %zu, "
-            "a.gradients[%d] + n * %zu, a.codes[%d] + n * %zu);\n",
-            i, i - 1, i, weight_count(layer), i - 1, gradient_floats(before), i - 1, output_numbers(before));
+  fprintf(out, "  float *const gradients = a.gradients[%d] + n * %zu;\n", i, gradient_floats(network, i));
+  if (i == network->branch_count - 1) {
+    if (tensor)
+      fprintf(out, "  conv_spread_tensor<layer%d, %d>", i, network->branch_form);
+    else
+      fprintf(out, "  conv_spread<layer%d>", i);
+    fprintf(out, "(gradients, a.codes[%d] + n * %zu, a.feature_gradients + conv_feature_row(a, image) * %d);\n", i,
+            output_numbers(layer), layer->outputs);
+  }
+  if (i > 0) {
+    fprintf(out, "  __syncthreads();\n");
+    if (tensor)
+      fprintf(out, "  conv_backward_tensor<layer%d, layer%d, %d, %d>", i, i - 1, network->branch_form,
+              is_tensor(network, i - 1) ? network->branch_form : -1);
+    else
+      fprintf(out, "  conv_backward<layer%d, layer%d>", i, i - 1);
+    fprintf(out, "(gradients, a.turned[%d] + image.part * %zu, a.gradients[%d] + n * %zu, a.codes[%d] + n * %zu);\n", i,
+            turned_floats(network, i), i - 1, gradient_floats(network, i - 1), i - 1, output_numbers(before));
+  }
   fprintf(out, "}\n\n");
 }
 
 static void write_gradients(FILE *out, const struct network *network) {
   const int count = network->branch_count;
+  char items[BRANCH_LAYERS][48];
+  for (int i = 0; i < count; ++i)
+    snprintf(items[i], sizeof items[i], "conv_%sitems<layer%d>::COUNT", is_tensor(network, i) ? "tensor_" : "", i);
   fprintf(out,
           "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_gradients(const branch_arguments a) "
-          "{\n  __shared__ float scratch[CONV_WARPS * 12 * 32];\n  const conv_slot slot = conv_slot_of(a, ");
-  for (int i = 0; i < count; ++i) fprintf(out, "%sconv_items<layer%d>::COUNT", i ? " + " : "", i);
+          "{\n  __shared__ float scratch[%s];\n  const conv_slot slot = conv_slot_of(a, ",
+          is_tensor(network, count - 1) ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
+  for (int i = 0; i < count; ++i) fprintf(out, "%s%s", i ? " + " : "", items[i]);
   fprintf(out,
           ");\n  int item = (int)slot.item;\n  const unsigned long long n = (unsigned long long)slot.part * "
           "a.capacity;\n");
   for (int i = 0; i < count; ++i) {
     const struct branch_layer *layer = &network->branch[i];
+    fprintf(out, "  if (item < %s) {\n    conv_weight_gradient", items[i]);
+    if (is_tensor(network, i))
+      fprintf(out, "_tensor<layer%d, %d>", i, network->branch_form);
+    else
+      fprintf(out, "<layer%d>", i);
     fprintf(out,
-            "  if (item < conv_items<layer%d>::COUNT) {\n    conv_weight_gradient<layer%d>(a.inputs[%d] + n * %zu, "
-            "a.gradients[%d] + n * %zu, item, slot.first, slot.last, slot.gradients + %ld, slot.gradients + %ld, "
-            "scratch);\n    return;\n  }\n  item -= conv_items<layer%d>::COUNT;\n",
-            i, i, i, input_floats(layer), i, gradient_floats(layer), parameter_place(network, layer->weight),
-            parameter_place(network, layer->bias), i);
+            "(a.inputs[%d] + n * %zu, a.gradients[%d] + n * %zu, item, slot.first, slot.last, slot.gradients + %ld, "
+            "slot.gradients + %ld, scratch);\n    return;\n  }\n  item -= %s;\n",
+            i, input_floats(network, i), i, gradient_floats(network, i), parameter_place(network, layer->weight),
+            parameter_place(network, layer->bias), items[i]);
   }
   fprintf(out, "}\n");
 }
@@ -194,7 +261,7 @@ static char *source_of(const struct network *network, const noprop_model_shape *
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
   if (!out) return NULL;
-  fprintf(out, "#include \"conv.cuh\"\n\n");
+  fprintf(out, "#include \"conv%s.cuh\"\n\n", network->branch_form >= 0 ? "_tensor" : "");
   for (int i = 0; i < network->branch_count; ++i) {
     const struct branch_layer *layer = &network->branch[i];
     fprintf(out, "using layer%d = conv_layer<%d, %d, %d, %d, %s>;\n", i, layer->height, layer->width, layer->inputs,
@@ -234,7 +301,7 @@ static noprop_status compile(noprop_model *model) {
 /* Bytes of an image's planes, forward. */
 static size_t image_bytes(const struct network *network) {
   size_t floats = 0;
-  for (int i = 0; i < network->branch_count; ++i) floats += input_floats(&network->branch[i]);
+  for (int i = 0; i < network->branch_count; ++i) floats += input_floats(network, i);
   return floats * sizeof(float);
 }
 
@@ -260,16 +327,21 @@ static noprop_status allocate(noprop_model *model, const struct model_kernel *ke
   branch->feature_gradients = backward ? DEVICE_POINTER(float, memory) : NULL;
   for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
     const struct branch_layer *layer = &network->branch[i];
-    status = pool_alloc(model->pool, images * input_floats(layer) * sizeof(float), "images' layers", &memory);
+    status = pool_alloc(model->pool, images * input_floats(network, i) * sizeof(float), "images' layers", &memory);
     branch->inputs[i] = DEVICE_POINTER(float, memory);
+    if (is_tensor(network, i) && status == NOPROP_OK) {
+      status = pool_alloc(model->pool, parts * packed_floats(network, i) * sizeof(float), "packed weights", &memory);
+      branch->packed[i] = DEVICE_POINTER(float, memory);
+    }
     if (!backward || status != NOPROP_OK) continue;
-    status = pool_alloc(model->pool, images * gradient_floats(layer) * sizeof(float), "gradients of layers", &memory);
+    status =
+        pool_alloc(model->pool, images * gradient_floats(network, i) * sizeof(float), "gradients of layers", &memory);
     branch->gradients[i] = DEVICE_POINTER(float, memory);
     if (status == NOPROP_OK)
       status = pool_alloc(model->pool, images * output_numbers(layer), "what passed layers", &memory);
     branch->codes[i] = DEVICE_POINTER(unsigned char, memory);
     if (status == NOPROP_OK && i > 0)
-      status = pool_alloc(model->pool, parts * weight_count(layer) * sizeof(float), "turned weights", &memory);
+      status = pool_alloc(model->pool, parts * turned_floats(network, i) * sizeof(float), "turned weights", &memory);
     branch->turned[i] = i > 0 ? DEVICE_POINTER(float, memory) : NULL;
   }
   train->features = branch->features;
@@ -291,7 +363,8 @@ static noprop_status forward(noprop_model *model, const branch_arguments *branch
   for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
     arguments.first = first;
     for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
-      const unsigned turns = branch->turned[i] ? parts * CONV_TURN_BLOCKS : 0;
+      const int layers = network->branch_form < 0 ? branch->turned[i] != NULL : i == 0 ? network->branch_count - 1 : 0;
+      const unsigned turns = parts * CONV_TURN_BLOCKS * (unsigned)layers;
       status = device_launch(model->device, &model->branch.forward[i], parts * branch->capacity + turns, CONV_THREADS,
                              0, &arguments, sizeof arguments);
     }
@@ -299,10 +372,12 @@ static noprop_status forward(noprop_model *model, const branch_arguments *branch
   return status;
 }
 
-/* Blocks of threads that make a layer's gradients in one slot: conv_items in kernels/conv.cuh. */
-static unsigned gradient_items(const struct branch_layer *layer) {
+/* Blocks of threads that make a layer's gradients in one slot: conv_items in kernels/conv.cuh or conv_tensor_items. */
+static unsigned gradient_items(const struct network *network, int i) {
+  const struct branch_layer *layer = &network->branch[i];
   const int takes = layer->inputs % 4 ? 3 * layer->inputs : 12, groups = (layer->outputs + 31) / 32;
-  return (unsigned)((9 * layer->inputs / takes + 1) * groups);
+  const int shares = is_tensor(network, i) ? 3 * ((layer->inputs + 31) / 32) : 9 * layer->inputs / takes;
+  return (unsigned)((shares + 1) * groups);
 }
 
 static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
@@ -315,7 +390,7 @@ static noprop_status backward(noprop_model *model, const branch_arguments *branc
   arguments.first_part = first_part;
   arguments.parts = parts;
   unsigned items = 0;
-  for (int i = 0; i < count; ++i) items += gradient_items(&network->branch[i]);
+  for (int i = 0; i < count; ++i) items += gradient_items(network, i);
   for (int i = count - 1; i >= (count > 1) && status == NOPROP_OK; --i)
     status = device_launch(model->device, &model->branch.backward[i], parts * branch->capacity, CONV_THREADS, 0,
                            &arguments, sizeof arguments);

@@ -354,7 +354,7 @@ noprop_status model_need_train_state(noprop_model *model) {
   const noprop_status status = noprop_config_get(model->config, "precision", asked, sizeof asked);
   if (status != NOPROP_OK) return status;
   /* Where fp32 stands for tf32x3, multiply-adds are as exact. */
-  if (model->settings.precision != PRECISION_FP32 && strcmp(asked, "fp32") != 0)
+  if (model->network->operand_form >= 0 && strcmp(asked, "fp32") != 0)
     return status_set(NOPROP_UNSUPPORTED,
                       "gradients of state and clean latent are computed in precision fp32 only; this model has %s",
                       PRECISION_NAMES[model->settings.precision].name);
@@ -380,8 +380,8 @@ static const char *beyond_tensor_cores(const struct solve_form *form) {
 static noprop_status choose_precision(const noprop_model *model, const struct solve_form *form, bool *tensor) {
   char asked[16];
   const char *beyond = beyond_tensor_cores(form);
-  *tensor = model->settings.precision != PRECISION_FP32 && !beyond;
-  if (model->settings.precision == PRECISION_FP32 || !beyond) return NOPROP_OK;
+  *tensor = model->network->operand_form >= 0 && !beyond;
+  if (model->network->operand_form < 0 || !beyond) return NOPROP_OK;
   const noprop_status status = noprop_config_get(model->config, "precision", asked, sizeof asked);
   if (status != NOPROP_OK || strcmp(asked, "auto") == 0 || strcmp(asked, "fp32") == 0) return status;
   return status_set(NOPROP_UNSUPPORTED, "precision: %s has no kernel for %s; auto and fp32 have", asked, beyond);

@@ -345,7 +345,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
   }
-  network->operand_form = -1;
+  network->operand_form = network->branch_form = -1;
   network->x_width = shape->condition_width;
   network->latent = latent;
   network->target_width = shape->target_width;

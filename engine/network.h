@@ -106,6 +106,7 @@ struct network {
   int branch_type;        /* enum branch_type */
   struct branch_layer branch[BRANCH_LAYERS]; /* type cnn */
   int branch_count; /* layers; 0: the condition is read as it is; else x_width is the number of the branch's features */
+  int branch_form;  /* enum operand_form of the branch's tensor-core kernels, -1: it has none */
   int operand_form; /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };

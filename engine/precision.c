@@ -11,18 +11,34 @@
 
 enum { WIDEST = 256, /* whose rows fit the registers of four warps */ STATE_MOST = 64 /* which each warp has whole */ };
 
+static const char *needs_tensor_cores(const int compute_capability[2]) {
+  static _Thread_local char text[96];
+  if (compute_capability[0] >= 8) return NULL;
+  snprintf(text, sizeof text, "needs compute capability 8.0 or later, and this device has %d.%d", compute_capability[0],
+           compute_capability[1]);
+  return text;
+}
+
+/* Of a branch's convolutions, which are all that tensor cores do where there is one. */
+static const char *branch_refusal(const struct network *network, const int compute_capability[2], int precision) {
+  static _Thread_local char text[96];
+  if (network->branch_type != BRANCH_CNN || precision == PRECISION_TF32X3) {
+    snprintf(text, sizeof text, "has no kernels for network.branch.type %s", BRANCH_NAMES[network->branch_type].name);
+    return text;
+  }
+  if (network->branch_count < 2)
+    return "has nothing to do in a network.branch of one layer: the first convolution is always fp32";
+  return needs_tensor_cores(compute_capability);
+}
+
 const char *precision_refusal(const struct network *network, const struct settings *settings,
                               const int compute_capability[2], int precision) {
   static _Thread_local char text[160];
-  (void)precision;
+  if (network->branch_count > 0) return branch_refusal(network, compute_capability, precision);
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
   if (network->field) {
     snprintf(text, sizeof text, "has no kernels for network.type %s with network.wrapper %s",
              NETWORK_NAMES[settings->network.type].name, WRAPPER_NAMES[settings->network.wrapper].name);
-    return text;
-  }
-  if (network->branch_count > 0) {
-    snprintf(text, sizeof text, "has no kernels for network.branch.type %s", BRANCH_NAMES[network->branch_type].name);
     return text;
   }
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
@@ -38,11 +54,8 @@ const char *precision_refusal(const struct network *network, const struct settin
     return "has no kernels for forms of earlier systems (loss.path, loss.scale, loss.weight notebook, loss.normalize "
            "product, loss.error softmax_squared, prediction state, loss.reg_drift output)";
   if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
-  if (compute_capability[0] < 8) {
-    snprintf(text, sizeof text, "needs compute capability 8.0 or later, and this device has %d.%d",
-             compute_capability[0], compute_capability[1]);
-    return text;
-  }
+  const char *refusal = needs_tensor_cores(compute_capability);
+  if (refusal) return refusal;
   if (network->latent > STATE_MOST) {
     snprintf(text, sizeof text, "keeps the state in registers and takes latents up to %d numbers, and this one has %d",
              (int)STATE_MOST, network->latent);
@@ -135,6 +148,13 @@ noprop_status precision_resolve(const noprop_device *device, struct network *net
     settings->precision = PRECISION_TF32;
     snprintf(reason, reason_size, "auto, since this device has tensor cores");
   }
-  network_place_fragments(network, fragments_of(settings->precision));
+  const int form = fragments_of(settings->precision);
+  network_place_fragments(network, network->branch_count > 0 ? -1 : form);
+  if (network->branch_count > 0 && form >= 0) {
+    network->branch_form = form;
+    const size_t used = strlen(reason);
+    snprintf(reason + used, reason_size - used,
+             "; convolutions behind the first are done in it, all else of this network in fp32");
+  }
   return NOPROP_OK;
 }

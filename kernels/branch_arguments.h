@@ -21,6 +21,7 @@ typedef struct {
   unsigned slot_images;           /* that a slot of gradients takes */
   unsigned first_part;            /* in the parameters */
   unsigned long long part_floats; /* of parameters and of a slot */
+  float *packed[BRANCH_LAYERS];   /* on tensor cores, per part: weights as mma takes them, and so is `turned` */
 } branch_arguments;
 
 #endif

@@ -146,12 +146,35 @@ __device__ __forceinline__ void conv_gather(float *plane, const train_arguments 
   }
 }
 
+// How a layer's outputs are stored in the next one's plane.
+struct conv_store {
+  template <int HEIGHT, int WIDTH, int CHANNELS>
+  static __device__ __forceinline__ void put(float *plane, int y, int x, int channel, float value) {
+    plane[plane_pixel<WIDTH + 1>(y, x) * CHANNELS + channel] = value;
+  }
+};
+
+// output[channel] = scale * the sum of [part][channel], rows LD apart, once all threads have written theirs.
+template <int CHANNELS, int LD, int PARTS>
+__device__ __forceinline__ void conv_sum_parts(float *output, const float *scratch, float scale) {
+  __syncthreads();
+#pragma unroll
+  for (int first = 0; first < CHANNELS; first += CONV_THREADS) {
+    const int channel = first + threadIdx.x;
+    if (channel >= CHANNELS) continue;
+    float sum = 0.0f;
+#pragma unroll
+    for (int part = 0; part < PARTS; ++part) sum += scratch[part * LD + channel];
+    output[channel] = sum * scale;
+  }
+}
+
 // What passes a window: the largest sum if it is positive, and which one it is; PASSES_NONE if none.
 enum { PASSES_NONE = 4 };
 
 // One layer of one image. `output`: the next layer's plane, or with MEAN its feature vector. `codes`: see
-// branch_arguments, or NULL. `scratch`: CONV_WARPS * 32 floats of the block.
-template <typename L, bool MEAN>
+// branch_arguments, or NULL. `scratch`: CONV_WARPS * 32 floats of the block. STORE: how outputs are stored.
+template <typename L, bool MEAN, typename STORE = conv_store>
 __device__ __forceinline__ void conv_forward(const float *plane, const float *weights, const float *bias, float *output,
                                              unsigned char *codes, float *scratch) {
   using W = conv_windows<L, L::POOL>;
@@ -191,25 +214,14 @@ __device__ __forceinline__ void conv_forward(const float *plane, const float *we
           if (MEAN)
             total += best;
           else if (live)
-            output[plane_pixel<L::OUT_WIDTH + 1>(y, x) * L::OUTPUTS + channel] = best;
+            STORE::template put<L::OUT_HEIGHT, L::OUT_WIDTH, L::OUTPUTS>(output, y, x, channel, best);
           if (codes && live) codes[(y * L::OUT_WIDTH + x) * L::OUTPUTS + channel] = (unsigned char)code;
         }
       }
     }
     if (MEAN) scratch[work % PARTS * (L::GROUPS * 32) + channel] = total;
   }
-  if (MEAN) {
-    __syncthreads();
-#pragma unroll
-    for (int first = 0; first < L::OUTPUTS; first += CONV_THREADS) {
-      const int channel = first + threadIdx.x;
-      if (channel >= L::OUTPUTS) continue;
-      float sum = 0.0f;
-#pragma unroll
-      for (int part = 0; part < PARTS; ++part) sum += scratch[part * (L::GROUPS * 32) + channel];
-      output[channel] = sum * (1.0f / L::OUT_PIXELS);
-    }
-  }
+  if (MEAN) conv_sum_parts<L::OUTPUTS, L::GROUPS * 32, PARTS>(output, scratch, 1.0f / L::OUT_PIXELS);
 }
 
 // A layer's weights [3][3][inputs][outputs] for the way back: neighbours mirrored, [3][3][outputs][inputs]; the part of

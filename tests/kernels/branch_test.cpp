@@ -4,7 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cmath>
+#include <cstdio>
 
 #include "tests/kernels/harness.h"
 #include "tests/reference/dt.h"
@@ -23,8 +24,11 @@ using reference::Network;
 constexpr int kChannels = 3, kHeight = 9, kWidth = 10, kTarget = 4;
 constexpr long kRows = 45;
 
+/* Where a number may round to either neighbour in tf32 or bf16, a pool's two largest sums can change places, which the
+ * reference's deviations do not know of: seeds are those of images whose windows are decided. */
 struct ImageCase {
-  const char *variant, *task, *draws;
+  const char *variant, *task, *draws, *precision;
+  unsigned seed = 31;
 };
 
 Keys keys_of(const ImageCase &c) {
@@ -33,7 +37,7 @@ Keys keys_of(const ImageCase &c) {
           {"loss.draws", c.draws},
           {"network.hidden", "[24, 24]"},
           {"network.activation", "tanh"},
-          {"precision", "fp32"},
+          {"precision", c.precision},
           {"dt.blocks", "2"},
           {"optimizer.type", "sgd"},
           {"optimizer.learning_rate", "1"},
@@ -58,13 +62,14 @@ Prepared prepare(const ImageCase &c) {
   Keys keys = keys_of(c);
   p.settings = reference::settings_from(keys);
   const bool bytes = std::string(c.variant) == "ct";
-  p.data =
-      make_data(p.settings, bytes ? kByteCondition : kFloatCondition, kChannels * kHeight * kWidth, kTarget, kRows, 31);
+  p.data = make_data(p.settings, bytes ? kByteCondition : kFloatCondition, kChannels * kHeight * kWidth, kTarget, kRows,
+                     c.seed);
   p.data->shape.condition_shape[0] = kChannels;
   p.data->shape.condition_shape[1] = kHeight;
   p.data->shape.condition_shape[2] = kWidth;
   p.branch = reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
   p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
+  std::swap(p.branch.operand_bits, p.head.operand_bits); /* what follows the branch is fp32 */
   p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
   p.block = p.branch.parameters + p.head.parameters;
   Network convolutions;
@@ -117,9 +122,37 @@ Vector<Tracked> whole_gradient(const Prepared &p, const Vector<Tracked> &block,
   return gradient;
 }
 
+/* Against the exact gradient of `branch` the error is at most twice that of the plain computation in this precision, in
+ * which factors of products are rounded and nothing else is. */
+void expect_twice_at_most(const Prepared &p, const std::vector<float> &got, const Vector<Tracked> &plain) {
+  Prepared exact;
+  exact.settings = p.settings, exact.branch = p.branch, exact.head = p.head;
+  exact.branch.operand_bits = 0;
+  Batch<Tracked> batch;
+  batch.z1 = p.data->reference.z1;
+  batch.x = p.data->reference.x;
+  batch.label = p.data->reference.label;
+  exact.block = p.block, exact.parameters = p.parameters;
+  const auto traces = make_features(exact, block_of(exact, 0), batch);
+  draw_batch(exact.settings, exact.head, 3, false, batch);
+  const auto truth = whole_gradient(exact, block_of(exact, 0), traces,
+                                    batch_loss(exact.settings, exact.head, head_of(exact, block_of(exact, 0)), batch));
+  double ours = 0, theirs = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    ours += std::pow(got[i] - truth[i].value, 2);
+    theirs += std::pow(plain[i].value - truth[i].value, 2);
+  }
+  EXPECT_GT(theirs, 0);
+  EXPECT_LE(std::sqrt(ours), 2 * std::sqrt(theirs));
+  std::printf("[  error   ] %.2f times that of rounded factors\n", std::sqrt(ours / theirs));
+}
+
 class ImageCondition : public testing::TestWithParam<ImageCase> {};
 INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
-                         testing::Values(ImageCase{"ct", "classify", "2"}, ImageCase{"supervised", "regress", "1"}));
+                         testing::Values(ImageCase{"ct", "classify", "2", "fp32"},
+                                         ImageCase{"supervised", "regress", "1", "fp32"},
+                                         ImageCase{"supervised", "regress", "1", "tf32", 38},
+                                         ImageCase{"ct", "classify", "2", "bf16"}));
 
 TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());
@@ -149,6 +182,7 @@ TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
       expect_within(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()},
                     {all.begin() + array.offset, all.begin() + array.offset + array.size()}, array.name);
   expect_within(kGradient, gradient, all, "gradient");
+  if (p.branch.operand_bits) expect_twice_at_most(p, gradient, all);
 }
 
 /* Rows in the epoch's order, a last batch of 13 rows, sums over slots, the update: two steps from the seed. */
@@ -175,7 +209,7 @@ TEST_P(ImageCondition, TrainingStepsMeetTheReference) {
 
 /* Each block has a branch of its own. */
 TEST(ImageConditionOfBlocks, GradientsMeetTheReference) {
-  const Prepared p = prepare({"dt", "regress", "2"});
+  const Prepared p = prepare({"dt", "regress", "2", "fp32"});
   ASSERT_TRUE(p.model);
   const auto levels = reference::levels_of(p.settings, kTarget);
   std::vector<float> gradient(p.parameters.size());
@@ -208,7 +242,7 @@ TEST(ImageConditionOfBlocks, GradientsMeetTheReference) {
 /* The same head, given the reference's features as a vector, says what a solve from images must come to; the branch's
  * launches do not grow with the steps. */
 TEST(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
-  const ImageCase c{"ct", "classify", "2"};
+  const ImageCase c{"ct", "classify", "2", "fp32"};
   const Prepared p = prepare(c);
   ASSERT_TRUE(p.model);
   std::vector<float> features;
@@ -248,7 +282,7 @@ TEST(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
 }
 
 TEST(ImageConditionRefusals, SayWhatIsAllowed) {
-  const ImageCase c{"ct", "classify", "1"};
+  const ImageCase c{"ct", "classify", "1", "fp32"};
   noprop_config *config = nullptr;
   ASSERT_TRUE(ok(noprop_config_create(&config), "config"));
   const auto refused = [&](const Keys &keys, int channels, int height, int width) {
@@ -268,7 +302,9 @@ TEST(ImageConditionRefusals, SayWhatIsAllowed) {
   EXPECT_NE(refused({}, 5, 4, 4).find("1, 2 or 3 channels or a multiple of four"), std::string::npos);
   EXPECT_NE(refused({{"network.branch.channels", "[8, 8, 8, 8]"}}, 1, 4, 5).find("at most 3"), std::string::npos);
   EXPECT_NE(refused({{"network.branch.channels", "[12]"}}, 1, 4, 4).find("multiple of 8"), std::string::npos);
-  EXPECT_NE(refused({{"network.branch.channels", "[8]"}, {"precision", "tf32"}}, 1, 4, 4).find("branch"),
+  EXPECT_NE(refused({{"network.branch.channels", "[8]"}, {"precision", "tf32"}}, 1, 4, 4).find("one layer"),
+            std::string::npos);
+  EXPECT_NE(refused({{"network.branch.channels", "[8, 8]"}, {"precision", "tf32x3"}}, 1, 4, 4).find("branch"),
             std::string::npos);
   noprop_config_destroy(config);
 }

@@ -28,6 +28,12 @@ size_t largest(const BranchLayer &layer, const Vector<Real> &sums, long channel,
   return best;
 }
 
+/* A number as it enters products of layer `l`. */
+template <typename Real>
+Real factor_of(const Branch &branch, size_t l, Real number) {
+  return l > 0 && branch.operand_bits ? rounded_to(number, branch.operand_bits, branch.operand_bits == 7) : number;
+}
+
 }  // namespace
 
 Branch make_branch(long channels, long height, long width, const std::vector<long> &outputs) {
@@ -50,7 +56,12 @@ template <typename Real>
 BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &parameters, const Vector<Real> &image) {
   BranchTrace<Real> trace;
   Vector<Real> input = image;
-  for (const BranchLayer &layer : branch.layers) {
+  for (size_t l = 0; l < branch.layers.size(); ++l) {
+    const BranchLayer &layer = branch.layers[l];
+    Vector<Real> weights = parameters;
+    for (long i = layer.weight.offset; i < layer.weight.offset + layer.weight.size(); ++i)
+      weights[static_cast<size_t>(i)] = factor_of(branch, l, weights[static_cast<size_t>(i)]);
+    for (Real &number : input) number = factor_of(branch, l, number);
     Vector<Real> sums(static_cast<size_t>(layer.outputs * layer.height * layer.width));
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < layer.height; ++y)
@@ -59,7 +70,7 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
           for (long dy = 0; dy < 3; ++dy)
             for (long dx = 0; dx < 3; ++dx)
               for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c)
-                sum += input[at(layer, c, y + dy - 1, x + dx - 1)] * parameters[weight_at(layer, dy, dx, c, n)];
+                sum += input[at(layer, c, y + dy - 1, x + dx - 1)] * weights[weight_at(layer, dy, dx, c, n)];
           sums[at(layer, n, y, x)] = sum;
         }
     const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
@@ -106,14 +117,14 @@ void branch_backward(const Branch &branch, const Vector<Real> &parameters, const
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < layer.height; ++y)
         for (long x = 0; x < layer.width; ++x) {
-          const Real bar = sums_bar[at(layer, n, y, x)];
+          const Real bar = factor_of(branch, l, sums_bar[at(layer, n, y, x)]);
           gradient[static_cast<size_t>(layer.bias.offset + n)] += bar;
           for (long dy = 0; dy < 3; ++dy)
             for (long dx = 0; dx < 3; ++dx)
               for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c) {
                 const size_t from = at(layer, c, y + dy - 1, x + dx - 1), weight = weight_at(layer, dy, dx, c, n);
                 gradient[weight] += bar * input[from];
-                input_bar[from] += bar * parameters[weight];
+                input_bar[from] += bar * factor_of(branch, l, parameters[weight]);
               }
         }
     output_bar = input_bar;

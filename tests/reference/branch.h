@@ -18,6 +18,9 @@ struct BranchLayer {
 struct Branch {
   std::vector<BranchLayer> layers;
   long parameters = 0;
+  /* Bits of fraction that factors of products are rounded to, 10 for tf32 (ties away from zero) or 7 for bf16 (to
+   * even): those of the layers behind the first, whose sums' gradients are kept so. 0: all. */
+  int operand_bits = 0;
   long features() const { return layers.back().outputs; }
 };
 
