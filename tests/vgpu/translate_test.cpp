@@ -189,6 +189,40 @@ TEST(Translate, QuotientsOfPowersAndTheirNaN) {
              shape(1, 64), 9, 13);
 }
 
+/* The same powers where nothing but 1 is added to them, so that small ones need not be exact, and sums whose factors
+ * come four rounds at a time, with addresses that move between them. */
+TEST(Translate, SigmoidsOfSumsWithVectorsOfFactors) {
+  same_bytes(R"(
+    __shared__ float tile[64 * 32];
+    const unsigned bits[16] = {0x7fc12345u, 0xffc00001u, 0x7f800001u, 0x7f800000u, 0xff800000u, 0xc2fc0000u, 0xc2fc0001u,
+                               0xc2fbffffu, 0xc2fe0000u, 0xc2feffffu, 0x43000000u, 0x42ffffffu, 0x00000001u, 0x80000000u,
+                               0xc2fd0000u, 0xc3200001u};
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    for (int i = threadIdx.x; i < 64 * 32; i += 64) tile[i] = in[i];
+    __syncthreads();
+    float acc[8] = {};
+    const float *delta = tile + lane, *weights = in + warp * 8 * m;
+#pragma unroll 1
+    for (int k = 0; k < n; k += 4, delta += 128, weights += 4) {
+      const float d0 = delta[0], d1 = delta[32], d2 = delta[64], d3 = delta[96];
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
+        const float4 w = *(const float4 *)(weights + j * m);
+        acc[j] = fmaf(d3, w.w, fmaf(d2, w.z, fmaf(d1, w.y, fmaf(d0, w.x, acc[j]))));
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      const float x = (lane + j) % 3 ? acc[j] * 40.0f : __uint_as_float(bits[(lane / 3 + j) & 15]);
+      float power;
+      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+      out[(warp * 8 + j) * 32 + lane] = __float_as_uint(acc[j] * __fdividef(1.0f, 1.0f + power));
+      asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(x));
+      out[(16 + warp * 8 + j) * 32 + lane] = __float_as_uint(power - 0.5f);
+    })",
+             shape(1, 64), 48, 64);
+}
+
 /* Straight code on sixteen sums: selections, extremes, approximations, vectors of lanes, an index that the compiler
  * puts together from bytes, and in between numbers that all lanes share. */
 TEST(Translate, RunsOfInstructionsOnManyValues) {

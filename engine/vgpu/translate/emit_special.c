@@ -1,5 +1,7 @@
 /* Approximate and transcendental functions, inlined: the same IEEE operations in the same order as special_body.h,
  * which the interpreter runs, so that both give the same bits. */
+#include <string.h>
+
 #include "engine/vgpu/translate/emitter.h"
 
 static Type type_of(Value value) { return LLVMTypeOf(value); }
@@ -53,25 +55,59 @@ static Value scaled_bits(struct emitter *e, Value p, Value shifted) {
   return LLVMBuildAdd(e->builder, as_bits(e, p), LLVMBuildShl(e->builder, bits, constant(type_of(bits), 23), ""), "");
 }
 
-static Value exponential(struct emitter *e, Value a, bool flush) {
+enum exponential_form {
+  EXPONENTIAL,
+  EXPONENTIAL_FLUSHED, /* subnormal results are zero */
+  EXPONENTIAL_ADDED    /* what is below 2^-126 is something between zero and that */
+};
+
+static Value exponential(struct emitter *e, Value a, enum exponential_form form) {
   LLVMBuilderRef b = e->builder;
-  Value least = number(a, -160.0), most = number(a, 128.0), bounded = a;
-  if (!flush) bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, least, ""), least, a);
+  Value least = number(a, form == EXPONENTIAL_ADDED ? -127.0 : -160.0), most = number(a, 128.0), bounded = a;
+  if (form != EXPONENTIAL_FLUSHED) bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOLT, a, least, ""), least, a);
   bounded = select_value(e, LLVMBuildFCmp(b, LLVMRealOGT, bounded, most, ""), most, bounded);
   Value shifted = LLVMBuildFAdd(b, bounded, number(a, 12582912.0), "");
   Value n = LLVMBuildFSub(b, shifted, number(a, 12582912.0), ""), f = LLVMBuildFSub(b, bounded, n, "");
-  Value bits = scaled_bits(e, fraction_power(e, f), shifted), zero = LLVMConstNull(type_of(bits)), p;
-  if (flush) {
+  Value power = fraction_power(e, f), bits = scaled_bits(e, power, shifted), zero = LLVMConstNull(type_of(bits));
+  Value p = as_float(e, bits);
+  if (form == EXPONENTIAL_FLUSHED) {
     /* Exactly below -126 the result is subnormal: the next f there is so far from 0 that its power is not rounded to 1.
      * From -126 on the exponent fits. */
     Value normal = LLVMBuildFCmp(b, LLVMRealOGE, a, number(a, -126.0), "");
     p = as_float(e, select_value(e, normal, bits, zero));
-  } else {
+  } else if (form == EXPONENTIAL) {
     Value low = LLVMBuildFCmp(b, LLVMRealOLT, a, number(a, -125.0), "");
     bits = LLVMBuildAdd(b, bits, select_value(e, low, constant(type_of(bits), 64u << 23), zero), "");
     p = LLVMBuildFMul(b, as_float(e, bits), select_value(e, low, number(a, 0x1p-64), number(a, 1.0)), "");
   }
-  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, a, a, ""), p);
+  /* With a lower bound f is no number only if `a` is none, and so is its power, which is at hand here. */
+  Value tested = form == EXPONENTIAL_FLUSHED ? a : power;
+  return nan_result(e, LLVMBuildFCmp(b, LLVMRealUNO, tested, tested, ""), p);
+}
+
+/* Whether the result of `exponential` is only ever added to a constant that nothing below 2^-126 changes, as 1 is where
+ * a sigmoid adds it. */
+static bool is_only_added(const struct emitter *e, const struct ptx_instruction *exponential) {
+  const struct ptx_function *function = e->function;
+  const uint32_t r = exponential->dst[0].index;
+  if (exponential->dst_count != 1 || exponential->dst[0].kind != PTX_OPERAND_REGISTER || exponential->guard != PTX_NONE)
+    return false;
+  for (uint32_t i = 0; i < function->instruction_count; i++) {
+    const struct ptx_instruction *at = &function->instructions[i];
+    bool reads = at->guard == r;
+    for (unsigned k = 0; k < at->src_count; k++)
+      reads |= at->src[k].kind == PTX_OPERAND_REGISTER && at->src[k].index == r;
+    for (unsigned k = 0; k < at->dst_count; k++)
+      if (at != exponential && at->dst[k].kind == PTX_OPERAND_REGISTER && at->dst[k].index == r) return false;
+    if (!reads) continue;
+    if (at->op != PTX_ADD || at->type != PTX_F32 || at->rounding > PTX_RN || at->src_count != 2) return false;
+    const struct ptx_operand *other = &at->src[at->src[0].kind == PTX_OPERAND_REGISTER && at->src[0].index == r];
+    float value;
+    const uint32_t bits = (uint32_t)other->value;
+    memcpy(&value, &bits, sizeof value);
+    if (other->kind != PTX_OPERAND_IMMEDIATE || !(__builtin_fabsf(value) > 1e-20f)) return false;
+  }
+  return true;
 }
 
 static Value logarithm(struct emitter *e, Value a, bool flush) {
@@ -186,8 +222,8 @@ static Value high_half(struct emitter *e, Value x) {
 
 static Value square_root(struct emitter *e, Value x) { return call_intrinsic(e, "llvm.sqrt", type_of(x), 1, &x); }
 
-static Value outlined_exponential(struct emitter *e, const void *flush, const Value *x) {
-  return exponential(e, x[0], *(const bool *)flush);
+static Value outlined_exponential(struct emitter *e, const void *form, const Value *x) {
+  return exponential(e, x[0], *(const enum exponential_form *)form);
 }
 
 static Value outlined_logarithm(struct emitter *e, const void *flush, const Value *x) {
@@ -220,9 +256,14 @@ Value emit_special(struct emitter *e, const struct ptx_instruction *instruction,
   /* By the strip they stand where they are used: around a call all vector registers are kept in memory. */
   const bool outlined = wide && is_large(e) && vector_lanes == WARP_LANES;
   switch (instruction->op) {
-    case PTX_EX2:
-      return outlined ? call_outlined(e, flush ? "ex2.ftz" : "ex2", type_of(x), &x, 1, outlined_exponential, &flush)
-                      : exponential(e, x, flush);
+    case PTX_EX2: {
+      static const char *const names[] = {"ex2", "ex2.ftz", "ex2.added"};
+      const enum exponential_form form = is_only_added(e, instruction) ? EXPONENTIAL_ADDED
+                                         : flush                       ? EXPONENTIAL_FLUSHED
+                                                                       : EXPONENTIAL;
+      return outlined ? call_outlined(e, names[form], type_of(x), &x, 1, outlined_exponential, &form)
+                      : exponential(e, x, form);
+    }
     case PTX_LG2:
       return outlined ? call_outlined(e, flush ? "lg2.ftz" : "lg2", type_of(x), &x, 1, outlined_logarithm, &flush)
                       : logarithm(e, x, flush);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/vgpu/translate/order.h"
+
 struct machine {
   LLVMTargetRef target;
   char *triple, *cpu, *features;
@@ -124,6 +126,7 @@ unsigned char *machine_compile(const struct machine *machine, LLVMModuleRef modu
     take_error(error, "cannot optimise", reason, reason_bytes);
     goto done;
   }
+  if (!machine->target_features.avx512) order_instructions(module);
   LLVMDisposeMessage(message);
   message = NULL;
   if (LLVMTargetMachineEmitToMemoryBuffer(target, module, LLVMObjectFile, &message, &buffer)) {
