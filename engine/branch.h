@@ -31,7 +31,6 @@ struct branch_kind {
   int (*launches)(const struct network *network);    /* of a training step */
   /* Layer `layer` in words. */
   void (*describe)(const struct network *network, int layer, char *line, size_t size);
-  char *(*source)(const struct network *network, const noprop_model_shape *shape);
   /* As the functions below. *branch is all zero before `allocate`. */
   noprop_status (*allocate)(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
                             train_arguments *train, branch_arguments *branch);
@@ -40,7 +39,7 @@ struct branch_kind {
   noprop_status (*backward)(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
                             unsigned first_part, unsigned parts);
 };
-extern const struct branch_kind branch_cnn;
+extern const struct branch_kind branch_cnn, branch_transformer;
 
 /* What follows does nothing, and succeeds, for models without a branch. */
 

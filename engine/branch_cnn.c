@@ -404,7 +404,6 @@ const struct branch_kind branch_cnn = {.plan = plan,
                                        .products = products,
                                        .launches = launches,
                                        .describe = describe,
-                                       .source = source_of,
                                        .allocate = allocate,
                                        .forward = forward,
                                        .backward = backward};

@@ -77,6 +77,13 @@ struct branch_layer {
   int weight, bias; /* parameter indices: [9 inputs][outputs], rows in the order [y][x][input] */
 };
 
+/* A transformer over the positions of a condition (branch.h): shapes, and the parameters of its first layer, behind
+ * which those of the others follow in the same order. */
+struct sequence_branch {
+  int length, channels, width, heads, feed, tile; /* tile: tokens that a block takes at once */
+  int embed, qkv;                                 /* parameter indices: the embedding's weight, the first layer's */
+};
+
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
   int op_count; /* the last one is the output, width d */
@@ -105,6 +112,7 @@ struct network {
   long embedding_floats;  /* dt: of learned embeddings "embedding.weight" [classes][d], behind them; 0: none */
   int branch_type;        /* enum branch_type */
   struct branch_layer branch[BRANCH_LAYERS]; /* type cnn */
+  struct sequence_branch sequence;           /* type transformer */
   int branch_count; /* layers; 0: the condition is read as it is; else x_width is the number of the branch's features */
   int branch_form;  /* enum operand_form of the branch's tensor-core kernels, -1: it has none */
   int operand_form; /* enum operand_form of its tensor-core kernels, -1: it has none */

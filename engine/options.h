@@ -228,9 +228,15 @@
   X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
-#define BRANCH_LIST(X)                                          \
-  X(BRANCH_NONE, "none", "the condition's numbers as they are") \
-  X(BRANCH_CNN, "cnn", "images: 3 x 3 convolutions, ReLU, max-pool between them, the mean over pixels behind the last")
+#define BRANCH_LIST(X)                                                                               \
+  X(BRANCH_NONE, "none", "the condition's numbers as they are")                                      \
+  X(BRANCH_CNN, "cnn",                                                                               \
+    "images: 3 x 3 convolutions, ReLU, max-pool between them, the mean over pixels behind the last") \
+  X(BRANCH_TRANSFORMER, "transformer", "sequences: attention among positions, read out by a token of its own")
+
+#define POSITIONS_LIST(X)                                                                                      \
+  X(POSITIONS_ROTARY, "rotary", "queries and keys turned by angles that grow with the place (Su et al. 2021)") \
+  X(POSITIONS_SINUSOIDAL, "sinusoidal", "sines and cosines of the place added to the tokens (Vaswani et al. 2017)")
 
 #define DRIFT_LIST(X)                                                                            \
   X(DRIFT_ODE, "ode", "probability-flow velocity")                                               \
@@ -272,6 +278,7 @@ enum grid { GRID_LIST(OPTION_ENUMERATOR) GRID_COUNT };
 enum init { INIT_LIST(OPTION_ENUMERATOR) INIT_COUNT };
 enum drift { DRIFT_LIST(OPTION_ENUMERATOR) DRIFT_COUNT };
 enum branch_type { BRANCH_LIST(OPTION_ENUMERATOR) BRANCH_COUNT };
+enum positions { POSITIONS_LIST(OPTION_ENUMERATOR) POSITIONS_COUNT };
 #undef OPTION_ENUMERATOR
 
 #endif

@@ -76,9 +76,12 @@ struct settings {
       int type, size;
       bool as_written; /* the JAX library's forms of linear and cyclical_fourier */
     } time_embedding;
-    struct { /* of a condition that is an image (branch.h) */
+    struct { /* of a condition that is an image or a sequence (branch.h) */
       int type;
       int channels[BRANCH_LAYERS], channel_count;
+      /* Type transformer. masked: the last number of a position says whether it is there. */
+      int width, heads, layers, feed_forward, positions, activation;
+      bool masked;
     } branch;
     struct layer_list layers; /* of type custom */
   } network;
@@ -123,7 +126,7 @@ extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTI
     LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[],
     COUPLING_NAMES[], NETWORK_NAMES[], WRAPPER_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[],
     DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[],
-    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[];
+    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[], POSITIONS_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 /* Whether `precision` names kernels on tensor cores, which not every model has. */

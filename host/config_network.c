@@ -49,6 +49,27 @@ static const char *custom_refusal(const struct settings *s, const char **key, ch
   return buffer[0] ? buffer : NULL;
 }
 
+/* What follows the value of *key. */
+static void transformer_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
+  const int width = s->network.branch.width, heads = s->network.branch.heads, head = width / heads;
+  if (width % 32 != 0) {
+    *key = "network.branch.width";
+    (void)snprintf(buffer, size, "channels are no multiple of 32, the lanes that share them; allowed: multiples of 32");
+  } else if (width % heads != 0 || head % 4 != 0 || head > 32) {
+    *key = "network.branch.heads";
+    (void)snprintf(buffer, size,
+                   "heads of a width of %d have %.6g channels each, which one thread has in registers; allowed: "
+                   "multiples of 4, at most 32 for each head",
+                   width, (double)width / heads);
+  } else if (s->network.branch.feed_forward % 32 != 0) {
+    *key = "network.branch.feed_forward";
+    (void)snprintf(buffer, size, "is no multiple of 32; allowed: multiples of 32");
+  } else if (activation_is_gate(s->network.branch.activation) || s->network.branch.activation == ACTIVATION_SOFTMAX) {
+    *key = "network.branch.activation";
+    (void)snprintf(buffer, size, "is not of single features; allowed: gelu, swish and others that are");
+  }
+}
+
 const char *config_network_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
   const int type = s->network.type, wrapper = s->network.wrapper;
   const bool factor = wrapper == WRAPPER_NATURAL || wrapper == WRAPPER_GEOMETRIC;
@@ -75,6 +96,8 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
                    "multiplies by the condition itself, and network.branch.type %s makes features of it; allowed: "
                    "branch none, or another wrapper",
                    BRANCH_NAMES[s->network.branch.type].name);
+  if (buffer[0]) return buffer;
+  if (s->network.branch.type == BRANCH_TRANSFORMER) transformer_refusal(s, key, buffer, size);
   if (buffer[0]) return buffer;
   *key = "network.activation";
   if (gate && s->variant == VARIANT_SUPERVISED)

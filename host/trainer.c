@@ -25,6 +25,7 @@
 #include "host/progress.h"
 #include "host/run_files.h"
 #include "host/schedule_record.h"
+#include "host/statistics.h"
 #include "noprop/report.h"
 
 /* Seconds of training between two looks at the stop flag. */
@@ -121,69 +122,6 @@ static const noprop_array *condition_of(const struct rows *rows) {
   return rows->has_condition ? &rows->condition : NULL;
 }
 
-static double array_value(const noprop_array *array, long index) {
-  switch (array->type) {
-    case NOPROP_TYPE_FLOAT32:
-      return ((const float *)array->values)[index];
-    case NOPROP_TYPE_UINT8:
-      return ((const uint8_t *)array->values)[index];
-    case NOPROP_TYPE_INT32:
-      return ((const int32_t *)array->values)[index];
-    case NOPROP_TYPE_FLOAT64:
-      return ((const double *)array->values)[index];
-  }
-  return NAN;
-}
-
-/* Mean and standard deviation of every column. Two passes over rows, so that the
- * sums of a column lie close together and a large mean costs no digits. */
-static noprop_status column_statistics(const noprop_array *array, float **mean, float **std) {
-  size_t width = (size_t)array->width;
-  double *sums = calloc(width, sizeof *sums), *squares = calloc(width, sizeof *squares);
-  *mean = calloc(width, sizeof **mean);
-  *std = calloc(width, sizeof **std);
-  if (!sums || !squares || !*mean || !*std) {
-    free(sums);
-    free(squares);
-    return status_set(NOPROP_OUT_OF_MEMORY, "no memory for the statistics of %zu columns", width);
-  }
-  for (long row = 0; row < array->rows; row++)
-    for (size_t i = 0; i < width; i++) sums[i] += array_value(array, row * array->width + (long)i);
-  for (size_t i = 0; i < width; i++) sums[i] /= (double)array->rows;
-  for (long row = 0; row < array->rows; row++)
-    for (size_t i = 0; i < width; i++) {
-      double off = array_value(array, row * array->width + (long)i) - sums[i];
-      squares[i] += off * off;
-    }
-  noprop_status status = NOPROP_OK;
-  for (size_t i = 0; i < width && status == NOPROP_OK; i++) {
-    float deviation = (float)sqrt(squares[i] / (double)array->rows);
-    if (!isfinite(sums[i]) || !isfinite(deviation))
-      status = status_set(NOPROP_FILE_ERROR, "array %s, column %zu: a training value is infinite or not a number",
-                          array->name, i);
-    (*mean)[i] = (float)sums[i];
-    (*std)[i] = deviation;
-  }
-  free(sums);
-  free(squares);
-  return status;
-}
-
-/* Of images: every pixel gets its channel's mean and standard deviation, so that neighbours stay comparable. */
-static void pool_channels(const noprop_model_shape *shape, float *mean, float *std) {
-  const int pixels = shape->condition_shape[1] * shape->condition_shape[2];
-  for (int channel = 0; channel < shape->condition_shape[0]; channel++) {
-    float *means = mean + (size_t)channel * (size_t)pixels, *stds = std + (size_t)channel * (size_t)pixels;
-    double sum = 0, squares = 0;
-    for (int i = 0; i < pixels; i++) sum += (double)means[i] / pixels;
-    for (int i = 0; i < pixels; i++) {
-      const double off = (double)means[i] - sum;
-      squares += ((double)stds[i] * (double)stds[i] + off * off) / pixels;
-    }
-    for (int i = 0; i < pixels; i++) means[i] = (float)sum, stds[i] = (float)sqrt(squares);
-  }
-}
-
 /* Columns that never change are divided by 1. */
 static void replace_zeros(float *std, int width) {
   for (int i = 0; std && i < width; i++)
@@ -194,13 +132,17 @@ static noprop_status set_statistics(noprop_trainer *trainer) {
   const noprop_model_shape *shape = noprop_model_get_shape(trainer->model);
   float *condition_mean = NULL, *condition_std = NULL, *target_mean = NULL, *target_std = NULL;
   noprop_status status = NOPROP_OK;
-  if (trainer->train.has_condition && !shape->condition_is_label)
-    status = column_statistics(&trainer->train.condition, &condition_mean, &condition_std);
-  if (status == NOPROP_OK && condition_std && trainer->settings.network.branch.type != BRANCH_NONE)
-    pool_channels(shape, condition_mean, condition_std);
+  const bool sequences = trainer->settings.network.branch.type == BRANCH_TRANSFORMER;
+  if (trainer->train.has_condition && sequences)
+    status = statistics_of_sequences(&trainer->train.condition, shape->condition_shape[2],
+                                     trainer->settings.network.branch.masked, &condition_mean, &condition_std);
+  else if (trainer->train.has_condition && !shape->condition_is_label)
+    status = statistics_of_columns(&trainer->train.condition, &condition_mean, &condition_std);
+  if (status == NOPROP_OK && condition_std && !sequences && trainer->settings.network.branch.type != BRANCH_NONE)
+    statistics_pool_channels(shape, condition_mean, condition_std);
   replace_zeros(condition_std, shape->condition_width);
   if (status == NOPROP_OK && !shape->target_is_label)
-    status = column_statistics(&trainer->train.target, &target_mean, &target_std);
+    status = statistics_of_columns(&trainer->train.target, &target_mean, &target_std);
   replace_zeros(target_std, shape->target_width);
   if (status == NOPROP_OK)
     status = noprop_model_set_statistics(trainer->model, condition_mean, condition_std, target_mean, target_std);

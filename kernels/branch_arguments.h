@@ -5,8 +5,11 @@
 #include "arguments.h"
 
 enum { BRANCH_LAYERS = 8 /* at most */, CONV_THREADS = 256, CONV_TURN_BLOCKS = 8 };
+/* Transformers (kernels/transformer.cuh). */
+enum { SEQUENCE_THREADS = 256, ATTENTION_THREADS = 128, SEQUENCE_TURN_BLOCKS = 16 };
 
-/* Parts (variant dt: networks of the launch; else one) times `capacity` images. A plane is an image with a border of
+/* Parts (variant dt: networks of the launch; else one) times `capacity` images, or rows: type transformer has all its
+ * numbers of a row in inputs[0], gradients[0] and turned[0]. A plane is an image with a border of
  * zeros, [pixels][channels] (conv_layer); images that a batch does not have are neither read nor written. */
 typedef struct {
   train_arguments rows;                /* whose rows the images are, and its parameters, slots and features */
@@ -22,6 +25,7 @@ typedef struct {
   unsigned first_part;            /* in the parameters */
   unsigned long long part_floats; /* of parameters and of a slot */
   float *packed[BRANCH_LAYERS];   /* on tensor cores, per part: weights as mma takes them, and so is `turned` */
+  unsigned layer;                 /* type transformer: of the launch */
 } branch_arguments;
 
 #endif

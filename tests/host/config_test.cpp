@@ -372,6 +372,21 @@ TEST(Config, WrappersThatMakeNoFieldAreRefused) {
   has(check_refusal({{"encoder.activation", "softmax"}}), "encoder.activation: softmax is for");
 }
 
+TEST(Config, TransformersThatHaveNoKernelsAreRefused) {
+  const auto refused = [](const char *key, const char *value) {
+    return check_refusal({{"network.branch.type", "transformer"}, {key, value}});
+  };
+  const auto has = [](const std::string &sentence, const char *part) {
+    EXPECT_NE(sentence.find(part), std::string::npos) << sentence;
+  };
+  has(refused("network.branch.width", "40"), "network.branch.width: 40 channels are no multiple of 32");
+  has(refused("network.branch.heads", "3"), "network.branch.heads: 3 heads of a width of 64 have 21.3333");
+  has(refused("network.branch.heads", "1"), "at most 32 for each head");
+  has(refused("network.branch.feed_forward", "100"), "network.branch.feed_forward: 100 is no multiple of 32");
+  has(refused("network.branch.activation", "swiglu"), "network.branch.activation: swiglu is not of single features");
+  EXPECT_EQ(refused("network.branch.positions", "sinusoidal"), "");
+}
+
 TEST(Config, FilesAreReadAndTheirTroublesNamed) {
   const Scratch scratch;
   const Config config = make();
