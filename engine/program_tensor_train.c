@@ -131,8 +131,16 @@ static void emit_train_op(struct plan *plan, int index, const struct run *run, c
   char acc[16], post[16], bias[sizeof(struct text) + 8];
   snprintf(acc, sizeof acc, "a%d", index);
   snprintf(post, sizeof post, "h%d", index);
-  plan_emit(plan, "  // %s\n  float a%d[%d][%d][4];\n  warp_zero(a%d);\n",
-            network->parameters[op->inputs[0].weight].name, index, share, TRAIN_BLOCKS, index);
+  plan_emit(plan, "  // %s\n", network->parameters[op->inputs[0].weight].name);
+  if (op->dropout) {
+    plan_emit(plan, "  const auto kept%d = warp_draw_kept<%d, %d>(rows, drop_threshold, args.seed, ", index, share,
+              TRAIN_BLOCKS);
+    plan_emit(plan, "philox_stream(STREAM_DROPOUT, %d%s, %s), batch.step", index,
+              run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
+    if (plan->split) plan_emit(plan, ", share_first<%d, %d>()", share, groups);
+    plan_emit(plan, ");\n");
+  }
+  plan_emit(plan, "  float a%d[%d][%d][4];\n  warp_zero(a%d);\n", index, share, TRAIN_BLOCKS, index);
   snprintf(bias, sizeof bias, "P + %s", plan_offset_text(plan, index, BIAS, step).s);
   if (op->bias >= 0) plan_emit_features(plan, acc, groups, bias);
   for (int k = 0; k < op->input_count; ++k) {
@@ -149,17 +157,10 @@ static void emit_train_op(struct plan *plan, int index, const struct run *run, c
   if (index == network->op_count - 1) return;
   plan_emit(plan, "  operands<%d> h%d;\n", share, index);
   if (plan_has_slope(op)) {
-    plan_emit(plan, "  {\n  warp_slopes<FORM, %d, BLOCKS> slope;\n  warp_finish<%d, %s>(h%d, slope, a%d, rows, ", share,
-              op->activation, op->dropout ? "true" : "false", index, index);
-    if (op->dropout)
-      plan_emit(plan, "drop_threshold, drop_scale, args.seed, philox_stream(STREAM_DROPOUT, %d%s, %s), batch.step",
-                index, run->count > 1 ? (run->period == 2 ? " + 2 * l" : " + l") : "", op->x_branch ? "0" : "draw");
-    else
-      plan_emit(plan, "0u, 1.0f, 0ull, 0u, 0u");
-    if (plan->split) plan_emit(plan, ", share_first<%d, %d>()", share, groups);
-    plan_emit(plan, ");\n");
-    plan_emit(plan, "  warp_keep_slopes(%s, slope);\n  }\n",
-              warp_part(places->at[SLOPE], step[SLOPE], warp_slopes(plan, index)).s);
+    char kept[32] = "{}, 1.0f";
+    if (op->dropout) snprintf(kept, sizeof kept, "kept%d, drop_scale", index);
+    plan_emit(plan, "  warp_finish<%d, %s>(h%d, %s, a%d, %s);\n", op->activation, op->dropout ? "true" : "false", index,
+              warp_part(places->at[SLOPE], step[SLOPE], warp_slopes(plan, index)).s, index, kept);
   } else {
     plan_emit(plan, "  warp_pack(h%d, a%d);\n", index, index);
   }
@@ -290,7 +291,9 @@ static noprop_status emit_train(struct plan *plan) {
   for (int i = 0; i < network->op_count; ++i) stream = stream || network->ops[i].residual >= 0;
   const noprop_status status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
-  plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
+  /* In shared memory: its seventeen numbers would take registers through all layers. */
+  plan_emit(plan,
+            "  __shared__ batch_rows batch;\n  if (threadIdx.x == 0) batch = batch_begin(args);\n  __syncthreads();\n");
   if (threshold > 0)
     plan_emit(plan,
               "  const bool drop = batch.epoch < args.dropout_epochs;\n"
@@ -416,7 +419,7 @@ noprop_status program_train_tensor(const struct network *network, const struct s
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_training(&plan);
   plan_emit_step_forms(&plan);
-  plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n\n",
+  plan_emit(&plan, "#define TILE_THREAD_AGAIN\n#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n\n",
             plan.split ? "warp_split_train" : "warp_train");
   plan_emit_operand_forms(&plan, TRAIN_BLOCKS);
   plan_emit(&plan, "%s", PLAN_EXCHANGE);

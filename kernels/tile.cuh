@@ -12,8 +12,19 @@
 
 __device__ __forceinline__ int lane_of_warp() { return threadIdx.x & 31; }
 __device__ __forceinline__ int warp_of_block() { return threadIdx.x >> 5; }
-__device__ __forceinline__ int tile_lane() { return threadIdx.x % TILE_ROWS; }
-__device__ __forceinline__ int tile_warp() { return threadIdx.x / TILE_ROWS; }
+// With TILE_THREAD_AGAIN a thread's number is read anew wherever it is asked for: what the compiler makes of one number
+// before the loop over tiles (addresses, for the most part) takes some thirty registers through all of a wide program.
+__device__ __forceinline__ unsigned tile_thread() {
+#ifdef TILE_THREAD_AGAIN
+  unsigned thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+#else
+  return threadIdx.x;
+#endif
+}
+__device__ __forceinline__ int tile_lane() { return tile_thread() % TILE_ROWS; }
+__device__ __forceinline__ int tile_warp() { return tile_thread() / TILE_ROWS; }
 __device__ __forceinline__ int round_up8(int n) { return (n + 7) & ~7; }
 
 // A number or vector of the parameters: a plain load. In the persistent kernel weights change during the launch, so

@@ -122,59 +122,91 @@ __device__ __forceinline__ float2 half_pair_values(unsigned bits) {
   return two;
 }
 
-// post = dropout(activation(pre)) as factors of the next layer; slope = d post / d pre. `first`: number of the first
-// group.
+// word[i] of a quad's lane t becomes word[t] of its lane i.
+__device__ __forceinline__ void quad_transpose(unsigned (&word)[4]) {
+#pragma unroll
+  for (int distance = 1; distance <= 2; distance <<= 1) {
+    const bool upper = quad() & distance;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i & distance) continue;
+      unsigned &low = word[i], &high = word[i | distance];
+      const unsigned other = __shfl_xor_sync(0xffffffffu, upper ? low : high, distance);
+      (upper ? low : high) = other;
+    }
+  }
+}
+
+// Which of a layer's sums dropout keeps: bit 4 (n M + m) + c for sum [n][m][c].
+template <int N, int M>
+struct warp_kept {
+  unsigned bits[(4 * N * M + 31) / 32];
+};
+
+// Draws for N groups from number `first` on. A row's Philox block makes the eight 16-bit numbers of a group, two of
+// them, one word, for each lane of a quad. As the lanes of a quad have the same rows, each makes one of four blocks and
+// they exchange the words. To be drawn before the sums are made, which take many registers where this takes few; the
+// loop is one for the same reason: unrolled, all blocks of a layer would be on their way at once.
+template <int N, int M>
+__device__ __forceinline__ warp_kept<N, M> warp_draw_kept(const warp_batch_rows<M> &rows, unsigned threshold,
+                                                          unsigned long long seed, unsigned stream, unsigned step,
+                                                          int first = 0) {
+  static_assert(M == 1 || M == 2, "a quad has two or four rows");
+  constexpr int GROUPS = 2 / M;  // that four blocks are enough for
+  const int t = quad();
+  unsigned row = (t & 1 ? rows.row[0][1] : rows.row[0][0]).number;
+  if (M == 2 && t & 2) row = (t & 1 ? rows.row[M - 1][1] : rows.row[M - 1][0]).number;
+  warp_kept<N, M> kept;
+#pragma unroll
+  for (int word = 0; word < (4 * N * M + 31) / 32; ++word) {
+    kept.bits[word] = 0u;
+    constexpr int SPAN = 8 / M;  // groups of a word
+#pragma unroll 1
+    for (int n = 0; n < min(SPAN, N - word * SPAN); n += GROUPS) {
+      philox_words made = philox(seed, first + word * SPAN + n + (M == 1 ? t >> 1 : 0), row, stream, step);
+      quad_transpose(made.word);
+      unsigned bits = 0u;  // of two groups of two rows or one of four
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        bits |= (made.word[i] & 0xffffu) >= threshold ? 1u << 2 * i : 0u;
+        bits |= made.word[i] >> 16 >= threshold ? 2u << 2 * i : 0u;
+      }
+      kept.bits[word] |= bits << 4 * n * M;
+    }
+  }
+  return kept;
+}
+
+// post = activation(pre), times `scale` where it is kept and 0 where not, as factors of the next layer; slopes
+// d post / d pre to memory.
 template <int ACTIVATION, bool DROPOUT, int FORM, int N, int M>
-__device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, warp_slopes<FORM, N, M> &slope,
-                                            const float (&pre)[N][M][4], const warp_batch_rows<M> &rows,
-                                            unsigned threshold, float scale, unsigned long long seed, unsigned stream,
-                                            unsigned step, int first = 0) {
+__device__ __forceinline__ void warp_finish(warp_operands<FORM, N, M> &post, float *slopes, const float (&pre)[N][M][4],
+                                            const warp_kept<N, M> &kept, float scale) {
   float value[N][M][4];
 #pragma unroll
   for (int n = 0; n < N; ++n)
 #pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        activated two[2] = {activate_for<ACTIVATION, FORM>(pre[n][m][2 * half]),
-                            activate_for<ACTIVATION, FORM>(pre[n][m][2 * half + 1])};
-        if (DROPOUT) {  // numbers 2 t and 2 t + 1 of eight, two to a word
-          const philox_words words = philox(seed, first + n, rows.row[m][half].number, stream, step);
-          const int t = quad();
-          const unsigned word = t < 2 ? (t ? words.word[1] : words.word[0]) : (t == 2 ? words.word[2] : words.word[3]);
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const float keep = (e ? word >> 16 : word & 0xffffu) >= threshold ? scale : 0.0f;
-            two[e].value *= keep;
-            two[e].slope *= keep;
-          }
-        }
-        value[n][m][2 * half] = two[0].value;
-        value[n][m][2 * half + 1] = two[1].value;
-        if constexpr (slope_words(FORM) == 4) {
-          slope.word[n][m][2 * half] = __float_as_uint(two[0].slope);
-          slope.word[n][m][2 * half + 1] = __float_as_uint(two[1].slope);
-        } else {
-          slope.word[n][m][half] = half_pair(two[0].slope, two[1].slope);
-        }
-      }
-  warp_pack(post, value);
-}
-
-// In memory: uint2, in float32 uint4 [N][M][32 lanes].
-template <int FORM, int N, int M>
-__device__ __forceinline__ void warp_keep_slopes(float *memory, const warp_slopes<FORM, N, M> &from) {
-#pragma unroll
-  for (int n = 0; n < N; ++n)
-#pragma unroll
     for (int m = 0; m < M; ++m) {
+      float slope[4];
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        activated a = activate_for<ACTIVATION, FORM>(pre[n][m][c]);
+        if (DROPOUT) {
+          const int bit = 4 * (n * M + m) + c;
+          const bool keep = kept.bits[bit / 32] >> bit % 32 & 1;
+          a.value = keep ? a.value * scale : 0.0f;  // a product with 0 or scale would cost a register for each factor
+          a.slope = keep ? a.slope * scale : 0.0f;
+        }
+        value[n][m][c] = a.value;
+        slope[c] = a.slope;
+      }
       const int at = (n * M + m) * 32 + tile_lane();
-      const unsigned(&word)[slope_words(FORM)] = from.word[n][m];
       if constexpr (slope_words(FORM) == 4)
-        ((uint4 *)memory)[at] = make_uint4(word[0], word[1], word[2], word[3]);
+        ((float4 *)slopes)[at] = make_float4(slope[0], slope[1], slope[2], slope[3]);
       else
-        ((uint2 *)memory)[at] = make_uint2(word[0], word[1]);
+        ((uint2 *)slopes)[at] = make_uint2(half_pair(slope[0], slope[1]), half_pair(slope[2], slope[3]));
     }
+  warp_pack(post, value);
 }
 
 template <int FORM, int N, int M>
