@@ -422,6 +422,7 @@ void write_register(struct emitter *e, const struct ptx_instruction *instruction
     if (keep) value = LLVMBuildSelect(b, keep, value, LLVMBuildLoad2(b, type, e->slot[r], ""), "");
   }
   LLVMBuildStore(b, value, e->slot[r]);
+  if (vector_lanes == WARP_LANES) save_written_once(e, r);
 }
 
 /* ---- masks and jumps ---- */
@@ -571,13 +572,58 @@ static void frame_access(struct emitter *e, uint32_t index, Value slot, Type typ
   }
 }
 
+/* Finds the registers that one instruction writes, outside of loops, and that some barrier must leave alone: at
+ * barriers nothing need be done for them. */
+static void find_written_once(struct emitter *e) {
+  const struct ptx_function *function = e->function;
+  const struct analysis *a = e->analysis;
+  bool *in_loop = calloc(function->block_count + 1, sizeof *in_loop);
+  uint8_t *writes = calloc(function->register_count + 1, 1);
+  if (!in_loop || !writes) {
+    refuse(e, NULL, "there is not enough memory");
+    goto done;
+  }
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const struct ptx_block *block = &function->blocks[b];
+    for (uint32_t t = 0; t <= block->target_count; t++) {
+      const uint32_t target = t < block->target_count ? block->targets[t] : block->next;
+      for (uint32_t between = target; between <= b; between++) in_loop[between] = true; /* a way back */
+    }
+  }
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const struct ptx_block *block = &function->blocks[b];
+    for (uint32_t i = block->first; i < block->first + block->count; i++) {
+      const struct ptx_instruction *at = &function->instructions[i];
+      for (unsigned k = 0; k < at->dst_count; k++) {
+        if (at->dst[k].kind != PTX_OPERAND_REGISTER) continue;
+        uint8_t *count = &writes[at->dst[k].index];
+        *count = *count || in_loop[b] ? 2 : 1;
+      }
+    }
+  }
+  for (uint32_t b = 0; b < function->block_count; b++) {
+    const struct ptx_instruction *last = block_terminator(function, b);
+    const uint32_t next = function->blocks[b].next;
+    if (!last || last->op != PTX_BAR || next == PTX_NONE) continue;
+    for (uint32_t r = 0; r < function->register_count; r++)
+      e->written_once[r] |= writes[r] == 1 && bit_test(a->live_in + (size_t)next * a->register_words, r) &&
+                            !bit_test(a->live_in, r) && !e->fragment[r].group;
+  }
+done:
+  free(in_loop), free(writes);
+}
+
+void save_written_once(struct emitter *e, uint32_t index) {
+  if (e->written_once[index]) frame_access(e, index, e->slot[index], register_type(e, index), true);
+}
+
 /* Everything that must survive from the current block to `next`. */
 static void frame_transfer(struct emitter *e, uint32_t next, bool save) {
   const struct analysis *a = e->analysis;
   const uint64_t *live = a->live_in + (size_t)next * a->register_words;
   for (uint32_t r = 0; r < e->function->register_count; r++) {
     if (!bit_test(live, r) || (a->shape[r].kind == SHAPE_AFFINE && a->shape[r].constant)) continue;
-    frame_access(e, r, e->slot[r], register_type(e, r), save);
+    if (!save || !e->written_once[r]) frame_access(e, r, e->slot[r], register_type(e, r), save);
   }
   if (has_mask(e, next)) {
     frame_access(e, e->function->register_count + next, e->mask_slot[next], shaped(e->i1, true), save);
@@ -894,6 +940,7 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->builder = LLVMCreateBuilderInContext(context);
   e->body = calloc(blocks + 1, sizeof *e->body);
   e->slot = calloc(registers + 1, sizeof *e->slot);
+  e->written_once = calloc(registers + 1, sizeof *e->written_once);
   e->fragment = calloc(registers + 1, sizeof *e->fragment);
   e->mask_slot = calloc(blocks + 1, sizeof *e->mask_slot);
   e->group_of = malloc((function->instruction_count + 1) * sizeof *e->group_of);
@@ -903,8 +950,8 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->groups = calloc(function->instruction_count + 1, sizeof *e->groups);
   e->root_span = calloc(analysis->root_count + 1, sizeof *e->root_span);
   e->frame_offset = malloc((registers + blocks + 1) * sizeof *e->frame_offset);
-  if (!e->body || !e->slot || !e->fragment || !e->mask_slot || !e->group_of || !e->offset_in_group || !e->order ||
-      !e->batch_at || !e->groups || !e->root_span || !e->frame_offset) {
+  if (!e->body || !e->slot || !e->written_once || !e->fragment || !e->mask_slot || !e->group_of ||
+      !e->offset_in_group || !e->order || !e->batch_at || !e->groups || !e->root_span || !e->frame_offset) {
     refuse(e, NULL, "there is not enough memory");
     goto done;
   }
@@ -914,6 +961,7 @@ LLVMModuleRef emit_kernel(LLVMContextRef context, struct analysis *analysis, con
   e->entry = new_label(e, "entry");
   LLVMPositionBuilderAtEnd(e->builder, e->entry);
   plan_fragments(e);
+  find_written_once(e);
   for (uint32_t r = 0; r < registers; r++) {
     if (analysis->shape[r].kind == SHAPE_AFFINE && analysis->shape[r].constant) continue;
     if (!e->slot[r]) e->slot[r] = LLVMBuildAlloca(e->builder, register_type(e, r), "");
@@ -957,7 +1005,7 @@ done:
   LLVMDisposeBuilder(e->builder);
   free(e->body), free(e->slot), free(e->fragment), free(e->mask_slot), free(e->group_of), free(e->offset_in_group),
       free(e->order), free(e->batch_at), free(e->groups), free(e->root_span);
-  free(e->frame_offset);
+  free(e->frame_offset), free(e->written_once);
   if (e->failed) {
     LLVMDisposeModule(e->module);
     return NULL;

@@ -207,10 +207,13 @@ static void end_strips(struct emitter *e, struct strip_register *registers) {
   for (uint32_t r = 0; r < e->function->register_count; r++) {
     if (!registers[r].role) continue;
     e->slot[r] = registers[r].slot;
-    if (!(registers[r].role & ROLE_WRITTEN) || !is_wide_register(e, r) || e->failed) continue;
+    if (!(registers[r].role & ROLE_WRITTEN) || e->failed) continue;
     Value *parts = registers[r].parts;
-    if (!parts[0]) continue; /* nobody reads it */
-    LLVMBuildStore(e->builder, join(e, join(e, parts[0], parts[1]), join(e, parts[2], parts[3])), e->slot[r]);
+    if (is_wide_register(e, r)) {
+      if (!parts[0]) continue; /* nobody reads it */
+      LLVMBuildStore(e->builder, join(e, join(e, parts[0], parts[1]), join(e, parts[2], parts[3])), e->slot[r]);
+    }
+    save_written_once(e, r);
   }
 }
 

@@ -59,6 +59,7 @@ struct emitter {
   int64_t *root_span;    /* [root_count]: longest access, for info */
   int64_t *frame_offset; /* [register_count + block_count]: -1 while not given */
   int64_t frame_bytes;
+  bool *written_once; /* [register_count]: saved for barriers where it is written, not at each of them */
   uint32_t barrier_count;
   struct fragment_place *fragment; /* [register_count]: of mma's registers (emit_fragments.c) */
   Value fragment_memory;           /* i8* */
@@ -108,6 +109,8 @@ Value read_register(struct emitter *e, uint32_t index, bool wide); /* as integer
  * narrower than the register fills it. */
 void write_register(struct emitter *e, const struct ptx_instruction *instruction, const struct ptx_operand *operand,
                     Value value, struct shape shape, bool extend_signed);
+/* Saves what survives barriers unchanged; after a register was written. */
+void save_written_once(struct emitter *e, uint32_t index);
 /* The lanes for which the current instruction has effect: block mask and guard; NULL: all. */
 Value effective_mask(struct emitter *e, const struct ptx_instruction *instruction);
 
