@@ -8,7 +8,7 @@
 #include "engine/status.h"
 
 static const struct branch_kind *const KINDS[BRANCH_COUNT] = {
-    [BRANCH_CNN] = &branch_cnn, [BRANCH_TRANSFORMER] = &branch_transformer};
+    [BRANCH_CNN] = &branch_cnn, [BRANCH_TRANSFORMER] = &branch_transformer, [BRANCH_RESNET] = &branch_resnet};
 
 static const struct branch_kind *kind_of(const struct network *network) {
   return network->branch_count > 0 ? KINDS[network->branch_type] : NULL;

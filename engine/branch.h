@@ -39,7 +39,7 @@ struct branch_kind {
   noprop_status (*backward)(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
                             unsigned first_part, unsigned parts);
 };
-extern const struct branch_kind branch_cnn, branch_transformer;
+extern const struct branch_kind branch_cnn, branch_transformer, branch_resnet;
 
 /* What follows does nothing, and succeeds, for models without a branch. */
 

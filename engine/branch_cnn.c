@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/branch.h"
+#include "engine/branch_images.h"
 #include "engine/model.h"
 #include "engine/network_field.h"
 #include "engine/program_plan.h"
@@ -22,21 +23,11 @@ static noprop_status plan(const struct settings *settings, const noprop_model_sh
   const int *channels = settings->network.branch.channels, layer_count = settings->network.branch.channel_count;
   const int inputs = shape->condition_shape[0];
   struct branch_layer *layers = network->branch;
-  if (inputs == 0)
-    return status_set(NOPROP_INVALID_CONFIG,
-                      "network.branch.type: cnn needs images as condition, [rows][channels][height][width] or "
-                      "[rows][height][width]; this condition is %s of width %d",
-                      shape->condition_is_label ? "a label" : "a vector", shape->condition_width);
-  if (inputs > 3 && inputs % 4 != 0)
-    return status_set(
-        NOPROP_UNSUPPORTED,
-        "network.branch.type: cnn takes images of 1, 2 or 3 channels or a multiple of four; these have %d", inputs);
+  const noprop_status status = branch_images_plan(settings, shape, network);
+  if (status != NOPROP_OK) return status;
   int height = shape->condition_shape[1], width = shape->condition_shape[2];
   for (int i = 0; i < layer_count; ++i) {
     const bool last = i == layer_count - 1;
-    if (channels[i] % 8 != 0)
-      return status_set(NOPROP_UNSUPPORTED, "network.branch.channels: %d is not a multiple of 8, which layers need",
-                        channels[i]);
     if (!last && (height < 2 || width < 2))
       return status_set(NOPROP_INVALID_CONFIG,
                         "network.branch.channels: %d layers, but images of %d x %d pixels can be halved %d times only; "
@@ -72,15 +63,6 @@ static void describe(const struct network *network, int i, char *line, size_t si
            layer->pool ? "2 x 2 max-pool" : "mean over all pixels (features: the condition below)");
 }
 
-static double products(const struct network *network) {
-  double products = 0;
-  for (int i = 0; i < network->branch_count; ++i) {
-    const struct branch_layer *layer = &network->branch[i];
-    products += 9.0 * layer->height * layer->width * layer->inputs * layer->outputs;
-  }
-  return products;
-}
-
 static int launches(const struct network *network) {
   const int count = network->branch_count;
   return count + (count > 1 ? count - 1 : 1) + 1;
@@ -93,7 +75,7 @@ static bool is_tensor(const struct network *network, int i) { return network->br
 /* Floats of an image's plane at layer `i`: conv_layer in kernels/conv.cuh or conv_blocked. */
 static size_t plane_floats(const struct network *network, int i, int channels) {
   const struct branch_layer *layer = &network->branch[i];
-  const size_t pixels = (size_t)(layer->height + 2) * (size_t)(layer->width + 1) + 1;
+  const size_t pixels = branch_plane_pixels(layer->height, layer->width);
   if (!is_tensor(network, i)) return pixels * (size_t)channels;
   return (pixels + 40) * (size_t)((channels + 15) / 16 * 16) / (network->branch_form == OPERANDS_BF16 ? 2 : 1);
 }
@@ -178,9 +160,7 @@ static void write_forward(FILE *out, const struct network *network, const noprop
   fprintf(out,
           "  const float *const P = conv_parameters(a, image.part);\n  float *const plane = a.inputs[%d] + n * %zu;\n",
           i, input_floats(network, i));
-  if (i == 0)
-    fprintf(out, "  conv_gather<layer0, %d>(plane, a.rows, image.row);\n  __syncthreads();\n",
-            plan_row_kind(shape->condition_type, false));
+  if (i == 0) branch_images_gather(out, network, shape, "plane");
   fprintf(out, "  unsigned char *const codes = a.codes[%d] ? a.codes[%d] + n * %zu : nullptr;\n", i, i,
           output_numbers(layer));
   if (tensor)
@@ -261,6 +241,7 @@ static char *source_of(const struct network *network, const noprop_model_shape *
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
   if (!out) return NULL;
+  branch_images_include(out, network);
   fprintf(out, "#include \"conv%s.cuh\"\n\n", network->branch_form >= 0 ? "_tensor" : "");
   for (int i = 0; i < network->branch_count; ++i) {
     const struct branch_layer *layer = &network->branch[i];
@@ -375,9 +356,10 @@ static noprop_status forward(noprop_model *model, const branch_arguments *branch
 /* Blocks of threads that make a layer's gradients in one slot: conv_items in kernels/conv.cuh or conv_tensor_items. */
 static unsigned gradient_items(const struct network *network, int i) {
   const struct branch_layer *layer = &network->branch[i];
-  const int takes = layer->inputs % 4 ? 3 * layer->inputs : 12, groups = (layer->outputs + 31) / 32;
-  const int shares = is_tensor(network, i) ? 3 * ((layer->inputs + 31) / 32) : 9 * layer->inputs / takes;
-  return (unsigned)((shares + 1) * groups);
+  const unsigned groups = (unsigned)(layer->outputs + 31) / 32;
+  const unsigned of_weights =
+      is_tensor(network, i) ? 3 * ((unsigned)(layer->inputs + 31) / 32) * groups : branch_weight_items(layer);
+  return of_weights + groups;
 }
 
 static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
@@ -401,7 +383,7 @@ static noprop_status backward(noprop_model *model, const branch_arguments *branc
 
 const struct branch_kind branch_cnn = {.plan = plan,
                                        .add = add,
-                                       .products = products,
+                                       .products = branch_images_products,
                                        .launches = launches,
                                        .describe = describe,
                                        .allocate = allocate,

@@ -16,7 +16,7 @@
 #include "kernels/branch_arguments.h"
 #include "noprop/model.h"
 
-enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 80 };
+enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 144 };
 
 enum initialiser {
   INITIALISE_ZERO,
@@ -73,8 +73,10 @@ struct dense_op {
 /* A 3 x 3 convolution of the condition's branch (branch.h). */
 struct branch_layer {
   int height, width, inputs, outputs;
-  bool pool;        /* 2 x 2 max-pool behind it; else, the last one, the mean over all pixels */
+  bool pool;        /* 2 x 2 max-pool behind it; else, of type cnn the last one, the mean over all pixels */
   int weight, bias; /* parameter indices: [9 inputs][outputs], rows in the order [y][x][input] */
+  int scale, shift; /* type resnet: of GroupNorm, in place of the bias */
+  int blocks;       /* type resnet: residual blocks, two layers each, that follow a layer with a pool */
 };
 
 /* A transformer over the positions of a condition (branch.h): shapes, and the parameters of its first layer, behind
@@ -111,11 +113,14 @@ struct network {
   long classifier_floats; /* "classifier.bias"; 0: none. Its padded floats follow the blocks */
   long embedding_floats;  /* dt: of learned embeddings "embedding.weight" [classes][d], behind them; 0: none */
   int branch_type;        /* enum branch_type */
-  struct branch_layer branch[BRANCH_LAYERS]; /* type cnn */
-  struct sequence_branch sequence;           /* type transformer */
+  struct branch_layer branch[BRANCH_CONVOLUTIONS]; /* types cnn and resnet */
+  struct sequence_branch sequence;                 /* type transformer */
   int branch_count; /* layers; 0: the condition is read as it is; else x_width is the number of the branch's features */
   int branch_form;  /* enum operand_form of the branch's tensor-core kernels, -1: it has none */
-  int operand_form; /* enum operand_form of its tensor-core kernels, -1: it has none */
+  int branch_groups; /* type resnet: groups of GroupNorm */
+  int augment_shift; /* images in training: by how many pixels they move at most, */
+  bool augment_flip; /* and whether they may be mirrored */
+  int operand_form;  /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };
 

@@ -228,11 +228,13 @@
   X(INIT_NORMAL, "normal", "z(0) ~ N(0, I)")                           \
   X(INIT_GIVEN, "given", "z(0) from the caller")
 
-#define BRANCH_LIST(X)                                                                               \
-  X(BRANCH_NONE, "none", "the condition's numbers as they are")                                      \
-  X(BRANCH_CNN, "cnn",                                                                               \
-    "images: 3 x 3 convolutions, ReLU, max-pool between them, the mean over pixels behind the last") \
-  X(BRANCH_TRANSFORMER, "transformer", "sequences: attention among positions, read out by a token of its own")
+#define BRANCH_LIST(X)                                                                                         \
+  X(BRANCH_NONE, "none", "the condition's numbers as they are")                                                \
+  X(BRANCH_CNN, "cnn",                                                                                         \
+    "images: 3 x 3 convolutions, ReLU, max-pool between them, the mean over pixels behind the last")           \
+  X(BRANCH_TRANSFORMER, "transformer", "sequences: attention among positions, read out by a token of its own") \
+  X(BRANCH_RESNET, "resnet",                                                                                   \
+    "images: 3 x 3 convolutions with GroupNorm, ReLU and max-pool, residual blocks behind each")
 
 #define POSITIONS_LIST(X)                                                                                      \
   X(POSITIONS_ROTARY, "rotary", "queries and keys turned by angles that grow with the place (Su et al. 2021)") \

@@ -29,6 +29,10 @@ struct settings {
   struct {
     char file[SETTINGS_TEXT], condition[64], target[64]; /* condition "" : by task; "null": none */
     bool standardise;
+    struct {     /* of conditions that are images, in training */
+      int shift; /* pixels, at most */
+      bool flip;
+    } augment;
   } data;
   struct {
     int type;
@@ -82,6 +86,8 @@ struct settings {
       /* Type transformer. masked: the last number of a position says whether it is there. */
       int width, heads, layers, feed_forward, positions, activation;
       bool masked;
+      int blocks[BRANCH_LAYERS], block_count; /* type resnet: of each entry of channels; one number: of all */
+      int groups;                             /* type resnet: of GroupNorm */
     } branch;
     struct layer_list layers; /* of type custom */
   } network;

@@ -131,6 +131,34 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
     (void)snprintf(buffer, size,
                    "belongs to the stream of network.type resnet; allowed: false, or network.type resnet");
   if (buffer[0]) return buffer;
+  const bool residual = s->network.branch.type == BRANCH_RESNET;
+  *key = "network.branch.blocks";
+  if (residual && s->network.branch.block_count != 1 &&
+      s->network.branch.block_count != s->network.branch.channel_count)
+    (void)snprintf(buffer, size,
+                   "has %d entries and network.branch.channels %d; allowed: one entry for each, or one for all",
+                   s->network.branch.block_count, s->network.branch.channel_count);
+  else if (!residual && (s->network.branch.block_count != 1 || s->network.branch.blocks[0] != 1))
+    (void)snprintf(buffer, size, "is for network.branch.type resnet; this is %s, where [1] is allowed",
+                   BRANCH_NAMES[s->network.branch.type].name);
+  if (buffer[0]) return buffer;
+  *key = "network.branch.groups";
+  if (!residual && s->network.branch.groups != 8)
+    (void)snprintf(buffer, size, "is for network.branch.type resnet; this is %s, where 8 is allowed",
+                   BRANCH_NAMES[s->network.branch.type].name);
+  for (int i = 0; residual && i < s->network.branch.channel_count && !buffer[0]; ++i)
+    if (s->network.branch.channels[i] % s->network.branch.groups != 0)
+      (void)snprintf(buffer, size,
+                     "does not divide %d of network.branch.channels into equal groups; allowed: a divisor of all",
+                     s->network.branch.channels[i]);
+  if (buffer[0]) return buffer;
+  *key = s->data.augment.shift > 0 ? "data.augment.shift" : "data.augment.flip";
+  if ((s->data.augment.shift > 0 || s->data.augment.flip) && s->network.branch.type != BRANCH_CNN && !residual)
+    (void)snprintf(buffer, size,
+                   "is of images that go through a branch, and network.branch.type is %s; allowed: %s, or "
+                   "network.branch.type cnn or resnet",
+                   BRANCH_NAMES[s->network.branch.type].name, s->data.augment.shift > 0 ? "0" : "false");
+  if (buffer[0]) return buffer;
   const bool encoder = activation_is_gate(s->encoder.activation);
   *key = encoder ? "encoder.activation" : "decoder.activation";
   if (encoder || activation_is_gate(s->decoder.activation))

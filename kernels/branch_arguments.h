@@ -7,6 +7,7 @@
 enum { BRANCH_LAYERS = 8 /* at most */, CONV_THREADS = 256, CONV_TURN_BLOCKS = 8 };
 /* Transformers (kernels/transformer.cuh). */
 enum { SEQUENCE_THREADS = 256, ATTENTION_THREADS = 128, SEQUENCE_TURN_BLOCKS = 16 };
+enum { BRANCH_CONVOLUTIONS = 48 /* of type resnet, at most */ };
 
 /* Parts (variant dt: networks of the launch; else one) times `capacity` images, or rows: type transformer has all its
  * numbers of a row in inputs[0], gradients[0] and turned[0]. A plane is an image with a border of
@@ -26,6 +27,12 @@ typedef struct {
   unsigned long long part_floats; /* of parameters and of a slot */
   float *packed[BRANCH_LAYERS];   /* on tensor cores, per part: weights as mma takes them, and so is `turned` */
   unsigned layer;                 /* type transformer: of the launch */
+  /* Type resnet (kernels/branch_residual.cuh) has all planes behind inputs[0], layer by layer and each [images]; so in
+   * gradients[0] the planes of sums, where the loss by them follows, and in turned[0] all weights. */
+  float *statistics;                  /* per layer [images][2][channels]: mean, inverse deviation of groups; or NULL */
+  float *affine_gradients;            /* likewise: the loss by scale and by shift */
+  float *passing;                     /* [images][2][most outputs]: the loss on its way back */
+  unsigned long long passing_outputs; /* most outputs */
 } branch_arguments;
 
 #endif

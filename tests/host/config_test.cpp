@@ -387,6 +387,27 @@ TEST(Config, TransformersThatHaveNoKernelsAreRefused) {
   EXPECT_EQ(refused("network.branch.positions", "sinusoidal"), "");
 }
 
+TEST(Config, KeysOfImagesNeedABranchThatHasThem) {
+  const auto has = [](const std::string &sentence, const char *part) {
+    EXPECT_NE(sentence.find(part), std::string::npos) << sentence;
+  };
+  has(check_refusal({{"data.augment.shift", "2"}}), "data.augment.shift: 2 is of images that go through a branch");
+  has(check_refusal({{"data.augment.flip", "true"}}), "data.augment.flip: true is of images");
+  has(check_refusal({{"network.branch.groups", "4"}, {"network.branch.type", "cnn"}}),
+      "this is cnn, where 8 is allowed");
+  has(check_refusal({{"network.branch.blocks", "[2]"}}), "this is none, where [1] is allowed");
+  const std::vector<std::pair<const char *, const char *>> residual = {
+      {"network.branch.type", "resnet"}, {"network.branch.channels", "[24, 40]"}, {"data.augment.shift", "2"}};
+  const auto with = [&](const char *key, const char *value) {
+    auto keys = residual;
+    keys.emplace_back(key, value);
+    return check_refusal(keys);
+  };
+  EXPECT_EQ(with("network.branch.blocks", "[0, 2]"), "");
+  has(with("network.branch.blocks", "[1, 2, 3]"), "has 3 entries and network.branch.channels 2");
+  has(with("network.branch.groups", "12"), "network.branch.groups: 12 does not divide 40");
+}
+
 TEST(Config, FilesAreReadAndTheirTroublesNamed) {
   const Scratch scratch;
   const Config config = make();

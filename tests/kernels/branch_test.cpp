@@ -29,7 +29,13 @@ constexpr long kRows = 45;
 struct ImageCase {
   const char *variant, *task, *draws, *precision;
   unsigned seed = 31;
+  const char *branch = "cnn";
+  bool augmented = false;
+  bool residual() const { return std::string(branch) == "resnet"; }
 };
+
+/* Up to two pixels in each direction: an image of 9 x 10 keeps most of itself. */
+constexpr int kShift = 2;
 
 Keys keys_of(const ImageCase &c) {
   return {{"variant", c.variant},
@@ -61,32 +67,40 @@ Prepared prepare(const ImageCase &c) {
   Prepared p;
   Keys keys = keys_of(c);
   p.settings = reference::settings_from(keys);
-  const bool bytes = std::string(c.variant) == "ct";
+  const bool bytes = std::string(c.variant) == "ct" || c.residual();
   p.data = make_data(p.settings, bytes ? kByteCondition : kFloatCondition, kChannels * kHeight * kWidth, kTarget, kRows,
                      c.seed);
   p.data->shape.condition_shape[0] = kChannels;
   p.data->shape.condition_shape[1] = kHeight;
   p.data->shape.condition_shape[2] = kWidth;
-  p.branch = reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
+  p.branch = c.residual() ? reference::make_residual_branch(kChannels, kHeight, kWidth, {40, 24}, {1, 2}, 4)
+                          : reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
   p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
   std::swap(p.branch.operand_bits, p.head.operand_bits); /* what follows the branch is fp32 */
   p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
   p.block = p.branch.parameters + p.head.parameters;
   Network convolutions;
-  for (const auto &layer : p.branch.layers)
-    convolutions.arrays.insert(convolutions.arrays.end(), {layer.weight, layer.bias});
+  convolutions.arrays = p.branch.arrays;
   for (int k = 0; k < p.blocks; ++k)
     for (const auto &values : {random_parameters(convolutions, 60 + static_cast<unsigned>(k), 1.6),
                                random_parameters(p.head, 70 + static_cast<unsigned>(k))})
       p.parameters.insert(p.parameters.end(), values.begin(), values.end());
-  keys.insert(keys.end(), {{"network.branch.type", "cnn"}, {"network.branch.channels", "[32, 40, 24]"}});
+  keys.insert(keys.end(), {{"network.branch.type", c.branch},
+                           {"network.branch.channels", c.residual() ? "[40, 24]" : "[32, 40, 24]"}});
+  if (c.residual()) keys.insert(keys.end(), {{"network.branch.blocks", "[1, 2]"}, {"network.branch.groups", "4"}});
+  if (c.augmented)
+    keys.insert(keys.end(), {{"data.augment.shift", std::to_string(kShift)}, {"data.augment.flip", "true"}});
   p.model = create_model(keys, p.data->shape);
   if (!p.model) return p;
   EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
-  const noprop_parameter first = noprop_model_parameter(p.model.get(), 2);
-  EXPECT_STREQ(first.name, p.blocks > 1 ? "block.1.branch.1.weight" : "branch.1.weight");
-  EXPECT_EQ(first.shape[0], 288);
-  EXPECT_EQ(first.shape[1], 40);
+  for (size_t i = 0; i < p.branch.arrays.size(); ++i) {
+    const reference::Array &array = p.branch.arrays[i];
+    const noprop_parameter got = noprop_model_parameter(p.model.get(), static_cast<int>(i));
+    EXPECT_EQ(got.name, (p.blocks > 1 ? "block.1." : "") + array.name);
+    EXPECT_EQ(got.offset, array.offset) << array.name;
+    EXPECT_EQ(got.rank == 1 ? 1 : got.shape[0], array.rows) << array.name;
+    EXPECT_EQ(got.shape[got.rank - 1], array.columns) << array.name;
+  }
   if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
       !set_statistics(p.model.get(), *p.data))
     p.model.reset();
@@ -100,6 +114,29 @@ Vector<Tracked> block_of(const Prepared &p, int k) {
 }
 Vector<Tracked> head_of(const Prepared &p, const Vector<Tracked> &block) {
   return {block.begin() + p.branch.parameters, block.end()};
+}
+
+/* What the configuration's augmentation makes of row `row` where `number` is its number among the step's rows:
+ * mirrored, then moved down and to the right, zeros before standardisation in the place it leaves. */
+Vector<Tracked> augmented(const Prepared &p, size_t row, uint32_t number, uint32_t step) {
+  const auto words = reference::draw(p.settings.seed, reference::kAugmentation, 0, number, step);
+  const auto moves = [](uint32_t word) {
+    return static_cast<long>((uint64_t{word} * (2 * kShift + 1)) >> 32) - kShift;
+  };
+  const long down = moves(words[0]), right = moves(words[1]), size = kHeight * kWidth;
+  const bool mirrored = words[2] >= 1U << 31;
+  Vector<Tracked> image;
+  for (long i = 0; i < kChannels * size; ++i) {
+    const long y = i % size / kWidth - down, moved = i % kWidth - right, x = mirrored ? kWidth - 1 - moved : moved;
+    const auto at = static_cast<size_t>(i), from = static_cast<size_t>(i / size * size + y * kWidth + x);
+    const Tracked scale = Tracked(1) / Tracked(static_cast<double>(p.data->x_std[at]));
+    double raw = 0;
+    if (y >= 0 && y < kHeight && moved >= 0 && moved < kWidth)
+      raw = p.data->x_bytes.empty() ? static_cast<double>(p.data->x_float[row * kChannels * size + from])
+                                    : p.data->x_bytes[row * kChannels * size + from];
+    image.push_back(Tracked(raw) * scale + Tracked(-static_cast<double>(p.data->x_mean[at])) * scale);
+  }
+  return image;
 }
 
 /* The batch's images through the branch: `batch` has features in their place. */
@@ -150,9 +187,10 @@ void expect_twice_at_most(const Prepared &p, const std::vector<float> &got, cons
 class ImageCondition : public testing::TestWithParam<ImageCase> {};
 INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
                          testing::Values(ImageCase{"ct", "classify", "2", "fp32"},
-                                         ImageCase{"supervised", "regress", "1", "fp32"},
+                                         ImageCase{"supervised", "regress", "1", "fp32", 31, "cnn", true},
                                          ImageCase{"supervised", "regress", "1", "tf32", 38},
-                                         ImageCase{"ct", "classify", "2", "bf16"}));
+                                         ImageCase{"ct", "classify", "2", "bf16"},
+                                         ImageCase{"ct", "classify", "2", "fp32", 31, "resnet", true}));
 
 TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());
@@ -177,10 +215,9 @@ TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   expect_within(kTerm, terms.loss, want.total, "loss");
   expect_within(kPrediction, prediction, flat(want.prediction), "prediction");
   const Vector<Tracked> all = whole_gradient(p, block_of(p, 0), traces, want);
-  for (size_t i = 0; i < p.branch.layers.size(); ++i)
-    for (const reference::Array &array : {p.branch.layers[i].weight, p.branch.layers[i].bias})
-      expect_within(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()},
-                    {all.begin() + array.offset, all.begin() + array.offset + array.size()}, array.name);
+  for (const reference::Array &array : p.branch.arrays)
+    expect_within(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()},
+                  {all.begin() + array.offset, all.begin() + array.offset + array.size()}, array.name);
   expect_within(kGradient, gradient, all, "gradient");
   if (p.branch.operand_bits) expect_twice_at_most(p, gradient, all);
 }
@@ -197,8 +234,15 @@ TEST_P(ImageCondition, TrainingStepsMeetTheReference) {
     noprop_device_get_counters(device(), &before);
     ASSERT_TRUE(ok(noprop_model_train_step(p.model.get(), 1), "train"));
     noprop_device_get_counters(device(), &after);
-    EXPECT_EQ(after.launches - before.launches, 3 + 1 + 2 + 1 + 1U) << "2 per convolution and 2";
-    Batch<Tracked> batch = training_batch(p.settings, p.head, p.data->reference, 32, step);
+    EXPECT_EQ(after.launches - before.launches, GetParam().residual() ? 1 + 1 + 1 + 1 + 1U : 3 + 1 + 2 + 1 + 1U)
+        << "cnn: 2 per convolution and 2; resnet: 5";
+    reference::Rows<Tracked> rows = p.data->reference;
+    const long position = step * 32;
+    for (long i = 0; GetParam().augmented && i < 32 && position + i < kRows; ++i) {
+      const auto row = static_cast<size_t>(reference::row_at(p.settings.seed, kRows, 0, position + i));
+      rows.x[row] = augmented(p, row, static_cast<uint32_t>(i), static_cast<uint32_t>(step));
+    }
+    Batch<Tracked> batch = training_batch(p.settings, p.head, rows, 32, step);
     const auto traces = make_features(p, block, batch);
     const auto loss = batch_loss(p.settings, p.head, head_of(p, block), batch);
     const Vector<Tracked> gradient = whole_gradient(p, block, traces, loss);
@@ -208,8 +252,12 @@ TEST_P(ImageCondition, TrainingStepsMeetTheReference) {
 }
 
 /* Each block has a branch of its own. */
-TEST(ImageConditionOfBlocks, GradientsMeetTheReference) {
-  const Prepared p = prepare({"dt", "regress", "2", "fp32"});
+class ImageConditionOfBlocks : public testing::TestWithParam<ImageCase> {};
+INSTANTIATE_TEST_SUITE_P(Branches, ImageConditionOfBlocks,
+                         testing::Values(ImageCase{"dt", "regress", "2", "fp32"},
+                                         ImageCase{"dt", "regress", "2", "fp32", 31, "resnet", true}));
+TEST_P(ImageConditionOfBlocks, GradientsMeetTheReference) {
+  const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
   const auto levels = reference::levels_of(p.settings, kTarget);
   std::vector<float> gradient(p.parameters.size());
@@ -241,8 +289,12 @@ TEST(ImageConditionOfBlocks, GradientsMeetTheReference) {
 
 /* The same head, given the reference's features as a vector, says what a solve from images must come to; the branch's
  * launches do not grow with the steps. */
-TEST(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
-  const ImageCase c{"ct", "classify", "2", "fp32"};
+class ImageConditionSolve : public testing::TestWithParam<ImageCase> {};
+INSTANTIATE_TEST_SUITE_P(Branches, ImageConditionSolve,
+                         testing::Values(ImageCase{"ct", "classify", "2", "fp32"},
+                                         ImageCase{"ct", "classify", "2", "fp32", 31, "resnet", true}));
+TEST_P(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
+  const ImageCase c = GetParam();
   const Prepared p = prepare(c);
   ASSERT_TRUE(p.model);
   std::vector<float> features;
@@ -277,7 +329,7 @@ TEST(ImageConditionSolve, IsThatOfTheHeadOnFeaturesAndRunsTheBranchOnce) {
     }
     EXPECT_GT(spread, 0.05) << "rows must differ, or features do not matter";
   }
-  EXPECT_EQ(launches[0], 3U + 1U);
+  EXPECT_EQ(launches[0], (c.residual() ? 1U : 3U) + 1U);
   EXPECT_EQ(launches[1], launches[0]);
 }
 
@@ -305,6 +357,18 @@ TEST(ImageConditionRefusals, SayWhatIsAllowed) {
   EXPECT_NE(refused({{"network.branch.channels", "[8]"}, {"precision", "tf32"}}, 1, 4, 4).find("one layer"),
             std::string::npos);
   EXPECT_NE(refused({{"network.branch.channels", "[8, 8]"}, {"precision", "tf32x3"}}, 1, 4, 4).find("branch"),
+            std::string::npos);
+  EXPECT_NE(
+      refused({{"network.branch.type", "resnet"}, {"network.branch.channels", "[8, 8]"}}, 1, 3, 9).find("at most 1"),
+      std::string::npos);
+  EXPECT_NE(refused({{"network.branch.blocks", "[16, 16]"}}, 1, 8, 8).find("more than 48 convolutions"),
+            std::string::npos);
+  EXPECT_NE(refused({{"network.branch.groups", "16"}}, 1, 8, 8).find("does not divide 8"), std::string::npos);
+  EXPECT_NE(refused({{"network.branch.groups", "8"}, {"network.branch.blocks", "[1, 1, 1]"}}, 1, 8, 8)
+                .find("has 3 entries and network.branch.channels 2"),
+            std::string::npos);
+  EXPECT_NE(refused({{"network.branch.blocks", "[1]"}, {"precision", "tf32"}}, 1, 8, 8)
+                .find("no kernels for network.branch.type resnet"),
             std::string::npos);
   noprop_config_destroy(config);
 }

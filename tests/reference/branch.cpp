@@ -1,5 +1,8 @@
 #include "tests/reference/branch.h"
 
+#include <cmath>
+#include <string>
+
 namespace reference {
 
 namespace {
@@ -16,7 +19,7 @@ bool inside(const BranchLayer &layer, long y, long x) {
   return y >= 0 && y < layer.height && x >= 0 && x < layer.width;
 }
 
-/* Which of a window's sums is the largest, the first of equal ones; windows of one sum without a pool. */
+/* Which of a window's numbers is the largest, the first of equal ones; windows of one sum without a pool. */
 template <typename Real>
 size_t largest(const BranchLayer &layer, const Vector<Real> &sums, long channel, long y, long x) {
   if (!layer.pool) return at(layer, channel, y, x);
@@ -34,21 +37,100 @@ Real factor_of(const Branch &branch, size_t l, Real number) {
   return l > 0 && branch.operand_bits ? rounded_to(number, branch.operand_bits, branch.operand_bits == 7) : number;
 }
 
+/* Mean and 1/deviation of each group, over its channels and all pixels. */
+template <typename Real>
+struct Moments {
+  Vector<Real> mean, inverse;
+};
+
+template <typename Real>
+Moments<Real> moments(const BranchLayer &layer, const Vector<Real> &sums) {
+  using std::sqrt;
+  const size_t count = sums.size() / static_cast<size_t>(layer.groups);
+  Moments<Real> result;
+  for (size_t g = 0; g < static_cast<size_t>(layer.groups); ++g) {
+    Real mean = 0.0, variance = 0.0;
+    for (size_t i = 0; i < count; ++i) mean += sums[g * count + i];
+    mean = mean / static_cast<double>(count);
+    for (size_t i = 0; i < count; ++i) variance += (sums[g * count + i] - mean) * (sums[g * count + i] - mean);
+    result.mean.push_back(mean);
+    result.inverse.push_back(Real(1.0) / sqrt(variance / static_cast<double>(count) + Real(1e-5)));
+  }
+  return result;
+}
+
+template <typename Real>
+Vector<Real> normalised(const BranchLayer &layer, const Vector<Real> &parameters, const Vector<Real> &sums) {
+  const auto of = moments(layer, sums);
+  const size_t count = sums.size() / static_cast<size_t>(layer.groups);
+  const size_t pixels = static_cast<size_t>(layer.height * layer.width);
+  Vector<Real> result;
+  for (size_t i = 0; i < sums.size(); ++i)
+    result.push_back((sums[i] - of.mean[i / count]) * of.inverse[i / count] *
+                         parameters[static_cast<size_t>(layer.scale.offset) + i / pixels] +
+                     parameters[static_cast<size_t>(layer.shift.offset) + i / pixels]);
+  return result;
+}
+
+/* From d/d(normalised) to d/d(sums); adds to the gradients of scale and shift. With u = (s - mean)/deviation of one of
+ * N numbers in its group: d/ds = (b - sum(b)/N - u sum(b u)/N)/deviation, b = scale d/d(normalised). */
+template <typename Real>
+Vector<Real> normalise_back(const BranchLayer &layer, const Vector<Real> &parameters, const Vector<Real> &sums,
+                            const Vector<Real> &bar, Vector<Real> &gradient) {
+  const auto of = moments(layer, sums);
+  const size_t count = sums.size() / static_cast<size_t>(layer.groups);
+  const size_t pixels = static_cast<size_t>(layer.height * layer.width);
+  Vector<Real> unit, scaled, all(of.mean.size(), 0.0), along(of.mean.size(), 0.0), result;
+  for (size_t i = 0; i < sums.size(); ++i) {
+    unit.push_back((sums[i] - of.mean[i / count]) * of.inverse[i / count]);
+    scaled.push_back(bar[i] * parameters[static_cast<size_t>(layer.scale.offset) + i / pixels]);
+    gradient[static_cast<size_t>(layer.scale.offset) + i / pixels] += bar[i] * unit[i];
+    gradient[static_cast<size_t>(layer.shift.offset) + i / pixels] += bar[i];
+    all[i / count] += scaled[i];
+    along[i / count] += scaled[i] * unit[i];
+  }
+  for (size_t i = 0; i < sums.size(); ++i)
+    result.push_back((scaled[i] - (all[i / count] + unit[i] * along[i / count]) / static_cast<double>(count)) *
+                     of.inverse[i / count]);
+  return result;
+}
+
+Array place(Branch &branch, const char *name, long rows, long columns) {
+  const std::string prefix = "branch." + std::to_string(branch.layers.size());
+  branch.arrays.push_back({prefix + name, rows, columns, false, branch.parameters});
+  branch.parameters += branch.arrays.back().size();
+  return branch.arrays.back();
+}
+
 }  // namespace
 
 Branch make_branch(long channels, long height, long width, const std::vector<long> &outputs) {
   Branch branch;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    BranchLayer layer{height, width, channels, outputs[i], i + 1 < outputs.size(), {}, {}};
-    const std::string name = "branch." + std::to_string(i);
-    layer.weight = {name + ".weight", 9 * channels, outputs[i], false, branch.parameters};
-    branch.parameters += layer.weight.size();
-    layer.bias = {name + ".bias", 1, outputs[i], false, branch.parameters};
-    branch.parameters += layer.bias.size();
+    BranchLayer layer{height, width, channels, outputs[i], i + 1 < outputs.size(), {}, {}, 0, {}, {}, false};
+    layer.weight = place(branch, ".weight", 9 * channels, outputs[i]);
+    layer.bias = place(branch, ".bias", 1, outputs[i]);
     branch.layers.push_back(layer);
     channels = outputs[i];
     if (layer.pool) height /= 2, width /= 2;
   }
+  return branch;
+}
+
+Branch make_residual_branch(long channels, long height, long width, const std::vector<long> &outputs,
+                            const std::vector<long> &blocks, long groups) {
+  Branch branch;
+  for (size_t stage = 0; stage < outputs.size(); ++stage)
+    for (long k = 0; k <= 2 * blocks[stage]; ++k) {
+      const bool pool = k == 0, skip = k > 0 && k % 2 == 0;
+      BranchLayer layer{height, width, channels, outputs[stage], pool, {}, {}, groups, {}, {}, skip};
+      layer.weight = place(branch, ".weight", 9 * channels, outputs[stage]);
+      layer.scale = place(branch, ".scale", 1, outputs[stage]);
+      layer.shift = place(branch, ".shift", 1, outputs[stage]);
+      branch.layers.push_back(layer);
+      channels = outputs[stage];
+      if (pool) height /= 2, width /= 2;
+    }
   return branch;
 }
 
@@ -66,30 +148,32 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < layer.height; ++y)
         for (long x = 0; x < layer.width; ++x) {
-          Real sum = parameters[static_cast<size_t>(layer.bias.offset + n)];
+          Real sum = layer.groups > 0 ? Real(0.0) : parameters[static_cast<size_t>(layer.bias.offset + n)];
           for (long dy = 0; dy < 3; ++dy)
             for (long dx = 0; dx < 3; ++dx)
               for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c)
                 sum += input[at(layer, c, y + dy - 1, x + dx - 1)] * weights[weight_at(layer, dy, dx, c, n)];
           sums[at(layer, n, y, x)] = sum;
         }
+    Vector<Real> ready = layer.groups > 0 ? normalised(layer, parameters, sums) : sums;
+    for (size_t i = 0; layer.skip && i < ready.size(); ++i) ready[i] += trace.input.back()[i];
     const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
     Vector<Real> output;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < height; ++y)
         for (long x = 0; x < width; ++x) {
-          const Real best = sums[largest(layer, sums, n, y, x)];
+          const Real best = ready[largest(layer, ready, n, y, x)];
           output.push_back(best > Real(0.0) ? best : Real(0.0));
         }
     trace.input.push_back(input);
     trace.sums.push_back(sums);
+    trace.ready.push_back(ready);
     input = output;
   }
-  const BranchLayer &last = branch.layers.back();
-  const long pixels = last.height * last.width;
-  for (long n = 0; n < last.outputs; ++n) {
+  const auto channels = static_cast<size_t>(branch.features()), pixels = input.size() / channels;
+  for (size_t n = 0; n < channels; ++n) {
     Real sum = 0.0;
-    for (long i = 0; i < pixels; ++i) sum += input[static_cast<size_t>(n * pixels + i)];
+    for (size_t i = 0; i < pixels; ++i) sum += input[n * pixels + i];
     trace.features.push_back(sum / static_cast<double>(pixels));
   }
   return trace;
@@ -99,26 +183,32 @@ template <typename Real>
 void branch_backward(const Branch &branch, const Vector<Real> &parameters, const BranchTrace<Real> &trace,
                      const Vector<Real> &cotangent, Vector<Real> &gradient) {
   const BranchLayer &last = branch.layers.back();
+  const long last_side = last.pool ? 2 : 1, pixels = last.height / last_side * (last.width / last_side);
   Vector<Real> output_bar; /* of the layer's output, [channel][y][x] */
+  Vector<Real> skip_bar;   /* of what a skip adds */
   for (long n = 0; n < last.outputs; ++n)
-    for (long i = 0; i < last.height * last.width; ++i)
-      output_bar.push_back(cotangent[static_cast<size_t>(n)] / static_cast<double>(last.height * last.width));
+    for (long i = 0; i < pixels; ++i)
+      output_bar.push_back(cotangent[static_cast<size_t>(n)] / static_cast<double>(pixels));
   for (size_t l = branch.layers.size(); l-- > 0;) {
     const BranchLayer &layer = branch.layers[l];
-    const Vector<Real> &sums = trace.sums[l], &input = trace.input[l];
-    Vector<Real> sums_bar(sums.size(), 0.0), input_bar(input.size(), 0.0);
+    const Vector<Real> &ready = trace.ready[l], &input = trace.input[l];
+    Vector<Real> ready_bar(ready.size(), 0.0), input_bar(input.size(), 0.0);
     const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < height; ++y)
         for (long x = 0; x < width; ++x) {
-          const size_t best = largest(layer, sums, n, y, x);
-          if (sums[best] > Real(0.0)) sums_bar[best] = output_bar[static_cast<size_t>((n * height + y) * width + x)];
+          const size_t best = largest(layer, ready, n, y, x);
+          if (ready[best] > Real(0.0)) ready_bar[best] = output_bar[static_cast<size_t>((n * height + y) * width + x)];
         }
+    if (!layer.skip && !skip_bar.empty()) input_bar = skip_bar, skip_bar.clear();
+    if (layer.skip) skip_bar = ready_bar;
+    const Vector<Real> sums_bar =
+        layer.groups > 0 ? normalise_back(layer, parameters, trace.sums[l], ready_bar, gradient) : ready_bar;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < layer.height; ++y)
         for (long x = 0; x < layer.width; ++x) {
           const Real bar = factor_of(branch, l, sums_bar[at(layer, n, y, x)]);
-          gradient[static_cast<size_t>(layer.bias.offset + n)] += bar;
+          if (layer.groups == 0) gradient[static_cast<size_t>(layer.bias.offset + n)] += bar;
           for (long dy = 0; dy < 3; ++dy)
             for (long dx = 0; dx < 3; ++dx)
               for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c) {

@@ -32,10 +32,29 @@ TEST(Branch, ShiftsPoolsAndAveragesAsDefined) {
   EXPECT_DOUBLE_EQ(trace.features[4], 0);
 }
 
-/* Central differences in double, h = 1e-6: the branch is linear between its corners, which these numbers stay clear of;
+/* One pixel a window: the block's skip and the norms by hand. Two channels a group and 1 pixel: u = +-1 nearly. */
+TEST(Branch, ResidualBlocksNormaliseAndAddAsDefined) {
+  const Branch branch = make_residual_branch(1, 2, 2, {8}, {1}, 4);
+  ASSERT_EQ(branch.layers.size(), 3u);
+  EXPECT_EQ(branch.parameters, (9 * 8 + 16) + 2 * (72 * 8 + 16));
+  Vector<double> parameters(static_cast<size_t>(branch.parameters), 0.0);
+  const auto set = [&](const Array &array, long index, double value) {
+    parameters[static_cast<size_t>(array.offset + index)] = value;
+  };
+  /* Stage: channel 0 is the middle pixel; of 4 and 4 zeros' partner the group (0, 1) has mean 1 and variance 3. */
+  set(branch.layers[0].weight, 4 * 8, 1);
+  for (long c = 0; c < 8; ++c) set(branch.layers[0].scale, c, 1), set(branch.layers[2].shift, c, c == 0 ? 0.25 : -5);
+  /* Four pixels 0 0 0 4 in channel 0, zeros in channel 1: mean 1/2, mean square 2, variance 7/4. */
+  const auto trace = branch_forward(branch, parameters, {0, 0, 0, 4});
+  const double best = 3.5 / std::sqrt(1.75 + 1e-5);
+  EXPECT_NEAR(trace.input[1][0], best, 1e-12); /* pooled */
+  EXPECT_NEAR(trace.features[0], best + 0.25, 1e-12) << "convolutions of zero leave the shift and the skip";
+  EXPECT_NEAR(trace.features[1], 0, 0) << "a negative sum does not pass the ReLU";
+}
+
+/* Central differences in double, h = 1e-6: the branch is smooth between its corners, which these numbers stay clear of;
  * rounding 1e-16/h = 1e-10. */
-TEST(Branch, GradientsMatchDifferences) {
-  const Branch branch = make_branch(3, 7, 6, {8, 8, 8}); /* an odd height: the pool leaves a row out */
+void expect_gradient_of_differences(const Branch &branch) {
   Vector<double> parameters = random_vector(static_cast<size_t>(branch.parameters), 1);
   const Vector<double> image = random_vector(3 * 7 * 6, 2), cotangent = random_vector(8, 3);
   Vector<double> gradient(parameters.size(), 0.0);
@@ -47,17 +66,28 @@ TEST(Branch, GradientsMatchDifferences) {
     return sum;
   };
   double largest = 0;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const double h = 1e-6, keep = parameters[i];
-    parameters[i] = keep + h;
-    const double up = value();
-    parameters[i] = keep - h;
-    const double down = value();
-    parameters[i] = keep;
-    ASSERT_NEAR(gradient[i], (up - down) / (2 * h), 1e-8) << i;
-    largest = std::fmax(largest, std::fabs(gradient[i]));
+  for (const Array &array : branch.arrays) {
+    double of_array = 0;
+    for (size_t i = static_cast<size_t>(array.offset); i < static_cast<size_t>(array.offset + array.size()); ++i) {
+      const double h = 1e-6, keep = parameters[i];
+      parameters[i] = keep + h;
+      const double up = value();
+      parameters[i] = keep - h;
+      const double down = value();
+      parameters[i] = keep;
+      ASSERT_NEAR(gradient[i], (up - down) / (2 * h), 1e-8) << array.name << " " << i;
+      of_array = std::fmax(of_array, std::fabs(gradient[i]));
+    }
+    EXPECT_GT(of_array, 1e-3) << array.name;
+    largest = std::fmax(largest, of_array);
   }
   EXPECT_GT(largest, 0.1);
+}
+
+/* An odd height: the pool leaves a row out. */
+TEST(Branch, GradientsMatchDifferences) { expect_gradient_of_differences(make_branch(3, 7, 6, {8, 8, 8})); }
+TEST(Branch, ResidualGradientsMatchDifferences) {
+  expect_gradient_of_differences(make_residual_branch(3, 7, 6, {8, 8}, {1, 0}, 4));
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ enum Stream {
   kProbe = 6,
   kSde = 7,
   kConditionDropout = 8,
+  kAugmentation = 9,
   kStart = 11
 };
 

@@ -1,0 +1,315 @@
+/* type resnet: its layers, the text of its kernels (kernels/branch_residual.cuh), memory and launches.
+ *
+ * Per entry of network.branch.channels a 3 x 3 convolution, GroupNorm, ReLU and a 2 x 2 max-pool, then so many residual
+ * blocks as network.branch.blocks says: h becomes relu(h + norm(conv(relu(norm(conv(h)))))). The last outputs are
+ * averaged over all pixels. A block of threads has an image to itself, so that the whole branch is one launch forward
+ * and one backward; with the gradients of weights a training step has three launches beside those of others. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/branch.h"
+#include "engine/branch_images.h"
+#include "engine/model.h"
+#include "engine/network_field.h"
+#include "engine/status.h"
+
+enum { LAUNCHES = 3 };
+
+/* Without a backward pass images go through the layers in groups whose planes take so much memory at most. */
+static const size_t FORWARD_BYTES = (size_t)64 << 20;
+
+/* ---- layers ---- */
+
+static noprop_status plan(const struct settings *settings, const noprop_model_shape *shape, struct network *network) {
+  const int *channels = settings->network.branch.channels, stages = settings->network.branch.channel_count;
+  int height = shape->condition_shape[1], width = shape->condition_shape[2], inputs = shape->condition_shape[0];
+  int count = 0;
+  const noprop_status status = branch_images_plan(settings, shape, network);
+  if (status != NOPROP_OK) return status;
+  for (int i = 0; i < stages; ++i) {
+    const int blocks = settings->network.branch.blocks[settings->network.branch.block_count == 1 ? 0 : i];
+    if (height < 2 || width < 2)
+      return status_set(NOPROP_INVALID_CONFIG,
+                        "network.branch.channels: %d entries, but images of %d x %d pixels can be halved %d times "
+                        "only; at most %d entries are allowed",
+                        stages, shape->condition_shape[1], shape->condition_shape[2], i, i);
+    if (count + 1 + 2 * blocks > BRANCH_CONVOLUTIONS)
+      return status_set(NOPROP_INVALID_CONFIG,
+                        "network.branch.blocks: the branch has more than %d convolutions with entry %d of "
+                        "network.branch.channels; so many are allowed, two for a block and one for an entry",
+                        (int)BRANCH_CONVOLUTIONS, i + 1);
+    network->branch[count++] = (struct branch_layer){
+        .height = height, .width = width, .inputs = inputs, .outputs = channels[i], .pool = true, .blocks = blocks};
+    height /= 2, width /= 2, inputs = channels[i];
+    for (int k = 0; k < 2 * blocks; ++k)
+      network->branch[count++] =
+          (struct branch_layer){.height = height, .width = width, .inputs = inputs, .outputs = inputs};
+  }
+  network->branch_count = count;
+  network->branch_groups = settings->network.branch.groups;
+  return NOPROP_OK;
+}
+
+/* Whether layer `index` is the second one of a residual block. */
+static bool ends_block(const struct network *network, int index) {
+  int first = index;
+  while (!network->branch[first].pool) --first;
+  return index > first && (index - first) % 2 == 0;
+}
+
+/* Scales begin at 1, those that end a block at 0: every block begins as the identity (Goyal et al., "Accurate, large
+ * minibatch SGD", 2017). */
+static void add(struct network *network) {
+  for (int i = 0; i < network->branch_count; ++i) {
+    struct branch_layer *layer = &network->branch[i];
+    char name[48];
+    snprintf(name, sizeof name, "branch.%d.weight", i);
+    layer->weight = network_add_parameter(network, name, 9 * layer->inputs, layer->outputs, INITIALISE_HE);
+    snprintf(name, sizeof name, "branch.%d.scale", i);
+    layer->scale = network_add_parameter(network, name, 1, layer->outputs,
+                                         ends_block(network, i) ? INITIALISE_ZERO : INITIALISE_ONE);
+    snprintf(name, sizeof name, "branch.%d.shift", i);
+    layer->shift = network_add_parameter(network, name, 1, layer->outputs, INITIALISE_ZERO);
+    network->x_width = layer->outputs;
+  }
+}
+
+static void describe(const struct network *network, int i, char *line, size_t size) {
+  const struct branch_layer *layer = &network->branch[i];
+  snprintf(line, size, "%d x %d x %d -> 3 x 3 convolution, %d channels, GroupNorm of %d%s, relu%s%s", layer->inputs,
+           layer->height, layer->width, layer->outputs, network->branch_groups,
+           ends_block(network, i) ? " + input of the layer above" : "", layer->pool ? ", 2 x 2 max-pool" : "",
+           i == network->branch_count - 1 ? ", mean over all pixels (features: the condition below)" : "");
+}
+
+static int launches(const struct network *network) {
+  (void)network;
+  return LAUNCHES;
+}
+
+/* ---- where things stand: floats of one image (turned weights: of one part), as residual_layers of the kernels ---- */
+
+static size_t round_up8(size_t n) { return (n + 7) / 8 * 8; }
+
+struct places {
+  size_t inputs, sums, statistics, turned;
+};
+
+/* Where those of layer i begin; i = count: how many there are, beside what the last layer gives. */
+static struct places places_of(const struct network *network, int i) {
+  struct places places = {0};
+  for (int k = 0; k < i; ++k) {
+    const struct branch_layer *layer = &network->branch[k];
+    const size_t pixels = branch_plane_pixels(layer->height, layer->width), outputs = (size_t)layer->outputs;
+    places.inputs += round_up8(pixels * (size_t)layer->inputs);
+    places.sums += pixels * outputs;
+    places.statistics += 2 * outputs;
+    if (k > 0) places.turned += 9 * (size_t)layer->inputs * outputs;
+  }
+  return places;
+}
+
+static size_t all_inputs(const struct network *network) {
+  const struct branch_layer *last = &network->branch[network->branch_count - 1];
+  const int side = last->pool ? 2 : 1;
+  return places_of(network, network->branch_count).inputs +
+         branch_plane_pixels(last->height / side, last->width / side) * (size_t)last->outputs;
+}
+
+static size_t image_bytes(const struct network *network) {
+  return (all_inputs(network) + places_of(network, network->branch_count).sums) * sizeof(float);
+}
+
+static unsigned gradient_items(const struct network *network) {
+  unsigned items = 0;
+  for (int i = 0; i < network->branch_count; ++i) items += branch_weight_items(&network->branch[i]) + 1;
+  return items;
+}
+
+/* ---- text ---- */
+
+/* Numbers of the layers that begin a group of equal ones; `first` has room for all. */
+static int group_starts(const struct network *network, int *first) {
+  int groups = 0;
+  for (int i = 0; i < network->branch_count; ++i)
+    if (i == 0 || network->branch[i].pool || network->branch[i - 1].pool) first[groups++] = i;
+  return groups;
+}
+
+static void write_groups(FILE *out, const struct network *network, const int *first, int groups) {
+  for (int g = 0; g < groups; ++g) {
+    const struct branch_layer *layer = &network->branch[first[g]];
+    const struct places at = places_of(network, first[g]);
+    fprintf(out, "using layer%d = conv_layer<%d, %d, %d, %d, %s>;\n", g, layer->height, layer->width, layer->inputs,
+            layer->outputs, layer->pool ? "true" : "false");
+    fprintf(out, "using group%d = residual_layers<layer%d, %d, %d, %zu, %zu, %zu, %zu, %ld>;\n", g, g,
+            (g + 1 < groups ? first[g + 1] : network->branch_count) - first[g], layer->outputs / network->branch_groups,
+            at.inputs, at.sums, at.statistics, at.turned, network->parameters[layer->weight].padded_offset);
+  }
+}
+
+static void write_kernels(FILE *out, const struct network *network, const noprop_model_shape *shape) {
+  int first[BRANCH_CONVOLUTIONS];
+  const int groups = group_starts(network, first), features = network->branch[network->branch_count - 1].outputs;
+  const size_t turned = places_of(network, network->branch_count).turned;
+  branch_images_include(out, network);
+  fprintf(out, "#include \"branch_residual.cuh\"\n\n");
+  write_groups(out, network, first, groups);
+  fprintf(out,
+          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_forward(const branch_arguments a) "
+          "{\n  __shared__ residual_memory memory;\n  const unsigned images = a.parts * a.capacity;\n"
+          "  if (blockIdx.x >= images) {\n    const unsigned block = blockIdx.x - images, part = block / "
+          "CONV_TURN_BLOCKS;\n    float *const turned = a.turned[0] + part * %zuull;\n",
+          turned);
+  for (int g = 1; g < groups; ++g)
+    fprintf(out, "    residual_turn_layers<group%d>(a, turned, part, block %% CONV_TURN_BLOCKS);\n", g);
+  fprintf(out, "    return;\n  }\n  const conv_image image = conv_image_of(a);\n  if (!image.live) return;\n");
+  branch_images_gather(out, network, shape, "group0::input(a, 0, image.number)");
+  for (int g = 0; g < groups; ++g) fprintf(out, "  residual_forward_layers<group%d>(a, image, memory);\n", g);
+  fprintf(out,
+          "  residual_means<layer%d>(a.features + conv_feature_row(a, image) * %d, group%d::output(a, "
+          "group%d::COUNT - 1, image.number), memory);\n}\n\n",
+          groups - 1, features, groups - 1, groups - 1);
+  fprintf(out,
+          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_backward(const branch_arguments a) "
+          "{\n  __shared__ residual_memory memory;\n  const conv_image image = conv_image_of(a);\n"
+          "  if (!image.live) return;\n  const float *const turned = a.turned[0] + image.part * %zuull;\n"
+          "  float *const passing = a.passing + image.number * (2 * a.passing_outputs);\n"
+          "  residual_spread<layer%d>(passing, a.feature_gradients + conv_feature_row(a, image) * %d);\n",
+          turned, groups - 1, features);
+  for (int g = groups - 1; g >= 0; --g)
+    fprintf(out, "  residual_backward_layers<group%d, %s>(a, image, turned, passing, memory);\n", g,
+            g == 0 ? "true" : "false");
+  fprintf(out,
+          "}\n\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_gradients(const "
+          "branch_arguments a) {\n  __shared__ float scratch[CONV_WARPS * 12 * 32];\n"
+          "  const conv_slot slot = conv_slot_of(a, ");
+  for (int g = 0; g < groups; ++g) fprintf(out, "%sresidual_items<group%d>()", g ? " + " : "", g);
+  fprintf(out, ");\n  int item = (int)slot.item;\n");
+  for (int g = 0; g < groups; ++g)
+    fprintf(out,
+            "  if (item < residual_items<group%d>()) return residual_gradient<group%d>(a, slot, item, scratch);\n"
+            "  item -= residual_items<group%d>();\n",
+            g, g, g);
+  fprintf(out, "}\n");
+}
+
+static char *source_of(const struct network *network, const noprop_model_shape *shape) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  if (!out) return NULL;
+  write_kernels(out, network, shape);
+  if (fclose(out) == 0) return text;
+  free(text);
+  return NULL;
+}
+
+static noprop_status compile(noprop_model *model) {
+  struct branch_kernels *kernels = &model->branch;
+  if (kernels->ready) return NOPROP_OK;
+  char *source = source_of(model->network, &model->shape);
+  if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  noprop_status status = device_compile(model->device, source, "branch_forward", &kernels->forward[0]);
+  if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_backward", &kernels->backward[0]);
+  if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_gradients", &kernels->gradients);
+  free(source);
+  kernels->ready = status == NOPROP_OK;
+  return status;
+}
+
+/* ---- memory ---- */
+
+static noprop_status allocate(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
+                              train_arguments *train, branch_arguments *branch) {
+  const struct network *network = model->network;
+  noprop_status status = compile(model);
+  if (status != NOPROP_OK) return status;
+  size_t capacity = train->batch;
+  while (!backward && capacity > 1 && capacity * parts * image_bytes(network) > FORWARD_BYTES)
+    capacity = (capacity + 1) / 2;
+  if (capacity < 1) capacity = 1;
+  branch->capacity = (unsigned)capacity;
+  branch->feature_rows = train->batch;
+  branch->slot_images = train->tiles_per_slot * kernel->block_rows;
+  branch->part_floats = (unsigned long long)network->block_floats;
+  const size_t images = capacity * parts, features = (size_t)parts * train->batch * (size_t)network->x_width;
+  const struct places all = places_of(network, network->branch_count);
+  size_t most = 0;
+  for (int i = 0; i < network->branch_count; ++i) {
+    const struct branch_layer *layer = &network->branch[i];
+    const int side = layer->pool ? 2 : 1;
+    const size_t outputs = (size_t)(layer->height / side) * (size_t)(layer->width / side) * (size_t)layer->outputs;
+    if (outputs > most) most = outputs;
+  }
+  branch->passing_outputs = most;
+  const struct {
+    float **pointer;
+    size_t floats;
+    const char *what;
+  } wanted[] = {
+      {&branch->features, features, "features of images"},
+      {&branch->feature_gradients, backward ? features : 0, "gradients of features"},
+      {&branch->inputs[0], images * all_inputs(network), "images' layers"},
+      {&branch->gradients[0], images * all.sums, "sums of layers"},
+      {&branch->statistics, backward ? images * all.statistics : 0, "statistics of layers"},
+      {&branch->affine_gradients, backward ? images * all.statistics : 0, "gradients of scales and shifts"},
+      {&branch->passing, backward ? images * 2 * most : 0, "gradients of layers"},
+      {&branch->turned[0], backward ? parts * all.turned : 0, "turned weights"},
+  };
+  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i) {
+    CUdeviceptr memory = 0;
+    if (wanted[i].floats == 0) continue;
+    status = pool_alloc(model->pool, wanted[i].floats * sizeof(float), wanted[i].what, &memory);
+    *wanted[i].pointer = DEVICE_POINTER(float, memory);
+  }
+  train->features = branch->features;
+  train->feature_gradients = branch->feature_gradients;
+  return status;
+}
+
+/* ---- launches ---- */
+
+static branch_arguments arguments_of(const branch_arguments *branch, const train_arguments *train, unsigned first_part,
+                                     unsigned parts) {
+  branch_arguments arguments = *branch;
+  arguments.rows = *train;
+  arguments.first_part = first_part;
+  arguments.parts = parts;
+  return arguments;
+}
+
+static noprop_status forward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
+                             unsigned first_part, unsigned parts) {
+  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
+  const unsigned rows = train->request ? train->rows : train->batch;
+  const unsigned turns = branch->turned[0] ? parts * CONV_TURN_BLOCKS : 0;
+  noprop_status status = NOPROP_OK;
+  for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
+    arguments.first = first;
+    status = device_launch(model->device, &model->branch.forward[0], parts * branch->capacity + turns, CONV_THREADS, 0,
+                           &arguments, sizeof arguments);
+  }
+  return status;
+}
+
+static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
+                              unsigned first_part, unsigned parts) {
+  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
+  noprop_status status = device_launch(model->device, &model->branch.backward[0], parts * branch->capacity,
+                                       CONV_THREADS, 0, &arguments, sizeof arguments);
+  if (status != NOPROP_OK) return status;
+  return device_launch(model->device, &model->branch.gradients,
+                       parts * train->slot_count * gradient_items(model->network), CONV_THREADS, 0, &arguments,
+                       sizeof arguments);
+}
+
+const struct branch_kind branch_resnet = {.plan = plan,
+                                          .add = add,
+                                          .products = branch_images_products,
+                                          .launches = launches,
+                                          .describe = describe,
+                                          .allocate = allocate,
+                                          .forward = forward,
+                                          .backward = backward};
