@@ -127,6 +127,26 @@ int field_outer(struct field_graph *graph, int a, int b, double scale) {
   return add(graph, node);
 }
 
+int field_source(struct field_graph *graph, int layer, int a, int width, int parameter, int columns) {
+  struct field_node node = node_of(NODE_SOURCE, width);
+  node.form = layer;
+  node.a = a;
+  node.parameter = parameter;
+  node.columns = columns;
+  return add(graph, node);
+}
+
+/* The product of the adjoint `bar` with a source's Jacobian; `width`: of the result. */
+static int source_product(struct field_graph *graph, const struct field_node *source, int order, int bar, int width) {
+  struct field_node node = node_of(NODE_SOURCE, width);
+  node.form = source->form;
+  node.order = order;
+  node.a = source->a;
+  node.b = bar;
+  node.parameter = source->parameter;
+  return add(graph, node);
+}
+
 /* The transpose of a map, applied to `a`; `width`: of what the map reads. */
 static int transpose_map(struct field_graph *graph, const struct field_node *map, int a, int width) {
   switch (map->form) {
@@ -254,6 +274,16 @@ static void reverse_node(struct reverse *r, int n, int bar) {
       if (r->needed[node.a]) contribute(r, node.a, plain(field_matvec(graph, bar, false, node.b, node.scale)));
       if (r->needed[node.b]) contribute(r, node.b, plain(field_matvec(graph, bar, true, node.a, node.scale)));
       return;
+    case NODE_SOURCE:
+      if (node.order > 0) {
+        graph->no_derivative = true;
+        return;
+      }
+      if (r->needed[node.a])
+        contribute(r, node.a, plain(source_product(graph, &node, 1, bar, graph->nodes[node.a].width)));
+      if (r->sinks && node.parameter >= 0)
+        sink(r, node.parameter, -1, source_product(graph, &node, 2, bar, node.columns));
+      return;
     default:
       return;
   }
@@ -336,6 +366,9 @@ static int tangent_of(struct field_graph *graph, int n, const int *tangents) {
       if (tangents[node.b] >= 0)
         items[count++] = plain(field_matvec(graph, node.a, node.order, tangents[node.b], node.scale));
       break;
+    case NODE_SOURCE:
+      if (tangents[node.a] >= 0 || (node.b >= 0 && tangents[node.b] >= 0)) graph->no_derivative = true;
+      return -1;
     case NODE_OUTER:
       if (tangents[node.a] >= 0) items[count++] = plain(field_outer(graph, tangents[node.a], node.b, node.scale));
       if (tangents[node.b] >= 0) items[count++] = plain(field_outer(graph, node.a, tangents[node.b], node.scale));

@@ -21,7 +21,9 @@ enum node_kind {
   NODE_MAP,      /* `scale` times a fixed linear map of a's features: enum field_map in `form` */
   NODE_DIAGONAL, /* a times a parameter, feature by feature */
   NODE_MATVEC,   /* scale times the matrix a [n][n] (transposed: `order` 1), of each row, times b [n] */
-  NODE_OUTER     /* scale times a b^T, [n][n] */
+  NODE_OUTER,    /* scale times a b^T, [n][n] */
+  NODE_SOURCE    /* function of layer `form` of a's features and a parameter (or -1); `order` 1, 2: its vector-Jacobian
+                    product for b, with respect to the features, to the parameter */
 };
 
 enum field_input {
@@ -62,6 +64,7 @@ struct field_node {
   int first_item, item_count;
   int parameter; /* SUM: bias, or -1; DIAGONAL */
   int dropout;   /* JET: number of the layer that dropout belongs to, -1: none */
+  int columns;   /* SOURCE: numbers of the parameter */
   double scale;
 };
 
@@ -78,6 +81,7 @@ struct field_graph {
   int count, item_count, output;
   int inputs[FIELD_INPUTS]; /* their nodes, or -1 */
   bool full;                /* a node or item did not fit: the graph is of no use */
+  bool no_derivative;       /* a derivative was asked for that a NODE_SOURCE does not have: likewise */
 };
 
 /* An empty graph, or NULL without memory; free() ends it. A copy likewise. */
@@ -96,6 +100,8 @@ int field_map(struct field_graph *graph, int map, int order, double scale, int a
 int field_diagonal(struct field_graph *graph, int a, int parameter);
 int field_matvec(struct field_graph *graph, int matrix, bool transposed, int vector, double scale);
 int field_outer(struct field_graph *graph, int a, int b, double scale);
+
+int field_source(struct field_graph *graph, int layer, int a, int width, int parameter, int columns);
 
 /* Sum of `scale` times one node. */
 int field_scaled(struct field_graph *graph, int a, double scale);

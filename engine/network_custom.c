@@ -138,6 +138,18 @@ static int dropped(const struct custom *c, int layer) {
   return field_product(c->b->graph, value, field_jet(c->b->graph, ACTIVATION_LINEAR, 1, value, layer));
 }
 
+/* A function of all inputs' features, one behind the other. */
+static int source(struct custom *c, int layer, int outputs) {
+  static const int initialisers[LAYER_INITIAL_COUNT] = {INITIALISE_LECUN /* of one input: variance 1 */,
+                                                        INITIALISE_UNIFORM, INITIALISE_ZERO, INITIALISE_ONE};
+  const struct layer_settings *item = &c->list->items[layer];
+  const int count = item->parameters;
+  const int input = item->input_count == 1 ? value_node(c, item->inputs[0]) : concatenated(c, item);
+  const int parameter =
+      count > 0 ? builder_parameter(c->b, item->name, "parameters", 1, count, initialisers[item->initial]) : -1;
+  return field_source(c->b->graph, layer, input, outputs, parameter, count);
+}
+
 /* ---- checks ---- */
 
 static noprop_status check_inputs(const struct custom *c, int layer) {
@@ -210,6 +222,9 @@ static noprop_status add_layer(struct custom *c, int layer, int outputs) {
       break;
     case LAYER_MULTIPLY:
       *node = field_product(b->graph, value_node(c, item->inputs[0]), value_node(c, item->inputs[1]));
+      break;
+    case LAYER_SOURCE:
+      *node = source(c, layer, item->width ? item->width : outputs);
       break;
     default: /* LAYER_CONCATENATE */
       *node = concatenated(c, item);

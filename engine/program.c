@@ -803,8 +803,9 @@ static noprop_status emit_train(struct plan *plan) {
   const bool trains_network = plan_trains_network(plan);
   const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s%s%s%s%s\n%s", plan->field ? "#include \"jets.cuh\"\n" : "",
-            network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n");
+  plan_emit_field_includes(plan);
+  plan_emit(plan, "%s%s%s%s\n%s", network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
             trained || (trains_network && backward) ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state                           ? "#include \"state_gradient.cuh\"\n"
                                                     : "",
@@ -962,6 +963,11 @@ static noprop_status emit_train(struct plan *plan) {
 /* ---- public ---- */
 
 noprop_status plan_unplaced(const struct plan *plan) {
+  if (plan->no_derivative)
+    return status_set(
+        NOPROP_UNSUPPORTED,
+        "network.layers: layers of type source have vector-Jacobian products, and log densities need their "
+        "derivatives along directions; allowed: networks without such layers");
   if (plan->field)
     return status_set(
         NOPROP_UNSUPPORTED,

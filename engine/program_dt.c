@@ -228,8 +228,9 @@ static noprop_status emit_train(struct plan *plan, const struct scores *scores) 
   const struct text weight = plan_float_text(plan->settings->loss.kl_z0);
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0);
   plan_emit_step_forms(plan);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"%s.cuh\"\n%s%s\n%s",
-            plan->field ? "#include \"jets.cuh\"\n" : "", scores_prediction(plan) ? "dt_notebook" : "dt",
+  plan_emit(plan, "#include \"tile_program.cuh\"\n");
+  plan_emit_field_includes(plan);
+  plan_emit(plan, "#include \"%s.cuh\"\n%s%s\n%s", scores_prediction(plan) ? "dt_notebook" : "dt",
             network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
             plan->state ? "#include \"state_gradient.cuh\"\n" : "", PLAN_EXCHANGE);
   noprop_status status = emit_levels(plan);
@@ -363,9 +364,9 @@ static noprop_status emit_bridge(struct plan *plan, const struct scores *scores,
   const bool stochastic = form->drift == DRIFT_SDE;
   const struct text out = plan_place_text(plan->ops[output].at[POST], 0), z = plan_place_text(plan->z, 0),
                     noise = plan_place_text(plan->noise, 0);
-  plan_emit(plan, "#include \"tile_program.cuh\"\n%s#include \"dt.cuh\"\n%s\n",
-            plan->field ? "#include \"jets.cuh\"\n" : "",
-            plan->network->branch_count > 0 ? "#include \"features.cuh\"\n" : "");
+  plan_emit(plan, "#include \"tile_program.cuh\"\n");
+  plan_emit_field_includes(plan);
+  plan_emit(plan, "#include \"dt.cuh\"\n%s\n", plan->network->branch_count > 0 ? "#include \"features.cuh\"\n" : "");
   const noprop_status status = emit_levels(plan);
   if (status != NOPROP_OK) return status;
   emit_places(plan);

@@ -9,6 +9,7 @@
 
 #include "engine/field_graph.h"
 #include "engine/program_plan.h"
+#include "engine/program_source.h"
 
 enum { BUFFERS = FIELD_NODES, FOREVER = 1 << 30, ROWS_BUFFERS = 2 };
 
@@ -51,12 +52,17 @@ static bool positive(const struct plan *plan, int parameter) { return plan->netw
 
 /* ---- who reads what ---- */
 
+/* Whether a node reads other features of `a` and `b` than those of the thread. */
+static bool reads_across(const struct field_node *node) {
+  return node->kind == NODE_MAP || node->kind == NODE_MATVEC || node->kind == NODE_OUTER || node->kind == NODE_SOURCE;
+}
+
 typedef void (*reader)(struct plan *plan, int node, int child, bool across);
 
 /* Calls `read` for each node that `n` reads; `across`: other features than those of the thread. */
 static void each_child(struct plan *plan, int n, reader read) {
   const struct field_node *node = node_at(plan, n);
-  const bool map = node->kind == NODE_MAP || node->kind == NODE_MATVEC || node->kind == NODE_OUTER;
+  const bool map = reads_across(node);
   if (node->a >= 0) read(plan, n, node->a, map);
   if (node->b >= 0) read(plan, n, node->b, map);
   for (int i = 0; i < node->item_count; ++i)
@@ -258,7 +264,8 @@ bool plan_place_field(struct plan *plan) {
   field->first_backward = total;
   if (plan->backward) make_backward(plan);
   if (plan->tangents) make_trace(plan);
-  if (field->graph->full) return false;
+  plan->no_derivative = field->graph->no_derivative;
+  if (field->graph->full || plan->no_derivative) return false;
   const int count = field->graph->count;
   for (int n = 0; n < count; ++n) field->hosts[n] = field->tile_of[n] = field->last[n] = -1;
   mark_roots(plan);
@@ -351,7 +358,7 @@ static void emit_barrier(struct plan *plan) {
 static bool reads_fresh(struct plan *plan, int n) {
   const struct field_node *node = node_at(plan, n);
   const struct field_plan *field = plan->field;
-  const bool map = node->kind == NODE_MAP || node->kind == NODE_MATVEC || node->kind == NODE_OUTER;
+  const bool map = reads_across(node);
   for (int i = -2; i < node->item_count; ++i) {
     const int child = i == -2 ? node->a : i == -1 ? node->b : items_of(plan, node)[i].node;
     const bool across = i < 0 ? map : items_of(plan, node)[i].weight >= 0;
@@ -457,6 +464,22 @@ static void emit_product(struct plan *plan, const struct field_node *node, const
   if (!fresh) plan_emit(plan, "    add_values(%s, %s);\n    }\n", acc, part);
 }
 
+/* A call for each of the thread's features. */
+static void emit_source(struct plan *plan, const struct field_node *node, const char *acc) {
+  const struct layer_settings *layer = &plan->settings->network.layers.items[node->form];
+  char input[160], adjoint[160] = "", parameters[64] = "nullptr";
+  snprintf(input, sizeof input, "layer_input{%s + tile_lane(), %d}", tile_text(plan, node->a).s,
+           node_at(plan, node->a)->width);
+  if (node->b >= 0)
+    snprintf(adjoint, sizeof adjoint, "layer_input{%s + tile_lane(), %d}", tile_text(plan, node->b).s,
+             node_at(plan, node->b)->width);
+  if (node->parameter >= 0)
+    snprintf(parameters, sizeof parameters, "P + %ld", plan->network->parameters[node->parameter].padded_offset);
+  plan_emit(plan, "    add_source<%d>(%s, n, [&](int j) { return ", node->width, acc);
+  source_emit_call(plan->out, layer, node->order, "j", input, parameters, adjoint);
+  plan_emit(plan, "; });\n");
+}
+
 /* acc += the expression of node n; `fresh`: acc is still zero. */
 static void emit_expression(struct plan *plan, int n, const char *acc, int depth, bool fresh) {
   const struct field_node *node = node_at(plan, n);
@@ -495,6 +518,9 @@ static void emit_expression(struct plan *plan, int n, const char *acc, int depth
       plan_emit(plan, "    add_matvec<%d, %s>(%s, ", node->width, node->order ? "true" : "false", acc);
       plan_emit(plan, "%s, %s, n, ", tile_text(plan, node->a).s, tile_text(plan, node->b).s);
       plan_emit(plan, "%s);\n", plan_float_text(node->scale).s);
+      return;
+    case NODE_SOURCE:
+      emit_source(plan, node, acc);
       return;
     default: /* NODE_OUTER */
       plan_emit(plan, "    add_outer<%d>(%s, ", node_at(plan, node->a)->width, acc);
@@ -697,6 +723,12 @@ void plan_emit_field(struct plan *plan, int segment) {
                   network->parameters[i].rows * network->parameters[i].stride, plan->again);
   }
   emit_barrier(plan);
+}
+
+void plan_emit_field_includes(struct plan *plan) {
+  if (!plan->field) return;
+  plan_emit(plan, "#include \"jets.cuh\"\n");
+  source_emit_files(plan->out, &plan->settings->network.layers);
 }
 
 void plan_emit_field_begin(struct plan *plan) {

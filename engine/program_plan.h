@@ -69,6 +69,7 @@ struct plan {
   bool state;
   bool row_times;      /* every row of a solve has a time of its own */
   bool guided;         /* a solve runs the network twice, the first time without its condition */
+  bool no_derivative;  /* it cannot be placed, since a layer lacks a derivative */
   bool tangents;       /* a solve needs traces of the network's Jacobian */
   int components;      /* of the solver's state: d, and 1 where an adaptive solve integrates the density */
   int slopes;          /* stages whose derivatives an adaptive solve keeps; 0: not adaptive */
@@ -221,6 +222,8 @@ void plan_free_field(struct plan *plan);
 void plan_emit_field(struct plan *plan, int segment);
 /* Before and after all tiles; at the beginning of a guided pass; the time branch of a solve's step. The first three do
  * nothing for chains. */
+/* In front of the kernel: what its text needs for the network; nothing for chains. */
+void plan_emit_field_includes(struct plan *plan);
 void plan_emit_field_begin(struct plan *plan);
 void plan_emit_field_end(struct plan *plan);
 void plan_emit_field_pass(struct plan *plan);

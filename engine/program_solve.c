@@ -161,7 +161,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   const struct network *network = plan->network;
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
-  if (plan->field) plan_emit(plan, "#include \"jets.cuh\"\n");
+  plan_emit_field_includes(plan);
   if (network->branch_count > 0) plan_emit(plan, "#include \"features.cuh\"\n");
   if (form->drift == DRIFT_SDE) plan_emit(plan, "#include \"solver_stochastic.cuh\"\n");
   if (plan->slopes)

@@ -487,14 +487,14 @@ static noprop_status assign_value(struct settings *settings, const struct config
   return NOPROP_OK;
 }
 
-/* `place`: the node that a failure is about. */
-static noprop_status assign_node(struct settings *settings, int index, yaml_document_t *document,
+/* `name`: of the file, or NULL; `place`: the node that a failure is about. */
+static noprop_status assign_node(struct settings *settings, int index, const char *name, yaml_document_t *document,
                                  const yaml_node_t *node, const yaml_node_t **place) {
   const struct config_key *key = &CONFIG_KEYS[index];
   union value value;
   *place = node;
   if (key->type == KEY_LAYERS && node->type == YAML_SEQUENCE_NODE) {
-    const noprop_status status = config_layers_read(document, node, &value.layers, place);
+    const noprop_status status = config_layers_read(name, document, node, &value.layers, place);
     return status == NOPROP_OK ? assign_value(settings, key, &value) : status;
   }
   if (!value_from_node(key, document, node, &value)) {
@@ -566,7 +566,7 @@ static noprop_status read_pair(struct reading *reading, const char *path, const 
   }
   reading->lines[index] = line;
   const yaml_node_t *place;
-  if (assign_node(&reading->config->settings, index, reading->document, node, &place) != NOPROP_OK)
+  if (assign_node(&reading->config->settings, index, reading->name, reading->document, node, &place) != NOPROP_OK)
     return prefix_place(reading, place);
   return set_origin(reading->config, index, reading->name, line);
 }
@@ -669,7 +669,7 @@ static noprop_status use_as_file(struct reading *reading, const yaml_node_t *roo
 static noprop_status use_as_value(struct reading *reading, const yaml_node_t *root, int index) {
   if (root == NULL) return refuse(&CONFIG_KEYS[index], "nothing");
   const yaml_node_t *place;
-  return assign_node(&reading->config->settings, index, reading->document, root, &place);
+  return assign_node(&reading->config->settings, index, NULL, reading->document, root, &place);
 }
 
 noprop_status config_assign_text(struct settings *settings, int index, const char *value) {

@@ -2,6 +2,7 @@
  * data is checked here: keys, ranges, names, and that every layer is read. */
 #include "host/config_layers.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,20 +10,33 @@
 #include "engine/status.h"
 #include "host/config.h"
 
-enum { TYPE_DENSE = 1 << LAYER_DENSE, TYPE_ACTIVATION = 1 << LAYER_ACTIVATION, TYPE_DROPOUT = 1 << LAYER_DROPOUT };
+enum {
+  TYPE_DENSE = 1 << LAYER_DENSE,
+  TYPE_ACTIVATION = 1 << LAYER_ACTIVATION,
+  TYPE_DROPOUT = 1 << LAYER_DROPOUT,
+  TYPE_SOURCE = 1 << LAYER_SOURCE
+};
 
 /* Which types have a key, beside type, name and from. */
 static const struct {
   const char *name;
   unsigned types;
-} KEYS[] = {
-    {"width", TYPE_DENSE}, {"activation", TYPE_DENSE | TYPE_ACTIVATION}, {"bias", TYPE_DENSE}, {"rate", TYPE_DROPOUT}};
+} KEYS[] = {{"width", TYPE_DENSE | TYPE_SOURCE},
+            {"activation", TYPE_DENSE | TYPE_ACTIVATION},
+            {"bias", TYPE_DENSE},
+            {"rate", TYPE_DROPOUT},
+            {"file", TYPE_SOURCE},
+            {"text", TYPE_SOURCE},
+            {"function", TYPE_SOURCE},
+            {"parameters", TYPE_SOURCE},
+            {"initial", TYPE_SOURCE}};
 enum { KEY_COUNT = sizeof KEYS / sizeof KEYS[0] };
 
 static const char *const INPUT_NAMES[] = {"z", "x", "t"}; /* -1 - enum layer_input */
 
 /* One layer on its way. */
 struct reading {
+  const char *name; /* of the configuration's file, or NULL */
   yaml_document_t *document;
   struct layer_list *layers;
   int index;
@@ -168,7 +182,8 @@ static noprop_status read_from(const struct reading *r, const yaml_node_t *layer
   if (status != NOPROP_OK) return status;
   const int count = item->input_count;
   const char *const type = LAYER_NAMES[item->type].name;
-  const bool many = item->type == LAYER_DENSE || item->type == LAYER_CONCATENATE || item->type == LAYER_ADD;
+  const bool many = item->type == LAYER_DENSE || item->type == LAYER_CONCATENATE || item->type == LAYER_ADD ||
+                    item->type == LAYER_SOURCE;
   if (item->type == LAYER_MULTIPLY ? count != 2 : takes_two(item->type) ? count < 2 : many ? count < 1 : count != 1)
     return refuse(r, node ? node : layer, "from", "type %s takes %s, and this is %d", type,
                   item->type == LAYER_MULTIPLY ? "two inputs, or one beside the layer before"
@@ -209,6 +224,111 @@ static noprop_status read_numbers(const struct reading *r, const yaml_node_t *la
   return NOPROP_OK;
 }
 
+/* ---- files of functions ---- */
+
+/* Text that YAML can hold: no control characters but tabs and ends of lines, whole UTF-8 sequences. */
+static bool is_text(const char *text, size_t length) {
+  for (size_t i = 0; i < length; ++i) {
+    const unsigned char c = (unsigned char)text[i];
+    const size_t more = c < 0xc2 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 0;
+    if (c < 0x20 ? c != '\n' && c != '\t' : c == 0x7f || (c >= 0x80 && more == 0)) return false;
+    for (size_t k = 1; k <= more; ++k)
+      if (i + k >= length || ((unsigned char)text[i + k] & 0xc0) != 0x80) return false;
+    i += more;
+  }
+  return true;
+}
+
+/* The file's text behind those that there are. */
+static noprop_status load_file(const struct reading *r, const yaml_node_t *node, const char *file) {
+  struct layer_list *list = r->layers;
+  char path[1024];
+  const char *slash = r->name && file[0] != '/' ? strrchr(r->name, '/') : NULL;
+  (void)snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash + 1 - r->name) : 0, slash ? r->name : "", file);
+  FILE *in = fopen(path, "rb");
+  if (in == NULL) return refuse(r, node, "file", "%.300s cannot be opened: %s", path, strerror(errno));
+  const size_t room = SOURCES_TEXT - (size_t)list->text_length;
+  const size_t length = fread(list->text + list->text_length, 1, room, in);
+  const bool failed = ferror(in) != 0;
+  (void)fclose(in);
+  if (failed) return refuse(r, node, "file", "%.300s cannot be read", path);
+  if (length == room)
+    return refuse(r, node, "file", "%.300s is too long; allowed: files of %d characters in all", path,
+                  SOURCES_TEXT - 1);
+  if (!is_text(list->text + list->text_length, length))
+    return refuse(r, node, "file", "%.300s is no text in UTF-8", path);
+  list->text[list->text_length + (int)length] = '\0';
+  return NOPROP_OK;
+}
+
+static noprop_status given_text(const struct reading *r, const yaml_node_t *node) {
+  struct layer_list *list = r->layers;
+  const char *text = text_of(node);
+  const size_t length = strlen(text), room = SOURCES_TEXT - (size_t)list->text_length;
+  if (node->type != YAML_SCALAR_NODE || length != node->data.scalar.length || !is_text(text, length))
+    return refuse(r, node, "text", "is no text in UTF-8");
+  if (length >= room)
+    return refuse(r, node, "text", "is too long; allowed: %d characters in all files", SOURCES_TEXT - 1);
+  memcpy(list->text + list->text_length, text, length + 1);
+  return NOPROP_OK;
+}
+
+/* A file is read once, however many layers name it; where the configuration holds its text, not at all. */
+static noprop_status read_file(const struct reading *r, const yaml_node_t *layer, struct layer_settings *item) {
+  struct layer_list *list = r->layers;
+  const yaml_node_t *file = value_of(r, layer, "file"), *text = value_of(r, layer, "text");
+  const char *const name = file ? text_of(file) : "";
+  if (!file)
+    return refuse(r, layer, "file",
+                  "is not given; type source needs the file of its function, as in file: my_layer.cuh");
+  if (file->type != YAML_SCALAR_NODE || name[0] == '\0' || strlen(name) >= SOURCE_FILE || strpbrk(name, "\"\\\n"))
+    return refuse(r, file, "file",
+                  "%.60s is not allowed; allowed: a file name of 1 to %d characters, without quotes and backslashes",
+                  name, SOURCE_FILE - 1);
+  for (item->source = 0; item->source < list->source_count; ++item->source)
+    if (strcmp(list->sources[item->source].file, name) == 0 && !text) return NOPROP_OK;
+  if (list->source_count == SOURCES_MOST)
+    return refuse(r, file, "file", "is one more than the %d files that are allowed", (int)SOURCES_MOST);
+  const noprop_status status = text ? given_text(r, text) : load_file(r, file, name);
+  if (status != NOPROP_OK) return status;
+  struct layer_source *source = &list->sources[list->source_count++];
+  (void)snprintf(source->file, sizeof source->file, "%s", name);
+  source->place = list->text_length;
+  list->text_length += (int)strlen(list->text + list->text_length) + 1;
+  return NOPROP_OK;
+}
+
+static noprop_status read_function(const struct reading *r, const yaml_node_t *layer, struct layer_settings *item) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+  static const char *const ends[] = {"", "_vjp", "_parameter_vjp"};
+  const yaml_node_t *function = value_of(r, layer, "function"), *parameters = value_of(r, layer, "parameters");
+  const yaml_node_t *initial = value_of(r, layer, "initial");
+  const char *const name = function ? text_of(function) : "";
+  int64_t number = 0;
+  if (!function) return refuse(r, layer, "function", "is not given; type source needs the name of its function");
+  if (name[0] == '\0' || strlen(name) >= LAYER_FUNCTION || strspn(name, letters) != strlen(name) ||
+      (name[0] >= '0' && name[0] <= '9'))
+    return refuse(r, function, "function", "%.40s is not allowed; allowed: a name of C++ of 1 to %d characters", name,
+                  LAYER_FUNCTION - 1);
+  (void)snprintf(item->function, sizeof item->function, "%s", name);
+  if (parameters &&
+      (!config_integer_from_text(text_of(parameters), &number) || number < 0 || number > LAYER_PARAMETERS_MOST))
+    return refuse(r, parameters, "parameters", "%.40s is not allowed; allowed: integer from 0 to %d",
+                  text_of(parameters), (int)LAYER_PARAMETERS_MOST);
+  item->parameters = (int)number;
+  noprop_status status = initial ? read_choice(r, initial, "initial", LAYER_INITIAL_NAMES, &item->initial) : NOPROP_OK;
+  if (status == NOPROP_OK) status = read_file(r, layer, item);
+  for (int i = 0; i < (item->parameters > 0 ? 3 : 2) && status == NOPROP_OK; ++i) {
+    char wanted[LAYER_FUNCTION + 20];
+    (void)snprintf(wanted, sizeof wanted, "%s%s", name, ends[i]);
+    if (strstr(r->layers->text + r->layers->sources[item->source].place, wanted) == NULL)
+      status =
+          refuse(r, function, "function", "%s has no function %s; see docs/networks.md for those that a layer needs",
+                 r->layers->sources[item->source].file, wanted);
+  }
+  return status;
+}
+
 static noprop_status read_layer(const struct reading *r, const yaml_node_t *layer) {
   struct layer_settings *item = &r->layers->items[r->index];
   if (layer->type != YAML_MAPPING_NODE)
@@ -220,7 +340,8 @@ static noprop_status read_layer(const struct reading *r, const yaml_node_t *laye
   if (status == NOPROP_OK) status = check_keys(r, layer, item->type);
   if (status == NOPROP_OK) status = read_name(r, value_of(r, layer, "name"), item);
   if (status == NOPROP_OK) status = read_from(r, layer, value_of(r, layer, "from"), item);
-  return status == NOPROP_OK ? read_numbers(r, layer, item) : status;
+  if (status == NOPROP_OK) status = read_numbers(r, layer, item);
+  return status == NOPROP_OK && item->type == LAYER_SOURCE ? read_function(r, layer, item) : status;
 }
 
 /* Only the last layer may be read by nobody, and only a last dense layer has a width by itself. */
@@ -236,16 +357,16 @@ static noprop_status check_list(struct reading *r, const yaml_node_item_t *nodes
     if (!read[r->index])
       return refuse(r, node, NULL, "no layer reads '%s'; the last layer of the list alone makes the output",
                     item->name);
-    if (item->type == LAYER_DENSE && item->width == 0)
+    if ((item->type == LAYER_DENSE || item->type == LAYER_SOURCE) && item->width == 0)
       return refuse(r, node, "width", "is not given; only the last layer may do without, and is as wide as the output");
   }
   return NOPROP_OK;
 }
 
-noprop_status config_layers_read(yaml_document_t *document, const yaml_node_t *node, struct layer_list *layers,
-                                 const yaml_node_t **place) {
+noprop_status config_layers_read(const char *name, yaml_document_t *document, const yaml_node_t *node,
+                                 struct layer_list *layers, const yaml_node_t **place) {
   const yaml_node_item_t *nodes = node->data.sequence.items.start;
-  struct reading r = {.document = document, .layers = layers, .place = place};
+  struct reading r = {.name = name, .document = document, .layers = layers, .place = place};
   const long count = node->data.sequence.items.top - nodes;
   memset(layers, 0, sizeof *layers);
   *place = node;
@@ -266,39 +387,71 @@ static const char *input_name(const struct layer_list *layers, int input) {
   return input < 0 ? INPUT_NAMES[-1 - input] : layers->items[input].name;
 }
 
+/* A file's text in double quotes, a line of it a line, which YAML joins where a backslash stands at the end. */
+static void add_source_text(const char *text, FILE *out) {
+  static const char line[] = "\\\n                ";
+  (void)fprintf(out, ", text: \"%s", line);
+  for (const char *c = text; *c; ++c) {
+    const bool begins = c == text || c[-1] == '\n';
+    if (*c == '\n')
+      (void)fprintf(out, "\\n%s", line);
+    else if (*c == '\t')
+      (void)fputs("\\t", out);
+    else
+      (void)fprintf(out, "%s%c", *c == '"' || *c == '\\' || (*c == ' ' && begins) ? "\\" : "", *c);
+  }
+  (void)fputc('"', out);
+}
+
+static void add_function(const struct layer_list *layers, int layer, FILE *out) {
+  const struct layer_settings *item = &layers->items[layer];
+  char file[2 * SOURCE_FILE];
+  config_string_to_text(layers->sources[item->source].file, NULL, file, sizeof file);
+  (void)fprintf(out, ", function: %s", item->function);
+  if (item->parameters) (void)fprintf(out, ", parameters: %d", item->parameters);
+  if (item->initial) (void)fprintf(out, ", initial: %s", LAYER_INITIAL_NAMES[item->initial].name);
+  (void)fprintf(out, ", file: %s", file);
+  bool first = true;
+  for (int i = 0; i < layer; ++i)
+    first = first && (layers->items[i].type != LAYER_SOURCE || layers->items[i].source != item->source);
+  if (first) add_source_text(layers->text + layers->sources[item->source].place, out);
+}
+
 void config_layers_to_text(const struct layer_list *layers, char *buffer, size_t size) {
   char text[64], standard[LAYER_NAME + 16];
-  size_t used = 0;
-#define ADD(...) used += used < size ? (size_t)snprintf(buffer + used, size - used, __VA_ARGS__) : 0
-  ADD("[");
+  FILE *out = fmemopen(buffer, size, "w");
+  buffer[0] = '\0';
+  if (out == NULL) return;
+  (void)fputc('[', out);
   for (int i = 0; i < layers->count; ++i) {
     const struct layer_settings *item = &layers->items[i];
     const char *const type = LAYER_NAMES[item->type].name;
-    ADD("%s\n              {", i ? "," : "");
+    (void)fprintf(out, "%s\n              {", i ? "," : "");
     (void)snprintf(standard, sizeof standard, "%s.%d", type, i);
     if (strcmp(item->name, standard) != 0) {
       config_string_to_text(item->name, NULL, text, sizeof text);
-      ADD("name: %s, ", text);
+      (void)fprintf(out, "name: %s, ", text);
     }
-    ADD("type: %s", type);
+    (void)fprintf(out, "type: %s", type);
     if (item->input_count != 1 || item->inputs[0] != i - 1 || i == 0) {
-      ADD(", from: [");
       for (int k = 0; k < item->input_count; ++k) {
         config_string_to_text(input_name(layers, item->inputs[k]), NULL, text, sizeof text);
-        ADD("%s%s", k ? ", " : "", text);
+        (void)fprintf(out, "%s%s", k ? ", " : ", from: [", text);
       }
-      ADD("]");
+      (void)fputc(']', out);
     }
-    if (item->width) ADD(", width: %d", item->width);
+    if (item->width) (void)fprintf(out, ", width: %d", item->width);
     if (item->type == LAYER_ACTIVATION || item->activation != ACTIVATION_LINEAR)
-      ADD(", activation: %s", ACTIVATION_NAMES[item->activation].name);
-    if (!item->bias) ADD(", bias: false");
+      (void)fprintf(out, ", activation: %s", ACTIVATION_NAMES[item->activation].name);
+    if (!item->bias) (void)fputs(", bias: false", out);
     if (item->type == LAYER_DROPOUT) {
       config_real_to_text(item->rate, text, sizeof text);
-      ADD(", rate: %s", text);
+      (void)fprintf(out, ", rate: %s", text);
     }
-    ADD("}");
+    if (item->type == LAYER_SOURCE) add_function(layers, i, out);
+    (void)fputc('}', out);
   }
-  ADD("]");
-#undef ADD
+  (void)fputc(']', out);
+  (void)fclose(out);
+  buffer[size - 1] = '\0'; /* cut if it is too small */
 }

@@ -34,6 +34,13 @@ static const char *custom_refusal(const struct settings *s, const char **key, ch
         "read the condition in %d layers, and leaving it out (loss.condition_dropout, sample.guidance) needs one dense "
         "layer that reads it; allowed: others that read that one",
         readers);
+  bool own = false;
+  for (int i = 0; i < layers->count; ++i) own = own || layers->items[i].type == LAYER_SOURCE;
+  if (!buffer[0] && own && s->network.wrapper != WRAPPER_NONE && s->network.wrapper != WRAPPER_NATURAL)
+    (void)snprintf(buffer, size,
+                   "have one of type source, which has a vector-Jacobian product and no second derivatives, and "
+                   "network.wrapper %s needs them; allowed: wrapper none or natural, or layers of other types",
+                   WRAPPER_NAMES[s->network.wrapper].name);
   if (buffer[0]) return buffer;
   *key = "network.type";
   if (custom && s->variant == VARIANT_SUPERVISED)

@@ -308,6 +308,12 @@ static noprop_status create(noprop_trainer *trainer) {
   } else {
     status = noprop_model_create(trainer->device, trainer->config, &shape, &trainer->model);
     if (status == NOPROP_OK && trainer->settings.data.standardise) status = set_statistics(trainer);
+    int layers = 0;
+    double worst = 0;
+    if (status == NOPROP_OK) status = noprop_model_check_layers(trainer->model, &layers, &worst);
+    if (status == NOPROP_OK && layers > 0)
+      trainer_log(trainer, "%d layers of type source: derivatives meet differences, to %.1g of the largest one", layers,
+                  worst);
   }
   if (status == NOPROP_OK)
     status = noprop_model_bind(trainer->model, condition_of(&trainer->train), &trainer->train.target,

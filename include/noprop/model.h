@@ -149,6 +149,13 @@ NOPROP_API const noprop_model_shape *noprop_model_get_shape(const noprop_model *
 /* Description in words: layers, parameters, tile, tier, shared memory, launches per step. Free with noprop_free. */
 NOPROP_API noprop_status noprop_model_describe(noprop_model *model, char **text);
 
+/* Compares the vector-Jacobian products of layers of type source (network.layers) with central differences of their
+ * functions, at 32 random rows and near the model's parameters. `layers` gets their number, `worst` the largest error
+ * as a part of a layer's largest derivative; either may be NULL. NOPROP_INVALID_CONFIG with a sentence that names the
+ * function if they differ in more than a few rows by more than 2 %; NOPROP_COMPILE_ERROR with file and line if a file
+ * does not compile. Models without such layers pass at once. */
+NOPROP_API noprop_status noprop_model_check_layers(noprop_model *model, int *layers, double *worst);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,7 +2,10 @@
  */
 #include <gtest/gtest.h>
 #include <noprop/noprop.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -145,6 +148,57 @@ TEST(Layers, AreRefusedWithTheirPath) {
       "network.layers[0].from: x has 100 numbers here, and more tha");
   begins("[{type: dense, from: [z, x], width: 4}, {type: dense, from: [dense.0, x]}]", "a.yaml:4: network.layers: [",
          "loss: {condition_dropout: 0.1}");
+}
+
+/* A file beside the configuration becomes part of it, and is not needed to read it again. */
+TEST(Layers, OfFunctionsHoldTheirFilesText) {
+  const std::string folder = testing::TempDir() + "layers_" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(folder.c_str(), 0700), 0);
+  const std::string text = "  // \"quoted\" \\ \xc2\xb5\n\n\tfloat f, f_vjp, f_parameter_vjp;\n   ";
+  std::ofstream(folder + "/f.cuh", std::ios::binary) << text;
+  const std::string list =
+      "network: {type: custom, layers: [{type: source, from: [z, x], file: f.cuh, function: f, width: 3, parameters: 2,"
+      " initial: one}, {type: source, file: f.cuh, function: f, width: 3}, {type: dense}]}";
+  std::ofstream(folder + "/a.yaml") << list;
+  noprop_config *first = nullptr, *second = nullptr;
+  ASSERT_EQ(noprop_config_create(&first), NOPROP_OK);
+  const Config one(first);
+  ASSERT_EQ(noprop_config_load(first, (folder + "/a.yaml").c_str()), NOPROP_OK) << noprop_last_error();
+  EXPECT_EQ(first->settings.network.layers.source_count, 1);
+  EXPECT_EQ(first->settings.network.layers.text, text);
+  remove((folder + "/f.cuh").c_str());
+  ASSERT_EQ(noprop_config_create(&second), NOPROP_OK);
+  const Config two(second);
+  EXPECT_EQ(noprop_config_load(second, (folder + "/a.yaml").c_str()), NOPROP_INVALID_CONFIG);
+  EXPECT_NE(std::string(noprop_last_error()).find("network.layers[0].file: "), std::string::npos)
+      << noprop_last_error();
+  char *printed = nullptr;
+  ASSERT_EQ(noprop_config_text(first, &printed), NOPROP_OK);
+  ASSERT_EQ(noprop_config_parse(second, printed, "run/config.yaml"), NOPROP_OK) << noprop_last_error() << printed;
+  EXPECT_EQ(memcmp(&first->settings.network.layers, &second->settings.network.layers, sizeof(layer_list)), 0)
+      << printed;
+  noprop_free(printed);
+  remove((folder + "/a.yaml").c_str());
+  rmdir(folder.c_str());
+}
+
+TEST(Layers, OfFunctionsAreRefusedWithTheirPath) {
+  const std::string text = ", file: a.cuh, text: \"f f_vjp\"";
+  EXPECT_EQ(refusal("[{type: source, from: z, width: 2, function: f" + text + "}]"), "");
+  EXPECT_EQ(refusal("[{type: source, from: z, width: 2, function: f}]").substr(0, 46),
+            "a.yaml:4: network.layers[0].file: is not given");
+  EXPECT_EQ(refusal("[{type: source, from: z, width: 2" + text + "}]").substr(0, 50),
+            "a.yaml:4: network.layers[0].function: is not given");
+  EXPECT_EQ(refusal("[{type: source, from: z, width: 2, function: g" + text + "}]").substr(0, 60),
+            "a.yaml:4: network.layers[0].function: a.cuh has no function ");
+  EXPECT_NE(refusal("[{type: source, from: z, width: 2, parameters: 3, function: f" + text + "}]")
+                .find("a.cuh has no function f_parameter_vjp"),
+            std::string::npos);
+  EXPECT_EQ(refusal("[{type: source, from: z, parameters: 1025, function: f" + text + "}]").substr(0, 56),
+            "a.yaml:4: network.layers[0].parameters: 1025 is not allo");
+  EXPECT_NE(refusal("[{type: source, from: z, function: f" + text + "}]", "  wrapper: potential")
+                .find("has a vector-Jacobian product and no second derivatives"),
+            std::string::npos);
 }
 
 TEST(Layers, MakeAFinalLayerWhereTheLastOneIsOfAnotherWidth) {

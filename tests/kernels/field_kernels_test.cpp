@@ -3,6 +3,9 @@
  */
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "tests/kernels/sweep.h"
 #include "tests/reference/layer_lists.h"
 #include "tests/reference/sampler.h"
@@ -41,6 +44,21 @@ const std::vector<FieldCase> kCases = {
      3,
      37,
      2},
+    {"list_with_a_function_of_ones_own",
+     {{"network.type", "custom"},
+      {"network.layers",
+       "[{type: source, from: [z, x], width: 9, function: radial, parameters: 63, file: " NOPROP_SOURCE_DIR
+       "/data/radial_layer.cuh}, {type: dense, from: [source.0, t], width: 5, activation: tanh},"
+       " {type: source, width: 3, function: radial, parameters: 18, file: " NOPROP_SOURCE_DIR
+       "/data/radial_layer.cuh}, {type: dense, from: [source.2, z]}]"},
+      {"variant", "ct"},
+      {"task", "classify"},
+      {"loss.draws", "2"}},
+     kFloatCondition,
+     3,
+     3,
+     34,
+     1},
     {"potential_of_list_that_reads_inputs_often",
      {{"network.wrapper", "potential"},
       {"network.type", "custom"},
@@ -297,7 +315,46 @@ TEST(Fields, ListOfLayersIsTheNetworkThatItSays) {
   for (size_t i = 0; i < gradient.size(); ++i) EXPECT_NEAR(gradient[i], gradient_of_list[i], 2e-6F * largest);
 }
 
-constexpr size_t kSolved = 7; /* the first of the cases */
+/* A function's own derivatives: right ones pass, and a wrong sign is found by name. */
+TEST(Fields, WrongDerivativesOfOnesOwnFunctionsAreFound) {
+  interpret_kernels();
+  const auto check = [](const std::string &right, const std::string &wrong) {
+    std::ifstream file(NOPROP_SOURCE_DIR "/data/radial_layer.cuh");
+    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (!right.empty()) text.replace(text.find(right), right.size(), wrong);
+    for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) text.replace(at, 1, "\\n");
+    const Keys keys = {{"variant", "ct"},
+                       {"task", "regress"},
+                       {"network.type", "custom"},
+                       {"network.layers",
+                        "[{name: rbf, type: source, from: [z, x], width: 4, function: radial, parameters: 24,"
+                        " file: radial.cuh, text: \"" +
+                            text + "\"}, {type: dense}]"}};
+    noprop_model_shape shape = {};
+    shape.condition_width = 3, shape.target_width = 2;
+    const Model model = create_model(keys, shape);
+    int layers = 0;
+    double worst = 0;
+    const noprop_status status =
+        model ? noprop_model_check_layers(model.get(), &layers, &worst) : NOPROP_STOPPED;
+    if (status != NOPROP_OK) return std::string(noprop_last_error());
+    EXPECT_EQ(layers, 1);
+    EXPECT_LT(worst, 1e-3);
+    return std::string();
+  };
+  EXPECT_EQ(check("", ""), "");
+  EXPECT_NE(check("* -2.0f * s * s * (in[i] - c)", "* 2.0f * s * s * (in[i] - c)")
+                .find("the layer 'rbf' has a wrong derivative: radial_vjp("),
+            std::string::npos)
+      << noprop_last_error();
+  EXPECT_NE(check("return slope * 2.0f", "return slope * 2.2f").find("wrong derivative: radial_parameter_vjp("),
+            std::string::npos)
+      << noprop_last_error();
+  EXPECT_NE(check("slope = adjoint[j]", "slope = ajoint[j]").find("radial.cuh(34): error"), std::string::npos)
+      << noprop_last_error();
+}
+
+constexpr size_t kSolved = 8; /* the first of the cases */
 class FieldSolves : public Fields {};
 INSTANTIATE_TEST_SUITE_P(Cases, FieldSolves, testing::Range(size_t{0}, kSolved),
                          [](const auto &number) { return std::string(kCases[number.param].name); });

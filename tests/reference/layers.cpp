@@ -56,6 +56,7 @@ struct Builder {
   long width_of(long op) const {
     const Op &o = network.ops[static_cast<size_t>(op)];
     const std::string &form = o.form.empty() ? network.activation : o.form;
+    if (o.radial >= 0) return network.arrays[static_cast<size_t>(o.radial)].columns / (o.width + 1);
     return o.activation && (form == "switanh" || form == "swiglu") ? o.width / 2 : o.width;
   }
   Source source(const std::string &name, size_t weight) const {
@@ -138,12 +139,16 @@ void add_custom_layers(Network &network, const std::string &text, long output) {
       op.times = b.add(other, b.width(from[1]));
       op.sources = {b.source(from[0], kNoWeight)};
       last = b.add(op, b.width(from[0]));
-    } else if (type == "concatenate") {
+    } else if (type == "concatenate" || type == "source") {
       long width = 0;
       for (const std::string &in : from) {
         op.sources.push_back(b.source(in, kNoWeight));
         op.sources.back().at = width;
         width += b.width(in);
+      }
+      if (type == "source") {
+        if (value("function") != "radial") throw std::invalid_argument("the reference knows the function radial alone");
+        op.radial = static_cast<long>(b.array(name + ".parameters", 1, std::stol(value("parameters"))));
       }
       last = b.add(op, width);
     } else {

@@ -528,6 +528,37 @@ static Real kept_slope(const Network &network, Real slope) {
   return network.operand_bits ? rounded_to(slope, 10, true, -14) : slope;
 }
 
+/* data/radial_layer.cuh: exp(-(s_j |in - c_j|)^2), s_j and then c_j being parameters of output j. */
+template <typename Real>
+static Vector<Real> radial(const Vector<Real> &in, const Real *p, size_t outputs) {
+  Vector<Real> result;
+  for (size_t j = 0; j < outputs; ++j) {
+    const Real *of_output = p + j * (in.size() + 1);
+    Real sum = 0.0;
+    for (size_t i = 0; i < in.size(); ++i) sum += (in[i] - of_output[1 + i]) * (in[i] - of_output[1 + i]);
+    result.push_back(exp(of_output[0] * of_output[0] * sum * -1.0));
+  }
+  return result;
+}
+
+/* By u_j = s_j (in - c_j), of which out_j = exp(-|u_j|^2). */
+template <typename Real>
+static Vector<Real> radial_bar(const Vector<Real> &in, const Real *p, const Vector<Real> &out, const Vector<Real> &bar,
+                               Real *p_bar) {
+  Vector<Real> result(in.size(), 0.0);
+  for (size_t j = 0; j < out.size(); ++j) {
+    const size_t place = j * (in.size() + 1);
+    for (size_t i = 0; i < in.size(); ++i) {
+      const Real difference = in[i] - p[place + 1 + i];
+      const Real u_bar = bar[j] * out[j] * (p[place] * difference) * -2.0;
+      p_bar[place] += u_bar * difference;
+      p_bar[place + 1 + i] += u_bar * p[place] * -1.0;
+      result[i] += u_bar * p[place];
+    }
+  }
+  return result;
+}
+
 template <typename Real>
 static Trace<Real> forward_output(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
                                   const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout,
@@ -557,6 +588,15 @@ static Trace<Real> forward_output(const Network &network, const Vector<Real> &pa
       sums[j] = sum;
       if (op.times >= 0) sum = sum * trace.post[static_cast<size_t>(op.times)][j];
       pre[j] = sum;
+    }
+    if (op.radial >= 0) {
+      const Array &array = network.arrays[static_cast<size_t>(op.radial)];
+      post = radial(pre, &parameters[static_cast<size_t>(array.offset)],
+                    static_cast<size_t>(array.columns) / (pre.size() + 1));
+      trace.sums.push_back(sums);
+      trace.pre.push_back(pre);
+      trace.post.push_back(post);
+      continue;
     }
     Vector<Real> entering = pre;
     if (op.norm >= 0) {
@@ -645,9 +685,15 @@ static void backward_output(const Network &network, const Vector<Real> &paramete
     Vector<Real> &bar = pre_bar[o];
     const std::string &form = op.form.empty() ? network.activation : op.form;
     const Vector<Real> reached =
-        through_activation(network, parameters, op, static_cast<long>(o), form, trace.pre[o],
-                           trace.without_condition && op.x_branch ? Vector<Real>(post_bar[o].size(), 0.0) : post_bar[o],
-                           gradient, dropout);
+        op.radial >= 0
+            ? radial_bar(trace.pre[o],
+                         &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)],
+                         trace.post[o], post_bar[o],
+                         &gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)])
+            : through_activation(
+                  network, parameters, op, static_cast<long>(o), form, trace.pre[o],
+                  trace.without_condition && op.x_branch ? Vector<Real>(post_bar[o].size(), 0.0) : post_bar[o],
+                  gradient, dropout);
     for (size_t j = 0; j < bar.size(); ++j) {
       bar[j] += reached[j];
       if (op.times >= 0) {

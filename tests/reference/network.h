@@ -58,6 +58,7 @@ struct Op {
   bool of_classes = false; /* reads the softmax of its source */
   long layer = -1;         /* number that its dropout is drawn with; -1: the op's */
   double rate = -1;        /* of dropout; below 0: the network's */
+  long radial = -1;        /* array of data/radial_layer.cuh, which this op is of the features of its sources */
 };
 
 struct Network {

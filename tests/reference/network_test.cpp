@@ -137,6 +137,17 @@ std::vector<Case> cases() {
         for (long time : {0L, 4L}) result.push_back({type, "swish", hidden, x, 3, time, true});
     result.push_back({type, "swish", {5, 4, 3}, 3, 2, 4, false});
   }
+  result.push_back({"custom",
+                    "swish",
+                    {},
+                    2,
+                    2,
+                    4,
+                    true,
+                    "none",
+                    false,
+                    "[{type: source, from: [z, x], width: 3, function: radial, parameters: 15},"
+                    " {type: dense, from: [source.0, t], width: 2}]"});
   for (const char *layers :
        {"[{name: a, type: dense, from: [z, t], width: 4, activation: tanh}, {type: dropout, rate: 0.2},"
         " {type: dense, from: [dropout.1, x], width: 6, bias: false}, {type: activation, activation: swiglu},"
