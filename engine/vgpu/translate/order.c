@@ -121,17 +121,29 @@ static const void *memory_of(const struct region *region, LLVMValueRef access) {
 }
 
 static void link_memory(struct region *region) {
-  for (uint32_t i = 0; i < region->count; i++) {
-    const LLVMOpcode op = LLVMGetInstructionOpcode(region->nodes[i].value);
-    if (op != LLVMStore && op != LLVMLoad) continue;
-    const void *memory = memory_of(region, region->nodes[i].value);
-    for (uint32_t k = 0; k < i; k++) {
-      const LLVMOpcode before = LLVMGetInstructionOpcode(region->nodes[k].value);
-      if (before != LLVMStore && (before != LLVMLoad || op == LLVMLoad)) continue;
-      const void *other = memory_of(region, region->nodes[k].value);
-      if (!memory || !other || memory == other) add_user(region, k, i);
-    }
+  struct access {
+    uint32_t number;
+    bool stores;
+    const void *memory;
+  } *accesses = malloc(region->count * sizeof *accesses);
+  uint32_t count = 0;
+  if (!accesses) {
+    region->failed = true;
+    return;
   }
+  for (uint32_t i = 0; i < region->count; i++) {
+    LLVMValueRef value = region->nodes[i].value;
+    const bool stores = LLVMGetInstructionOpcode(value) == LLVMStore;
+    if (!stores && LLVMGetInstructionOpcode(value) != LLVMLoad) continue;
+    const struct access access = {i, stores, memory_of(region, value)};
+    for (uint32_t k = 0; k < count; k++) {
+      const struct access *before = &accesses[k];
+      if (!stores && !before->stores) continue;
+      if (!access.memory || !before->memory || access.memory == before->memory) add_user(region, before->number, i);
+    }
+    accesses[count++] = access;
+  }
+  free(accesses);
 }
 
 static void link_operands(struct region *region) {
