@@ -55,6 +55,44 @@ TEST(Run, ForecastsAreMeasuredAtEachStepBesideTwoBaselines) {
   EXPECT_NE(evaluated.out.find("\"variance_explained\": "), std::string::npos) << evaluated.out << evaluated.err;
 }
 
+// Bright bars in images of 8 x 8 bytes, lying or standing, which moving and mirroring leave so.
+void write_bars(const Scratch &scratch, int rows) {
+  std::string images({0, 0, 8, 3, 0, 0, 0, static_cast<char>(rows), 0, 0, 0, 8, 0, 0, 0, 8});
+  std::string labels({0, 0, 8, 1, 0, 0, 0, static_cast<char>(rows)});
+  for (int row = 0; row < rows; ++row) {
+    const int standing = row * 7 % 11 % 2, top = 1 + row * 3 % 4, left = 1 + row * 5 % 3;
+    for (int y = 0; y < 8; ++y)
+      for (int x = 0; x < 8; ++x) {
+        const bool bright = standing ? x == left && y >= top - 1 && y < top + 3 : y == top && x >= left && x < left + 4;
+        images.push_back(static_cast<char>(bright ? 100 + row % 100 : row * (8 * y + x) % 30));
+      }
+    labels.push_back(static_cast<char>(standing));
+  }
+  write_file(scratch / "images", images);
+  write_file(scratch / "labels", labels);
+}
+
+TEST(Run, ImagesAreToldApartByAResidualBranchAndAnyNumberOfThreadsTrainsTheSameModel) {
+  Scratch scratch;
+  write_bars(scratch, 120);
+  Circumstances here;
+  here.folder = scratch.path;
+  const Outcome made = noprop({"data", "idx", "s.h5", "--from", "images", "--labels", "labels", "--test", "0.2"}, here);
+  ASSERT_EQ(made.code, 0) << made.err;
+  for (const char *threads : {"1", "3"}) {
+    here.environment["NOPROP_VGPU_THREADS"] = threads;
+    const Outcome trained =
+        noprop({"train", NOPROP_SOURCE_DIR "/data/fashion_mnist.yaml", "--data", "s.h5", "--run", threads,
+                "variant=supervised", "network.hidden=[16]", "network.branch.channels=[16]", "network.branch.groups=2",
+                "data.augment.shift=1", "train.batch=16", "train.epochs=12", "train.validate_every=12",
+                "optimizer.learning_rate=0.01", "optimizer.warmup_steps=0"},
+               here);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    EXPECT_GE(metric(read_file(scratch / (std::string(threads) + "/metrics.json")), "accuracy"), 0.9);
+  }
+  EXPECT_EQ(read_file(scratch / "1/model.h5"), read_file(scratch / "3/model.h5"));
+}
+
 TEST(Run, FoldersAreNumberedFromTheFirstThatIsFree) {
   SmallWork work;
   for (const char *expected : {"runs/small-fm-001", "runs/small-fm-002"}) {
