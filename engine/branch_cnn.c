@@ -108,11 +108,15 @@ static long parameter_place(const struct network *network, int index) {
   return network->parameters[index].padded_offset;
 }
 
+/* On tensor cores one block on a multiprocessor will do: for two or three ptxas spills a few registers. */
+static const char *bounds(const struct network *network) {
+  return network->branch_form < 0 ? "CONV_THREADS" : "CONV_THREADS, 1";
+}
+
 /* Head of a kernel over images, down to the constants `image` and `n`, its number. */
-static void write_image_head(FILE *out, const char *name, int index) {
-  fprintf(out,
-          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_%s_%d(const branch_arguments a) {\n",
-          name, index);
+static void write_image_head(FILE *out, const struct network *network, const char *name, int index) {
+  fprintf(out, "extern \"C\" __global__ void __launch_bounds__(%s) branch_%s_%d(const branch_arguments a) {\n",
+          bounds(network), name, index);
 }
 
 static const char IMAGE[] =
@@ -150,7 +154,7 @@ static void write_turning(FILE *out, const struct network *network, int i) {
 static void write_forward(FILE *out, const struct network *network, const noprop_model_shape *shape, int i) {
   const struct branch_layer *layer = &network->branch[i];
   const bool last = i == network->branch_count - 1, tensor = is_tensor(network, i);
-  write_image_head(out, "forward", i);
+  write_image_head(out, network, "forward", i);
   const int groups = (layer->outputs + 31) / 32, warps = CONV_THREADS / 32;
   fprintf(out, "  __shared__ float scratch[%d];\n",
           last ? (groups < warps ? warps / groups * groups : groups) * 32 : 1);
@@ -183,7 +187,7 @@ static void write_forward(FILE *out, const struct network *network, const noprop
 static void write_backward(FILE *out, const struct network *network, int i) {
   const struct branch_layer *layer = &network->branch[i], *before = layer - 1;
   const bool tensor = is_tensor(network, i);
-  write_image_head(out, "backward", i);
+  write_image_head(out, network, "backward", i);
   fputs(IMAGE, out);
   fprintf(out, "  float *const gradients = a.gradients[%d] + n * %zu;\n", i, gradient_floats(network, i));
   if (i == network->branch_count - 1) {
@@ -213,9 +217,9 @@ static void write_gradients(FILE *out, const struct network *network) {
   for (int i = 0; i < count; ++i)
     snprintf(items[i], sizeof items[i], "conv_%sitems<layer%d>::COUNT", is_tensor(network, i) ? "tensor_" : "", i);
   fprintf(out,
-          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_gradients(const branch_arguments a) "
+          "extern \"C\" __global__ void __launch_bounds__(%s) branch_gradients(const branch_arguments a) "
           "{\n  __shared__ float scratch[%s];\n  const conv_slot slot = conv_slot_of(a, ",
-          is_tensor(network, count - 1) ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
+          bounds(network), is_tensor(network, count - 1) ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
   for (int i = 0; i < count; ++i) fprintf(out, "%s%s", i ? " + " : "", items[i]);
   fprintf(out,
           ");\n  int item = (int)slot.item;\n  const unsigned long long n = (unsigned long long)slot.part * "

@@ -104,4 +104,68 @@ def sample(case):
     return run, 1
 
 
-worker.serve(lambda case: train(case) if case["bench"] == "train-step" else sample(case))
+def convolutions():
+    layers, inputs = [], 1
+    for outputs in workload.CHANNELS:
+        pool = torch.nn.AdaptiveAvgPool2d(1) if outputs == workload.CHANNELS[-1] else torch.nn.MaxPool2d(2)
+        layers += [torch.nn.Conv2d(inputs, outputs, 3, padding=1), torch.nn.ReLU(), pool]
+        inputs = outputs
+    return torch.nn.Sequential(*layers, torch.nn.Flatten())
+
+
+def images(rows):
+    return torch.randn(rows, 1, workload.IMAGE_SIDE, workload.IMAGE_SIDE)
+
+
+def dense(*widths):
+    layers = []
+    for inputs, outputs in zip(widths, widths[1:]):
+        layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def train_images(case):
+    width = workload.IMAGE_HIDDEN
+    network = torch.nn.Sequential(convolutions(), dense(workload.CHANNELS[-1], width, width, workload.CLASSES))
+    optimizer = torch.optim.Adam(network.parameters(), lr=workload.LEARNING_RATE, fused=True)
+    model = torch.compile(network) if COMPILE else network
+    x, label = images(case["batch"]), torch.arange(case["batch"]) % workload.CLASSES
+    target = F.one_hot(label, workload.CLASSES).float()
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        F.mse_loss(model(x), target).backward()
+        optimizer.step()
+
+    return run, 1
+
+
+def sample_images(case):
+    width, classes, steps = workload.IMAGE_HIDDEN, workload.CLASSES, case["steps"]
+    branch = convolutions()
+    head = dense(workload.CHANNELS[-1] + classes + workload.IMAGE_TIME, width, width, classes)
+    x, start = images(case["rows"]), torch.randn(case["rows"], classes)
+    frequencies = torch.pi * torch.arange(1, workload.IMAGE_TIME // 2 + 1, dtype=torch.float32)
+
+    def euler(z, t):
+        angle = (t * frequencies).expand(len(z), -1)
+        return z + head(torch.cat([branch(x), z, torch.sin(angle), torch.cos(angle)], 1)) / steps
+
+    step = torch.compile(euler) if COMPILE else euler
+
+    def run():
+        with torch.inference_mode():
+            z = start
+            for t in torch.arange(steps) / steps:
+                z = step(z, t)
+
+    return run, 1
+
+
+def prepare(case):
+    if case["network"] == "cnn":
+        return train_images(case) if case["bench"] == "train-step" else sample_images(case)
+    return train(case) if case["bench"] == "train-step" else sample(case)
+
+
+worker.serve(prepare)

@@ -6,6 +6,10 @@ Networks (swish, harmonic time features, two moons):
   resnet  the same x-branch; a stem with bias; 5 residual blocks into which x-branch and time enter; output.
   field   hidden 64-64-64, 16 time features, z 2 and no condition: what the generation of points needs. z and time enter the first
           dense layer. 9,666 parameters.
+  cnn     grey images of 28 x 28, random; 3 x 3 convolutions of 32, 64 and 128 channels with ReLU, a 2 x 2 max-pool behind the first
+          two and the mean over all pixels behind the last; ReLU layers. Training is of these, 128-128, on the squared error of
+          the label; sampling takes 10 Euler steps of a field that has z and time, too: here the branch runs once per solve, in
+          PyTorch at each step, as in the notebook that this network is from. Not in JAX.
 Training: flow matching (prediction of the velocity on the linear path, squared error, uniform t), Adam 1e-3, no clipping,
 rows drawn from a fresh permutation of 8,000 resident rows in every epoch. mlp and resnet learn the label from the point, field
 learns the points. Sampling: Euler steps from a normal start.
@@ -30,6 +34,15 @@ SAMPLE_CASES = [
     for steps in ((100,) if network == "field" else (20, 100))
 ]
 CASES = TRAIN_CASES + SAMPLE_CASES
+IMAGE_CASES = [  # for PyTorch
+    case
+    for precision in ("fp32", "tf32", "bf16")
+    for case in (
+        {"bench": "train-step", "network": "cnn", "batch": 128, "precision": precision},
+        {"bench": "sample", "network": "cnn", "rows": 128, "steps": 10, "method": "euler", "precision": precision},
+    )
+]
+CHANNELS, IMAGE_SIDE, CLASSES, IMAGE_HIDDEN, IMAGE_TIME = (32, 64, 128), 28, 10, 128, 32
 
 
 def two_moons(rows, seed=0):
@@ -104,6 +117,9 @@ def initial_parameters(network, seed=0):
 
 
 def case_name(case):
+    if case["network"] == "cnn":
+        what = f"batch {case['batch']}" if case["bench"] == "train-step" else f"{case['rows']} rows {case['steps']} steps"
+        return f"{case['bench']} cnn {what} {case['precision']}"
     if case["bench"] == "train-step":
         return f"train-step {case['network']} batch {case['batch']} dropout {case['dropout']:g}"
     return f"sample {case['network']} {case['rows']} rows {case['steps']} {case['method']} steps"
