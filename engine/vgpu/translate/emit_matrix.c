@@ -11,7 +11,7 @@
 
 #include "engine/vgpu/translate/emitter.h"
 
-enum { MAX_PIECES = 8, GROUP = 4, MAX_ELEMENTS = 2 }; /* GROUP: lanes with the same g */
+enum { MAX_PIECES = 8, GROUP = 4, MAX_ELEMENTS = 2, MAX_REGISTERS = 8 }; /* GROUP: lanes with the same g */
 
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
@@ -170,7 +170,40 @@ bool has_function(const struct ptx_matrix *shape) {
   return same && floats && !quads;
 }
 
-/* The function of a shape: pointers to A, B, C and D, which may be C. */
+/* A matrix multiplication's factor B by columns: of each register, element, lane of a group of four and column. */
+struct columns {
+  Value of[MAX_REGISTERS][MAX_ELEMENTS][GROUP][2];
+};
+
+/* d[2 h + k] += for the pieces `from` .. `end` - 1 of the rows 8 h .. 8 h + 7. k ascending: within a register of B,
+ * lane t by lane t, and element by element. */
+static void multiply_pieces(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value a,
+                            const struct columns *columns, unsigned h, unsigned from, unsigned end,
+                            struct pieces d[4]) {
+  struct emitter *e = m->e;
+  const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
+  const Type word = shape->a == PTX_F64 ? e->i64 : e->i32;
+  for (unsigned r = 0; r < shape->b_count; r++) {
+    const struct pieces words = load_register(m, a, r * high + h, word);
+    struct pieces rows[MAX_ELEMENTS];
+    for (unsigned i = 0; i < elements; i++)
+      for (unsigned p = from; p < end; p++) rows[i].piece[p] = widen(m, words.piece[p], shape->a, i);
+    for (unsigned t = 0; t < GROUP; t++) {
+      for (unsigned i = 0; i < elements; i++) {
+        for (unsigned p = from; p < end; p++) {
+          Value x = repeat_in_groups(m, rows[i].piece[p], t);
+          for (unsigned k = 0; k < 2; k++) {
+            Value *sum = &d[2 * h + k].piece[p];
+            *sum = call_intrinsic(e, "llvm.fma", LLVMTypeOf(x), 3, (Value[]){x, columns->of[r][i][t][k], *sum});
+          }
+        }
+      }
+    }
+  }
+}
+
+/* The function of a shape: pointers to A, B, C and D, which may be C. A few sums at a time, which then stay in
+ * registers while B's columns are read from memory: sixteen registers do not hold all sums. */
 static Value multiply(struct emitter *e, const void *what, const Value *fragments) {
   const struct ptx_instruction *mma = what;
   const struct ptx_matrix *shape = &mma->matrix;
@@ -181,38 +214,21 @@ static Value multiply(struct emitter *e, const void *what, const Value *fragment
   const struct matrix_emitter *m = &emitter;
   const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
   const Type word = doubles ? e->i64 : e->i32;
-  struct pieces d[4] = {{{NULL}}};
-  for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, shape, fragments[2], i);
-  /* k ascending: within a register of B, lane t by lane t, and element by element. */
+  struct columns columns;
   for (unsigned r = 0; r < shape->b_count; r++) {
-    struct pieces rows[2][MAX_ELEMENTS];
-    Value columns[MAX_ELEMENTS][GROUP][2];
-    for (unsigned h = 0; h < high; h++) {
-      const struct pieces words = load_register(m, fragments[0], r * high + h, word);
-      for (unsigned i = 0; i < elements; i++) {
-        for (unsigned p = 0; p < m->count; p++) rows[h][i].piece[p] = widen(m, words.piece[p], shape->a, i);
-      }
-    }
     const struct pieces words = load_register(m, fragments[1], r, word);
     for (unsigned i = 0; i < elements; i++) {
       struct pieces numbers;
       for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
-      transpose_groups(m, &numbers, columns[i]);
-    }
-    for (unsigned t = 0; t < GROUP; t++) {
-      for (unsigned i = 0; i < elements; i++) {
-        for (unsigned h = 0; h < high; h++) {
-          for (unsigned p = 0; p < m->count; p++) {
-            Value x = repeat_in_groups(m, rows[h][i].piece[p], t);
-            for (unsigned k = 0; k < 2; k++) {
-              Value *sum = &d[2 * h + k].piece[p];
-              *sum = call_intrinsic(e, "llvm.fma", LLVMTypeOf(x), 3, (Value[]){x, columns[i][t][k], *sum});
-            }
-          }
-        }
-      }
+      transpose_groups(m, &numbers, columns.of[r][i]);
     }
   }
+  struct pieces d[4] = {{{NULL}}};
+  for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, shape, fragments[2], i);
+  const unsigned together = m->count > 2 ? 2 : m->count;
+  for (unsigned h = 0; h < high; h++)
+    for (unsigned p = 0; p < m->count; p += together)
+      multiply_pieces(m, shape, fragments[0], &columns, h, p, p + together, d);
   write_accumulators(m, mma, fragments[3], d);
   return NULL;
 }
