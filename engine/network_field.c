@@ -86,6 +86,8 @@ static int total(struct builder *b, int node, double scale) {
 static int gated(struct builder *b, int form, int from) {
   struct field_graph *g = b->graph;
   const int half = builder_width(b, from) / 2;
+  /* Functions are applied to what a loop of the graph computes, which the branch's result is not. */
+  if (g->nodes[from].kind == NODE_INPUT && form == ACTIVATION_SOFTPLUSGLU) from = field_scaled(g, from, 1.0);
   if (form == ACTIVATION_SOFTPLUSGLU) /* [sp(a) sigmoid(b), sp(b) sigmoid(a)] */
     return field_product(g, field_jet(g, ACTIVATION_SOFTPLUS, 0, from, -1),
                          field_map(g, MAP_SWAP, 1, 1.0, field_jet(g, ACTIVATION_SIGMOID, 0, from, -1), 2 * half));
