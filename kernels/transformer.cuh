@@ -179,7 +179,7 @@ __device__ __forceinline__ void sequence_normalise(float *to, const float *from,
 
 // stream += what the loss by a token's normalised channels, `by`, means for those before: scale (by - mean(by) - n
 // mean(by n)), with n and scale from memory.
-template <class S, bool READS, int WIDTH>
+template <int WIDTH>
 __device__ __forceinline__ void sequence_normalise_back(float *stream, const float *by, const sequence_token &t, int n,
                                                         const float *norm, float scale) {
   constexpr int EACH = WIDTH / 32;

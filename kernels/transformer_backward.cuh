@@ -41,8 +41,8 @@ __device__ __forceinline__ void sequence_unmix(const branch_arguments &a, const 
   for (int n = threadIdx.x / 32; n < S::TILE; n += SEQUENCE_WARPS) {
     const sequence_token t = token(n);
     const float *const kept = kept_of(t);
-    sequence_normalise_back<S, READS, Q::WIDTH>(stream, other, t, n, kept + Q::NORM1 + t.token * Q::WIDTH,
-                                                t.live ? kept[Q::SCALE1 + t.token] : 0.0f);
+    sequence_normalise_back<Q::WIDTH>(stream, other, t, n, kept + Q::NORM1 + t.token * Q::WIDTH,
+                                      t.live ? kept[Q::SCALE1 + t.token] : 0.0f);
   }
   __syncthreads();
   stream_to(Q::D_OUT);
@@ -85,8 +85,7 @@ __device__ __forceinline__ void sequence_leave_back(const branch_arguments &a) {
   for (int n = threadIdx.x / 32; n < S::TILE; n += SEQUENCE_WARPS) {
     const sequence_token t = sequence_token_of<S, true>(block, n);
     const float *const kept = sequence_kept<S>(a, block, t.row);
-    sequence_normalise_back<S, true, Q::WIDTH>(stream, other, t, n, kept + Q::FINAL,
-                                               t.live ? kept[Q::FINAL_SCALE] : 0.0f);
+    sequence_normalise_back<Q::WIDTH>(stream, other, t, n, kept + Q::FINAL, t.live ? kept[Q::FINAL_SCALE] : 0.0f);
   }
   __syncthreads();
   sequence_unmix<S, true>(a, block, Q::LAYERS - 1, stream, other, wide);
@@ -181,8 +180,8 @@ __device__ __forceinline__ void sequence_mix_back(const branch_arguments &a) {
   for (int n = threadIdx.x / 32; n < S::TILE; n += SEQUENCE_WARPS) {
     const sequence_token t = token(n);
     const float *const kept = sequence_layer<S>(sequence_kept<S>(a, block, t.row), block, a.layer);
-    sequence_normalise_back<S, false, Q::WIDTH>(stream, other, t, n, kept + Q::NORM0 + t.token * Q::WIDTH,
-                                                t.live ? kept[Q::SCALE0 + t.token] : 0.0f);
+    sequence_normalise_back<Q::WIDTH>(stream, other, t, n, kept + Q::NORM0 + t.token * Q::WIDTH,
+                                      t.live ? kept[Q::SCALE0 + t.token] : 0.0f);
   }
   __syncthreads();
   if (FIRST)
