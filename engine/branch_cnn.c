@@ -108,15 +108,12 @@ static long parameter_place(const struct network *network, int index) {
   return network->parameters[index].padded_offset;
 }
 
-/* On tensor cores one block on a multiprocessor will do: for two or three ptxas spills a few registers. */
-static const char *bounds(const struct network *network) {
-  return network->branch_form < 0 ? "CONV_THREADS" : "CONV_THREADS, 1";
-}
-
-/* Head of a kernel over images, down to the constants `image` and `n`, its number. */
+/* Head of a kernel over images (one block on a multiprocessor will do: for more ptxas spills a few registers), down to
+ * the constants `image` and `n`, its number. */
 static void write_image_head(FILE *out, const struct network *network, const char *name, int index) {
-  fprintf(out, "extern \"C\" __global__ void __launch_bounds__(%s) branch_%s_%d(const branch_arguments a) {\n",
-          bounds(network), name, index);
+  fprintf(out,
+          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_%s_%d(const branch_arguments a) {\n",
+          name, index);
 }
 
 static const char IMAGE[] =
@@ -217,9 +214,9 @@ static void write_gradients(FILE *out, const struct network *network) {
   for (int i = 0; i < count; ++i)
     snprintf(items[i], sizeof items[i], "conv_%sitems<layer%d>::COUNT", is_tensor(network, i) ? "tensor_" : "", i);
   fprintf(out,
-          "extern \"C\" __global__ void __launch_bounds__(%s) branch_gradients(const branch_arguments a) "
+          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_gradients(const branch_arguments a) "
           "{\n  __shared__ float scratch[%s];\n  const conv_slot slot = conv_slot_of(a, ",
-          bounds(network), is_tensor(network, count - 1) ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
+          is_tensor(network, count - 1) ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
   for (int i = 0; i < count; ++i) fprintf(out, "%s%s", i ? " + " : "", items[i]);
   fprintf(out,
           ");\n  int item = (int)slot.item;\n  const unsigned long long n = (unsigned long long)slot.part * "

@@ -282,6 +282,12 @@ static void emit_train_backward(struct plan *plan, int first, int last, const ch
   }
 }
 
+/* Whether ptxas would spill some registers of a warp's program: with dropout in layers of 64 features. Then the batch's
+ * seventeen numbers are in shared memory, and a thread's number is read where it is needed (TILE_THREAD_AGAIN). */
+static bool is_short_of_registers(const struct plan *plan) {
+  return !plan->split && plan->settings->network.dropout > 0 && network_widest(plan->network) > 32;
+}
+
 static noprop_status emit_train(struct plan *plan) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
@@ -291,9 +297,12 @@ static noprop_status emit_train(struct plan *plan) {
   for (int i = 0; i < network->op_count; ++i) stream = stream || network->ops[i].residual >= 0;
   const noprop_status status = plan_emit_descriptions(plan);
   if (status != NOPROP_OK) return status;
-  /* In shared memory: its seventeen numbers would take registers through all layers. */
-  plan_emit(plan,
-            "  __shared__ batch_rows batch;\n  if (threadIdx.x == 0) batch = batch_begin(args);\n  __syncthreads();\n");
+  if (is_short_of_registers(plan))
+    plan_emit(
+        plan,
+        "  __shared__ batch_rows batch;\n  if (threadIdx.x == 0) batch = batch_begin(args);\n  __syncthreads();\n");
+  else
+    plan_emit(plan, "  const batch_rows batch = batch_begin(args);\n");
   if (threshold > 0)
     plan_emit(plan,
               "  const bool drop = batch.epoch < args.dropout_epochs;\n"
@@ -419,7 +428,8 @@ noprop_status program_train_tensor(const struct network *network, const struct s
   if (!plan.out) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   place_training(&plan);
   plan_emit_step_forms(&plan);
-  plan_emit(&plan, "#define TILE_THREAD_AGAIN\n#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n\n",
+  if (is_short_of_registers(&plan)) plan_emit(&plan, "#define TILE_THREAD_AGAIN\n");
+  plan_emit(&plan, "#include \"tile_program.cuh\"\n#include \"%s.cuh\"\n\n",
             plan.split ? "warp_split_train" : "warp_train");
   plan_emit_operand_forms(&plan, TRAIN_BLOCKS);
   plan_emit(&plan, "%s", PLAN_EXCHANGE);

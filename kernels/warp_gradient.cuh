@@ -15,7 +15,7 @@
 // t (a) and t + 4 (b) of feature g. Lane 4 r + c serves the features 2 c and 2 c + 1; each shuffle takes the former
 // from the rows 0-3 and the latter from the rows 4-7, or the other way round.
 __device__ __forceinline__ void transpose_words(unsigned &a, unsigned &b) {
-  const int lane = tile_lane(), row = lane & 3, feature = lane >> 2;
+  const int lane = lane_of_warp(), row = lane & 3, feature = lane >> 2;
   const bool late = lane >= 16, odd = feature & 1;
   const unsigned first = late ? b : a, second = late ? a : b;
   const int source = 4 * row + feature / 2;
