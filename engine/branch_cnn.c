@@ -110,7 +110,7 @@ static long parameter_place(const struct network *network, int index) {
 
 /* Head of a kernel over images (one block on a multiprocessor will do: for more ptxas spills a few registers), down to
  * the constants `image` and `n`, its number. */
-static void write_image_head(FILE *out, const struct network *network, const char *name, int index) {
+static void write_image_head(FILE *out, const char *name, int index) {
   fprintf(out,
           "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_%s_%d(const branch_arguments a) {\n",
           name, index);
@@ -151,7 +151,7 @@ static void write_turning(FILE *out, const struct network *network, int i) {
 static void write_forward(FILE *out, const struct network *network, const noprop_model_shape *shape, int i) {
   const struct branch_layer *layer = &network->branch[i];
   const bool last = i == network->branch_count - 1, tensor = is_tensor(network, i);
-  write_image_head(out, network, "forward", i);
+  write_image_head(out, "forward", i);
   const int groups = (layer->outputs + 31) / 32, warps = CONV_THREADS / 32;
   fprintf(out, "  __shared__ float scratch[%d];\n",
           last ? (groups < warps ? warps / groups * groups : groups) * 32 : 1);
@@ -184,7 +184,7 @@ static void write_forward(FILE *out, const struct network *network, const noprop
 static void write_backward(FILE *out, const struct network *network, int i) {
   const struct branch_layer *layer = &network->branch[i], *before = layer - 1;
   const bool tensor = is_tensor(network, i);
-  write_image_head(out, network, "backward", i);
+  write_image_head(out, "backward", i);
   fputs(IMAGE, out);
   fprintf(out, "  float *const gradients = a.gradients[%d] + n * %zu;\n", i, gradient_floats(network, i));
   if (i == network->branch_count - 1) {
