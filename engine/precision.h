@@ -18,8 +18,8 @@ const char *precision_refusal(const struct network *network, const struct settin
  * stands for tf32x3, which is as exact, on GPUs where it was counted to be faster (docs/three_tf32.md) and has kernels
  * for the model; never on the virtual GPU. The environment variable NOPROP_FP32 ("fma" or "tf32x3") decides that
  * instead, for tests and measurements; with a convolutional branch tf32 and bf16 are those of its convolutions
- * (network->branch_form) and what follows the branch is fp32; another value is NOPROP_INVALID_ARGUMENT. A precision that is asked for and
- * cannot be had is an error. */
+ * (network->branch_form) and what follows the branch is fp32; another value is NOPROP_INVALID_ARGUMENT. A precision
+ * that is asked for and cannot be had is an error. */
 noprop_status precision_resolve(const noprop_device *device, struct network *network, struct settings *settings,
                                 char *reason, size_t reason_size);
 

@@ -194,8 +194,9 @@ static noprop_status check_same_config(noprop_trainer *trainer) {
   noprop_config *before = NULL;
   noprop_status status = run_path(path, trainer->folder, "config.yaml");
   if (status != NOPROP_OK || !run_file_exists(path)) return status;
-  char *const then = malloc((size_t)2 * CONFIG_VALUE_MOST), *const now = then + CONFIG_VALUE_MOST;
+  char *const then = malloc((size_t)2 * CONFIG_VALUE_MOST);
   if (!then) return status_set(NOPROP_OUT_OF_MEMORY, "no memory is left to compare two configurations");
+  char *const now = then + CONFIG_VALUE_MOST;
   status = noprop_config_create(&before);
   if (status == NOPROP_OK) status = noprop_config_load(before, path);
   for (int i = 0; status == NOPROP_OK; i++) {

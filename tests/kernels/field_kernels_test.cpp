@@ -335,8 +335,7 @@ TEST(Fields, WrongDerivativesOfOnesOwnFunctionsAreFound) {
     const Model model = create_model(keys, shape);
     int layers = 0;
     double worst = 0;
-    const noprop_status status =
-        model ? noprop_model_check_layers(model.get(), &layers, &worst) : NOPROP_STOPPED;
+    const noprop_status status = model ? noprop_model_check_layers(model.get(), &layers, &worst) : NOPROP_STOPPED;
     if (status != NOPROP_OK) return std::string(noprop_last_error());
     EXPECT_EQ(layers, 1);
     EXPECT_LT(worst, 1e-3);

@@ -214,7 +214,7 @@ static Value multiply(struct emitter *e, const void *what, const Value *fragment
   const struct matrix_emitter *m = &emitter;
   const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
   const Type word = doubles ? e->i64 : e->i32;
-  struct columns columns;
+  struct columns columns = {{{{{NULL}}}}};
   for (unsigned r = 0; r < shape->b_count; r++) {
     const struct pieces words = load_register(m, fragments[1], r, word);
     for (unsigned i = 0; i < elements; i++) {
