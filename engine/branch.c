@@ -7,6 +7,9 @@
 #include "engine/network_field.h"
 #include "engine/status.h"
 
+/* Without a backward pass rows go through the branch in groups that take so much memory at most. */
+static const size_t FORWARD_BYTES = (size_t)64 << 20;
+
 static const struct branch_kind *const KINDS[BRANCH_COUNT] = {
     [BRANCH_CNN] = &branch_cnn, [BRANCH_TRANSFORMER] = &branch_transformer, [BRANCH_RESNET] = &branch_resnet};
 
@@ -54,21 +57,71 @@ void branch_describe(const struct network *network, int layer, char *line, size_
   if (kind) kind->describe(network, layer, line, size);
 }
 
+noprop_status branch_allocate_arrays(noprop_model *model, const struct branch_array *arrays, size_t count) {
+  noprop_status status = NOPROP_OK;
+  for (size_t i = 0; i < count && status == NOPROP_OK; ++i) {
+    CUdeviceptr memory = 0;
+    if (arrays[i].floats == 0) continue;
+    status = pool_alloc(model->pool, arrays[i].floats * sizeof(float), arrays[i].what, &memory);
+    *arrays[i].pointer = DEVICE_POINTER(float, memory);
+  }
+  return status;
+}
+
 noprop_status branch_allocate(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
                               train_arguments *train, branch_arguments *branch) {
-  const struct branch_kind *kind = kind_of(model->network);
+  const struct network *network = model->network;
+  const struct branch_kind *kind = kind_of(network);
   memset(branch, 0, sizeof *branch);
-  return kind ? kind->allocate(model, kernel, parts, backward, train, branch) : NOPROP_OK;
+  if (!kind) return NOPROP_OK;
+  noprop_status status = model->branch.ready ? NOPROP_OK : kind->compile(model);
+  if (status != NOPROP_OK) return status;
+  model->branch.ready = true;
+  size_t capacity = train->batch;
+  while (!backward && capacity > 1 && capacity * parts * kind->forward_floats(network) * sizeof(float) > FORWARD_BYTES)
+    capacity = (capacity + 1) / 2;
+  if (capacity < 1) capacity = 1;
+  branch->capacity = (unsigned)capacity;
+  branch->feature_rows = train->batch;
+  branch->slot_images = train->tiles_per_slot * kernel->block_rows;
+  branch->part_floats = (unsigned long long)network->block_floats;
+  const size_t features = (size_t)parts * train->batch * (size_t)network->x_width;
+  const struct branch_array arrays[] = {{&branch->features, features, "features"},
+                                        {&branch->feature_gradients, backward ? features : 0, "gradients of features"}};
+  status = branch_allocate_arrays(model, arrays, 2);
+  if (status == NOPROP_OK) status = kind->allocate(model, capacity * parts, parts, backward, branch);
+  train->features = branch->features;
+  train->feature_gradients = branch->feature_gradients;
+  return status;
+}
+
+static branch_arguments arguments_of(const branch_arguments *branch, const train_arguments *train, unsigned first_part,
+                                     unsigned parts) {
+  branch_arguments arguments = *branch;
+  arguments.rows = *train;
+  arguments.first_part = first_part;
+  arguments.parts = parts;
+  return arguments;
 }
 
 noprop_status branch_forward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
                              unsigned first_part, unsigned parts) {
   const struct branch_kind *kind = kind_of(model->network);
-  return kind && parts > 0 ? kind->forward(model, branch, train, first_part, parts) : NOPROP_OK;
+  if (!kind || parts == 0) return NOPROP_OK;
+  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
+  const unsigned rows = train->request ? train->rows : train->batch;
+  noprop_status status = NOPROP_OK;
+  for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
+    arguments.first = first;
+    status = kind->forward(model, &arguments);
+  }
+  return status;
 }
 
 noprop_status branch_backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
                               unsigned first_part, unsigned parts) {
   const struct branch_kind *kind = kind_of(model->network);
-  return kind && parts > 0 ? kind->backward(model, branch, train, first_part, parts) : NOPROP_OK;
+  if (!kind || parts == 0) return NOPROP_OK;
+  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
+  return kind->backward(model, &arguments);
 }

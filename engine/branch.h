@@ -31,15 +31,25 @@ struct branch_kind {
   int (*launches)(const struct network *network);    /* of a training step */
   /* Layer `layer` in words. */
   void (*describe)(const struct network *network, int layer, char *line, size_t size);
-  /* As the functions below. *branch is all zero before `allocate`. */
-  noprop_status (*allocate)(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
-                            train_arguments *train, branch_arguments *branch);
-  noprop_status (*forward)(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                           unsigned first_part, unsigned parts);
-  noprop_status (*backward)(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                            unsigned first_part, unsigned parts);
+  /* Compiles all kernels into model->branch. */
+  noprop_status (*compile)(noprop_model *model);
+  /* Floats of a row that the forward pass alone writes. */
+  size_t (*forward_floats)(const struct network *network);
+  /* Memory for `rows` rows (of all parts together) beside features and their gradients. */
+  noprop_status (*allocate)(noprop_model *model, size_t rows, unsigned parts, bool backward, branch_arguments *branch);
+  /* Launches for a group of rows (arguments->capacity from arguments->first on) and arguments->parts networks. */
+  noprop_status (*forward)(noprop_model *model, branch_arguments *arguments);
+  noprop_status (*backward)(noprop_model *model, branch_arguments *arguments);
 };
 extern const struct branch_kind branch_cnn, branch_transformer, branch_resnet;
+
+/* An array of floats that a branch needs; none where `floats` is 0. */
+struct branch_array {
+  float **pointer;
+  size_t floats;
+  const char *what;
+};
+noprop_status branch_allocate_arrays(noprop_model *model, const struct branch_array *arrays, size_t count);
 
 /* What follows does nothing, and succeeds, for models without a branch. */
 

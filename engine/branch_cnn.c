@@ -14,9 +14,6 @@
 #include "engine/program_plan.h"
 #include "engine/status.h"
 
-/* Without a backward pass images go through the layers in groups whose planes take so much memory at most. */
-static const size_t FORWARD_BYTES = (size_t)64 << 20;
-
 /* ---- layers ---- */
 
 static noprop_status plan(const struct settings *settings, const noprop_model_shape *shape, struct network *network) {
@@ -261,7 +258,6 @@ static char *source_of(const struct network *network, const noprop_model_shape *
 static noprop_status compile(noprop_model *model) {
   const struct network *network = model->network;
   struct branch_kernels *kernels = &model->branch;
-  if (kernels->ready) return NOPROP_OK;
   char *source = source_of(network, &model->shape);
   if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   noprop_status status = device_compile(model->device, source, "branch_gradients", &kernels->gradients);
@@ -274,82 +270,47 @@ static noprop_status compile(noprop_model *model) {
     status = device_compile(model->device, source, entry, &kernels->backward[i]);
   }
   free(source);
-  kernels->ready = status == NOPROP_OK;
   return status;
 }
 
 /* ---- memory ---- */
 
-/* Bytes of an image's planes, forward. */
-static size_t image_bytes(const struct network *network) {
+static size_t forward_floats(const struct network *network) {
   size_t floats = 0;
   for (int i = 0; i < network->branch_count; ++i) floats += input_floats(network, i);
-  return floats * sizeof(float);
+  return floats;
 }
 
-static noprop_status allocate(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
-                              train_arguments *train, branch_arguments *branch) {
+static noprop_status allocate(noprop_model *model, size_t images, unsigned parts, bool backward,
+                              branch_arguments *branch) {
   const struct network *network = model->network;
-  noprop_status status = compile(model);
-  if (status != NOPROP_OK) return status;
-  size_t capacity = train->batch;
-  while (!backward && capacity > 1 && capacity * parts * image_bytes(network) > FORWARD_BYTES)
-    capacity = (capacity + 1) / 2;
-  if (capacity < 1) capacity = 1;
-  branch->capacity = (unsigned)capacity;
-  branch->feature_rows = train->batch;
-  branch->slot_images = train->tiles_per_slot * kernel->block_rows;
-  branch->part_floats = (unsigned long long)network->block_floats;
-  const size_t images = capacity * parts, features = (size_t)parts * train->batch * (size_t)network->x_width;
-  CUdeviceptr memory = 0;
-  status = pool_alloc(model->pool, features * sizeof(float), "features of images", &memory);
-  branch->features = DEVICE_POINTER(float, memory);
-  if (status == NOPROP_OK && backward)
-    status = pool_alloc(model->pool, features * sizeof(float), "gradients of features", &memory);
-  branch->feature_gradients = backward ? DEVICE_POINTER(float, memory) : NULL;
+  noprop_status status = NOPROP_OK;
   for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
-    const struct branch_layer *layer = &network->branch[i];
-    status = pool_alloc(model->pool, images * input_floats(network, i) * sizeof(float), "images' layers", &memory);
-    branch->inputs[i] = DEVICE_POINTER(float, memory);
-    if (is_tensor(network, i) && status == NOPROP_OK) {
-      status = pool_alloc(model->pool, parts * packed_floats(network, i) * sizeof(float), "packed weights", &memory);
-      branch->packed[i] = DEVICE_POINTER(float, memory);
-    }
+    const size_t turned = backward && i > 0 ? parts * turned_floats(network, i) : 0;
+    const struct branch_array arrays[] = {
+        {&branch->inputs[i], images * input_floats(network, i), "images' layers"},
+        {&branch->packed[i], is_tensor(network, i) ? parts * packed_floats(network, i) : 0, "packed weights"},
+        {&branch->gradients[i], backward ? images * gradient_floats(network, i) : 0, "gradients of layers"},
+        {&branch->turned[i], turned, "turned weights"}};
+    status = branch_allocate_arrays(model, arrays, sizeof arrays / sizeof arrays[0]);
     if (!backward || status != NOPROP_OK) continue;
-    status =
-        pool_alloc(model->pool, images * gradient_floats(network, i) * sizeof(float), "gradients of layers", &memory);
-    branch->gradients[i] = DEVICE_POINTER(float, memory);
-    if (status == NOPROP_OK)
-      status = pool_alloc(model->pool, images * output_numbers(layer), "what passed layers", &memory);
+    CUdeviceptr memory = 0;
+    status = pool_alloc(model->pool, images * output_numbers(&network->branch[i]), "what passed layers", &memory);
     branch->codes[i] = DEVICE_POINTER(unsigned char, memory);
-    if (status == NOPROP_OK && i > 0)
-      status = pool_alloc(model->pool, parts * turned_floats(network, i) * sizeof(float), "turned weights", &memory);
-    branch->turned[i] = i > 0 ? DEVICE_POINTER(float, memory) : NULL;
   }
-  train->features = branch->features;
-  train->feature_gradients = branch->feature_gradients;
   return status;
 }
 
 /* ---- launches ---- */
 
-static noprop_status forward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                             unsigned first_part, unsigned parts) {
+static noprop_status forward(noprop_model *model, branch_arguments *arguments) {
   const struct network *network = model->network;
-  const unsigned rows = train->request ? train->rows : train->batch;
   noprop_status status = NOPROP_OK;
-  branch_arguments arguments = *branch;
-  arguments.rows = *train;
-  arguments.first_part = first_part;
-  arguments.parts = parts;
-  for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
-    arguments.first = first;
-    for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
-      const int layers = network->branch_form < 0 ? branch->turned[i] != NULL : i == 0 ? network->branch_count - 1 : 0;
-      const unsigned turns = parts * CONV_TURN_BLOCKS * (unsigned)layers;
-      status = device_launch(model->device, &model->branch.forward[i], parts * branch->capacity + turns, CONV_THREADS,
-                             0, &arguments, sizeof arguments);
-    }
+  for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
+    const int layers = network->branch_form < 0 ? arguments->turned[i] != NULL : i == 0 ? network->branch_count - 1 : 0;
+    const unsigned turns = arguments->parts * CONV_TURN_BLOCKS * (unsigned)layers;
+    status = device_launch(model->device, &model->branch.forward[i], arguments->parts * arguments->capacity + turns,
+                           CONV_THREADS, 0, arguments, sizeof *arguments);
   }
   return status;
 }
@@ -363,23 +324,18 @@ static unsigned gradient_items(const struct network *network, int i) {
   return of_weights + groups;
 }
 
-static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                              unsigned first_part, unsigned parts) {
+static noprop_status backward(noprop_model *model, branch_arguments *arguments) {
   const struct network *network = model->network;
   const int count = network->branch_count;
   noprop_status status = NOPROP_OK;
-  branch_arguments arguments = *branch;
-  arguments.rows = *train;
-  arguments.first_part = first_part;
-  arguments.parts = parts;
   unsigned items = 0;
   for (int i = 0; i < count; ++i) items += gradient_items(network, i);
   for (int i = count - 1; i >= (count > 1) && status == NOPROP_OK; --i)
-    status = device_launch(model->device, &model->branch.backward[i], parts * branch->capacity, CONV_THREADS, 0,
-                           &arguments, sizeof arguments);
+    status = device_launch(model->device, &model->branch.backward[i], arguments->parts * arguments->capacity,
+                           CONV_THREADS, 0, arguments, sizeof *arguments);
   if (status != NOPROP_OK) return status;
-  return device_launch(model->device, &model->branch.gradients, parts * train->slot_count * items, CONV_THREADS, 0,
-                       &arguments, sizeof arguments);
+  return device_launch(model->device, &model->branch.gradients, arguments->parts * arguments->rows.slot_count * items,
+                       CONV_THREADS, 0, arguments, sizeof *arguments);
 }
 
 const struct branch_kind branch_cnn = {.plan = plan,
@@ -387,6 +343,8 @@ const struct branch_kind branch_cnn = {.plan = plan,
                                        .products = branch_images_products,
                                        .launches = launches,
                                        .describe = describe,
+                                       .compile = compile,
+                                       .forward_floats = forward_floats,
                                        .allocate = allocate,
                                        .forward = forward,
                                        .backward = backward};

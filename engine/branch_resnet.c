@@ -16,9 +16,6 @@
 
 enum { LAUNCHES = 3 };
 
-/* Without a backward pass images go through the layers in groups whose planes take so much memory at most. */
-static const size_t FORWARD_BYTES = (size_t)64 << 20;
-
 /* ---- layers ---- */
 
 static noprop_status plan(const struct settings *settings, const noprop_model_shape *shape, struct network *network) {
@@ -117,8 +114,8 @@ static size_t all_inputs(const struct network *network) {
          branch_plane_pixels(last->height / side, last->width / side) * (size_t)last->outputs;
 }
 
-static size_t image_bytes(const struct network *network) {
-  return (all_inputs(network) + places_of(network, network->branch_count).sums) * sizeof(float);
+static size_t forward_floats(const struct network *network) {
+  return all_inputs(network) + places_of(network, network->branch_count).sums;
 }
 
 static unsigned gradient_items(const struct network *network) {
@@ -208,33 +205,20 @@ static char *source_of(const struct network *network, const noprop_model_shape *
 
 static noprop_status compile(noprop_model *model) {
   struct branch_kernels *kernels = &model->branch;
-  if (kernels->ready) return NOPROP_OK;
   char *source = source_of(model->network, &model->shape);
   if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   noprop_status status = device_compile(model->device, source, "branch_forward", &kernels->forward[0]);
   if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_backward", &kernels->backward[0]);
   if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_gradients", &kernels->gradients);
   free(source);
-  kernels->ready = status == NOPROP_OK;
   return status;
 }
 
 /* ---- memory ---- */
 
-static noprop_status allocate(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
-                              train_arguments *train, branch_arguments *branch) {
+static noprop_status allocate(noprop_model *model, size_t images, unsigned parts, bool backward,
+                              branch_arguments *branch) {
   const struct network *network = model->network;
-  noprop_status status = compile(model);
-  if (status != NOPROP_OK) return status;
-  size_t capacity = train->batch;
-  while (!backward && capacity > 1 && capacity * parts * image_bytes(network) > FORWARD_BYTES)
-    capacity = (capacity + 1) / 2;
-  if (capacity < 1) capacity = 1;
-  branch->capacity = (unsigned)capacity;
-  branch->feature_rows = train->batch;
-  branch->slot_images = train->tiles_per_slot * kernel->block_rows;
-  branch->part_floats = (unsigned long long)network->block_floats;
-  const size_t images = capacity * parts, features = (size_t)parts * train->batch * (size_t)network->x_width;
   const struct places all = places_of(network, network->branch_count);
   size_t most = 0;
   for (int i = 0; i < network->branch_count; ++i) {
@@ -244,13 +228,7 @@ static noprop_status allocate(noprop_model *model, const struct model_kernel *ke
     if (outputs > most) most = outputs;
   }
   branch->passing_outputs = most;
-  const struct {
-    float **pointer;
-    size_t floats;
-    const char *what;
-  } wanted[] = {
-      {&branch->features, features, "features of images"},
-      {&branch->feature_gradients, backward ? features : 0, "gradients of features"},
+  const struct branch_array arrays[] = {
       {&branch->inputs[0], images * all_inputs(network), "images' layers"},
       {&branch->gradients[0], images * all.sums, "sums of layers"},
       {&branch->statistics, backward ? images * all.statistics : 0, "statistics of layers"},
@@ -258,51 +236,25 @@ static noprop_status allocate(noprop_model *model, const struct model_kernel *ke
       {&branch->passing, backward ? images * 2 * most : 0, "gradients of layers"},
       {&branch->turned[0], backward ? parts * all.turned : 0, "turned weights"},
   };
-  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i) {
-    CUdeviceptr memory = 0;
-    if (wanted[i].floats == 0) continue;
-    status = pool_alloc(model->pool, wanted[i].floats * sizeof(float), wanted[i].what, &memory);
-    *wanted[i].pointer = DEVICE_POINTER(float, memory);
-  }
-  train->features = branch->features;
-  train->feature_gradients = branch->feature_gradients;
-  return status;
+  return branch_allocate_arrays(model, arrays, sizeof arrays / sizeof arrays[0]);
 }
 
 /* ---- launches ---- */
 
-static branch_arguments arguments_of(const branch_arguments *branch, const train_arguments *train, unsigned first_part,
-                                     unsigned parts) {
-  branch_arguments arguments = *branch;
-  arguments.rows = *train;
-  arguments.first_part = first_part;
-  arguments.parts = parts;
-  return arguments;
+static noprop_status forward(noprop_model *model, branch_arguments *arguments) {
+  const unsigned turns = arguments->turned[0] ? arguments->parts * CONV_TURN_BLOCKS : 0;
+  return device_launch(model->device, &model->branch.forward[0], arguments->parts * arguments->capacity + turns,
+                       CONV_THREADS, 0, arguments, sizeof *arguments);
 }
 
-static noprop_status forward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                             unsigned first_part, unsigned parts) {
-  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
-  const unsigned rows = train->request ? train->rows : train->batch;
-  const unsigned turns = branch->turned[0] ? parts * CONV_TURN_BLOCKS : 0;
-  noprop_status status = NOPROP_OK;
-  for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
-    arguments.first = first;
-    status = device_launch(model->device, &model->branch.forward[0], parts * branch->capacity + turns, CONV_THREADS, 0,
-                           &arguments, sizeof arguments);
-  }
-  return status;
-}
-
-static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                              unsigned first_part, unsigned parts) {
-  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
-  noprop_status status = device_launch(model->device, &model->branch.backward[0], parts * branch->capacity,
-                                       CONV_THREADS, 0, &arguments, sizeof arguments);
+static noprop_status backward(noprop_model *model, branch_arguments *arguments) {
+  const noprop_status status =
+      device_launch(model->device, &model->branch.backward[0], arguments->parts * arguments->capacity, CONV_THREADS, 0,
+                    arguments, sizeof *arguments);
   if (status != NOPROP_OK) return status;
   return device_launch(model->device, &model->branch.gradients,
-                       parts * train->slot_count * gradient_items(model->network), CONV_THREADS, 0, &arguments,
-                       sizeof arguments);
+                       arguments->parts * arguments->rows.slot_count * gradient_items(model->network), CONV_THREADS, 0,
+                       arguments, sizeof *arguments);
 }
 
 const struct branch_kind branch_resnet = {.plan = plan,
@@ -310,6 +262,8 @@ const struct branch_kind branch_resnet = {.plan = plan,
                                           .products = branch_images_products,
                                           .launches = launches,
                                           .describe = describe,
+                                          .compile = compile,
+                                          .forward_floats = forward_floats,
                                           .allocate = allocate,
                                           .forward = forward,
                                           .backward = backward};

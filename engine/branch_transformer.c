@@ -2,7 +2,7 @@
  * mathematics: kernels/transformer.cuh.
  *
  * A training step has two launches per layer and one before them forward, as many backward, and one for the gradients
- * of all weights. A solve has those forward, for groups of rows whose numbers fit FORWARD_BYTES. */
+ * of all weights. A solve has those forward, for groups of rows (branch.c). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +11,6 @@
 #include "engine/model.h"
 #include "engine/network_field.h"
 #include "engine/status.h"
-
-/* Without a backward pass rows go through the layers in groups whose numbers take so much memory at most. */
-static const size_t FORWARD_BYTES = (size_t)64 << 20;
 
 enum {
   /* Shared memory of a block: four blocks on a multiprocessor of 228 KiB; tiles of eight tokens may take more. */
@@ -195,7 +192,6 @@ static char *source_of(const struct network *network, const struct settings *set
 
 static noprop_status compile(noprop_model *model) {
   struct branch_kernels *kernels = &model->branch;
-  if (kernels->ready) return NOPROP_OK;
   char *source = source_of(model->network, &model->settings, &model->shape);
   if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   const struct {
@@ -220,7 +216,6 @@ static noprop_status compile(noprop_model *model) {
     if (!wanted[i].of_several || model->network->branch_count > 1)
       status = device_compile(model->device, source, wanted[i].entry, wanted[i].kernel);
   free(source);
-  kernels->ready = status == NOPROP_OK;
   return status;
 }
 
@@ -248,52 +243,19 @@ static size_t turned_floats(const struct network *network) {
   return (size_t)network->branch_count * (4 * width * width + 2 * width * feed);
 }
 
-static noprop_status allocate(noprop_model *model, const struct model_kernel *kernel, unsigned parts, bool backward,
-                              train_arguments *train, branch_arguments *branch) {
+static size_t forward_floats(const struct network *network) { return kept_floats(network, false); }
+
+static noprop_status allocate(noprop_model *model, size_t rows, unsigned parts, bool backward,
+                              branch_arguments *branch) {
   const struct network *network = model->network;
-  noprop_status status = compile(model);
-  if (status != NOPROP_OK) return status;
-  size_t capacity = train->batch;
-  while (!backward && capacity > 1 && capacity * parts * kept_floats(network, false) * sizeof(float) > FORWARD_BYTES)
-    capacity = (capacity + 1) / 2;
-  if (capacity < 1) capacity = 1;
-  branch->capacity = (unsigned)capacity;
-  branch->feature_rows = train->batch;
-  branch->slot_images = train->tiles_per_slot * kernel->block_rows;
-  branch->part_floats = (unsigned long long)network->block_floats;
-  const size_t rows = capacity * parts, features = (size_t)parts * train->batch * (size_t)network->x_width;
-  CUdeviceptr memory[5] = {0};
-  const struct {
-    size_t floats;
-    const char *what;
-  } wanted[] = {{features, "features"},
-                {rows * kept_floats(network, backward), "tokens"},
-                {backward ? features : 0, "gradients of features"},
-                {backward ? rows * gradient_floats(network) : 0, "gradients of tokens"},
-                {backward ? parts * turned_floats(network) : 0, "turned weights"}};
-  for (int i = 0; i < 5 && status == NOPROP_OK; ++i)
-    if (wanted[i].floats > 0)
-      status = pool_alloc(model->pool, wanted[i].floats * sizeof(float), wanted[i].what, &memory[i]);
-  branch->features = DEVICE_POINTER(float, memory[0]);
-  branch->inputs[0] = DEVICE_POINTER(float, memory[1]);
-  branch->feature_gradients = DEVICE_POINTER(float, memory[2]);
-  branch->gradients[0] = DEVICE_POINTER(float, memory[3]);
-  branch->turned[0] = DEVICE_POINTER(float, memory[4]);
-  train->features = branch->features;
-  train->feature_gradients = branch->feature_gradients;
-  return status;
+  const struct branch_array arrays[] = {
+      {&branch->inputs[0], rows * kept_floats(network, backward), "tokens"},
+      {&branch->gradients[0], backward ? rows * gradient_floats(network) : 0, "gradients of tokens"},
+      {&branch->turned[0], backward ? parts * turned_floats(network) : 0, "turned weights"}};
+  return branch_allocate_arrays(model, arrays, sizeof arrays / sizeof arrays[0]);
 }
 
 /* ---- launches ---- */
-
-static branch_arguments arguments_of(const branch_arguments *branch, const train_arguments *train, unsigned first_part,
-                                     unsigned parts) {
-  branch_arguments arguments = *branch;
-  arguments.rows = *train;
-  arguments.first_part = first_part;
-  arguments.parts = parts;
-  return arguments;
-}
 
 /* `reads`: of the token that reads out alone. */
 static noprop_status launch_tiles(noprop_model *model, const struct kernel *kernel, bool reads, unsigned more,
@@ -311,26 +273,20 @@ static unsigned attention_blocks(const struct network *network, const branch_arg
                              ATTENTION_THREADS);
 }
 
-static noprop_status forward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                             unsigned first_part, unsigned parts) {
+static noprop_status forward(noprop_model *model, branch_arguments *arguments) {
   const struct network *network = model->network;
   const struct kernel *kernels = model->branch.forward;
-  const unsigned rows = train->request ? train->rows : train->batch, tokens = (unsigned)network->sequence.length + 1;
-  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
-  noprop_status status = NOPROP_OK;
-  for (unsigned first = 0; first < rows && status == NOPROP_OK; first += branch->capacity) {
-    arguments.first = first;
-    arguments.layer = 0;
-    status =
-        launch_tiles(model, &kernels[ENTER], false, branch->turned[0] ? parts * SEQUENCE_TURN_BLOCKS : 0, &arguments);
-    for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
-      const bool last = i == network->branch_count - 1;
-      arguments.layer = (unsigned)i;
-      status = device_launch(model->device, &kernels[last ? ATTEND_LAST : ATTEND],
-                             attention_blocks(network, &arguments, last ? 1 : tokens), ATTENTION_THREADS, 0, &arguments,
-                             sizeof arguments);
-      if (status == NOPROP_OK) status = launch_tiles(model, &kernels[last ? MIX_LAST : MIX], last, 0, &arguments);
-    }
+  const unsigned tokens = (unsigned)network->sequence.length + 1;
+  const unsigned turns = arguments->turned[0] ? arguments->parts * SEQUENCE_TURN_BLOCKS : 0;
+  arguments->layer = 0;
+  noprop_status status = launch_tiles(model, &kernels[ENTER], false, turns, arguments);
+  for (int i = 0; i < network->branch_count && status == NOPROP_OK; ++i) {
+    const bool last = i == network->branch_count - 1;
+    arguments->layer = (unsigned)i;
+    status = device_launch(model->device, &kernels[last ? ATTEND_LAST : ATTEND],
+                           attention_blocks(network, arguments, last ? 1 : tokens), ATTENTION_THREADS, 0, arguments,
+                           sizeof *arguments);
+    if (status == NOPROP_OK) status = launch_tiles(model, &kernels[last ? MIX_LAST : MIX], last, 0, arguments);
   }
   return status;
 }
@@ -346,26 +302,24 @@ static unsigned gradient_items(const struct network *network) {
   return (unsigned)(network->branch_count * layer + (inputs / takes + 1) * width);
 }
 
-static noprop_status backward(noprop_model *model, const branch_arguments *branch, const train_arguments *train,
-                              unsigned first_part, unsigned parts) {
+static noprop_status backward(noprop_model *model, branch_arguments *arguments) {
   const struct network *network = model->network;
   const struct kernel *kernels = model->branch.backward;
   const unsigned tokens = (unsigned)network->sequence.length + 1;
-  branch_arguments arguments = arguments_of(branch, train, first_part, parts);
-  noprop_status status = launch_tiles(model, &kernels[LEAVE_BACK], true, 0, &arguments);
+  noprop_status status = launch_tiles(model, &kernels[LEAVE_BACK], true, 0, arguments);
   for (int i = network->branch_count - 1; i >= 0 && status == NOPROP_OK; --i) {
     const bool last = i == network->branch_count - 1;
-    arguments.layer = (unsigned)i;
+    arguments->layer = (unsigned)i;
     status = device_launch(
         model->device, &kernels[last ? ATTEND_BACK_LAST : ATTEND_BACK],
-        attention_blocks(network, &arguments, last ? 1 : tokens) + attention_blocks(network, &arguments, tokens),
-        ATTENTION_THREADS, 0, &arguments, sizeof arguments);
-    if (status == NOPROP_OK)
-      status = launch_tiles(model, &kernels[i ? MIX_BACK : MIX_BACK_FIRST], false, 0, &arguments);
+        attention_blocks(network, arguments, last ? 1 : tokens) + attention_blocks(network, arguments, tokens),
+        ATTENTION_THREADS, 0, arguments, sizeof *arguments);
+    if (status == NOPROP_OK) status = launch_tiles(model, &kernels[i ? MIX_BACK : MIX_BACK_FIRST], false, 0, arguments);
   }
   if (status != NOPROP_OK) return status;
-  return device_launch(model->device, &model->branch.gradients, parts * train->slot_count * gradient_items(network),
-                       SEQUENCE_THREADS, 0, &arguments, sizeof arguments);
+  return device_launch(model->device, &model->branch.gradients,
+                       arguments->parts * arguments->rows.slot_count * gradient_items(network), SEQUENCE_THREADS, 0,
+                       arguments, sizeof *arguments);
 }
 
 const struct branch_kind branch_transformer = {.plan = plan,
@@ -373,6 +327,8 @@ const struct branch_kind branch_transformer = {.plan = plan,
                                                .products = products,
                                                .launches = launches,
                                                .describe = describe,
+                                               .compile = compile,
+                                               .forward_floats = forward_floats,
                                                .allocate = allocate,
                                                .forward = forward,
                                                .backward = backward};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/status.h"
+#include "host/array.h"
 #include "host/report.h"
 
 /* More training rows change a fit of some hundred numbers no more. */
@@ -32,9 +33,9 @@ static void explain(const noprop_array *target, prediction predict, const void *
     for (long i = 0; i < features; i++) {
       const long column = h * features + i;
       double mean = 0;
-      for (long row = 0; row < target->rows; row++) mean += report_value(target, row, column) / (double)target->rows;
+      for (long row = 0; row < target->rows; row++) mean += array_value(target, row, column) / (double)target->rows;
       for (long row = 0; row < target->rows; row++) {
-        const double y = report_value(target, row, column), e = y - predict(from, row, column);
+        const double y = array_value(target, row, column), e = y - predict(from, row, column);
         error += e * e;
         variance += (y - mean) * (y - mean);
       }
@@ -56,7 +57,7 @@ static double model_value(const void *from, long row, long column) {
 static double last_value(const void *from, long row, long column) {
   const noprop_array *condition = from;
   const long features = condition->shape[2];
-  return report_value(condition, row, condition->width - features + column % features);
+  return array_value(condition, row, condition->width - features + column % features);
 }
 
 /* ---- linear autoregression --------------------------------------------------------------------------------------- */
@@ -73,21 +74,21 @@ static double linear_value(const void *from, long row, long column) {
   const struct linear *fit = from;
   double value = fit->y_mean[column];
   for (long i = 0; i < fit->inputs; i++)
-    value += (report_value(fit->condition, row, i) - fit->x_mean[i]) * fit->weights[i * fit->outputs + column];
+    value += (array_value(fit->condition, row, i) - fit->x_mean[i]) * fit->weights[i * fit->outputs + column];
   return value;
 }
 
 static void means(const noprop_array *array, long rows, double *mean) {
   for (long i = 0; i < array->width; i++)
-    for (long row = 0; row < rows; row++) mean[i] += report_value(array, row, i) / (double)rows;
+    for (long row = 0; row < rows; row++) mean[i] += array_value(array, row, i) / (double)rows;
 }
 
 /* Normal equations: moments = X'X, weights = X'Y of the centred rows. */
 static void add_products(struct linear *fit, const noprop_array *x, const noprop_array *y, long rows, double *row_x) {
   for (long row = 0; row < rows; row++) {
-    for (long i = 0; i < fit->inputs; i++) row_x[i] = report_value(x, row, i) - fit->x_mean[i];
+    for (long i = 0; i < fit->inputs; i++) row_x[i] = array_value(x, row, i) - fit->x_mean[i];
     for (long j = 0; j < fit->outputs; j++) {
-      const double target = report_value(y, row, j) - fit->y_mean[j];
+      const double target = array_value(y, row, j) - fit->y_mean[j];
       for (long i = 0; i < fit->inputs; i++) fit->weights[i * fit->outputs + j] += row_x[i] * target;
     }
     for (long i = 0; i < fit->inputs; i++)

@@ -22,6 +22,7 @@
 #include "engine/schedule.h"
 #include "engine/settings.h"
 #include "engine/status.h"
+#include "host/array.h"
 #include "host/dataset.h"
 #include "noprop/forecast.h"
 
@@ -60,21 +61,6 @@ struct report {
 
 static void report_log(const struct report *report, const char *line) {
   if (report->log) report->log(line, report->user);
-}
-
-double report_value(const noprop_array *array, long row, long column) {
-  long index = row * array->width + column;
-  switch (array->type) {
-    case NOPROP_TYPE_FLOAT32:
-      return ((const float *)array->values)[index];
-    case NOPROP_TYPE_UINT8:
-      return ((const uint8_t *)array->values)[index];
-    case NOPROP_TYPE_INT32:
-      return ((const int32_t *)array->values)[index];
-    case NOPROP_TYPE_FLOAT64:
-      return ((const double *)array->values)[index];
-  }
-  return 0;
 }
 
 noprop_array report_first_rows(const noprop_array *array, long rows) {
@@ -165,7 +151,7 @@ static void sheet_put(struct sheet *sheet, long column, long row, const noprop_a
     for (long x = 0; x < image->width; x++) {
       double sum = 0;
       for (long c = 0; c < image->channels; c++)
-        sum += report_value(array, array_row, (c * image->height + y) * image->width + x);
+        sum += array_value(array, array_row, (c * image->height + y) * image->width + x);
       sheet->cells[(row * (image->height + 1) + y) * sheet->columns + column * (image->width + 1) + x] =
           sum / (double)image->channels;
     }
@@ -216,7 +202,7 @@ static noprop_status draw_example_images(const struct report *report, const nopr
   if (by_class) {
     long filled[2 * GRID_IMAGES] = {0};
     for (long row = 0; row < images->rows; row++) {
-      long label = (long)report_value(&report->train_target, row, 0);
+      long label = (long)array_value(&report->train_target, row, 0);
       if (label >= 0 && label < across && filled[label] < GRID_IMAGES)
         sheet_put(&sheet, label, filled[label]++, images, row);
     }
@@ -244,8 +230,8 @@ static noprop_status write_points(const struct report *report, const char *name,
   struct text text = {0};
   text_add(&text, "a,b,class\n");
   for (long row = 0; row < at_most(a->rows, POINTS_MOST); row++)
-    text_add(&text, "%.6g,%.6g,%ld\n", report_value(a, row, a_column), report_value(b, row, b_column),
-             labels ? (long)report_value(labels, row, 0) : 0);
+    text_add(&text, "%.6g,%.6g,%ld\n", array_value(a, row, a_column), array_value(b, row, b_column),
+             labels ? (long)array_value(labels, row, 0) : 0);
   return text_write(&text, report->folder, name);
 }
 
@@ -270,7 +256,7 @@ static int plane_height(int width, const noprop_array *a, long a_column, const n
   enum { BESIDE = 110, ABOVE_AND_BELOW = 130, LEAST = 360, MOST = 1000 };
   double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {-HUGE_VAL, -HUGE_VAL};
   for (long row = 0; row < at_most(a->rows, POINTS_MOST); row++) {
-    double point[2] = {report_value(a, row, a_column), report_value(b, row, b_column)};
+    double point[2] = {array_value(a, row, a_column), array_value(b, row, b_column)};
     for (int i = 0; i < 2; i++) {
       low[i] = fmin(low[i], point[i]);
       high[i] = fmax(high[i], point[i]);
@@ -361,7 +347,7 @@ static noprop_status draw_score_paths(const struct report *report, const struct 
   long missed = 0;
   text_add(&text, "row,t,right,other,correct\n");
   for (long row = 0; row < paths->rows; row++) {
-    long label = (long)report_value(&report->target, row, 0);
+    long label = (long)array_value(&report->target, row, 0);
     for (int point = 0; point < paths->points; point++) {
       double other = -HUGE_VAL, end = -HUGE_VAL;
       for (long i = 0; i < paths->width; i++) {
@@ -400,7 +386,7 @@ static noprop_status draw_value_paths(const struct report *report, const struct 
   for (long row = 0; row < paths->rows; row++) {
     for (int point = 0; point < paths->points; point++) {
       text_add(&text, "%ld,%.6g,%.6g,", row, paths->times[point], path_value(paths, point, row, 0));
-      if (regress) text_add(&text, "%.6g", report_value(&report->target, row, 0));
+      if (regress) text_add(&text, "%.6g", array_value(&report->target, row, 0));
       text_add(&text, "\n");
     }
     text_add(&text, "\n");
@@ -533,8 +519,8 @@ static noprop_status write_regions(const struct report *report, const noprop_arr
   double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {-HUGE_VAL, -HUGE_VAL};
   for (long row = 0; row < points->rows; row++)
     for (int i = 0; i < 2; i++) {
-      low[i] = fmin(low[i], report_value(points, row, i));
-      high[i] = fmax(high[i], report_value(points, row, i));
+      low[i] = fmin(low[i], array_value(points, row, i));
+      high[i] = fmax(high[i], array_value(points, row, i));
     }
   for (int i = 0; i < 2; i++) {
     double margin = high[i] > low[i] ? 0.08 * (high[i] - low[i]) : 1;
@@ -580,10 +566,10 @@ static noprop_status draw_regions(const struct report *report, const float *scor
   long shown = at_most(rows, POINTS_MOST), wrong = 0;
   text_add(&text, "a,b,class,predicted\n");
   for (long row = 0; row < shown; row++) {
-    long label = (long)report_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
+    long label = (long)array_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
     wrong += label != predicted;
-    text_add(&text, "%.6g,%.6g,%ld,%ld\n", report_value(&report->condition, row, 0),
-             report_value(&report->condition, row, 1), label, predicted);
+    text_add(&text, "%.6g,%.6g,%ld,%ld\n", array_value(&report->condition, row, 0),
+             array_value(&report->condition, row, 1), label, predicted);
   }
   noprop_status status = text_write(&text, report->folder, "predictions.csv");
   if (status == NOPROP_OK) status = write_regions(report, &report->condition);
@@ -615,7 +601,7 @@ static noprop_status draw_confusion(const struct report *report, const float *sc
   struct text text = {0}, script = {0};
   if (!counts) return no_memory();
   for (long row = 0; row < rows; row++) {
-    long label = (long)report_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
+    long label = (long)array_value(&report->target, row, 0), predicted = largest(scores + row * classes, classes);
     if (label < 0 || label >= classes) continue;
     counts[label * classes + predicted]++;
     right += label == predicted;
@@ -657,7 +643,7 @@ static noprop_status draw_errors(const struct report *report, const float *value
   text_add(&text, "true,predicted,column\n");
   for (long column = 0; column < columns; column++)
     for (long row = 0; row < shown; row++)
-      text_add(&text, "%.6g,%.6g,%ld\n", report_value(&report->target, row, column), values[row * width + column],
+      text_add(&text, "%.6g,%.6g,%ld\n", array_value(&report->target, row, column), values[row * width + column],
                column);
   noprop_status status = text_write(&text, report->folder, "predictions.csv");
   if (status != NOPROP_OK) return status;

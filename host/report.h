@@ -23,9 +23,6 @@ noprop_status report_run_script(const char *folder, const char *name, bool *miss
 /* The pictures of a run, in the order in which they are drawn. */
 extern const char *const REPORT_PICTURES[];
 
-/* Element `column` of a row, whatever the type. */
-double report_value(const noprop_array *array, long row, long column);
-
 /* The first rows of an array, at most so many; the memory stays the array's. */
 noprop_array report_first_rows(const noprop_array *array, long rows);
 /* The rows of these numbers, [count], one after another; *memory is the caller's to free, also on failure. */

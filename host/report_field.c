@@ -5,6 +5,7 @@
 
 #include "engine/sampler.h"
 #include "engine/status.h"
+#include "host/array.h"
 #include "host/report.h"
 
 enum { CELLS = 17, PANELS = 6, ROWS_MOST = 256 };
@@ -117,9 +118,9 @@ static double error_at(const struct way *way, int point, const noprop_array *tar
   for (long row = 0; row < way->rows; row++)
     for (long i = 0; i < shape->target_width; i++) {
       const float made = way->output[((long)point * way->rows + row) * shape->target_width + i];
-      const double truth = !shape->target_is_label                   ? report_value(target, row, i)
-                           : (long)report_value(target, row, 0) == i ? 1.0
-                                                                     : off_value;
+      const double truth = !shape->target_is_label                  ? array_value(target, row, i)
+                           : (long)array_value(target, row, 0) == i ? 1.0
+                                                                    : off_value;
       sum += (made - truth) * (made - truth);
     }
   return sqrt(sum / ((double)way->rows * shape->target_width));

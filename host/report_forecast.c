@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/status.h"
+#include "host/array.h"
 #include "host/report.h"
 #include "noprop/forecast.h"
 
@@ -47,10 +48,10 @@ static noprop_status write_windows(const noprop_array *condition, const noprop_a
   for (long w = 0; w < WINDOWS; w++) {
     const long row = w * condition->rows / WINDOWS;
     for (long t = 0; t < prefix; t++)
-      text_add(&text, "%ld,0,%ld,%.6g\n", w, t - prefix + 1, report_value(condition, row, t * features));
+      text_add(&text, "%ld,0,%ld,%.6g\n", w, t - prefix + 1, array_value(condition, row, t * features));
     for (long h = 0; h < horizon; h++)
-      text_add(&text, "%ld,0,%ld,%.6g\n", w, h + 1, report_value(target, row, h * features));
-    const double last = report_value(condition, row, (prefix - 1) * features);
+      text_add(&text, "%ld,0,%ld,%.6g\n", w, h + 1, array_value(target, row, h * features));
+    const double last = array_value(condition, row, (prefix - 1) * features);
     for (long kind = 1; kind < (samples ? 2 + SAMPLES : 2); kind++) {
       const float *path =
           kind == 1 ? predicted + row * target->width : samples + (w * SAMPLES + kind - 2) * target->width;

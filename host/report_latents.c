@@ -8,6 +8,7 @@
 
 #include "engine/network.h"
 #include "engine/status.h"
+#include "host/array.h"
 #include "host/report.h"
 #include "noprop/sampler.h"
 
@@ -57,7 +58,7 @@ static noprop_status write_paths(const char *folder, const float *latent, const 
       double place[2] = {0, 0};
       for (int axis = 0; axis < 2; ++axis)
         for (int i = 0; i < d; ++i) place[axis] += axes[axis][i] * ((double)z[i] - (d > 2 ? mean[i] : 0));
-      text_add(&text, "%ld,%.6g,%.0f,%.6g,%.6g\n", row, times[point], report_value(labels, row, 0), place[0], place[1]);
+      text_add(&text, "%ld,%.6g,%.0f,%.6g,%.6g\n", row, times[point], array_value(labels, row, 0), place[0], place[1]);
     }
     text_add(&text, "\n");
   }

@@ -2,24 +2,10 @@
 #include "host/statistics.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "engine/status.h"
-
-static double array_value(const noprop_array *array, long index) {
-  switch (array->type) {
-    case NOPROP_TYPE_FLOAT32:
-      return ((const float *)array->values)[index];
-    case NOPROP_TYPE_UINT8:
-      return ((const uint8_t *)array->values)[index];
-    case NOPROP_TYPE_INT32:
-      return ((const int32_t *)array->values)[index];
-    case NOPROP_TYPE_FLOAT64:
-      return ((const double *)array->values)[index];
-  }
-  return NAN;
-}
+#include "host/array.h"
 
 /* Two passes over rows, so that the sums of a column lie close together and a large mean costs no digits. */
 noprop_status statistics_of_columns(const noprop_array *array, float **mean, float **std) {
@@ -33,11 +19,11 @@ noprop_status statistics_of_columns(const noprop_array *array, float **mean, flo
     return status_set(NOPROP_OUT_OF_MEMORY, "no memory for the statistics of %zu columns", width);
   }
   for (long row = 0; row < array->rows; row++)
-    for (size_t i = 0; i < width; i++) sums[i] += array_value(array, row * array->width + (long)i);
+    for (size_t i = 0; i < width; i++) sums[i] += array_value(array, row, (long)i);
   for (size_t i = 0; i < width; i++) sums[i] /= (double)array->rows;
   for (long row = 0; row < array->rows; row++)
     for (size_t i = 0; i < width; i++) {
-      double off = array_value(array, row * array->width + (long)i) - sums[i];
+      double off = array_value(array, row, (long)i) - sums[i];
       squares[i] += off * off;
     }
   noprop_status status = NOPROP_OK;
@@ -80,8 +66,9 @@ noprop_status statistics_of_sequences(const noprop_array *array, int numbers, bo
       const double middle = count > 0 ? sum / count : 0;
       count = 0;
       for (long at = 0; at < array->rows * positions; at++) {
-        if (masked && !(array_value(array, at * numbers + channels) > 0.5)) continue;
-        const double value = array_value(array, at * numbers + channel);
+        const long row = at / positions, place = at % positions * numbers;
+        if (masked && !(array_value(array, row, place + channels) > 0.5)) continue;
+        const double value = array_value(array, row, place + channel);
         if (pass == 0) sum += value;
         squares += pass * (value - middle) * (value - middle);
         count++;
