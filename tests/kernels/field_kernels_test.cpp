@@ -195,6 +195,17 @@ const std::vector<FieldCase> kCases = {
      2,
      9,
      1},
+    {"softplusglu_behind_a_condition",
+     {{"network.type", "mlp"},
+      {"network.hidden", "[8]"},
+      {"network.activation", "softplusglu"},
+      {"variant", "ct"},
+      {"task", "regress"}},
+     kFloatCondition,
+     3,
+     3,
+     12,
+     1},
 };
 
 struct Prepared {
