@@ -19,12 +19,13 @@ static noprop_status no_memory(void) {
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-/* A condition's shape, where it is an image. */
-static const char *const IMAGE_SIDES[] = {"condition_channels", "condition_height", "condition_pixels_across"};
+/* Shapes of condition and target, where they are images. */
+static const char *const CONDITION_SIDES[] = {"condition_channels", "condition_height", "condition_pixels_across"};
+static const char *const TARGET_SIDES[] = {"target_channels", "target_height", "target_pixels_across"};
 
-static bool put_image(hid_t file, const noprop_model_shape *shape) {
-  for (int i = 0; i < 3 && shape->condition_shape[0] > 0; i++)
-    if (!h5_put_integer(file, IMAGE_SIDES[i], (uint64_t)shape->condition_shape[i])) return false;
+static bool put_image(hid_t file, const char *const *names, const int sides[3]) {
+  for (int i = 0; i < 3 && sides[0] > 0; i++)
+    if (!h5_put_integer(file, names[i], (uint64_t)sides[i])) return false;
   return true;
 }
 
@@ -35,11 +36,12 @@ static bool put_description(hid_t file, const noprop_model *model, const char *c
          h5_put_integer(file, "step", noprop_model_step(model)) && h5_put_integer(file, "seed", model->settings.seed) &&
          h5_put_text(file, "condition_type", dataset_type_name(shape->condition_type)) &&
          h5_put_integer(file, "condition_width", (uint64_t)shape->condition_width) &&
-         h5_put_integer(file, "condition_is_label", shape->condition_is_label) && put_image(file, shape) &&
+         h5_put_integer(file, "condition_is_label", shape->condition_is_label) &&
+         put_image(file, CONDITION_SIDES, shape->condition_shape) &&
          h5_put_text(file, "target_type", dataset_type_name(shape->target_type)) &&
          h5_put_integer(file, "target_width", (uint64_t)shape->target_width) &&
          h5_put_integer(file, "target_is_label", shape->target_is_label) &&
-         (note == NULL || h5_put_long_text(file, "note", note));
+         put_image(file, TARGET_SIDES, shape->target_shape) && (note == NULL || h5_put_long_text(file, "note", note));
 }
 
 static bool put_state(hid_t file, const struct model_state *state, const void *values) {
@@ -146,18 +148,30 @@ static noprop_status read_side(const char *path, hid_t file, const char *side, n
   return NOPROP_OK;
 }
 
-static noprop_status read_shape(const char *path, hid_t file, noprop_model_shape *shape) {
-  const noprop_status status =
-      read_side(path, file, "condition", &shape->condition_type, &shape->condition_width, &shape->condition_is_label);
-  if (status != NOPROP_OK) return status;
-  memset(shape->condition_shape, 0, sizeof shape->condition_shape);
-  for (int i = 0; i < 3 && H5Aexists(file, IMAGE_SIDES[0]) > 0; i++) {
+/* Sides whose product is not `width` are no image's. */
+static noprop_status read_image(const char *path, hid_t file, const char *const *names, int width, int sides[3]) {
+  uint64_t product = 1;
+  memset(sides, 0, 3 * sizeof *sides);
+  if (H5Aexists(file, names[0]) <= 0) return NOPROP_OK;
+  for (int i = 0; i < 3; i++) {
     uint64_t number = 0;
-    if (!h5_get_integer(file, IMAGE_SIDES[i], &number) || number < 1 || number > 1u << 24)
-      return missing_attribute(path, IMAGE_SIDES[i]);
-    shape->condition_shape[i] = (int)number;
+    if (!h5_get_integer(file, names[i], &number) || number < 1 || number > 1u << 24)
+      return missing_attribute(path, names[i]);
+    sides[i] = (int)number;
+    product *= number;
+    if (product > (uint64_t)width) return missing_attribute(path, names[i]);
   }
-  return read_side(path, file, "target", &shape->target_type, &shape->target_width, &shape->target_is_label);
+  return product == (uint64_t)width ? NOPROP_OK : missing_attribute(path, names[0]);
+}
+
+static noprop_status read_shape(const char *path, hid_t file, noprop_model_shape *shape) {
+  noprop_status status =
+      read_side(path, file, "condition", &shape->condition_type, &shape->condition_width, &shape->condition_is_label);
+  if (status == NOPROP_OK)
+    status = read_side(path, file, "target", &shape->target_type, &shape->target_width, &shape->target_is_label);
+  if (status == NOPROP_OK)
+    status = read_image(path, file, CONDITION_SIDES, shape->condition_width, shape->condition_shape);
+  return status == NOPROP_OK ? read_image(path, file, TARGET_SIDES, shape->target_width, shape->target_shape) : status;
 }
 
 static noprop_status read_config(const char *path, hid_t file, noprop_config **config) {

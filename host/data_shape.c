@@ -91,6 +91,14 @@ static noprop_status shape_side(noprop_dataset *dataset, const char *name, bool 
   return NOPROP_OK;
 }
 
+/* Channels, height and width of [rows][channels][height][width] or [rows][height][width]. */
+static void set_sides(const noprop_array *array, int sides[3]) {
+  if (array->rank != 3 && array->rank != 4) return;
+  sides[0] = array->rank == 4 ? (int)array->shape[1] : 1;
+  sides[1] = (int)array->shape[array->rank - 2];
+  sides[2] = (int)array->shape[array->rank - 1];
+}
+
 noprop_status noprop_model_shape_from_data(const noprop_config *config, noprop_dataset *dataset,
                                            noprop_model_shape *shape) {
   if (config == NULL || dataset == NULL || shape == NULL)
@@ -116,15 +124,12 @@ noprop_status noprop_model_shape_from_data(const noprop_config *config, noprop_d
         file_prefix(dataset, prefix, sizeof prefix), target, dataset_shape_text(&array, text, sizeof text));
   }
   status = shape_side(dataset, target, classify, &made.target_type, &made.target_width, &made.target_is_label);
+  if (status == NOPROP_OK && !made.target_is_label) set_sides(&array, made.target_shape);
   if (status == NOPROP_OK && condition != NULL) status = noprop_dataset_peek(dataset, "train", condition, &array);
   if (status == NOPROP_OK && condition != NULL)
     status = shape_side(dataset, condition, is_integer(array.type) && array.rank == 1, &made.condition_type,
                         &made.condition_width, &made.condition_is_label);
-  if (status == NOPROP_OK && condition != NULL && !made.condition_is_label && (array.rank == 3 || array.rank == 4)) {
-    made.condition_shape[0] = array.rank == 4 ? (int)array.shape[1] : 1;
-    made.condition_shape[1] = (int)array.shape[array.rank - 2];
-    made.condition_shape[2] = (int)array.shape[array.rank - 1];
-  }
+  if (status == NOPROP_OK && condition != NULL && !made.condition_is_label) set_sides(&array, made.condition_shape);
   if (status == NOPROP_OK) status = check_splits(dataset, condition, target);
   if (status == NOPROP_OK && settings.latent.size != 0 && settings.latent.size != made.target_width &&
       settings.latent.embedding == EMBEDDING_ONE_HOT && settings.encoder.type == CODER_IDENTITY)

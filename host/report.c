@@ -4,7 +4,7 @@
  *   trajectories  the way of some rows from t = 0 to 1: in the plane, as class scores, as values, or as images
  *   predictions   classify: decision regions (two-dimensional conditions) or the confusion matrix; regress: predicted
  *                 over true
- *   samples       generate: real beside generated
+ *   samples       generate: real beside generated; images by class, where the condition is one
  *   forecast      regress from a sequence to its continuation (report_forecast.c)
  *   field, along  what the network learned (report_field.c)
  *
@@ -728,8 +728,52 @@ static noprop_status draw_sample_images(const struct report *report, const nopro
   return status;
 }
 
+/* A column for each class: a held-out image of it above what was generated given the class. */
+static noprop_status draw_images_by_class(const struct report *report, struct image_shape image) {
+  const long classes = report->shape.condition_width, rows = classes * GRID_IMAGES;
+  struct sheet sheet = {0};
+  struct text labels = {0};
+  char title[160];
+  float *output = NULL;
+  int32_t *given = malloc((size_t)rows * sizeof *given);
+  noprop_status status = given ? sheet_create(&sheet, image, classes, GRID_IMAGES + 1) : no_memory();
+  for (long i = 0; status == NOPROP_OK && i < rows; i++) given[i] = (int32_t)(i % classes);
+  const noprop_array condition = {.name = report->roles.condition,
+                                  .type = NOPROP_TYPE_INT32,
+                                  .rows = rows,
+                                  .width = 1,
+                                  .rank = 1,
+                                  .shape = {rows},
+                                  .values = given};
+  if (status == NOPROP_OK) status = predict(report, &condition, rows, &output);
+  if (status != NOPROP_OK) goto done;
+  const noprop_array samples = {
+      .type = NOPROP_TYPE_FLOAT32, .rows = rows, .width = report->shape.target_width, .values = output};
+  for (long row = 0; row < rows; row++) sheet_put(&sheet, row % classes, 1 + row / classes, &samples, row);
+  for (long row = report->target.rows; row-- > 0;) { /* the first one of a class is put last */
+    const long label = (long)array_value(&report->condition, row, 0);
+    if (label >= 0 && label < classes) sheet_put(&sheet, label, 0, &report->target, row);
+  }
+  for (long i = 0; i < classes; i++)
+    text_add(&labels, "set label '%ld' at %g,%g center offset 0,-0.6\n", i,
+             (double)(i * (image.width + 1)) + (double)(image.width - 1) / 2, (double)sheet.rows);
+  snprintf(title, sizeof title, "A real image of each class of %s, and below it images generated given the class",
+           report->roles.condition);
+  status = labels.failed ? no_memory() : sheet_script(report, &sheet, "samples", "samples.csv", title, labels.data);
+  if (status == NOPROP_OK) status = sheet_write(&sheet, report, "samples.csv");
+done:
+  free(labels.data);
+  free(sheet.cells);
+  free(output);
+  free(given);
+  return status;
+}
+
 static noprop_status draw_samples(const struct report *report) {
   struct image_shape image = image_of(&report->target);
+  if (image.height > 0 && report->has_condition && report->shape.condition_is_label &&
+      report->shape.condition_width <= 2 * GRID_IMAGES)
+    return draw_images_by_class(report, image);
   long rows = image.height > 0 ? GRID_IMAGES * GRID_IMAGES : POINTS_MOST;
   rows = at_most(rows, report->target.rows);
   noprop_array condition = report_first_rows(&report->condition, rows);

@@ -1,5 +1,6 @@
 /* noprop sample: draws from a generating model. */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,12 @@ static int make_condition(struct cli *cli, noprop_model *model, const char *name
   return copy ? EXIT_DONE : fail(cli, EXIT_FAILED, "no memory for %ld conditions", rows);
 }
 
+/* Values rounded to whole numbers from 0 to 255. */
+static void round_to_bytes(const float *values, size_t count, unsigned char *bytes) {
+  for (size_t i = 0; i < count; i++)
+    bytes[i] = (unsigned char)lroundf(values[i] > 0 ? fminf(values[i], 255) : 0); /* not a number: 0 */
+}
+
 static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *roles, long rows) {
   noprop_sampler_options options;
   noprop_array condition = {0};
@@ -85,6 +92,8 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   if (!split) split = "test";
   const noprop_model_shape *shape = noprop_model_get_shape(model);
   const long width = shape->target_width;
+  const int *sides = shape->target_shape;
+  unsigned char *bytes = NULL;
   char *words = NULL;
   noprop_status status = NOPROP_OK;
   int code = solve_options(cli, model, &options);
@@ -94,7 +103,8 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
   latent = malloc((size_t)rows * (size_t)noprop_model_latent_size(model) * sizeof *latent);
   reports = malloc((size_t)rows * sizeof *reports);
   if (density) log_density = malloc((size_t)rows * sizeof *log_density);
-  if (!output || !latent || !reports || (density && !log_density)) {
+  if (argument_given(cli, "--bytes")) bytes = malloc((size_t)rows * (size_t)width);
+  if (!output || !latent || !reports || (density && !log_density) || (argument_given(cli, "--bytes") && !bytes)) {
     code = fail(cli, EXIT_FAILED, "no memory for %ld samples", rows);
     goto done;
   }
@@ -113,7 +123,18 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
                         .rank = 2,
                         .shape = {rows, width},
                         .values = output};
+  if (sides[0] > 0) {
+    array.rank = sides[0] > 1 ? 4 : 3;
+    for (int i = 1; i < array.rank; i++) array.shape[i] = sides[3 + i - array.rank];
+  }
+  if (bytes) {
+    round_to_bytes(output, (size_t)rows * (size_t)width, bytes);
+    array.type = NOPROP_TYPE_UINT8;
+    array.values = bytes;
+  }
   if (status == NOPROP_OK) status = noprop_dataset_add(file, split, &array);
+  array.type = NOPROP_TYPE_FLOAT32;
+  array.rank = 2;
   array.name = "latent";
   array.values = latent;
   array.width = array.shape[1] = noprop_model_latent_size(model);
@@ -152,6 +173,7 @@ done:
   noprop_dataset_destroy(file);
   free(condition_values);
   free(output);
+  free(bytes);
   free(latent);
   free(log_density);
   free(reports);
@@ -183,16 +205,18 @@ static const struct argument ARGUMENTS[] = {
     {ARGUMENT_INTEGER, "--seed", 0, "K", "seed of the noise: same seed, same samples", 0, 9e15},
     {ARGUMENT_TEXT, "--split", 0, "S", "group to write, and to read conditions from (default test)", 0, 0},
     SOLVE_ARGUMENTS,
+    {ARGUMENT_FLAG, "--bytes", 0, NULL, "write whole numbers from 0 to 255, as images of bytes have them", 0, 0},
     {ARGUMENT_FLAG, "--density", 0, NULL, "also write log_density [rows] in nats: drift ode, no final denoising", 0, 0},
     PROBES_ARGUMENT,
     {0}};
 
-const struct command COMMAND_SAMPLE = {"sample",
-                                       "draws new targets from a generating model",
-                                       ARGUMENTS,
-                                       "Writes group SPLIT with the target's name (x [rows][width], in the units of "
-                                       "the data), latent, and the conditions used.",
-                                       "noprop sample runs/gaussians-fm-001 -n 5000 -o samples.h5\nnoprop sample "
-                                       "model.h5 -n 64 --condition 3 --seed 7 --calls 20 -o threes.h5",
-                                       run,
-                                       true};
+const struct command COMMAND_SAMPLE = {
+    "sample",
+    "draws new targets from a generating model",
+    ARGUMENTS,
+    "Writes group SPLIT with the target's name (x [rows][width], images in the shape "
+    "of the data, in its units), latent, and the conditions used.",
+    "noprop sample runs/gaussians-fm-001 -n 5000 -o samples.h5\nnoprop sample "
+    "model.h5 -n 64 --condition 3 --seed 7 --calls 20 -o threes.h5",
+    run,
+    true};

@@ -26,6 +26,7 @@ typedef struct {
   int target_width; /* Y; for labels: number of classes */
   bool target_is_label;
   int condition_shape[3]; /* an image's channels, height, width (their product is C); 0, 0, 0: no image */
+  int target_shape[3];    /* likewise of the target (their product is Y) */
 } noprop_model_shape;
 
 /* Derives the shape (and class counts) from a data set's training split and the configuration's roles. */
