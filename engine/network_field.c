@@ -17,8 +17,8 @@ bool activation_halves(int activation) { return activation == ACTIVATION_SWITANH
 
 bool network_is_field(const struct settings *settings) {
   if (settings->variant == VARIANT_SUPERVISED) return false;
-  return settings->network.layer_norm || activation_is_gate(settings->network.activation) ||
-         settings->network.wrapper != WRAPPER_NONE ||
+  return settings->network.layer_norm || settings->network.batch_norm != BATCH_NORM_NONE ||
+         activation_is_gate(settings->network.activation) || settings->network.wrapper != WRAPPER_NONE ||
          (settings->network.type != NETWORK_MLP && settings->network.type != NETWORK_RESNET);
 }
 
@@ -130,6 +130,25 @@ int builder_normalised(struct builder *b, const char *prefix, int from) {
   return field_sum(g, width, &scaled, 1, builder_parameter(b, prefix, "bias", 1, width, INITIALISE_ZERO));
 }
 
+/* (v - mean)/sqrt(variance + epsilon) times a scale plus a bias, mean and variance being parameters like others: what
+ * an earlier system's batch norm is (survey 5.6, P-22). Nothing keeps the variance from falling below 0. */
+static int stored_norm(struct builder *b, const char *prefix, int from) {
+  if (b->settings->network.batch_norm == BATCH_NORM_NONE) return from;
+  struct field_graph *g = b->graph;
+  const int width = builder_width(b, from), ones = field_constant(g, 1.0, width);
+  char name[40];
+  snprintf(name, sizeof name, "%s.norm", prefix);
+  const int scale = builder_parameter(b, name, "scale", 1, width, INITIALISE_ONE),
+            bias = builder_parameter(b, name, "bias", 1, width, INITIALISE_ZERO),
+            mean = builder_parameter(b, name, "mean", 1, width, INITIALISE_ZERO),
+            variance = builder_parameter(b, name, "variance", 1, width, INITIALISE_ONE);
+  const struct field_item rest[] = {builder_item(from), times(-1.0, field_diagonal(g, ones, mean))};
+  const int inverse = field_jet(g, FUNCTION_RSQRT, 0, field_diagonal(g, ones, variance), -1);
+  const int unit = field_product(g, field_sum(g, width, rest, 2, -1), inverse);
+  const struct field_item scaled = builder_item(field_diagonal(g, unit, scale));
+  return field_sum(g, width, &scaled, 1, bias);
+}
+
 /* Where state, condition and time meet first; by default with bias and activation. */
 static int squash(struct builder *b, int state, int width) {
   const bool active = b->settings->network.squash_activation;
@@ -145,7 +164,8 @@ static int mlp(struct builder *b, int state) {
   for (int k = 1; k < settings->network.hidden_count; ++k) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "hidden.%d", k);
-    last = activated(b, builder_dense(b, prefix, last, settings->network.hidden[k]), settings->network.dropout > 0);
+    last = stored_norm(b, prefix, builder_dense(b, prefix, last, settings->network.hidden[k]));
+    last = activated(b, last, settings->network.dropout > 0);
   }
   return last;
 }
@@ -179,7 +199,7 @@ static int bilinear(struct builder *b, int state) {
   const int width = settings->network.hidden[settings->network.hidden_count - 1];
   const int context = squash(b, state, width);
   const int left = builder_dense(b, "bilinear.z", state, width), right = builder_dense(b, "bilinear.c", context, width);
-  return activated(b, field_product(b->graph, left, right), false);
+  return stored_norm(b, "bilinear", activated(b, field_product(b->graph, left, right), false));
 }
 
 /* A weight that is non-negative in use. */
@@ -346,6 +366,7 @@ static int gated_branch(struct builder *b) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "x.%d", k);
     if (k > 0) last = builder_dense(b, prefix, last, settings->network.hidden[k]);
+    last = stored_norm(b, prefix, last);
     last = builder_activated(b, form, last, settings->network.dropout > 0 ? k + NETWORK_MAX_OPS : -1);
   }
   return last;
@@ -374,7 +395,8 @@ noprop_status network_build_field(struct network *network, const struct settings
   if (status == NOPROP_OK) status = check_gates(settings);
   if (status != NOPROP_OK) return status;
   const bool custom = settings->network.type == NETWORK_CUSTOM;
-  const bool gates = !custom && activation_is_gate(settings->network.activation);
+  const bool gates =
+      !custom && (activation_is_gate(settings->network.activation) || settings->network.batch_norm != BATCH_NORM_NONE);
   const int x_op = custom ? -1 : network_add_x_branch(network, settings, gates);
   b.layer = network->op_count;
   network->field_first = network->parameter_count;

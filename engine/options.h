@@ -145,6 +145,11 @@
   X(WRAPPER_GEOMETRIC, "geometric", "the Hessian of V with respect to z, times x; condition as wide as z") \
   X(WRAPPER_HAMILTONIAN, "hamiltonian", "z = (q, p): (dV/dp, -dV/dq); an even latent size")
 
+#define BATCH_NORM_LIST(X)                                                  \
+  X(BATCH_NORM_NONE, "none", "no batch norm beside that of network.layers") \
+  X(BATCH_NORM_STORED, "stored",                                            \
+    "by mean and variance that are parameters and trained: an earlier system's form (P-22)")
+
 #define ACTIVATION_LIST(X)                                                                             \
   X(ACTIVATION_LINEAR, "linear", "p")                                                                  \
   X(ACTIVATION_RELU, "relu", "max(p, 0)")                                                              \
@@ -280,6 +285,7 @@ enum grid { GRID_LIST(OPTION_ENUMERATOR) GRID_COUNT };
 enum init { INIT_LIST(OPTION_ENUMERATOR) INIT_COUNT };
 enum drift { DRIFT_LIST(OPTION_ENUMERATOR) DRIFT_COUNT };
 enum branch_type { BRANCH_LIST(OPTION_ENUMERATOR) BRANCH_COUNT };
+enum batch_norm { BATCH_NORM_LIST(OPTION_ENUMERATOR) BATCH_NORM_COUNT };
 enum positions { POSITIONS_LIST(OPTION_ENUMERATOR) POSITIONS_COUNT };
 #undef OPTION_ENUMERATOR
 

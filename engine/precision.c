@@ -36,6 +36,7 @@ const char *precision_refusal(const struct network *network, const struct settin
   static _Thread_local char text[160];
   if (network->branch_count > 0) return branch_refusal(network, compute_capability, precision);
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
+  if (settings->network.batch_norm != BATCH_NORM_NONE) return "has no kernels for network.batch_norm";
   if (network->field) {
     snprintf(text, sizeof text, "has no kernels for network.type %s with network.wrapper %s",
              NETWORK_NAMES[settings->network.type].name, WRAPPER_NAMES[settings->network.wrapper].name);

@@ -75,6 +75,7 @@ struct settings {
     int hidden[SETTINGS_MAX_HIDDEN], hidden_count;
     double dropout;
     bool layer_norm;        /* resnet: before every activation of the stream */
+    int batch_norm;         /* mlp, bilinear: enum batch_norm */
     bool squash_activation; /* bias and activation after the squash */
     struct {
       int type, size;
@@ -132,7 +133,8 @@ extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTI
     LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[],
     COUPLING_NAMES[], NETWORK_NAMES[], WRAPPER_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[],
     DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[],
-    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[], POSITIONS_NAMES[], LAYER_INITIAL_NAMES[];
+    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[], POSITIONS_NAMES[], LAYER_INITIAL_NAMES[],
+    BATCH_NORM_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 /* Whether `precision` names kernels on tensor cores, which not every model has. */

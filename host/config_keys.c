@@ -200,6 +200,8 @@ const struct config_key CONFIG_KEYS[] = {
     REAL("network.dropout", network.dropout, 0, 0.95, "0.0", "probability that a hidden value is dropped in training"),
     BOOL("network.layer_norm", network.layer_norm, "false",
          "resnet: layer normalisation of the stream before activations"),
+    ENUM("network.batch_norm", network.batch_norm, BATCH_NORM_LIST, BATCH_NORM_NAMES, "none",
+         "mlp, bilinear: normalisation of hidden layers in an earlier system's form; network.layers have a right one"),
     BOOL("network.squash_activation", network.squash_activation, "true",
          "mlp, bilinear, convex: bias and activation where z, x and t meet; false: neither, as in the earlier systems"),
     ENUM("network.time_embedding.type", network.time_embedding.type, TIME_EMBEDDING_LIST, TIME_EMBEDDING_NAMES,

@@ -133,6 +133,19 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
   if ((icnn || type == NETWORK_CONVEX) && s->variant == VARIANT_DT)
     (void)snprintf(buffer, size, "has no kernels for variant dt; allowed: mlp, resnet, bilinear");
   if (buffer[0]) return buffer;
+  *key = "network.batch_norm";
+  if (s->network.batch_norm != BATCH_NORM_NONE && type != NETWORK_MLP && type != NETWORK_BILINEAR)
+    (void)snprintf(buffer, size, "is for network.type mlp and bilinear, and this is %s; allowed: none%s",
+                   NETWORK_NAMES[type].name,
+                   type == NETWORK_CUSTOM ? ", or layers {type: batch_norm} in network.layers" : "");
+  else if (s->network.batch_norm != BATCH_NORM_NONE && (s->variant == VARIANT_SUPERVISED || s->variant == VARIANT_DT))
+    (void)snprintf(buffer, size, "has no kernels for variant %s; allowed: none, or variants fm, df and ct",
+                   VARIANT_NAMES[s->variant].name);
+  else if (s->network.batch_norm != BATCH_NORM_NONE && (s->loss.condition_dropout > 0 || s->sample.guidance != 1))
+    (void)snprintf(buffer, size,
+                   "has no kernels that leave a condition out; allowed: none, or loss.condition_dropout 0 and "
+                   "sample.guidance 1");
+  if (buffer[0]) return buffer;
   *key = "network.layer_norm";
   if (s->network.layer_norm && (type != NETWORK_RESNET || s->variant == VARIANT_SUPERVISED))
     (void)snprintf(buffer, size,

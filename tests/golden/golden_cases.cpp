@@ -36,14 +36,13 @@ static const char kNorm[] = "batch norm is not offered";
 
 static const Rule kRules[] = {
     /* jax_noprop.h5 */
-    {"/crn/(mlp|bilinear)/batch_norm", kNorm, kNorm},
     {"/crn/mlp/output_dim_4", "", "the engine's outputs have the latent's width"},
     {"/crn/mlp/dropout_0.25", "", "the kernels draw their own masks; tests/kernels compares them"},
     {"/crn/mlp/(act_.*|time_(constant|fourier|log_freq|simple)_.*|scalar_t|default_6x32_time32_no_x)", "", kSaved},
     {"/crn/mlp/.*", "", ""},
     {"/crn/parameter_counts", "", ""},
     {"/crn/geometric/mlp_relu", "", "zero everywhere, and refused for that"},
-    {"/crn/(bilinear/base|convex/width_16_to_3|potential/convex|geometric/mlp)", "", ""},
+    {"/crn/(bilinear/(base|batch_norm)|convex/width_16_to_3|potential/convex|geometric/mlp)", "", ""},
     {"/crn/.*", "", kSaved},
     {"/embeddings/time/fourier_12_custom", "the range of frequencies is fixed", "the range of frequencies is fixed"},
     {"/embeddings/time/.*", "", "compared inside networks: /crn/mlp/time_* and tests/kernels"},
@@ -54,7 +53,6 @@ static const Rule kRules[] = {
     {"/layers/activations.*", "", "compared inside networks: tests/kernels"},
     {"/layers/concat_squash(_bias)?", "", "compared inside networks: /crn/mlp/*"},
     {"/layers/.*", "layer of a later version", "layer of a later version"},
-    {"/losses/[a-z]+/batch_norm", kNorm, kNorm},
     {"/losses/[a-z]+/.*_normal_encoder_.*", "", kCoderNoise},
     {"/losses/[a-z]+/network_.*", "", kSaved},
     {"/losses/[a-z]+/schedule_network", "", "a model that does not train its schedule's network has the seed's"},
@@ -67,7 +65,6 @@ static const Rule kRules[] = {
     {"/losses/.*", "", ""},
     {"/ode/[a-z0-9]+/model_.*", "", ""},
     {"/ode/.*", "", "not a model's field; the kernels integrate models"},
-    {"/optimizer/fm/adam_batch_norm_one_step", kNorm, kNorm},
     {"/optimizer/.*", "", "training draws its own times and noise; tests/kernels compares whole runs"},
     {"/predict/(df|ct)/unconditional", "", kSaved},
     {"/predict/.*", "", ""},
@@ -146,6 +143,7 @@ Settings network_settings(const File &file, const std::string &prefix, const std
   settings.network.type = type;
   /* The earlier library's natural is a placeholder with the potential's code (survey 5.5). */
   settings.network.wrapper = wrapper == "vanilla" ? "none" : wrapper == "natural" ? "potential" : wrapper;
+  if (file.has(prefix + "BatchNorm_0.scale")) settings.network.batch_norm = "stored";
   if (type == "mlp") return settings;
   settings.network.hidden.clear();
   const auto width = [&](const std::string &name) { return file.read(prefix + name).shape.back(); };
@@ -182,15 +180,41 @@ Settings mlp_settings(const File &file, const std::string &prefix, bool has_x, b
   return settings;
 }
 
+/* Layers of the x-branch, of which each has a bias. */
+static long branch_layers(const Network &network) {
+  long layers = 0;
+  for (const Array &a : network.arrays)
+    layers += a.name.rfind("x.", 0) == 0 && a.name.find(".bias") != std::string::npos &&
+              a.name.find(".norm.") == std::string::npos;
+  return layers;
+}
+
+/* Batch norms are numbered as they are met: those of the x-branch first. */
+static std::string stored_norm_name(const Network &network, const std::string &name) {
+  const std::string part = name.substr(name.rfind('.'));
+  const long number = name.rfind("x.", 0) == 0        ? std::stol(name.substr(2))
+                      : name.rfind("hidden.", 0) == 0 ? branch_layers(network) + std::stol(name.substr(7)) - 1
+                                                      : branch_layers(network);
+  return "BatchNorm_" + std::to_string(number) + (part == ".variance" ? ".var" : part);
+}
+
+std::string stored_place(const std::string &folder, const std::string &name) {
+  const bool statistics = name.find("BatchNorm_") != std::string::npos &&
+                          (name.find(".mean") != std::string::npos || name.find(".var") != std::string::npos);
+  if (!statistics) return folder + name;
+  std::string other = folder;
+  const size_t at = other.rfind("params");
+  return other.replace(at, 6, "batch_stats") + name;
+}
+
 std::string stored_name(const Network &network, const std::string &name) {
   const bool has_x = network.x > 0;
+  if (network.wrapper == "none" && name.find(".norm.") != std::string::npos) return stored_norm_name(network, name);
   if (name == "squash.z.weight") return "ConcatSquash_0.input_proj_0.kernel";
   if (name == "squash.x.weight") return "ConcatSquash_0.input_proj_1.kernel";
   if (name == "squash.t.weight")
     return has_x ? "ConcatSquash_0.input_proj_2.kernel" : "ConcatSquash_0.input_proj_1.kernel";
-  long branch = 0; /* layers of the x-branch */
-  for (const Array &a : network.arrays)
-    branch += a.name.rfind("x.", 0) == 0 && a.name.find(".bias") != std::string::npos;
+  const long branch = branch_layers(network);
   const std::string part = name.find(".bias") != std::string::npos ? ".bias" : ".kernel";
   for (const Array &a : network.arrays) {
     if (a.name == "bilinear.z.weight" && name.rfind("squash.", 0) != 0 && name.rfind("x.", 0) != 0)
@@ -206,7 +230,8 @@ std::string stored_name(const Network &network, const std::string &name) {
   }
   long layers = 1; /* hidden layers: one, and one for every hidden.k */
   for (const Array &a : network.arrays)
-    layers += a.name.rfind("hidden.", 0) == 0 && a.name.find(".bias") != std::string::npos;
+    layers += a.name.rfind("hidden.", 0) == 0 && a.name.find(".bias") != std::string::npos &&
+              a.name.find(".norm.") == std::string::npos;
   const bool bias = name.find(".bias") != std::string::npos;
   long k;
   if (name.rfind("x.", 0) == 0)
@@ -224,9 +249,10 @@ Vector<double> mlp_parameters(const File &file, const std::string &prefix, const
   Vector<double> parameters;
   for (const Array &array : network.arrays) {
     /* A network without biases in its convex layers: they are 0. */
-    const bool missing = array.name.rfind("icnn.", 0) == 0 && !file.has(prefix + stored_name(network, array.name));
-    Tensor stored = missing ? Tensor{{array.size()}, Vector<double>(static_cast<size_t>(array.size()), 0.0)}
-                            : file.read(prefix + stored_name(network, array.name));
+    const std::string place = stored_place(prefix, stored_name(network, array.name));
+    const bool missing = array.name.rfind("icnn.", 0) == 0 && !file.has(place);
+    Tensor stored =
+        missing ? Tensor{{array.size()}, Vector<double>(static_cast<size_t>(array.size()), 0.0)} : file.read(place);
     if (slice >= 0) stored = stored.slice(static_cast<size_t>(slice));
     if (static_cast<long>(stored.values.size()) != array.size())
       throw std::runtime_error(prefix + array.name + " has an unexpected size");
@@ -381,8 +407,9 @@ Vector<double> loss_parameters(const File &file, const std::string &path, const 
     const bool coder = array.name.rfind("encoder.", 0) == 0 || array.name.rfind("decoder.", 0) == 0;
     const std::string name = loss_array(file, path, settings, network, array.name);
     /* A network may be another group's. */
-    const Tensor stored = file.read(coder || folder != "params" ? path + "/" + folder + "/" + name
-                                                                : network_prefix(file, path) + name.substr(10));
+    const Tensor stored =
+        file.read(coder || folder != "params" ? stored_place(path + "/" + folder + "/", name)
+                                              : stored_place(network_prefix(file, path), name.substr(10)));
     if (static_cast<long>(stored.values.size()) != array.size())
       throw std::runtime_error(path + " " + name + " has an unexpected size");
     parameters.insert(parameters.end(), stored.values.begin(), stored.values.end());

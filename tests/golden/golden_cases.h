@@ -42,6 +42,9 @@ reference::Settings network_settings(const File &file, const std::string &prefix
  * arrays if not negative. */
 reference::Vector<double> mlp_parameters(const File &file, const std::string &prefix, const reference::Network &network,
                                          long slice = -1);
+/* Where a stored name is: below `folder` ("/crn/mlp/base/grad_params/crn_model."), or if it is a statistic of batch
+ * norm below the folder of those ("/crn/mlp/base/grad_batch_stats/crn_model."). */
+std::string stored_place(const std::string &folder, const std::string &name);
 /* The stored name of the array `name` of the reference. */
 std::string stored_name(const reference::Network &network, const std::string &name);
 

@@ -52,6 +52,7 @@ Keys preset_keys(const Settings &settings, bool has_x) {
       {"network.wrapper", settings.network.wrapper},
       {"network.activation", settings.network.activation},
       {"network.dropout", "0"},
+      {"network.batch_norm", settings.network.batch_norm},
       {"network.time_embedding.type", settings.network.time_type},
       {"network.time_embedding.size", std::to_string(settings.network.time_size)},
       {"network.time_embedding.as_written", "true"},
@@ -173,7 +174,7 @@ TEST(KernelGolden, NetworksAndTheirGradients) {
     /* Arrays by name; the time weights that the stored network does not have are 0. */
     const auto stored = [&](const std::string &folder, const reference::Array &array) {
       if (array.name == "squash.t.weight" && !has_t) return Vector<double>(static_cast<size_t>(array.size()), 0.0);
-      return file.read(path + folder + inside + golden::stored_name(network, array.name)).values;
+      return file.read(golden::stored_place(path + folder + inside, golden::stored_name(network, array.name))).values;
     };
     Vector<double> parameters;
     for (const auto &array : network.arrays) {
@@ -335,10 +336,11 @@ TEST(KernelGolden, LossesAndTheirGradients) {
     if (m.settings.loss.reg > 0) term("reg_loss", answer.terms.reg, estimate.reg);
     for (const auto &array : m.network.arrays) {
       const long first = array.offset, last = first + array.size();
-      expect_golden(
-          kGradient, {answer.gradient.begin() + first, answer.gradient.begin() + last},
-          file.read(path + "/grad_params/" + golden::loss_array(file, path, m.settings, m.network, array.name)).values,
-          {estimate.gradient.begin() + first, estimate.gradient.begin() + last}, path + " " + array.name);
+      expect_golden(kGradient, {answer.gradient.begin() + first, answer.gradient.begin() + last},
+                    file.read(golden::stored_place(path + "/grad_params/",
+                                                   golden::loss_array(file, path, m.settings, m.network, array.name)))
+                        .values,
+                    {estimate.gradient.begin() + first, estimate.gradient.begin() + last}, path + " " + array.name);
     }
   }
 }

@@ -367,6 +367,10 @@ TEST(Config, WrappersThatMakeNoFieldAreRefused) {
   has(check_refusal({{"network.type", "icnn"}}), "network.activation: swish is not both convex and increasing");
   EXPECT_EQ(check_refusal({{"network.type", "icnn"}, {"network.activation", "softplus"}}), "");
   has(check_refusal({{"network.type", "convex"}, {"variant", "dt"}}), "network.type: convex has no kernels");
+  has(check_refusal({{"network.batch_norm", "stored"}, {"network.type", "resnet"}}),
+      "network.batch_norm: stored is for network.type mlp and bilinear, and this is resnet");
+  has(check_refusal({{"network.batch_norm", "stored"}, {"variant", "dt"}, {"task", "classify"}}), "variant dt");
+  has(check_refusal({{"network.batch_norm", "stored"}, {"loss.condition_dropout", "0.1"}}), "leave a condition out");
   has(check_refusal({{"network.layer_norm", "true"}}), "belongs to the stream of network.type resnet");
   has(check_refusal({{"network.activation", "swiglu"}, {"variant", "supervised"}}), "activations of single features");
   has(check_refusal({{"encoder.activation", "softmax"}}), "encoder.activation: softmax is for");

@@ -101,7 +101,11 @@ std::vector<float> random_parameters(const Network &network, unsigned seed, doub
   for (const Array &array : network.arrays) {
     const bool bias = array.name.find(".bias") != std::string::npos;
     const double scale = bias ? 0.2 : gain / std::sqrt(static_cast<double>(array.rows));
-    for (long i = 0; i < array.size(); ++i) values.push_back(static_cast<float>(scale * normal(generator)));
+    const bool variance = array.name.find(".variance") != std::string::npos;
+    for (long i = 0; i < array.size(); ++i) {
+      const double value = scale * normal(generator);
+      values.push_back(static_cast<float>(variance ? 0.5 + std::fabs(value) : value));
+    }
   }
   return values;
 }

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "tests/reference/batch.h"
 #include "tests/reference/dual.h"
 
 namespace reference {
@@ -215,8 +216,6 @@ static Vector<Real> gate_bar(const std::string &name, const Vector<Real> &p, con
   return result;
 }
 
-constexpr double kNormEpsilon = 1e-5;
-
 template <typename Real>
 static Vector<Real> normalised(const Vector<Real> &v, Real *deviation) {
   using std::sqrt;
@@ -352,12 +351,23 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
   dropped.dropout = true;
   x_op.dropout = true, x_op.x_branch = true;
 
+  /* What an earlier system calls batch norm (survey 5.6, P-22). */
+  const auto stored_norm = [&](long op, const std::string &name, long size) {
+    if (settings.network.batch_norm == "none") return;
+    Op &of = n.ops[static_cast<size_t>(op)];
+    of.batch = static_cast<long>(add_array(n, name + ".norm.scale", 1, size, false));
+    add_array(n, name + ".norm.bias", 1, size, false);
+    of.statistics = static_cast<long>(add_array(n, name + ".norm.mean", 1, size, false));
+    add_array(n, name + ".norm.variance", 1, size, false);
+    of.trained = true;
+  };
   long xp = -1, xp_width = 0; /* the x-branch's last op */
   for (long k = 0; x_width > 0 && settings.network.type != "custom" && k < layers; ++k) {
     const std::string name = "x." + std::to_string(k);
     const NamedSource in =
         k == 0 ? NamedSource{Source::kX, -1, x_width, name} : NamedSource{Source::kOp, xp, xp_width, name};
     xp = add_op(n, {in}, name, width(k), x_op);
+    stored_norm(xp, name, width(k));
     xp_width = after(width(k));
   }
   /* Sources z, x-branch and time under one prefix; z from the input or from an op. */
@@ -388,6 +398,7 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
       const std::string name = "hidden." + std::to_string(k);
       const bool plain_squash = k == 1 && !squash.activation;
       h = add_op(n, {{Source::kOp, h, plain_squash ? width(0) : after(width(k - 1)), name}}, name, width(k), dropped);
+      stored_norm(h, name, width(k));
     }
     const bool plain_squash = layers == 1 && !squash.activation;
     add_op(n, {{Source::kOp, h, plain_squash ? width(0) : after(width(layers - 1)), "output"}}, "output", output, last);
@@ -413,8 +424,14 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     right.times = add_op(n, {{Source::kZ, -1, latent, "bilinear.z"}}, "bilinear.z", h, last);
     /* "bilinear.z" ends as squash.z does, but stands alone. */
     n.arrays[n.ops.back().sources[0].weight].lecun = false;
-    const long u =
-        add_op(n, {{Source::kOp, c, squash.activation ? after(h) : h, "bilinear.c"}}, "bilinear.c", h, right);
+    long u = add_op(n, {{Source::kOp, c, squash.activation ? after(h) : h, "bilinear.c"}}, "bilinear.c", h, right);
+    if (settings.network.batch_norm != "none") { /* behind the activation */
+      Op normal = last;
+      normal.width = after(h);
+      normal.sources = {{Source::kOp, u, after(h), kNoWeight}};
+      n.ops.push_back(normal);
+      stored_norm(++u, "bilinear", after(h));
+    }
     add_op(n, {{Source::kOp, u, after(h), "output"}}, "output", output, last);
   } else if (settings.network.type == "convex") {
     Op squash, layer;
@@ -559,68 +576,97 @@ static Vector<Real> radial_bar(const Vector<Real> &in, const Real *p, const Vect
   return result;
 }
 
+/* Batch norm of an op by given statistics, or by those among the parameters. */
+template <typename Real>
+struct Normal {
+  const Real *scale, *mean, *variance; /* behind the scales the biases */
+  Real unit(size_t j, const Real &v) const {
+    using std::sqrt;
+    return (v - mean[j]) / sqrt(variance[j] + kNormEpsilon);
+  }
+};
+template <typename Real>
+static Normal<Real> normal_of(const Network &network, const Vector<Real> &parameters, const Op &op,
+                              const Statistics<Real> *given) {
+  const auto at = [&](long array) {
+    return &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(array)].offset)];
+  };
+  if (given) return {at(op.batch), given->mean.data(), given->variance.data()};
+  return {at(op.batch), at(op.statistics), at(op.statistics + 1)};
+}
+
+template <typename Real>
+void forward_op(const Network &network, const Vector<Real> &parameters, size_t o, const Dropout &dropout,
+                Trace<Real> &trace) {
+  const Op &op = network.ops[o];
+  Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size()), sums(pre.size());
+  for (size_t j = 0; j < pre.size(); ++j) {
+    Real sum = 0.0;
+    for (const Source &source : op.sources) {
+      const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
+      if (source.weight == kNoWeight) {
+        for (size_t i = 0; i < in.size(); ++i)
+          if (resized(source, in.size(), pre.size(), i, j) != 0)
+            sum += resized(source, in.size(), pre.size(), i, j) * in[i];
+        continue;
+      }
+      const Array &weight = network.arrays[source.weight];
+      for (size_t i = 0; i < in.size(); ++i)
+        sum += factor_of(network, in[i]) *
+               factor_of(network,
+                         in_use(source, weight, parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j]));
+    }
+    if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
+    if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
+    sums[j] = sum;
+    if (op.times >= 0) sum = sum * trace.post[static_cast<size_t>(op.times)][j];
+    pre[j] = sum;
+  }
+  if (op.radial >= 0) {
+    const Array &array = network.arrays[static_cast<size_t>(op.radial)];
+    post = radial(pre, &parameters[static_cast<size_t>(array.offset)],
+                  static_cast<size_t>(array.columns) / (pre.size() + 1));
+    trace.sums.push_back(sums);
+    trace.pre.push_back(pre);
+    trace.post.push_back(post);
+    return;
+  }
+  Vector<Real> entering = pre;
+  if (op.norm >= 0) {
+    Real deviation;
+    entering = normalised(pre, &deviation);
+    const Real *scale = &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.norm)].offset)];
+    for (size_t j = 0; j < pre.size(); ++j) entering[j] = entering[j] * scale[j] + scale[pre.size() + j];
+  }
+  if (op.batch >= 0) {
+    const Normal<Real> normal =
+        normal_of(network, parameters, op, trace.statistics ? &(*trace.statistics)[o] : nullptr);
+    for (size_t j = 0; j < pre.size(); ++j)
+      entering[j] = normal.unit(j, pre[j]) * normal.scale[j] + normal.scale[pre.size() + j];
+  }
+  const std::string &form = op.form.empty() ? network.activation : op.form;
+  if (op.activation && is_gate(form))
+    post = gate(form, entering);
+  else
+    for (size_t j = 0; j < pre.size(); ++j)
+      post[j] = !op.activation         ? entering[j]
+                : network.operand_bits ? activate_approximately(form, entering[j])
+                                       : activate(form, entering[j]);
+  for (size_t j = 0; j < post.size(); ++j) {
+    if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
+    if (trace.without_condition && op.x_branch) post[j] = 0.0;
+  }
+  trace.sums.push_back(sums);
+  trace.pre.push_back(pre);
+  trace.post.push_back(post);
+}
+
 template <typename Real>
 static Trace<Real> forward_output(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
                                   const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout,
                                   bool without_condition) {
   Trace<Real> trace{x, z, e, {}, {}, without_condition};
-  for (size_t o = 0; o < network.ops.size(); ++o) {
-    const Op &op = network.ops[o];
-    Vector<Real> pre(static_cast<size_t>(op.width)), post(pre.size()), sums(pre.size());
-    for (size_t j = 0; j < pre.size(); ++j) {
-      Real sum = 0.0;
-      for (const Source &source : op.sources) {
-        const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
-        if (source.weight == kNoWeight) {
-          for (size_t i = 0; i < in.size(); ++i)
-            if (resized(source, in.size(), pre.size(), i, j) != 0)
-              sum += resized(source, in.size(), pre.size(), i, j) * in[i];
-          continue;
-        }
-        const Array &weight = network.arrays[source.weight];
-        for (size_t i = 0; i < in.size(); ++i)
-          sum += factor_of(network, in[i]) *
-                 factor_of(network,
-                           in_use(source, weight, parameters[static_cast<size_t>(weight.offset) + i * pre.size() + j]));
-      }
-      if (op.bias >= 0) sum += parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j];
-      if (op.residual >= 0) sum += trace.pre[static_cast<size_t>(op.residual)][j];
-      sums[j] = sum;
-      if (op.times >= 0) sum = sum * trace.post[static_cast<size_t>(op.times)][j];
-      pre[j] = sum;
-    }
-    if (op.radial >= 0) {
-      const Array &array = network.arrays[static_cast<size_t>(op.radial)];
-      post = radial(pre, &parameters[static_cast<size_t>(array.offset)],
-                    static_cast<size_t>(array.columns) / (pre.size() + 1));
-      trace.sums.push_back(sums);
-      trace.pre.push_back(pre);
-      trace.post.push_back(post);
-      continue;
-    }
-    Vector<Real> entering = pre;
-    if (op.norm >= 0) {
-      Real deviation;
-      entering = normalised(pre, &deviation);
-      const Real *scale = &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.norm)].offset)];
-      for (size_t j = 0; j < pre.size(); ++j) entering[j] = entering[j] * scale[j] + scale[pre.size() + j];
-    }
-    const std::string &form = op.form.empty() ? network.activation : op.form;
-    if (op.activation && is_gate(form))
-      post = gate(form, entering);
-    else
-      for (size_t j = 0; j < pre.size(); ++j)
-        post[j] = !op.activation         ? entering[j]
-                  : network.operand_bits ? activate_approximately(form, entering[j])
-                                         : activate(form, entering[j]);
-    for (size_t j = 0; j < post.size(); ++j) {
-      if (op.dropout && dropout) post[j] = dropout(static_cast<long>(o), static_cast<long>(j)) * post[j];
-      if (without_condition && op.x_branch) post[j] = 0.0;
-    }
-    trace.sums.push_back(sums);
-    trace.pre.push_back(pre);
-    trace.post.push_back(post);
-  }
+  for (size_t o = 0; o < network.ops.size(); ++o) forward_op(network, parameters, o, dropout, trace);
   return trace;
 }
 
@@ -628,9 +674,10 @@ static Trace<Real> forward_output(const Network &network, const Vector<Real> &pa
 template <typename Real>
 static Vector<Real> through_activation(const Network &network, const Vector<Real> &parameters, const Op &op,
                                        long number, const std::string &form, const Vector<Real> &pre, Vector<Real> bar,
-                                       Vector<Real> &gradient, const Dropout &dropout) {
+                                       Vector<Real> &gradient, const Dropout &dropout, const Statistics<Real> *given,
+                                       const Feedback<Real> *feedback) {
   const bool drops = op.dropout && dropout;
-  if (op.norm < 0 && !(op.activation && is_gate(form))) {
+  if (op.norm < 0 && op.batch < 0 && !(op.activation && is_gate(form))) {
     for (size_t j = 0; j < bar.size(); ++j) {
       Real slope = !op.activation         ? Real(1.0)
                    : network.operand_bits ? activate_prime_approximately(form, pre[j])
@@ -649,10 +696,35 @@ static Vector<Real> through_activation(const Network &network, const Vector<Real
     unit = normalised(pre, &deviation);
     for (size_t j = 0; j < n; ++j) entering[j] = unit[j] * parameters[place + j] + parameters[place + n + j];
   }
+  Normal<Real> normal = {};
+  if (op.batch >= 0) {
+    normal = normal_of(network, parameters, op, given);
+    for (size_t j = 0; j < n; ++j) {
+      unit[j] = normal.unit(j, pre[j]);
+      entering[j] = unit[j] * normal.scale[j] + normal.scale[n + j];
+    }
+  }
   if (op.activation && is_gate(form))
     bar = gate_bar(form, entering, bar);
   else
     for (size_t j = 0; j < n && op.activation; ++j) bar[j] = bar[j] * activate_prime(form, entering[j]);
+  if (op.batch >= 0) {
+    const size_t at = static_cast<size_t>(network.arrays[static_cast<size_t>(op.batch)].offset);
+    for (size_t j = 0; j < n; ++j) {
+      using std::sqrt;
+      const Real root = sqrt(normal.variance[j] + kNormEpsilon);
+      gradient[at + j] += bar[j] * unit[j];
+      gradient[at + n + j] += bar[j];
+      const Real unit_bar = bar[j] * normal.scale[j];
+      if (op.trained) {
+        const size_t mean = static_cast<size_t>(network.arrays[static_cast<size_t>(op.statistics)].offset);
+        gradient[mean + j] += unit_bar * -1.0 / root;
+        gradient[mean + n + j] += unit_bar * unit[j] * -0.5 / (normal.variance[j] + kNormEpsilon);
+      }
+      bar[j] = (feedback ? unit_bar - feedback->mean[j] - unit[j] * feedback->product[j] : unit_bar) / root;
+    }
+    return bar;
+  }
   if (op.norm < 0) return bar;
   Real sum = 0.0, dot = 0.0;
   for (size_t j = 0; j < n; ++j) {
@@ -667,77 +739,89 @@ static Vector<Real> through_activation(const Network &network, const Vector<Real
 }
 
 template <typename Real>
+Adjoints<Real> begin_adjoints(const Network &network, const Trace<Real> &trace, const Vector<Real> &cotangent,
+                              Vector<Real> *z_bar, Vector<Real> *x_bar) {
+  Adjoints<Real> adjoints;
+  for (size_t o = 0; o < network.ops.size(); ++o) {
+    adjoints.post.emplace_back(trace.post[o].size(), 0.0);
+    adjoints.pre.emplace_back(static_cast<size_t>(network.ops[o].width), 0.0);
+  }
+  adjoints.post.back() = cotangent;
+  if (z_bar) z_bar->assign(trace.z.size(), 0.0);
+  if (x_bar) x_bar->assign(trace.x.size(), 0.0);
+  return adjoints;
+}
+
+template <typename Real>
+void backward_op(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace, size_t o,
+                 Adjoints<Real> &adjoints, Vector<Real> &gradient, Vector<Real> *z_bar, Vector<Real> *x_bar,
+                 const Dropout &dropout, const Feedback<Real> *feedback) {
+  const Op &op = network.ops[o];
+  Vector<Real> &bar = adjoints.pre[o];
+  const std::string &form = op.form.empty() ? network.activation : op.form;
+  const Vector<Real> reached =
+      op.radial >= 0
+          ? radial_bar(trace.pre[o],
+                       &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)],
+                       trace.post[o], adjoints.post[o],
+                       &gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)])
+          : through_activation(
+                network, parameters, op, static_cast<long>(o), form, trace.pre[o],
+                trace.without_condition && op.x_branch ? Vector<Real>(adjoints.post[o].size(), 0.0) : adjoints.post[o],
+                gradient, dropout, trace.statistics ? &(*trace.statistics)[o] : nullptr, feedback);
+  for (size_t j = 0; j < bar.size(); ++j) {
+    bar[j] += reached[j];
+    if (op.times >= 0) {
+      const size_t other = static_cast<size_t>(op.times);
+      adjoints.post[other][j] += bar[j] * trace.sums[o][j];
+      bar[j] = bar[j] * trace.post[other][j];
+    }
+  }
+  Vector<Real> factor = bar; /* as it enters products */
+  for (Real &f : factor) f = factor_of(network, f);
+  for (const Source &source : op.sources) {
+    const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
+    Vector<Real> *in_bar = source.kind == Source::kOp  ? &adjoints.post[static_cast<size_t>(source.op)]
+                           : source.kind == Source::kZ ? z_bar
+                           : source.kind == Source::kX ? x_bar
+                                                       : nullptr;
+    if (source.weight == kNoWeight) {
+      for (size_t i = 0; in_bar && i < in.size(); ++i)
+        for (size_t j = 0; j < bar.size(); ++j)
+          if (resized(source, in.size(), bar.size(), i, j) != 0)
+            (*in_bar)[i] += resized(source, in.size(), bar.size(), i, j) * factor[j];
+      continue;
+    }
+    const Array &array = network.arrays[source.weight];
+    const size_t offset = static_cast<size_t>(array.offset);
+    for (size_t i = 0; i < in.size(); ++i)
+      for (size_t j = 0; j < bar.size(); ++j) {
+        const Real number = parameters[offset + i * bar.size() + j];
+        const Real part = factor_of(network, in[i]) * factor[j];
+        gradient[offset + i * bar.size() + j] += source.positive ? part * use_slope(source, array, number) : part;
+        if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, in_use(source, array, number));
+      }
+    if (op.of_classes) { /* nothing else reads these logits */
+      Real dot = 0.0;
+      for (size_t i = 0; i < in.size(); ++i) dot += in[i] * (*in_bar)[i];
+      for (size_t i = 0; i < in.size(); ++i) (*in_bar)[i] = in[i] * ((*in_bar)[i] - dot);
+    }
+  }
+  for (size_t j = 0; j < bar.size(); ++j) {
+    if (op.bias >= 0)
+      gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j] += factor[j];
+    if (op.residual >= 0) adjoints.pre[static_cast<size_t>(op.residual)][j] += bar[j];
+  }
+}
+
+template <typename Real>
 static void backward_output(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
                             const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar,
                             Vector<Real> *x_bar, const Dropout &dropout) {
-  std::vector<Vector<Real>> post_bar, pre_bar; /* d/dpost, and what later ops' residuals add to d/dpre */
-  for (size_t o = 0; o < network.ops.size(); ++o) {
-    const Op &op = network.ops[o];
-    post_bar.emplace_back(trace.post[o].size(), 0.0);
-    pre_bar.emplace_back(static_cast<size_t>(op.width), 0.0);
-  }
-  post_bar.back() = cotangent;
-  if (z_bar) z_bar->assign(trace.z.size(), 0.0);
-  if (x_bar) x_bar->assign(trace.x.size(), 0.0);
-
-  for (size_t o = network.ops.size(); o-- > 0;) {
-    const Op &op = network.ops[o];
-    Vector<Real> &bar = pre_bar[o];
-    const std::string &form = op.form.empty() ? network.activation : op.form;
-    const Vector<Real> reached =
-        op.radial >= 0
-            ? radial_bar(trace.pre[o],
-                         &parameters[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)],
-                         trace.post[o], post_bar[o],
-                         &gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.radial)].offset)])
-            : through_activation(
-                  network, parameters, op, static_cast<long>(o), form, trace.pre[o],
-                  trace.without_condition && op.x_branch ? Vector<Real>(post_bar[o].size(), 0.0) : post_bar[o],
-                  gradient, dropout);
-    for (size_t j = 0; j < bar.size(); ++j) {
-      bar[j] += reached[j];
-      if (op.times >= 0) {
-        const size_t other = static_cast<size_t>(op.times);
-        post_bar[other][j] += bar[j] * trace.sums[o][j];
-        bar[j] = bar[j] * trace.post[other][j];
-      }
-    }
-    Vector<Real> factor = bar; /* as it enters products */
-    for (Real &f : factor) f = factor_of(network, f);
-    for (const Source &source : op.sources) {
-      const Vector<Real> in = op.of_classes ? softmax_of(input(trace, source)) : input(trace, source);
-      Vector<Real> *in_bar = source.kind == Source::kOp  ? &post_bar[static_cast<size_t>(source.op)]
-                             : source.kind == Source::kZ ? z_bar
-                             : source.kind == Source::kX ? x_bar
-                                                         : nullptr;
-      if (source.weight == kNoWeight) {
-        for (size_t i = 0; in_bar && i < in.size(); ++i)
-          for (size_t j = 0; j < bar.size(); ++j)
-            if (resized(source, in.size(), bar.size(), i, j) != 0)
-              (*in_bar)[i] += resized(source, in.size(), bar.size(), i, j) * factor[j];
-        continue;
-      }
-      const Array &array = network.arrays[source.weight];
-      const size_t offset = static_cast<size_t>(array.offset);
-      for (size_t i = 0; i < in.size(); ++i)
-        for (size_t j = 0; j < bar.size(); ++j) {
-          const Real number = parameters[offset + i * bar.size() + j];
-          const Real part = factor_of(network, in[i]) * factor[j];
-          gradient[offset + i * bar.size() + j] += source.positive ? part * use_slope(source, array, number) : part;
-          if (in_bar) (*in_bar)[i] += factor[j] * factor_of(network, in_use(source, array, number));
-        }
-      if (op.of_classes) { /* nothing else reads these logits */
-        Real dot = 0.0;
-        for (size_t i = 0; i < in.size(); ++i) dot += in[i] * (*in_bar)[i];
-        for (size_t i = 0; i < in.size(); ++i) (*in_bar)[i] = in[i] * ((*in_bar)[i] - dot);
-      }
-    }
-    for (size_t j = 0; j < bar.size(); ++j) {
-      if (op.bias >= 0)
-        gradient[static_cast<size_t>(network.arrays[static_cast<size_t>(op.bias)].offset) + j] += factor[j];
-      if (op.residual >= 0) pre_bar[static_cast<size_t>(op.residual)][j] += bar[j];
-    }
-  }
+  Adjoints<Real> adjoints = begin_adjoints(network, trace, cotangent, z_bar, x_bar);
+  const Feedback<Real> *const none = nullptr;
+  for (size_t o = network.ops.size(); o-- > 0;)
+    backward_op(network, parameters, trace, o, adjoints, gradient, z_bar, x_bar, dropout, none);
 }
 
 /* ---- wrappers ------------------------------------------------------------------------------------------------------
@@ -858,14 +942,19 @@ void backward(const Network &network, const Vector<Real> &parameters, const Trac
   for (size_t i = 0; x_bar && i < d; ++i) x_bar->push_back(all.x[i].along.along + all.z[i].along.value);
 }
 
-#define INSTANTIATE(Real)                                                                                         \
-  template Real activate(const std::string &, Real);                                                              \
-  template Real activate_prime(const std::string &, Real);                                                        \
-  template Vector<Real> embed_time(const Settings &, Real);                                                       \
-  template Trace<Real> forward(const Network &, const Vector<Real> &, const Vector<Real> &, const Vector<Real> &, \
-                               const Vector<Real> &, const Dropout &, bool);                                      \
-  template void backward(const Network &, const Vector<Real> &, const Trace<Real> &, const Vector<Real> &,        \
-                         Vector<Real> &, Vector<Real> *, Vector<Real> *, const Dropout &);
+#define INSTANTIATE(Real)                                                                                            \
+  template Real activate(const std::string &, Real);                                                                 \
+  template Real activate_prime(const std::string &, Real);                                                           \
+  template Vector<Real> embed_time(const Settings &, Real);                                                          \
+  template Trace<Real> forward(const Network &, const Vector<Real> &, const Vector<Real> &, const Vector<Real> &,    \
+                               const Vector<Real> &, const Dropout &, bool);                                         \
+  template void backward(const Network &, const Vector<Real> &, const Trace<Real> &, const Vector<Real> &,           \
+                         Vector<Real> &, Vector<Real> *, Vector<Real> *, const Dropout &);                           \
+  template void forward_op(const Network &, const Vector<Real> &, size_t, const Dropout &, Trace<Real> &);           \
+  template Adjoints<Real> begin_adjoints(const Network &, const Trace<Real> &, const Vector<Real> &, Vector<Real> *, \
+                                         Vector<Real> *);                                                            \
+  template void backward_op(const Network &, const Vector<Real> &, const Trace<Real> &, size_t, Adjoints<Real> &,    \
+                            Vector<Real> &, Vector<Real> *, Vector<Real> *, const Dropout &, const Feedback<Real> *);
 INSTANTIATE(double)
 INSTANTIATE(Tracked)
 #undef INSTANTIATE

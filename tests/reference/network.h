@@ -49,11 +49,15 @@ constexpr size_t kNoWeight = static_cast<size_t>(-1);
 struct Op {
   std::vector<Source> sources;
   long width = 0;
-  long bias = -1;     /* array, or none */
-  long residual = -1; /* op whose pre is added, or none */
-  long times = -1;    /* op whose post multiplies the sum, or none */
-  long norm = -1;     /* array of scales, then one of biases: layer normalisation of the sum; or none */
-  std::string form;   /* activation, if not the network's */
+  long bias = -1;       /* array, or none */
+  long residual = -1;   /* op whose pre is added, or none */
+  long times = -1;      /* op whose post multiplies the sum, or none */
+  long norm = -1;       /* array of scales, then one of biases: layer normalisation of the sum; or none */
+  long batch = -1;      /* array of scales, then one of biases: batch norm of the sum; or none */
+  long statistics = -1; /* of batch norm: array of means, then one of variances; `trained`: parameters like others */
+  bool trained = false;
+  double momentum = 0.1; /* of running statistics */
+  std::string form;      /* activation, if not the network's */
   bool activation = true, dropout = false, x_branch = false;
   bool of_classes = false; /* reads the softmax of its source */
   long layer = -1;         /* number that its dropout is drawn with; -1: the op's */
@@ -100,6 +104,16 @@ inline Network make_network(const Settings &settings, long x_width, long latent)
 /* Factor on feature `feature` of op `op`'s activation: 0 or 1/(1-p); empty: no dropout. */
 using Dropout = std::function<double(long op, long feature)>;
 
+/* Beside the variance, of layer and batch normalisation. */
+constexpr double kNormEpsilon = 1e-5;
+
+/* Mean and variance of a batch norm's input over `count` rows. */
+template <typename Real>
+struct Statistics {
+  Vector<Real> mean, variance;
+  double count = 0;
+};
+
 /* What the forward pass leaves behind for the backward pass. */
 template <typename Real>
 struct Trace {
@@ -107,7 +121,9 @@ struct Trace {
   std::vector<Vector<Real>> pre, post;
   bool without_condition = false;
   std::vector<Vector<Real>> sums = {}; /* before `times` */
-  Vector<Real> field = {};             /* what the wrapper makes of the output; empty: nothing */
+  /* Of a batch, by ops: batch norm takes these. Null: those among the parameters. */
+  const std::vector<Statistics<Real>> *statistics = nullptr;
+  Vector<Real> field = {}; /* what the wrapper makes of the output; empty: nothing */
   const Vector<Real> &output() const { return field.empty() ? post.back() : field; }
 };
 

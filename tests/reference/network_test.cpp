@@ -101,6 +101,7 @@ struct Case {
   std::string wrapper = "none";
   bool norm = false;
   std::string layers = "";
+  std::string batch_norm = "none";
 };
 
 Settings settings_of(const Case &c) {
@@ -113,6 +114,7 @@ Settings settings_of(const Case &c) {
   settings.network.wrapper = c.wrapper;
   settings.network.layer_norm = c.norm;
   settings.network.layers = c.layers;
+  settings.network.batch_norm = c.batch_norm;
   return settings;
 }
 
@@ -125,6 +127,10 @@ std::vector<Case> cases() {
   for (const char *gate : {"softmax", "log_softmax", "switanh", "swiglu", "softplusglu"})
     for (const char *type : {"mlp", "resnet", "bilinear"})
       result.push_back({type, gate, {6, 4, 8}, 3, 2, 4, true, "none", type[0] == 'r'});
+  for (const char *type : {"mlp", "bilinear"})
+    for (const char *activation : {"swish", "softmax"})
+      for (const char *wrapper : {"none", "potential"})
+        result.push_back({type, activation, {5, 4}, 3, 2, 4, true, wrapper, false, "", "stored"});
   for (const std::vector<long> &hidden : {std::vector<long>{4}, {5, 7}, {3, 2}})
     for (const char *type : {"convex", "icnn"})
       for (const char *wrapper : {"none", "potential"})
@@ -169,6 +175,12 @@ TEST(Network, GradientsMatchDifferences) {
       const Settings settings = settings_of(c);
       const Network network = make_network(settings, c.x, c.latent);
       Vector<double> parameters = random_vector(static_cast<size_t>(network.parameters), ++seed, 0.5);
+      for (const Array &array : network.arrays)
+        if (array.name.find(".variance") != std::string::npos)
+          for (long i = 0; i < array.size(); ++i) {
+            double &v = parameters[static_cast<size_t>(array.offset + i)];
+            v = 0.5 + std::fabs(v);
+          }
       Vector<double> z = random_vector(static_cast<size_t>(c.latent), ++seed),
                      x = random_vector(static_cast<size_t>(c.x), ++seed);
       const Vector<double> cotangent = random_vector(z.size(), ++seed), e = embed_time(settings, 0.37);

@@ -98,6 +98,7 @@ void Settings::set(const std::string &key, const std::string &text) {
       {"network.activation", [&] { network.activation = text; }},
       {"network.wrapper", [&] { network.wrapper = text; }},
       {"network.layer_norm", [&] { network.layer_norm = truth(); }},
+      {"network.batch_norm", [&] { network.batch_norm = text; }},
       {"network.hidden",
        [&] {
          network.hidden.clear();

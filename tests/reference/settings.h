@@ -49,6 +49,7 @@ struct Settings {
     std::vector<long> hidden = {64, 64, 64};
     double dropout = 0;
     bool squash_activation = true, layer_norm = false;
+    std::string batch_norm = "none";
     std::string time_type = "harmonic";
     long time_size = 16; /* 0: no time */
     bool as_written = false;
