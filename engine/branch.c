@@ -17,15 +17,26 @@ static const struct branch_kind *kind_of(const struct network *network) {
   return network->branch_count > 0 ? KINDS[network->branch_type] : NULL;
 }
 
+/* The branch's features go through operations in front of the network; a list of layers has one where one dense layer
+ * alone reads the condition, and wrappers have the condition as a factor. */
+static bool takes_features(const struct settings *settings) {
+  const struct layer_list *layers = &settings->network.layers;
+  int reader;
+  if (settings->network.wrapper != WRAPPER_NONE) return false;
+  return settings->network.type == NETWORK_CUSTOM
+             ? layers_reading_condition(layers, &reader) == 1 && layers->items[reader].type == LAYER_DENSE
+             : !network_is_field(settings);
+}
+
 noprop_status branch_plan(const struct settings *settings, const noprop_model_shape *shape, struct network *network) {
   const int type = settings->network.branch.type;
   network->branch_count = 0;
   network->branch_type = type;
   if (!KINDS[type]) return NOPROP_OK;
-  if (network_is_field(settings))
+  if (!takes_features(settings))
     return status_set(NOPROP_UNSUPPORTED,
                       "network.branch.type: %s has no kernels with network.type %s and network.wrapper %s; allowed: "
-                      "mlp or resnet, and none",
+                      "mlp, resnet, or custom with one dense layer that reads x, and none",
                       BRANCH_NAMES[type].name, NETWORK_NAMES[settings->network.type].name,
                       WRAPPER_NAMES[settings->network.wrapper].name);
   return KINDS[type]->plan(settings, shape, network);

@@ -4,6 +4,7 @@
  * 2.5, 2.7 to 2.11, 4.5, 5.1, 5.8, 9.1, 10.1, 10.2. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/status.h"
 #include "host/config.h"
@@ -217,13 +218,15 @@ static const struct {
     {BOOK, DT, ANY_TASK, "D-28: its test loop calls inference with an argument that it does not take"},
     {BOOK, DT, ANY_TASK, "D-10: its KL term is half the embedding's square, which draws embeddings to 0"},
     {BOOK, DT, ANY_TASK,
-     "section 5.8: its network for images is convolutional, and its embeddings have 512 numbers that start from "
-     "0.1 N(0, 1); here the network is network.type, and 64 numbers start from orthonormal unit vectors"},
+     "section 5.8: images go through convolutions in front of its network, here with network.branch.type cnn (as the "
+     "notebook has it: channels [32, 64, 128]); its embeddings have 512 numbers that start from 0.1 N(0, 1), here 64 "
+     "numbers that start from orthonormal unit vectors"},
     {BOOK, ANY_VARIANT, ANY_TASK, "D-30: its network is given t and does not use it"},
     {BOOK, ANY_VARIANT | DT, ANY_TASK, "D-32: gradients do pass through all layers of the network, whatever it says"},
     {BOOK, ANY_VARIANT, ANY_TASK,
-     "section 5.8: its network for images is convolutional, and its embeddings have 512 numbers that start from "
-     "0.1 N(0, 1); here the network is network.type, and the embeddings are an encoder's, with a bias and 64 numbers"},
+     "section 5.8: images go through convolutions in front of its network, here with network.branch.type cnn (as the "
+     "notebook has it: channels [32, 64, 128]); its embeddings have 512 numbers that start from 0.1 N(0, 1), here they "
+     "are an encoder's, with a bias and 64 numbers"},
     {NOTE, CT, ANY_TASK,
      "D-12: the network learns to return the state that it is given, so that dz/dt is 0: nothing is generated or "
      "predicted"},
@@ -260,19 +263,56 @@ static const struct {
      "residual one with batch norm; here it is network.type"},
 };
 
+/* Networks as lists of layers, unless a network is given (network.type, network.hidden or network.layers): then the
+ * preset's rows of the table above count, which are for networks by name. */
+static const struct {
+  unsigned presets, variants;
+  const char *layers;
+} PRESET_LISTS[] = {
+    {BOOK, ANY_VARIANT | DT,
+     "[{name: features, type: dense, from: x, width: 256, activation: relu},"
+     " {name: features_kept, type: dropout, rate: 0.2},"
+     " {name: state, type: dense, from: z, width: 256, activation: relu},"
+     " {name: state_kept, type: dropout, rate: 0.2},"
+     " {name: fusion, type: dense, from: [features_kept, state_kept], width: 256, activation: relu},"
+     " {name: fusion_kept, type: dropout, rate: 0.2}, {name: narrow, type: dense, width: 128, activation: relu},"
+     " {name: last, type: dense}]"},
+};
+
+/* What of the table is for networks by name. */
+static bool is_of_named_networks(const char *key) {
+  return strcmp(key, "network.hidden") == 0 || strcmp(key, "network.activation") == 0 ||
+         strcmp(key, "network.dropout") == 0;
+}
+
+/* The preset's list; NULL: it has none, or a network is given. */
+static const char *list_of(const noprop_config *config, const struct settings *settings) {
+  if (settings->variant == VARIANT_SUPERVISED || config_is_given(config, "network.type") ||
+      config_is_given(config, "network.hidden") || config_is_given(config, "network.layers"))
+    return NULL;
+  for (size_t i = 0; i < sizeof PRESET_LISTS / sizeof *PRESET_LISTS; i++)
+    if ((PRESET_LISTS[i].presets >> settings->preset & 1u) && (PRESET_LISTS[i].variants >> settings->variant & 1u))
+      return PRESET_LISTS[i].layers;
+  return NULL;
+}
+
 static bool applies(unsigned presets, unsigned variants, unsigned tasks, const struct settings *settings) {
   return (presets >> settings->preset & 1u) && (variants >> settings->variant & 1u) && (tasks >> settings->task & 1u);
 }
 
 noprop_status config_apply_preset(const noprop_config *config, struct settings *settings) {
+  const char *const layers = list_of(config, settings);
   for (size_t i = 0; i < sizeof PRESET_VALUES / sizeof *PRESET_VALUES; i++) {
     if (!applies(PRESET_VALUES[i].presets, PRESET_VALUES[i].variants, PRESET_VALUES[i].tasks, settings)) continue;
     if (config_is_given(config, PRESET_VALUES[i].key)) continue;
+    if (layers && is_of_named_networks(PRESET_VALUES[i].key)) continue;
     const noprop_status status =
         config_assign_text(settings, config_key_find(PRESET_VALUES[i].key), PRESET_VALUES[i].value);
     if (status != NOPROP_OK) return status;
   }
-  return NOPROP_OK;
+  if (layers == NULL) return NOPROP_OK;
+  const noprop_status status = config_assign_text(settings, config_key_find("network.type"), "custom");
+  return status == NOPROP_OK ? config_assign_text(settings, config_key_find("network.layers"), layers) : status;
 }
 
 noprop_status config_preset_notes(const struct settings *settings, char **text) {

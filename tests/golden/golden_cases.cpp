@@ -27,7 +27,6 @@ struct Rule {
 };
 /* Convolutions and batch norm belong to the networks that are still to come; presets have their mathematics with the
  * networks that there are, and tests/kernels/presets_test.cpp compares those kernels with the reference. */
-static const char kConvolution[] = "convolutional network of a later version; the preset's kernels: tests/kernels";
 static const char kScriptNetwork[] = "network with batch norm of a later version; the preset's kernels: tests/kernels";
 static const char kCoderNoise[] = "the kernels draw the encoder's noise themselves: tests/kernels compares them";
 /* Every group is a kernel of its own to compile. */
@@ -77,7 +76,7 @@ static const Rule kRules[] = {
     {"/S2/(ct|fm)/inference_.*", "", ""},
     {"/S2/dt/inference_.*", "",
      "its blocks are convolutional; the preset's solve, from prediction to prediction: tests/kernels"},
-    {"/S2/denoise_block(_full)?", "", kConvolution},
+    {"/S2/denoise_block(_full)?", "", ""},
     {"/Y/time_features", "", "compared inside networks: tests/kernels"},
     {"/Y/[a-z_]+/schedule", "", "a network that need not rise (D-33): the presets take the line that it starts near"},
     {"/Y/[a-z_]+/train/buffers_(before|after)", kNorm, kNorm},
