@@ -40,6 +40,9 @@ static bool is_coded(const struct settings *s) {
 const char *noprop_bound_refusal(const noprop_model *model) {
   if (!model) return "there is no model";
   const struct settings *s = &model->settings;
+  if (s->encoder.type == CODER_CONV)
+    return "the bound is of targets whose decoder gives their density, and decoder.type conv is trained with noise of "
+           "its own on the sphere of latents";
   if (s->variant == VARIANT_SUPERVISED) return "variant supervised has no path from noise, which the bound is along";
   if (s->variant == VARIANT_DT && s->dt.form != DT_FORM_BRIDGE)
     return "the bound is along levels from noise to data, and dt.form notebook has them the other way round";

@@ -688,14 +688,15 @@ static void describe_input(struct text *text, const struct op_input *input) {
 
 /* How the steps are launched, and why. */
 static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot) {
-  const int launches = (model->settings.optimizer.clip > 0.0 ? 3 : 2) + branch_launches(model->network);
+  const int launches = (model->settings.optimizer.clip > 0.0 ? 3 : 2) + branch_launches(model->network) +
+                       image_coder_launches(model->network);
   const struct persistent_case of = {.is_virtual = model->device->properties.is_virtual,
                                      .blocks = model->network->blocks > 0,
                                      .slots = slots,
                                      .rows_per_slot = rows_per_slot,
                                      .weights = model->network->values,
                                      .update_blocks = model_update_blocks(model),
-                                     .branch = model->network->branch_count > 0};
+                                     .branch = model->network->branch_count > 0 || image_coder_is(model->network)};
   const char *refusal = persistent_refusal(&of);
   const bool bound = model->binding.bound;
   if (bound ? model->binding.persistent : !refusal)
@@ -735,6 +736,11 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   if (network->branch_count > 0)
     text_add(&text, "  the branch takes %.2f million multiply-adds a row, once per row and solve\n",
              branch_products(network) * 1e-6);
+  char part[160];
+  for (int i = 0; image_coder_describe(network, i, part, sizeof part); ++i) text_add(&text, "  %s\n", part);
+  if (image_coder_is(network))
+    text_add(&text, "  encoder and decoder take %.2f million multiply-adds a row, the decoder once per row and solve\n",
+             image_coder_products(network) * 1e-6);
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
     if (network->field && i == network->op_count - 1) {

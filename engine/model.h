@@ -14,6 +14,7 @@
 
 #include "engine/branch.h"
 #include "engine/device.h"
+#include "engine/image_coder.h"
 #include "engine/network.h"
 #include "engine/program.h"
 #include "engine/settings.h"
@@ -91,6 +92,7 @@ struct model_binding {
   unsigned rows, batch, steps_per_epoch;
   train_arguments train;
   branch_arguments branch;
+  image_coder_arguments images;
   update_arguments update;
   struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed or persistent */
   bool persistent;          /* blocks of steps are one launch each (persistent.h) */
@@ -126,6 +128,7 @@ struct noprop_model {
   struct model_kernel train, train_steps;         /* of the binding: one step, and many */
   struct model_kernel request, train_state, loss; /* of requests: with gradients of parameters, of states too, none */
   struct branch_kernels branch;
+  struct image_coder_kernels images;
   struct model_solve *solves; /* kernels of solves, as they were asked for */
 
   struct model_binding binding;

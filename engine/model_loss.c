@@ -10,11 +10,17 @@
 
 enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 
+/* What the launches of images' layers are told. */
+struct image_arguments {
+  branch_arguments branch;
+  image_coder_arguments coder;
+};
+
 /* Slots (and workspace) of `kernel` for the arguments' batch; `gradients` floats stand at the front of each slot. */
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
-                                    train_arguments *train, branch_arguments *branch) {
+                                    train_arguments *train, struct image_arguments *images) {
   CUdeviceptr slots, workspace = 0;
-  if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train, branch);
+  if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train, &images->branch);
   tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   train->slot_stride = gradients + SLOT_TERMS;
   train->workspace_stride = kernel->workspace_floats;
@@ -26,7 +32,8 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
   if (status != NOPROP_OK) return status;
   train->slots = DEVICE_POINTER(float, slots);
   train->workspace = DEVICE_POINTER(float, workspace);
-  return branch_allocate(model, kernel, 1, gradients > 0, train, branch);
+  status = branch_allocate(model, kernel, 1, gradients > 0, train, &images->branch);
+  return status == NOPROP_OK ? image_coder_allocate(model, kernel, gradients > 0, train, &images->coder) : status;
 }
 
 /* What sums the gradients of a request's slots into `gradient`. */
@@ -58,18 +65,20 @@ static noprop_status launch_blocks(noprop_model *model, const struct model_kerne
 /* Runs the kernel on the rows that `train` describes and adds the terms to sums [SLOT_TERMS] (device). `gradient`:
  * where the sums of the slots go, 0: nowhere. */
 static noprop_status launch(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train,
-                            const branch_arguments *branch, const struct pairing *coupling, CUdeviceptr gradient,
+                            const struct image_arguments *images, const struct pairing *coupling, CUdeviceptr gradient,
                             CUdeviceptr sums) {
-  if (model->network->blocks) return launch_blocks(model, kernel, train, branch, gradient, sums);
+  if (model->network->blocks) return launch_blocks(model, kernel, train, &images->branch, gradient, sums);
   noprop_status status =
       kernel->fragments ? model_need_fragments(model, (CUdeviceptr)(uintptr_t)train->parameters) : NOPROP_OK;
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
-  if (status == NOPROP_OK) status = branch_forward(model, branch, train, 0, 1);
+  if (status == NOPROP_OK) status = branch_forward(model, &images->branch, train, 0, 1);
+  if (status == NOPROP_OK) status = image_coder_forward(model, &images->coder, train);
   if (status == NOPROP_OK)
     status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
                            sizeof *train);
   const update_arguments update = request_update(model, train, gradient);
-  if (status == NOPROP_OK && gradient) status = branch_backward(model, branch, train, 0, 1);
+  if (status == NOPROP_OK && gradient) status = branch_backward(model, &images->branch, train, 0, 1);
+  if (status == NOPROP_OK && gradient) status = image_coder_backward(model, &images->coder, train);
   if (status == NOPROP_OK && gradient)
     status = device_launch(model->device, &model->reduce_gradient, model_update_blocks(model), UPDATE_THREADS, 0,
                            &update, sizeof update);
@@ -157,10 +166,10 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.request = 1;
   if (model->network->blocks)
     train.out_block = (unsigned)(request->block > 0 ? request->block : model->network->blocks) - 1;
-  branch_arguments branch;
+  struct image_arguments images;
   noprop_status status = allocate_request(model, request, condition, target, &memory);
   if (status == NOPROP_OK)
-    status = allocate_slots(model, kernel, backward ? (size_t)model->network->padded_floats : 0, &train, &branch);
+    status = allocate_slots(model, kernel, backward ? (size_t)model->network->padded_floats : 0, &train, &images);
   if (status == NOPROP_OK) status = model_rows_upload(model, condition, 0, request->rows, memory.condition);
   if (status == NOPROP_OK) status = model_rows_upload(model, target, 0, request->rows, memory.target);
   if (status == NOPROP_OK && request->t)
@@ -179,7 +188,7 @@ static noprop_status run_request(noprop_model *model, const noprop_loss_request 
   train.out_target_gradient = DEVICE_POINTER(float, memory.target_gradient);
   struct pairing coupling;
   status = coupling_request_memory(model, &train, &coupling);
-  if (status == NOPROP_OK) status = launch(model, kernel, &train, &branch, &coupling, memory.gradient, memory.sums);
+  if (status == NOPROP_OK) status = launch(model, kernel, &train, &images, &coupling, memory.gradient, memory.sums);
   if (status == NOPROP_OK) status = read_terms(model, memory.sums, terms);
   if (status == NOPROP_OK && backward) status = read_gradient(model, memory.gradient, request->gradient);
   if (status == NOPROP_OK && memory.prediction)
@@ -277,8 +286,8 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
   train.steps_per_epoch = 1;
   train.fixed_step = VALIDATION_STEP;
   train.request = 1;
-  branch_arguments branch;
-  noprop_status status = allocate_slots(model, &model->loss, 0, &train, &branch);
+  struct image_arguments images;
+  noprop_status status = allocate_slots(model, &model->loss, 0, &train, &images);
   if (status == NOPROP_OK) status = pool_alloc(model->pool, SLOT_TERMS * sizeof(double), "loss terms", &sums);
   if (status == NOPROP_OK && condition->values)
     status = pool_alloc(model->pool, (size_t)chunk * model_row_bytes(condition), "validation conditions", &memory[0]);
@@ -295,7 +304,7 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
     train.row_base = (unsigned)first;
     status = model_rows_upload(model, condition, first, count, memory[0]);
     if (status == NOPROP_OK) status = model_rows_upload(model, target, first, count, memory[1]);
-    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &branch, &coupling, 0, sums);
+    if (status == NOPROP_OK) status = launch(model, &model->loss, &train, &images, &coupling, 0, sums);
   }
   return status == NOPROP_OK ? read_terms(model, sums, terms) : status;
 }

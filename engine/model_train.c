@@ -1,8 +1,8 @@
 /* Training: rows bound once, then optimizer steps as graphs of launches; metrics read when asked for.
  *
- * A step is two launches (train, reduce_update; branch.h: more with images) or with clipping three (train,
- * reduce_gradient, clip_update), or many steps are one launch (persistent.h). All that changes from step to step lives
- * in train_state on the device, so one recorded graph serves every step. */
+ * A step is two launches (train, reduce_update; branch.h and image_coder.h: more with images) or with clipping three
+ * (train, reduce_gradient, clip_update), or many steps are one launch (persistent.h). All that changes from step to
+ * step lives in train_state on the device, so one recorded graph serves every step. */
 #include <limits.h>
 #include <math.h>
 #include <stddef.h>
@@ -24,10 +24,12 @@ noprop_status model_launch_step(noprop_model *model, const train_arguments *trai
   const unsigned blocks = model_update_blocks(model);
   if (model->network->blocks) return dt_launch_step(model, train, update);
   noprop_status status = branch_forward(model, &model->binding.branch, train, 0, 1);
+  if (status == NOPROP_OK) status = image_coder_forward(model, &model->binding.images, train);
   if (status == NOPROP_OK)
     status = device_launch(device, &model->train.kernel, train->slot_count, TILE_THREADS, model->train.shared_bytes,
                            train, sizeof *train);
   if (status == NOPROP_OK) status = branch_backward(model, &model->binding.branch, train, 0, 1);
+  if (status == NOPROP_OK) status = image_coder_backward(model, &model->binding.images, train);
   if (status != NOPROP_OK) return status;
   if (update->clip <= 0.0f)
     return device_launch(device, &model->reduce_update, blocks, UPDATE_THREADS, 0, update, sizeof *update);
@@ -82,6 +84,7 @@ static noprop_status allocate_slots(noprop_model *model) {
     train->slots = DEVICE_POINTER(float, slots);
     train->workspace = DEVICE_POINTER(float, workspace);
     status = branch_allocate(model, &model->train, 1, true, train, &model->binding.branch);
+    if (status == NOPROP_OK) status = image_coder_allocate(model, &model->train, true, train, &model->binding.images);
   }
   update->slots = train->slots;
   update->tails = train->tails;

@@ -8,6 +8,7 @@
 
 #include "engine/branch.h"
 #include "engine/dt_embedding.h"
+#include "engine/image_coder.h"
 #include "engine/network_field.h"
 #include "engine/schedule.h"
 #include "engine/status.h"
@@ -192,11 +193,12 @@ static void build_coders(struct network *network, const struct settings *setting
   const int main_ops = network->op_count;
   network->encoder_first = network->op_count;
   network->encoder_normal = settings->encoder.type == CODER_MLP_NORMAL || settings->encoder.type == CODER_RESNET_NORMAL;
-  if (settings->encoder.type != CODER_IDENTITY)
+  const bool images = image_coder_is(network); /* layers that are launches of their own */
+  if (settings->encoder.type != CODER_IDENTITY && !images)
     network->encoder_count = build_coder(network, "encoder", &settings->encoder, INPUT_Y, network->target_width,
                                          network->encoder_normal ? 2 * network->latent : network->latent);
   network->decoder_first = network->op_count;
-  if (settings->decoder.type != CODER_IDENTITY)
+  if (settings->decoder.type != CODER_IDENTITY && !images)
     network->decoder_count =
         build_coder(network, "decoder", &settings->decoder, INPUT_DECODED, network->latent, network->target_width);
   if (settings->decoder.output == DECODER_OUTPUT_LINEAR) {
@@ -337,7 +339,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
         layers, settings->encoder.hidden_count, settings->decoder.hidden_count, NETWORK_MAX_OPS, most_ops);
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
-  const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS +
+  const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS + 4 * (size_t)BRANCH_LAYERS + 4 +
                              ((size_t)settings->network.layers.count + 1) * (LAYER_INPUTS + 1);
   if (network)
     network->parameters = calloc(blocks * most_arrays + SCHEDULE_MAX_ARRAYS + 3, sizeof *network->parameters);
@@ -354,6 +356,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   /* A block of dt knows its one time. */
   noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
   if (status == NOPROP_OK) status = branch_plan(settings, shape, network);
+  if (status == NOPROP_OK) status = image_coder_plan(settings, shape, network);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
@@ -374,6 +377,7 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   }
   if (discrete) repeat_blocks(network, settings->dt.blocks);
   build_coders(network, settings); /* none with dt */
+  image_coder_add(network);
   if (discrete && shape->target_is_label) add_classifier(network, settings, shape->target_width);
   network->decayed_floats = network->padded_floats;
   add_schedule(network, settings);

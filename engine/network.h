@@ -79,6 +79,14 @@ struct branch_layer {
   int blocks;       /* type resnet: residual blocks, two layers each, that follow a layer with a pool */
 };
 
+/* Convolutional encoder and decoder of targets that are images (image_coder.h): convolutions, the encoder's first; and
+ * parameter indices of the dense layers, to the latent and from it. */
+struct image_coder {
+  int encoder_count, decoder_count; /* 0: none */
+  struct branch_layer layers[2 * BRANCH_LAYERS];
+  int to_weight, to_bias, from_weight, from_bias;
+};
+
 /* A transformer over the positions of a condition (branch.h): shapes, and the parameters of its first layer, behind
  * which those of the others follow in the same order. */
 struct sequence_branch {
@@ -117,10 +125,11 @@ struct network {
   struct sequence_branch sequence;                 /* type transformer */
   int branch_count; /* layers; 0: the condition is read as it is; else x_width is the number of the branch's features */
   int branch_form;  /* enum operand_form of the branch's tensor-core kernels, -1: it has none */
-  int branch_groups; /* type resnet: groups of GroupNorm */
-  int augment_shift; /* images in training: by how many pixels they move at most, */
-  bool augment_flip; /* and whether they may be mirrored */
-  int operand_form;  /* enum operand_form of its tensor-core kernels, -1: it has none */
+  int branch_groups;         /* type resnet: groups of GroupNorm */
+  struct image_coder images; /* around the network, whose target is then the latent it makes */
+  int augment_shift;         /* images in training: by how many pixels they move at most, */
+  bool augment_flip;         /* and whether they may be mirrored */
+  int operand_form;          /* enum operand_form of its tensor-core kernels, -1: it has none */
   long fragment_words;
 };
 

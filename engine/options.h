@@ -178,12 +178,13 @@
   X(TIME_EMBEDDING_CONSTANT, "constant", "ones")                                                                 \
   X(TIME_EMBEDDING_SINUSOIDAL_UNIT, "sinusoidal_unit", "sin and cos of 10000^(-k/(n/2-1)) t: preset yhgon-mnist")
 
-/* Decoders have the first four of the encoders' types. */
-#define DECODER_LIST(X)                                           \
-  X(CODER_IDENTITY, "identity", "passes through")                 \
-  X(CODER_LINEAR, "linear", "one layer without activation")       \
-  X(CODER_MLP, "mlp", "hidden layers and one without activation") \
-  X(CODER_RESNET, "resnet", "pre-activation residual blocks between a first layer and one without activation")
+/* Decoders have the first five of the encoders' types. */
+#define DECODER_LIST(X)                                                                                        \
+  X(CODER_IDENTITY, "identity", "passes through")                                                              \
+  X(CODER_LINEAR, "linear", "one layer without activation")                                                    \
+  X(CODER_MLP, "mlp", "hidden layers and one without activation")                                              \
+  X(CODER_RESNET, "resnet", "pre-activation residual blocks between a first layer and one without activation") \
+  X(CODER_CONV, "conv", "images: 3 x 3 convolutions with ReLU, and a latent of length sqrt(d); encoder and decoder")
 
 #define ENCODER_LIST(X)                                                                          \
   DECODER_LIST(X)                                                                                \

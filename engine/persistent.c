@@ -11,7 +11,7 @@ enum { ISSUE_SLOTS_MOST = 45000, UPDATE_TURNS_MOST = 4 };
 
 static const char NOT_RESIDENT[] = "not all blocks are resident at once";
 static const char NO_BLOCKS[] = "the blocks of variant dt are updated each by itself";
-static const char NO_BRANCH[] = "the layers of network.branch are launches of their own";
+static const char NO_BRANCH[] = "layers of images or sequences are launches of their own";
 
 const char *persistent_refusal(const struct persistent_case *of) {
   const double slots = 9.0 / 128.0 * (double)of->weights * of->rows_per_slot;

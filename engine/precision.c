@@ -43,7 +43,8 @@ const char *precision_refusal(const struct network *network, const struct settin
     return text;
   }
   if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
-  if (network->encoder_count + network->decoder_count > 0 || settings->decoder.output != DECODER_OUTPUT_NONE)
+  if (network->encoder_count + network->decoder_count + network->images.encoder_count > 0 ||
+      settings->decoder.output != DECODER_OUTPUT_NONE)
     return "has no kernels for encoders and decoders";
   if (settings->loss.vae > 0 || settings->loss.kl_z0 > 0) return "has no kernels for loss.vae and loss.kl_z0";
   if (settings->loss.recon.weight > 0 && settings->loss.recon.type > RECON_NONE)

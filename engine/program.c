@@ -733,6 +733,11 @@ const char PLAN_EXCHANGE[] =
 
 void plan_emit_load_target(struct plan *plan, struct place to) {
   const int width = plan->network->target_width;
+  if (plan->coders.images) {
+    plan_emit(plan, "  load_branch_features<%d>(%s, args.image_latents, row.local, 0, %d);\n", plan->d,
+              plan_place_text(to, 0).s, plan->d);
+    return;
+  }
   plan_emit(plan,
             "  load_features<%d, %d>(%s, args.target, row.data, args.target_scale, args.target_shift, 0, %d, %s);\n",
             plan_row_kind(plan->shape->target_type, plan->shape->target_is_label), width, plan_place_text(to, 0).s,
@@ -805,7 +810,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   plan_emit_field_includes(plan);
-  plan_emit(plan, "%s%s%s%s\n%s", network->branch_count > 0 ? "#include \"features.cuh\"\n" : "",
+  plan_emit(plan, "%s%s%s%s\n%s", network->branch_count > 0 || plan->coders.images ? "#include \"features.cuh\"\n" : "",
             trained || (trains_network && backward) ? "#include \"schedule_gradient.cuh\"\n"
             : plan->state                           ? "#include \"state_gradient.cuh\"\n"
                                                     : "",

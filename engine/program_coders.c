@@ -3,6 +3,7 @@
  * the kernels of models without; the device functions are in kernels/coders.cuh. */
 #include <string.h>
 
+#include "engine/image_coder.h"
 #include "engine/program_plan.h"
 
 /* The pass over a tile's decoder: first the clean latent with the noise left at t = 1, then the predicted target. */
@@ -27,10 +28,11 @@ void plan_coders(struct plan *plan) {
   coders->recon = recon != RECON_NONE && recon != RECON_END_LOGITS && settings->loss.recon.weight > 0 &&
                   (coders->encoder || coders->decoder || recon != RECON_MSE);
   coders->vae = settings->loss.vae > 0;
+  coders->images = image_coder_is(network);
   coders->kl = settings->loss.kl_z0 > 0;
   for (int i = network->encoder_first; i < total; ++i)
     if (plan_round_up8(network->ops[i].width) > coders->widest) coders->widest = plan_round_up8(network->ops[i].width);
-  if (coders->recon || coders->vae) {
+  if ((coders->recon || coders->vae) && !coders->images) {
     const int target = plan_round_up8(network->target_width);
     if (target > coders->widest) coders->widest = target;
   }
@@ -38,7 +40,9 @@ void plan_coders(struct plan *plan) {
 
 bool plan_has_coder_terms(const struct plan *plan) { return plan->coders.recon || plan->coders.vae || plan->coders.kl; }
 
-static bool decodes(const struct plan *plan) { return plan->coders.recon || plan->coders.vae; }
+static bool decodes(const struct plan *plan) {
+  return (plan->coders.recon || plan->coders.vae) && !plan->coders.images;
+}
 
 void plan_place_coders(struct plan *plan) {
   const struct network *network = plan->network;
@@ -89,6 +93,7 @@ static void emit_decoder(struct plan *plan) {
 
 void plan_emit_coders_begin(struct plan *plan) {
   if (plan_has_coder_terms(plan)) plan_emit(plan, "  coder_terms coder_sums = {0.0f, 0.0f, 0.0f};\n");
+  if (plan->coders.images) return;
   if ((plan->coders.vae || plan->coders.kl) && plan_trains_network(plan)) /* whatever it is, its ends are the same */
     plan_emit(plan,
               "  const path_point path_start = path_of_network(schedule, 0.0f, 0.0f, 0.0f), path_end = "
@@ -103,6 +108,9 @@ void plan_emit_encode(struct plan *plan) {
   const struct network *network = plan->network;
   const struct coder_plan *coders = &plan->coders;
   const int last = network->encoder_first + network->encoder_count - 1;
+  if (coders->images)
+    plan_emit(plan, "  write_rows<%d>(args.out_latent, %s, row.local, row.live);\n", plan->d,
+              plan_place_text(plan->z1, 0).s);
   if (coders->encoder) {
     plan_emit(plan, "  __syncthreads();\n");
     plan_emit_forward(plan, network->encoder_first, last);
@@ -141,6 +149,12 @@ void plan_emit_decode_terms(struct plan *plan, int output) {
   const struct coder_plan *coders = &plan->coders;
   const int target = network->target_width, target8 = plan_round_up8(target);
   const struct text decoded = plan_place_text(coders->decoded, 0);
+  if (coders->images) { /* once per row, whatever the number of draws */
+    plan_emit(plan,
+              "  const coder_terms coded = {0.0f, draw == 0 && tile_warp() == 0 ? objective.draws * "
+              "args.image_losses[row.local] : 0.0f, 0.0f};\n");
+    return;
+  }
   if (plan_has_coder_terms(plan))
     plan_emit(plan, "  coder_terms coded = {0.0f, 0.0f, %s};\n",
               !coders->kl                   ? "0.0f"

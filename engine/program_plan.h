@@ -44,6 +44,7 @@ struct op_places {
 struct coder_plan {
   bool encoder, normal, decoder; /* there are ops; the encoder is Gaussian */
   bool recon, vae, kl;           /* terms of the loss that are computed here */
+  bool images; /* latents and the error of what is decoded come from launches before (image_coder.h) */
   struct place y, spread, decoded, decoded_gradient, turns[2];
   int widest;
 };

@@ -40,13 +40,15 @@ struct solve {
   double schedule_mix;
   train_arguments images; /* models with a convolutional branch: its rows, and where their features go */
   branch_arguments branch;
+  image_coder_arguments coder; /* models with a convolutional decoder */
 };
 
 /* `options` gives the times of grid "user". latent, output: whether they are wanted. */
 noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan, const noprop_sampler_options *options,
                             const struct model_rows *condition, const float *start, long rows, bool latent, bool output,
                             struct solve *solve);
-/* One launch (models with a convolutional branch: and those of the branch) for rows first .. first + count - 1 (count
+/* One launch (models with a convolutional branch or decoder: and those of these) for rows first .. first + count - 1
+ * (count
  * <= chunk); results stand in solve->latent and solve->output. */
 noprop_status solve_run(noprop_model *model, const struct solve *solve, long first, long count);
 

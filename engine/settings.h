@@ -49,6 +49,7 @@ struct settings {
     int size; /* 0: auto */
     int embedding;
     double off_value; /* one-hot entries of the other classes: 0, or -1 in presets */
+    double noise;     /* that a decoder of type conv is trained with */
   } latent;
   struct {
     int blocks;

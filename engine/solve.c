@@ -105,6 +105,7 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   const bool decodes = model->network->decoder_count > 0 || model->settings.decoder.output == DECODER_OUTPUT_SOFTMAX;
   if (decodes && plan->trajectory && solve_is_adaptive(plan->method) && plan->method != METHOD_ADAPTIVE_COMPAT)
     latent = true;
+  if (image_coder_is(model->network)) latent = true; /* decoded by a launch behind */
   const size_t state_bytes = (size_t)model->latent * sizeof(float);
   const size_t output_bytes = (size_t)model->shape.target_width * sizeof(float);
   const size_t block_rows = solve->kernel->block_rows;
@@ -136,6 +137,9 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i)
     if (wanted[i].bytes > 0) status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
   if (status == NOPROP_OK && model->network->branch_count > 0) status = prepare_branch(model, solve);
+  if (status == NOPROP_OK)
+    status = image_coder_allocate_show(model, plan->average ? model->average : model->parameters, count * states,
+                                       &solve->coder);
   if (status == NOPROP_OK) status = upload_times(model, plan, options, solve->times);
   return status == NOPROP_OK ? upload_schedule(model, plan->average, solve) : status;
 }
@@ -151,6 +155,7 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
   if (solve->kernel->fragments) status = model_need_fragments(model, parameters);
   if (status == NOPROP_OK) status = run_branch(model, solve, count);
   if (status != NOPROP_OK) return status;
+  const bool coded = image_coder_is(model->network);
   const integrate_arguments arguments = {
       .parameters = DEVICE_POINTER(const float, parameters),
       .fragments = DEVICE_POINTER(const unsigned, model->fragments),
@@ -164,7 +169,7 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
       .times = DEVICE_POINTER(const float, solve->times),
       .start = DEVICE_POINTER(const float, solve->start_memory),
       .latent = DEVICE_POINTER(float, solve->latent),
-      .output = DEVICE_POINTER(float, solve->output),
+      .output = coded ? NULL : DEVICE_POINTER(float, solve->output), /* else not of the latents' width */
       .workspace = DEVICE_POINTER(float, solve->workspace),
       .seed = solve->plan.seed,
       .workspace_stride = solve->kernel->workspace_floats,
@@ -187,8 +192,11 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
       .schedule_mix = (float)solve->schedule_mix,
   };
   const unsigned block_rows = solve->kernel->block_rows;
-  return device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
-                       TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
+  status = device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
+                         TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
+  if (status != NOPROP_OK || !coded || !solve->output) return status;
+  const size_t states = solve->plan.trajectory ? (size_t)solve->plan.steps + 1 : 1;
+  return image_coder_show(model, &solve->coder, solve->latent, solve->output, (size_t)count * states);
 }
 
 /* States of rows first .. first + count - 1 from a chunk's memory to the caller's [states][rows][d]. */

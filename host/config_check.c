@@ -232,6 +232,43 @@ static noprop_status check_coders(const noprop_config *config, const struct sett
   return NOPROP_OK;
 }
 
+/* Encoders and decoders of images: both or none, and the terms that have kernels there. */
+static noprop_status check_image_coders(const noprop_config *config, const struct settings *s) {
+  const bool encodes = s->encoder.type == CODER_CONV, decodes = s->decoder.type == CODER_CONV;
+  if (s->latent.noise > 0 && !decodes)
+    return refuse(config, s, "latent.noise", "is of decoder.type conv, and decoder.type is %s; allowed: 0.0",
+                  DECODER_NAMES[s->decoder.type].name);
+  if (encodes != decodes)
+    return refuse(config, s, encodes ? "encoder.type" : "decoder.type",
+                  "makes latents on a sphere together with its counterpart, and %s is %s; allowed: conv for both",
+                  encodes ? "decoder.type" : "encoder.type",
+                  encodes ? DECODER_NAMES[s->decoder.type].name : ENCODER_NAMES[s->encoder.type].name);
+  if (!encodes) return NOPROP_OK;
+  if (s->task == TASK_CLASSIFY)
+    return refuse(config, s, "encoder.type", "is of images, and task classify has labels; allowed: generate, regress");
+  if (s->latent.size == 0)
+    return refuse(config, s, "latent.size",
+                  "would be the image's width, and encoder.type conv needs a smaller latent; allowed: a multiple of 8");
+  if (s->decoder.output != DECODER_OUTPUT_NONE)
+    return refuse(config, s, "decoder.output", "has no kernel behind decoder.type conv; allowed: auto, none");
+  if (!(s->loss.vae > 0))
+    return refuse(config, s, "loss.vae",
+                  "weighs the squared error of decoded images, and encoder.type conv is trained by it alone; allowed: "
+                  "above 0");
+  if (s->loss.recon.weight > 0)
+    return refuse(config, s, "loss.recon.weight",
+                  "has no gradients through decoder.type conv; allowed: 0.0, with loss.vae instead");
+  if (s->loss.kl_z0 > 0)
+    return refuse(config, s, "loss.kl_z0",
+                  "keeps latents small, and those of encoder.type conv lie on a sphere; "
+                  "allowed: 0.0");
+  if (s->network.branch.type != BRANCH_NONE)
+    return refuse(config, s, "network.branch.type", "has no kernels together with encoder.type conv; allowed: none");
+  if (s->schedule.learnable)
+    return refuse(config, s, "schedule.learnable", "has no kernels with encoder.type conv; allowed: false");
+  return NOPROP_OK;
+}
+
 static noprop_status check_network(const noprop_config *config, const struct settings *s) {
   const int size = s->network.time_embedding.size;
   const char *key;
@@ -584,6 +621,7 @@ noprop_status settings_resolve(const noprop_config *config, struct settings *set
   if (status == NOPROP_OK) status = check_schedule(config, &resolved);
   if (status == NOPROP_OK) status = check_loss(config, &resolved);
   if (status == NOPROP_OK) status = check_coders(config, &resolved);
+  if (status == NOPROP_OK) status = check_image_coders(config, &resolved);
   if (status == NOPROP_OK) status = check_mixture(config, &resolved);
   if (status == NOPROP_OK) status = check_network(config, &resolved);
   if (status == NOPROP_OK) status = check_optimizer(config, &resolved);

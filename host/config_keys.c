@@ -149,6 +149,8 @@ const struct config_key CONFIG_KEYS[] = {
     INTEGER_OR("auto", 0, "latent.size", latent.size, 1, 512, "auto", "d; auto: classes, or width of the target"),
     ENUM("latent.embedding", latent.embedding, EMBEDDING_LIST, EMBEDDING_NAMES, "one_hot", "how labels become vectors"),
     REAL_BELOW("latent.off_value", latent.off_value, -10, 1, "0.0", "one-hot entries of the other classes"),
+    REAL("latent.noise", latent.noise, 0, 10, "0.0",
+         "decoder.type conv: standard deviation of noise in the latents that it is trained with"),
 
     INTEGER("dt.blocks", dt.blocks, 1, 200, "10", "variant dt: networks, one for each step from noise to data"),
     REAL_ABOVE("dt.eta", dt.eta, 0, 1e6, "1.0",
@@ -250,13 +252,15 @@ const struct config_key CONFIG_KEYS[] = {
      KEY_PLACE(network.layers)},
 
     ENUM("encoder.type", encoder.type, ENCODER_LIST, ENCODER_NAMES, "identity", "target to latent"),
-    HIDDEN("encoder.hidden", encoder, "[32, 32]", "widths of the encoder's hidden layers (mlp, resnet)"),
+    HIDDEN("encoder.hidden", encoder, "[32, 32]",
+           "widths of the encoder's hidden layers (mlp, resnet); conv: channels, pixels halved behind each"),
     ENUM("encoder.activation", encoder.activation, ACTIVATION_LIST, ACTIVATION_NAMES, "swish",
-         "between the encoder's layers"),
+         "between the encoder's layers (conv: ReLU)"),
     ENUM("decoder.type", decoder.type, DECODER_LIST, DECODER_NAMES, "identity", "latent to target"),
-    HIDDEN("decoder.hidden", decoder, "[32, 32]", "widths of the decoder's hidden layers (mlp, resnet)"),
+    HIDDEN("decoder.hidden", decoder, "[32, 32]",
+           "widths of the decoder's hidden layers (mlp, resnet); conv: channels, pixels doubled behind each"),
     ENUM("decoder.activation", decoder.activation, ACTIVATION_LIST, ACTIVATION_NAMES, "swish",
-         "between the decoder's layers"),
+         "between the decoder's layers (conv: ReLU)"),
     ENUM("decoder.output", decoder.output, DECODER_OUTPUT_LIST, DECODER_OUTPUT_NAMES, "auto",
          "what follows the decoder's layers"),
 

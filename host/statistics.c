@@ -40,9 +40,9 @@ noprop_status statistics_of_columns(const noprop_array *array, float **mean, flo
   return status;
 }
 
-void statistics_pool_channels(const noprop_model_shape *shape, float *mean, float *std) {
-  const int pixels = shape->condition_shape[1] * shape->condition_shape[2];
-  for (int channel = 0; channel < shape->condition_shape[0]; channel++) {
+void statistics_pool_channels(const int sides[3], float *mean, float *std) {
+  const int pixels = sides[1] * sides[2];
+  for (int channel = 0; channel < sides[0]; channel++) {
     float *means = mean + (size_t)channel * (size_t)pixels, *stds = std + (size_t)channel * (size_t)pixels;
     double sum = 0, squares = 0;
     for (int i = 0; i < pixels; i++) sum += (double)means[i] / pixels;

@@ -14,7 +14,7 @@
 noprop_status statistics_of_columns(const noprop_array *array, float **mean, float **std);
 
 /* Of images: every pixel gets its channel's mean and standard deviation, so that neighbours stay comparable. */
-void statistics_pool_channels(const noprop_model_shape *shape, float *mean, float *std);
+void statistics_pool_channels(const int sides[3], float *mean, float *std);
 
 /* Of sequences [rows][length][numbers]: every position gets its channel's, over all rows and positions. masked:
  * positions whose last number is not above 1/2 do not count, and that number keeps mean 0 and deviation 1. */

@@ -139,10 +139,12 @@ static noprop_status set_statistics(noprop_trainer *trainer) {
   else if (trainer->train.has_condition && !shape->condition_is_label)
     status = statistics_of_columns(&trainer->train.condition, &condition_mean, &condition_std);
   if (status == NOPROP_OK && condition_std && !sequences && trainer->settings.network.branch.type != BRANCH_NONE)
-    statistics_pool_channels(shape, condition_mean, condition_std);
+    statistics_pool_channels(shape->condition_shape, condition_mean, condition_std);
   replace_zeros(condition_std, shape->condition_width);
   if (status == NOPROP_OK && !shape->target_is_label)
     status = statistics_of_columns(&trainer->train.target, &target_mean, &target_std);
+  if (status == NOPROP_OK && target_std && trainer->settings.encoder.type == CODER_CONV)
+    statistics_pool_channels(shape->target_shape, target_mean, target_std);
   replace_zeros(target_std, shape->target_width);
   if (status == NOPROP_OK)
     status = noprop_model_set_statistics(trainer->model, condition_mean, condition_std, target_mean, target_std);

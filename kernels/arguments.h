@@ -108,6 +108,9 @@ typedef struct {
   /* Models whose condition is an image (branch_arguments.h): [parts][batch][x_width] of this launch. */
   const float *features;
   float *feature_gradients;
+  /* Models whose target is an image with an encoder of its own (image_coder_arguments.h): of this launch's rows. */
+  const float *image_latents; /* [rows][d] */
+  const float *image_losses;  /* [rows] */
 } train_arguments;
 
 /* How a row's solve ended, and what it took. */
