@@ -127,7 +127,7 @@ static int draw(struct cli *cli, noprop_model *model, const noprop_data_roles *r
     array.rank = sides[0] > 1 ? 4 : 3;
     for (int i = 1; i < array.rank; i++) array.shape[i] = sides[3 + i - array.rank];
   }
-  if (bytes) {
+  if (status == NOPROP_OK && bytes) {
     round_to_bytes(output, (size_t)rows * (size_t)width, bytes);
     array.type = NOPROP_TYPE_UINT8;
     array.values = bytes;

@@ -72,7 +72,7 @@ Config make_config(const char *more = "") {
 }
 
 Model make_model(const Config &config) {
-  const noprop_model_shape shape = {NOPROP_TYPE_FLOAT32, 2, false, NOPROP_TYPE_INT32, 2, true, {0, 0, 0}};
+  const noprop_model_shape shape = {NOPROP_TYPE_FLOAT32, 2, false, NOPROP_TYPE_INT32, 2, true, {0, 0, 0}, {0, 0, 0}};
   noprop_model *model = nullptr;
   EXPECT_OK(noprop_model_create(device(), config.get(), &shape, &model));
   const float mean[] = {0.1f, 2.7f}, deviation[] = {2.0f, 1.6f};
