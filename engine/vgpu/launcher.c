@@ -1,8 +1,8 @@
 /* From a launch to blocks on CPU threads.
  *
  * A kernel starts in the interpreter. Once it has run there for TRANSLATE_AFTER, with blocks of one size, it is given
- * to the translator on a thread of its own; the first launch after that is done uses the machine code. Both give the
- * same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret or translate fixes the choice. */
+ * to the translator on a thread of its own; the first block that begins after that is done, be it of the same launch,
+ * uses the machine code. Both give the same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret or translate fixes the choice. */
 #define _GNU_SOURCE 1
 #include "engine/vgpu/launcher.h"
 
@@ -212,10 +212,12 @@ static struct variant *find_variant(CUfunction function, const unsigned block[3]
   return variant;
 }
 
+/* Unless another thread has begun it. */
 static void begin_translation(struct variant *variant) {
+  int none = TRANSLATION_NONE;
+  if (!atomic_compare_exchange_strong(&variant->state, &none, TRANSLATION_UNDER_WAY)) return;
   sigset_t all, before;
   sigfillset(&all);
-  atomic_store(&variant->state, TRANSLATION_UNDER_WAY);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* signals belong to the program's own threads */
   variant->thread_started = pthread_create(&variant->thread, NULL, translate, variant) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -305,6 +307,8 @@ struct job {
   int (*run_block)(const struct vgpu_launch *launch, struct vgpu_scratch *scratch, const unsigned ctaid[3],
                    unsigned slot, struct vgpu_fault *fault);
   struct resident *residents; /* one per block; cooperative launches only */
+  struct variant *variant;    /* whose translation takes over from the interpreter when it is ready, or NULL */
+  uint64_t begin;             /* of the launch, with it */
   struct vgpu_output output;
   pthread_mutex_t mutex;
   unsigned long long faulty; /* the lowest block that failed, so that the report does not depend on the threads */
@@ -343,6 +347,18 @@ static bool is_stopped(const struct job *job, struct vgpu_fault *fault) {
   return true;
 }
 
+/* A block of a launch that began in the interpreter: the two give the same bits, and a launch may take minutes. */
+static int run_interim_block(struct job *job, const unsigned ctaid[3], unsigned worker, struct vgpu_fault *fault) {
+  struct variant *variant = job->variant;
+  if (atomic_load(&variant->state) == TRANSLATION_NONE && variant->interpreted + now() - job->begin > TRANSLATE_AFTER)
+    begin_translation(variant);
+  if (atomic_load(&variant->state) != TRANSLATION_READY)
+    return job->run_block(&job->launch, &scratches[worker], ctaid, worker, fault);
+  struct vgpu_launch translated = job->launch;
+  translated.code = variant->code;
+  return translator->run_block(&translated, &scratches[worker], ctaid, worker, fault);
+}
+
 static int run_block(void *context, unsigned long long index, unsigned worker) {
   struct job *job = context;
   unsigned ctaid[3];
@@ -350,8 +366,10 @@ static int run_block(void *context, unsigned long long index, unsigned worker) {
   if (observer != NULL && observer->block_order != NULL) index = observer->block_order(&job->launch, index);
   place_of(job, index, ctaid);
   struct vgpu_fault fault = {.kind = VGPU_FAULT_NONE};
-  if (!is_stopped(job, &fault) && job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault) == 0) {
-    return 1;
+  if (!is_stopped(job, &fault)) {
+    const int failed = job->variant != NULL ? run_interim_block(job, ctaid, worker, &fault)
+                                            : job->run_block(&job->launch, &scratches[worker], ctaid, worker, &fault);
+    if (!failed) return 1;
   }
   keep_fault(job, index, &fault);
   return 0;
@@ -582,17 +600,21 @@ static CUresult run_blocks(CUfunction function, struct job *job) {
   job->run_block = translated ? translator->run_block : vgpu_interpreter.run_block;
   job->launch.code = translated ? variant->code : function->code->interpreted;
 
-  const uint64_t begin = translated ? 0 : now();
+  const bool interim = executor_choice() == EXECUTOR_AUTO && !translated && state != TRANSLATION_REFUSED;
+  if (interim) {
+    job->variant = variant;
+    job->begin = now();
+  }
   const unsigned *grid = job->launch.grid;
   const unsigned long long count = (unsigned long long)grid[0] * grid[1] * grid[2];
   if (function->code->one_thread)
     run_serially(count, job);
   else
     workers_run(count, run_block, job);
-  if (executor_choice() != EXECUTOR_AUTO || translated || state == TRANSLATION_REFUSED) return CUDA_SUCCESS;
+  if (!interim) return CUDA_SUCCESS;
   atomic_fetch_add(&interim_launches, 1);
-  variant->interpreted += now() - begin;
-  if (variant->interpreted > TRANSLATE_AFTER && state == TRANSLATION_NONE) begin_translation(variant);
+  variant->interpreted += now() - job->begin;
+  if (variant->interpreted > TRANSLATE_AFTER) begin_translation(variant);
   return CUDA_SUCCESS;
 }
 

@@ -47,6 +47,53 @@ TEST_F(ApiExecutorTest, ResultsDoNotShowWhenMachineCodeTakesOver) {
   }
 }
 
+/* Blocks that iterate x = 5 x + 1 from their number on, interpreted for some ten seconds and translated for less than
+ * one. */
+TEST_F(ApiExecutorTest, ALongLaunchIsTakenOverByMachineCode) {
+  enum { blocks = 60000, rounds = 10000 };
+  const char *text = R"(.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry iterate(.param .u64 numbers, .param .u32 rounds) {
+  .reg .pred %again;
+  .reg .b32 %x, %left, %block;
+  .reg .b64 %at;
+  mov.u32 %block, %ctaid.x;
+  mov.u32 %x, %block;
+  ld.param.u32 %left, [rounds];
+NEXT:
+  mad.lo.u32 %x, %x, 5, 1;
+  sub.u32 %left, %left, 1;
+  setp.ne.u32 %again, %left, 0;
+  @%again bra NEXT;
+  ld.param.u64 %at, [numbers];
+  mad.wide.u32 %at, %block, 4, %at;
+  st.global.u32 [%at], %x;
+  ret;
+}
+)";
+  CUmodule loaded;
+  CUfunction iterate;
+  ASSERT_CUDA(CU(cuModuleLoadData)(&loaded, text));
+  ASSERT_CUDA(CU(cuModuleGetFunction)(&iterate, loaded, "iterate"));
+  unsigned n = rounds;
+  void *parameters[] = {&large, &n};
+  const unsigned long long before = vgpu_interim_launches();
+  for (int launches = 0; launches < 2; ++launches) {
+    ASSERT_CUDA(CU(cuLaunchKernel)(iterate, blocks, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr));
+    ASSERT_CUDA(CU(cuCtxSynchronize)());
+  }
+  EXPECT_LE(vgpu_interim_launches() - before, 1u) << "the second begins with what was made during the first";
+  std::vector<unsigned> values(blocks);
+  ASSERT_CUDA(CU(cuMemcpyDtoH)(values.data(), large, sizeof(unsigned) * blocks));
+  for (unsigned block = 0; block < blocks; block += block < blocks - 100 ? 499 : 1) {
+    unsigned x = block;
+    for (int i = 0; i < rounds; ++i) x = 5 * x + 1;
+    ASSERT_EQ(values[block], x) << block;
+  }
+  ASSERT_CUDA(CU(cuModuleUnload)(loaded));
+}
+
 TEST_F(ApiExecutorTest, AModuleMayGoWhileItIsTranslated) {
   for (int round = 0; round < 3; ++round) {
     for (unsigned i = 0; i < 100; ++i) ASSERT_CUDA(launch_large(i));
