@@ -2,6 +2,7 @@
  * alone and in chains on the same accumulators. */
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <random>
 
@@ -120,6 +121,70 @@ INSTANTIATE_TEST_SUITE_P(Forms, TranslateMatrix, testing::ValuesIn(forms),
                              if (c == '.') c = '_';
                            return name;
                          });
+
+/* Several mma behind one another, which machine code does together: any of them may share factors and add to the same
+ * sums, or take what the one before it made. Factors are loaded as vectors of neighbouring numbers or by columns, that
+ * is, lane 4 g + t from row t. */
+class TranslateMatrixRuns : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Sharing, TranslateMatrixRuns, testing::Range(0, 6));
+TEST_P(TranslateMatrixRuns, SameBitsAsTheInterpreter) {
+  /* A, B and C, which is D, of each mma: registers from 4 A, 16 + 2 B and 32 + 4 C on. */
+  static const std::vector<std::array<int, 3>> runs[] = {
+      {{0, 0, 0}, {1, 0, 1}, {2, 1, 0}, {3, 1, 1}},            /* two sums of two */
+      {{0, 0, 0}, {0, 1, 1}, {1, 0, 2}, {1, 1, 3}},            /* four sums */
+      {{0, 0, 0}, {1, 1, 0}, {2, 2, 0}, {3, 3, 0}, {0, 1, 0}}, /* one sum, and one more than go together */
+      {{0, 0, 0}, {1, 0, 4}, {2, 0, 1}},                       /* 4: what the first one made is a factor A, see below */
+      {{0, 0, 0}, {1, 1, 5}, {2, 1, 2}},                       /* 5: D is elsewhere than C */
+      {{0, 0, 6}, {0, 1, 1}, {0, 2, 2}},                       /* 6: D takes A's place */
+  };
+  std::string text =
+      ".version 8.7\n.target sm_86\n.address_size 64\n.visible .entry k(.param .u64 p0, .param .u64 p1) {\n"
+      ".reg .b32 %r<64>; .reg .b64 %l<8>; .reg .b32 %t; .reg .b32 %g;\n"
+      "ld.param.u64 %l0, [p0];\nld.param.u64 %l1, [p1];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %l2, %t, 16;\n"
+      "add.u64 %l3, %l0, %l2;\nmul.wide.u32 %l2, %t, 4;\nadd.u64 %l1, %l1, %l2;\nshr.u32 %g, %t, 2;\n"
+      "and.b32 %t, %t, 3;\nmul.wide.u32 %l2, %t, 96;\nadd.u64 %l4, %l0, %l2;\nmul.wide.u32 %l2, %g, 8;\n"
+      "add.u64 %l4, %l4, %l2;\nmul.wide.u32 %l2, %t, 64;\nadd.u64 %l5, %l0, %l2;\nmul.wide.u32 %l2, %g, 4;\n"
+      "add.u64 %l5, %l5, %l2;\n";
+  for (int i = 0; i < 4; i++)
+    text += "ld.global.v4.b32 " + list("r", 4 * i, 4) + ", [%l3+" + std::to_string(512 * i) + "];\n";
+  for (int i = 0; i < 4; i++) {
+    if (i < 2)
+      text += "ld.global.v2.b32 " + list("r", 16 + 2 * i, 2) + ", [%l4+" + std::to_string(2048 + 512 * i) + "];\n";
+    for (int k = 0; i >= 2 && k < 2; k++)
+      text += "ld.global.b32 %r" + std::to_string(16 + 2 * i + k) + ", [%l5+" +
+              std::to_string(3072 + 512 * i + 256 * k) + "];\n";
+  }
+  for (int i = 0; i < 16; i++)
+    text += "mov.b32 %r" + std::to_string(32 + i) + ", " + std::to_string(0x3f000000 + 0x10000 * i) + ";\n";
+  for (const auto &[a, b, c] : runs[GetParam()]) {
+    const std::string sum = list("r", 32 + 4 * (c < 4 ? c : 0), 4), factor = list("r", 4 * a, 4);
+    text += "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 " +
+            (c == 5   ? list("r", 44, 4)
+             : c == 6 ? factor
+             : c == 4 ? list("r", 36, 4)
+                      : sum) +
+            ", " + (c == 4 ? sum : factor) + ", " + list("r", 16 + 2 * b, 2) + ", " + sum + ";\n";
+  }
+  for (int i : {0, 1, 2, 3, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47})
+    text += "st.global.b32 [%l1+" + std::to_string(i * 128) + "], %r" + std::to_string(i) + ";\n";
+  Module module(text + "ret;\n}\n");
+  ASSERT_NE(module.get(), nullptr) << module.error.line << ": " << module.error.reason;
+  Memory in(8192), out(64 * 128);
+  std::mt19937 random(5);
+  for (size_t i = 0; i < 2048; i++)
+    in.as<uint32_t>()[i] = (static_cast<uint32_t>(random()) & 0x803fffffu) | 0x3f000000u;
+  in.as<uint32_t>()[77] = 0x7fc01234; /* a NaN in one of A's rows */
+  std::vector<uint8_t> expected;
+  for (const Executor &executor : ptx::all_executors()) {
+    std::memset(out.as<void>(), 0, 64 * 128);
+    ASSERT_EQ(ptx::launch(executor, module.function("k"), ptx::Shape(), {in.address(), out.address()}), "")
+        << executor.name;
+    const std::vector<uint8_t> got(out.as<uint8_t>(), out.as<uint8_t>() + 64 * 128);
+    if (expected.empty()) expected = got;
+    EXPECT_EQ(got, expected) << executor.name;
+    EXPECT_NE(got, std::vector<uint8_t>(64 * 128)) << "nothing was computed";
+  }
+}
 
 TEST(TranslateMatrixMoves, LdmatrixAndMovmatrix) {
   const std::string text = R"(.version 8.0

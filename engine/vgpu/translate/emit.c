@@ -847,13 +847,15 @@ void emit_body(struct emitter *e, uint32_t number) {
                                 last->op == PTX_EXIT || last->op == PTX_TRAP || last->op == PTX_BAR)) {
       break;
     }
-    const uint32_t together = strip_run(e, number, i);
-    if (together) {
+    uint32_t together = strip_run(e, number, i);
+    if (together)
       emit_strip_run(e, number, i, together);
+    else
+      together = matrix_run(e, e->order + block->first + i, block->count - i);
+    if (together)
       i += together - 1;
-    } else {
+    else
       emit_instruction(e, instruction);
-    }
   }
 }
 

@@ -11,6 +11,9 @@
 #include "engine/vgpu/translate/emitter.h"
 
 enum { OPERANDS = 4 /* A to D */, OPERAND_REGISTERS = 8, NO_GROUP = 0 };
+enum { OPERAND_BYTES = OPERAND_REGISTERS * WARP_LANES * 8 };
+/* A factor B's columns (emit_matrix.c): two of each lane of four, element and register, all of 64 bytes at most. */
+enum { COLUMN_BYTES = 2 * 4 * 2 * 2 * 64 };
 
 struct group {
   uint32_t joined;   /* the group whose place it takes, or itself */
@@ -51,14 +54,28 @@ static void note(struct planner *p, const struct ptx_operand *operand, uint32_t 
     usage->reads++;
 }
 
+bool is_plain_matrix(const struct ptx_instruction *instruction) {
+  return is_matrix(instruction) && instruction->guard == PTX_NONE;
+}
+
+bool is_same_matrix(const struct ptx_instruction *one, const struct ptx_instruction *other) {
+  if (!is_plain_matrix(one) || !is_plain_matrix(other)) return false;
+  const struct ptx_matrix *x = &one->matrix, *y = &other->matrix;
+  return x->m == y->m && x->n == y->n && x->k == y->k && x->a == y->a && x->b == y->b && x->c == y->c && x->d == y->d;
+}
+
+/* What is done together is at one position: no place serves two of its operands. */
 static void note_uses(struct planner *p) {
   const struct ptx_function *function = p->e->function;
   for (uint32_t b = 0; b < function->block_count; b++) {
     const struct ptx_block *block = &function->blocks[b];
+    uint32_t position = block->first;
     for (uint32_t at = block->first; at < block->first + block->count; at++) {
       const struct ptx_instruction *instruction = &function->instructions[p->e->order[at]];
-      for (unsigned i = 0; i < instruction->src_count; i++) note(p, &instruction->src[i], b, at, false);
-      for (unsigned i = 0; i < instruction->dst_count; i++) note(p, &instruction->dst[i], b, at, true);
+      if (at == block->first || !is_same_matrix(&function->instructions[p->e->order[at - 1]], instruction))
+        position = at;
+      for (unsigned i = 0; i < instruction->src_count; i++) note(p, &instruction->src[i], b, position, false);
+      for (unsigned i = 0; i < instruction->dst_count; i++) note(p, &instruction->dst[i], b, position, true);
     }
   }
 }
@@ -196,16 +213,16 @@ void plan_fragments(struct emitter *e) {
   const int64_t bytes = lay_out(p);
   if (e->failed) goto done;
   e->fragment_spare = bytes;
-  const int64_t operand_bytes = OPERAND_REGISTERS * WARP_LANES * 8;
-  Value memory = LLVMBuildAlloca(
-      e->builder, LLVMArrayType(shaped(e->i32, true), (unsigned)((bytes + OPERANDS * operand_bytes) / 128)), "");
+  const int64_t all = bytes + OPERANDS * OPERAND_BYTES + MATRIX_RUN * COLUMN_BYTES;
+  Value memory = LLVMBuildAlloca(e->builder, LLVMArrayType(shaped(e->i32, true), (unsigned)(all / 128)), "");
   LLVMSetAlignment(memory, 128);
   e->fragment_memory = LLVMBuildBitCast(e->builder, memory, e->bytes, "");
   for (uint32_t r = 0; r < function->register_count; r++) {
-    const struct fragment_place place = e->fragment[r];
-    if (place.group == NO_GROUP) continue;
+    struct fragment_place *place = &e->fragment[r];
+    if (place->group == NO_GROUP) continue;
     const int64_t each = (int64_t)WARP_LANES * class_bits(function->register_class[r]) / 8;
-    Value address = place_at(e, p->groups[place.group].place + each * place.index);
+    place->place = p->groups[place->group].place;
+    Value address = place_at(e, place->place + each * place->index);
     e->slot[r] = LLVMBuildBitCast(e->builder, address, LLVMPointerType(register_type(e, r), 0), "");
   }
 done:
@@ -218,7 +235,7 @@ static Value operand_place(struct emitter *e, const struct ptx_operand *operands
                            bool *own) {
   *own = group_of(e, operands, count) != NO_GROUP;
   if (*own) return LLVMBuildBitCast(e->builder, e->slot[operands[0].index], e->bytes, "");
-  return place_at(e, e->fragment_spare + (int64_t)number * OPERAND_REGISTERS * WARP_LANES * 8);
+  return place_at(e, e->fragment_spare + (int64_t)number * OPERAND_BYTES);
 }
 
 static Value copied_register(struct emitter *e, Value place, unsigned index, Type type) {
@@ -228,15 +245,47 @@ static Value copied_register(struct emitter *e, Value place, unsigned index, Typ
   return LLVMBuildBitCast(e->builder, address, LLVMPointerType(type, 0), "");
 }
 
+static void copy_registers(struct emitter *e, const struct ptx_operand *operands, unsigned count, uint8_t type,
+                           Value place) {
+  for (unsigned i = 0; i < count; i++) {
+    Value lanes = as_bits(e, read_operand(e, &operands[i], type, true));
+    LLVMBuildStore(e->builder, lanes, copied_register(e, place, i, LLVMTypeOf(lanes)));
+  }
+}
+
 Value fragment_source(struct emitter *e, const struct ptx_operand *operands, unsigned count, uint8_t type,
                       unsigned number) {
   bool own;
   Value place = operand_place(e, operands, count, number, &own);
-  for (unsigned i = 0; !own && i < count; i++) {
-    Value lanes = as_bits(e, read_operand(e, &operands[i], type, true));
-    LLVMBuildStore(e->builder, lanes, copied_register(e, place, i, LLVMTypeOf(lanes)));
-  }
+  if (!own) copy_registers(e, operands, count, type, place);
   return place;
+}
+
+Value fragment_factor(struct emitter *e, const struct ptx_instruction *mma) {
+  const struct ptx_matrix *shape = &mma->matrix;
+  const uint8_t type = shape->a == PTX_F64 ? PTX_B64 : PTX_B32;
+  const uint32_t a = group_of(e, mma->src, shape->a_count), d = group_of(e, mma->dst, mma->dst_count);
+  if (a == NO_GROUP || d == NO_GROUP || e->fragment[mma->src[0].index].place != e->fragment[mma->dst[0].index].place)
+    return fragment_source(e, mma->src, shape->a_count, type, 0);
+  copy_registers(e, mma->src, shape->a_count, type, place_at(e, e->fragment_spare));
+  return place_at(e, e->fragment_spare);
+}
+
+bool fragment_places(const struct emitter *e, const struct ptx_instruction *mma, int64_t places[4]) {
+  const struct ptx_matrix *shape = &mma->matrix;
+  const struct ptx_operand *b = mma->src + shape->a_count;
+  const struct ptx_operand *operands[OPERANDS] = {mma->src, b, b + shape->b_count, mma->dst};
+  const unsigned counts[OPERANDS] = {shape->a_count, shape->b_count, shape->c_count, mma->dst_count};
+  for (unsigned i = 0; i < OPERANDS; i++) {
+    if (group_of(e, operands[i], counts[i]) == NO_GROUP) return false;
+    places[i] = e->fragment[operands[i][0].index].place;
+  }
+  return true;
+}
+
+Value fragment_at(struct emitter *e, int64_t place) { return place_at(e, place); }
+Value fragment_scratch(struct emitter *e, unsigned number) {
+  return place_at(e, e->fragment_spare + OPERANDS * OPERAND_BYTES + (int64_t)number * COLUMN_BYTES);
 }
 
 Value fragment_target(struct emitter *e, const struct ptx_operand *operands, unsigned count) {

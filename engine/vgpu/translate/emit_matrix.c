@@ -5,13 +5,15 @@
  * lies in one lane of each group of four and is repeated over that group; B's elements of one k for the columns 2 t
  * come from four lanes of the warp and are repeated over the groups. Both are one shuffle for a vector register; then
  * every accumulator takes one fused multiply-add. Vectors are of the CPU's width here, not of 32 lanes, because B's
- * repeated elements are the same for all parts. The code is a function for each shape (emit_outline.c) on fragments in
- * memory (emit_fragments.c). */
+ * repeated elements are the same for all parts. The code is two functions for each shape (emit_outline.c) on fragments
+ * in memory (emit_fragments.c): one lays out a factor B, one adds up. Some mma behind one another are done together: a
+ * factor B that they share is laid out once, and a sum that several add to stays in registers. */
 #include <stdio.h>
 
 #include "engine/vgpu/translate/emitter.h"
+#include "engine/vgpu/translate/order.h"
 
-enum { MAX_PIECES = 8, GROUP = 4, MAX_ELEMENTS = 2, MAX_REGISTERS = 8 }; /* GROUP: lanes with the same g */
+enum { MAX_PIECES = 8, GROUP = 4, MAX_ELEMENTS = 2 }; /* GROUP: lanes with the same g */
 
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
@@ -42,14 +44,6 @@ static struct pieces load_register(const struct matrix_emitter *m, Value fragmen
     result.piece[p] = LLVMBuildLoad2(m->e->builder, LLVMVectorType(element, m->width),
                                      piece_address(m, fragment, number, p, element), "");
   return result;
-}
-
-static void store_register(const struct matrix_emitter *m, Value fragment, unsigned number,
-                           const struct pieces *pieces) {
-  for (unsigned p = 0; p < m->count; p++) {
-    const Type element = LLVMGetElementType(LLVMTypeOf(pieces->piece[p]));
-    LLVMBuildStore(m->e->builder, pieces->piece[p], piece_address(m, fragment, number, p, element));
-  }
 }
 
 /* Element i of each lane's register as a number of the accumulators' type. */
@@ -139,26 +133,24 @@ static Value narrowed(const struct matrix_emitter *m, Value x) {
   return LLVMBuildZExt(b, half, LLVMVectorType(e->i32, m->width), "");
 }
 
-static void write_accumulators(const struct matrix_emitter *m, const struct ptx_instruction *mma, Value fragment,
-                               const struct pieces *accumulators) {
+/* The first two accumulators: piece `p` of both. */
+static void write_accumulators(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value fragment,
+                               unsigned p, const Value sums[2]) {
   struct emitter *e = m->e;
   LLVMBuilderRef b = e->builder;
-  for (unsigned d = 0; d < mma->dst_count; d++) {
-    struct pieces out = {{NULL}};
-    for (unsigned p = 0; p < m->count; p++) {
-      if (mma->matrix.d == PTX_F16) {
-        Value low = narrowed(m, accumulators[2 * d].piece[p]), high = narrowed(m, accumulators[2 * d + 1].piece[p]);
-        out.piece[p] = LLVMBuildOr(b, low, LLVMBuildShl(b, high, constant(LLVMTypeOf(high), 16), ""), "");
-        continue;
-      }
-      Value x = accumulators[d].piece[p];
-      if (mma->matrix.d == PTX_F32) {
-        Value nan = LLVMBuildBitCast(b, constant(LLVMVectorType(e->i32, m->width), 0x7fffffff), LLVMTypeOf(x), "");
-        x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), nan, x, "");
-      }
-      out.piece[p] = x;
+  if (shape->d == PTX_F16) {
+    Value low = narrowed(m, sums[0]), high = narrowed(m, sums[1]);
+    Value both = LLVMBuildOr(b, low, LLVMBuildShl(b, high, constant(LLVMTypeOf(high), 16), ""), "");
+    LLVMBuildStore(b, both, piece_address(m, fragment, 0, p, e->i32));
+    return;
+  }
+  for (unsigned k = 0; k < 2; k++) {
+    Value x = sums[k];
+    if (shape->d == PTX_F32) {
+      Value nan = LLVMBuildBitCast(b, constant(LLVMVectorType(e->i32, m->width), 0x7fffffff), LLVMTypeOf(x), "");
+      x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), nan, x, "");
     }
-    store_register(m, fragment, d, &out);
+    LLVMBuildStore(b, x, piece_address(m, fragment, k, p, m->element));
   }
 }
 
@@ -170,80 +162,219 @@ bool has_function(const struct ptx_matrix *shape) {
   return same && floats && !quads;
 }
 
-/* A matrix multiplication's factor B by columns: of each register, element, lane of a group of four and column. */
-struct columns {
-  Value of[MAX_REGISTERS][MAX_ELEMENTS][GROUP][2];
-};
+/* Elements in a register of a factor. */
+static unsigned element_count(const struct ptx_matrix *shape) {
+  return shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
+}
 
-/* d[2 h + k] += for the pieces `from` .. `end` - 1 of the rows 8 h .. 8 h + 7. k ascending: within a register of B,
- * lane t by lane t, and element by element. */
-static void multiply_pieces(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value a,
-                            const struct columns *columns, unsigned h, unsigned from, unsigned end,
-                            struct pieces d[4]) {
+static struct matrix_emitter matrix_emitter_of(struct emitter *e, const struct ptx_matrix *shape) {
+  const bool doubles = shape->a == PTX_F64;
+  const unsigned width = (e->features->avx512 ? 64 : 32) / (doubles ? 8 : 4);
+  return (struct matrix_emitter){
+      .e = e, .width = width, .count = WARP_LANES / width, .element = doubles ? e->f64 : e->f32};
+}
+
+static Value address_behind(struct emitter *e, Value pointer, Value offset) {
+  return LLVMBuildInBoundsGEP2(e->builder, e->i8, pointer, &offset, 1, "");
+}
+
+/* Where a factor B's columns 2 t' + c are of lane t, element i and register r, over and over. */
+static Value column_address(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value memory, unsigned r,
+                            unsigned i, unsigned t, unsigned c) {
   struct emitter *e = m->e;
-  const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
-  const Type word = shape->a == PTX_F64 ? e->i64 : e->i32;
+  const unsigned vector = ((r * element_count(shape) + i) * GROUP + t) * 2 + c;
+  const unsigned bytes = m->width * (LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4);
+  Value address = address_behind(e, memory, LLVMConstInt(e->i64, (uint64_t)vector * bytes, 0));
+  return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(m->element, m->width), 0), "");
+}
+
+/* The function that lays out a factor B: pointers to it and to memory for its columns. */
+static Value lay_out_columns(struct emitter *e, const void *what, const Value *arguments) {
+  const struct ptx_matrix *shape = what;
+  const struct matrix_emitter emitter = matrix_emitter_of(e, shape), *m = &emitter;
   for (unsigned r = 0; r < shape->b_count; r++) {
-    const struct pieces words = load_register(m, a, r * high + h, word);
-    struct pieces rows[MAX_ELEMENTS];
-    for (unsigned i = 0; i < elements; i++)
-      for (unsigned p = from; p < end; p++) rows[i].piece[p] = widen(m, words.piece[p], shape->a, i);
+    const struct pieces words = load_register(m, arguments[0], r, shape->a == PTX_F64 ? e->i64 : e->i32);
+    for (unsigned i = 0; i < element_count(shape); i++) {
+      struct pieces numbers;
+      Value out[GROUP][2];
+      for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
+      transpose_groups(m, &numbers, out);
+      for (unsigned t = 0; t < GROUP; t++)
+        for (unsigned c = 0; c < 2; c++)
+          LLVMBuildStore(e->builder, out[t][c], column_address(m, shape, arguments[1], r, i, t, c));
+    }
+  }
+  return NULL;
+}
+
+/* Lane t of each group of four, element i, as numbers: words of bf16 are cheaper to widen than to keep wide. */
+static Value factor(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value words, unsigned t,
+                    unsigned i) {
+  if (shape->a == PTX_BF16) return widen(m, repeat_in_groups(m, words, t), PTX_BF16, i);
+  return repeat_in_groups(m, widen(m, words, shape->a, i), t);
+}
+
+/* sums[c][p] += for the pieces `from` .. `end` - 1 of the first eight rows of A. k ascending: within a register of B,
+ * lane t by lane t, and element by element. */
+static void multiply_pieces(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value a, Value columns,
+                            unsigned from, unsigned end, Value sums[2][MAX_PIECES]) {
+  struct emitter *e = m->e;
+  const Type word = shape->a == PTX_F64 ? e->i64 : e->i32, vector = LLVMVectorType(m->element, m->width);
+  for (unsigned r = 0; r < shape->b_count; r++) {
+    const struct pieces words = load_register(m, a, r * (shape->m / 8u), word);
     for (unsigned t = 0; t < GROUP; t++) {
-      for (unsigned i = 0; i < elements; i++) {
+      for (unsigned i = 0; i < element_count(shape); i++) {
+        Value column[2];
+        for (unsigned c = 0; c < 2; c++)
+          column[c] = LLVMBuildLoad2(e->builder, vector, column_address(m, shape, columns, r, i, t, c), "");
         for (unsigned p = from; p < end; p++) {
-          Value x = repeat_in_groups(m, rows[i].piece[p], t);
-          for (unsigned k = 0; k < 2; k++) {
-            Value *sum = &d[2 * h + k].piece[p];
-            *sum = call_intrinsic(e, "llvm.fma", LLVMTypeOf(x), 3, (Value[]){x, columns->of[r][i][t][k], *sum});
-          }
+          Value x = factor(m, shape, words.piece[p], t, i);
+          for (unsigned c = 0; c < 2; c++)
+            sums[c][p] = call_intrinsic(e, "llvm.fma", vector, 3, (Value[]){x, column[c], sums[c][p]});
         }
       }
     }
   }
 }
 
-/* The function of a shape: pointers to A, B, C and D, which may be C. A few sums at a time, which then stay in
- * registers while B's columns are read from memory: sixteen registers do not hold all sums. */
-static Value multiply(struct emitter *e, const void *what, const Value *fragments) {
-  const struct ptx_instruction *mma = what;
-  const struct ptx_matrix *shape = &mma->matrix;
-  const bool doubles = shape->a == PTX_F64;
-  const unsigned bytes = doubles ? 8 : 4, width = (e->features->avx512 ? 64 : 32) / bytes;
-  const struct matrix_emitter emitter = {
-      .e = e, .width = width, .count = WARP_LANES / width, .element = doubles ? e->f64 : e->f32};
-  const struct matrix_emitter *m = &emitter;
-  const unsigned high = shape->m / 8u, elements = shape->a == PTX_F16 || shape->a == PTX_BF16 ? 2 : 1;
-  const Type word = doubles ? e->i64 : e->i32;
-  struct columns columns = {{{{{NULL}}}}};
-  for (unsigned r = 0; r < shape->b_count; r++) {
-    const struct pieces words = load_register(m, fragments[1], r, word);
-    for (unsigned i = 0; i < elements; i++) {
-      struct pieces numbers;
-      for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
-      transpose_groups(m, &numbers, columns.of[r][i]);
+/* What is added to one sum. */
+struct steps {
+  const struct ptx_matrix *shape;
+  unsigned count;
+};
+
+/* The function that adds up: pointers to C and D, which may be one, and for each step to A and to B's columns. Eight
+ * sums at a time, which is what registers hold beside a part of A and two columns of B, and as many as keep both units
+ * for multiply-adds busy. Instructions stand as they should (order.h). */
+static Value multiply(struct emitter *e, const void *what, const Value *arguments) {
+  enum { TOGETHER = 4 };
+  const struct steps *steps = what;
+  const struct ptx_matrix *shape = steps->shape;
+  const struct matrix_emitter emitter = matrix_emitter_of(e, shape), *m = &emitter;
+  const unsigned bytes = shape->a == PTX_F64 ? 8 : 4,
+                 registers[2] = {shape->c == PTX_F16 ? 1 : 2, shape->d == PTX_F16 ? 1 : 2};
+  const Label before = LLVMGetInsertBlock(e->builder), loop = new_label(e, ORDER_LOOP), after = new_label(e, "");
+  LLVMBuildBr(e->builder, loop);
+  LLVMPositionBuilderAtEnd(e->builder, loop);
+  Value h = LLVMBuildPhi(e->builder, e->i64, ""), fragment[2]; /* eight rows after the other */
+  for (unsigned i = 0; i < 2; i++)
+    fragment[i] = address_behind(e, arguments[i],
+                                 LLVMBuildMul(e->builder, h, constant(e->i64, registers[i] * WARP_LANES * bytes), ""));
+  for (unsigned from = 0; from < m->count; from += TOGETHER) {
+    const unsigned end = from + TOGETHER < m->count ? from + TOGETHER : m->count;
+    Value sums[2][MAX_PIECES];
+    for (unsigned c = 0; c < 2; c++) {
+      const struct pieces all = read_accumulator(m, shape, fragment[0], c);
+      for (unsigned p = from; p < end; p++) sums[c][p] = all.piece[p];
     }
+    for (unsigned n = 0; n < steps->count; n++) {
+      Value a = address_behind(e, arguments[2 + 2 * n],
+                               LLVMBuildMul(e->builder, h, constant(e->i64, WARP_LANES * bytes), ""));
+      multiply_pieces(m, shape, a, arguments[3 + 2 * n], from, end, sums);
+    }
+    for (unsigned p = from; p < end; p++)
+      write_accumulators(m, shape, fragment[1], p, (Value[]){sums[0][p], sums[1][p]});
   }
-  struct pieces d[4] = {{{NULL}}};
-  for (unsigned i = 0; i < 2 * high; i++) d[i] = read_accumulator(m, shape, fragments[2], i);
-  const unsigned together = m->count > 2 ? 2 : m->count;
-  for (unsigned h = 0; h < high; h++)
-    for (unsigned p = 0; p < m->count; p += together)
-      multiply_pieces(m, shape, fragments[0], &columns, h, p, p + together, d);
-  write_accumulators(m, mma, fragments[3], d);
+  Value next = LLVMBuildAdd(e->builder, h, constant(e->i64, 1), "");
+  LLVMAddIncoming(h, (Value[]){constant(e->i64, 0), next}, (Label[]){before, loop}, 2);
+  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntULT, next, constant(e->i64, shape->m / 8u), ""), loop,
+                  after);
+  LLVMPositionBuilderAtEnd(e->builder, after);
   return NULL;
+}
+
+static void call_columns(struct emitter *e, const struct ptx_matrix *shape, Value b, Value memory) {
+  char name[40];
+  snprintf(name, sizeof name, "columns.%u.%u", shape->k, shape->b);
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), (Value[]){b, memory}, 2, lay_out_columns, shape);
+}
+
+static void call_steps(struct emitter *e, const struct steps *steps, const Value *arguments) {
+  const struct ptx_matrix *shape = steps->shape;
+  char name[60];
+  snprintf(name, sizeof name, "mma.%u.%u.%u.%u.%u.%u", shape->m, shape->k, shape->a, shape->c, shape->d, steps->count);
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), arguments, 2 + 2 * steps->count, multiply, steps);
 }
 
 static void call_multiply(struct emitter *e, const struct ptx_instruction *mma) {
   const struct ptx_matrix *shape = &mma->matrix;
-  const struct ptx_operand *a = mma->src, *b = a + shape->a_count, *c = b + shape->b_count;
-  const uint8_t factor = shape->a == PTX_F64 ? PTX_B64 : PTX_B32, sum = shape->c == PTX_F64 ? PTX_B64 : PTX_B32;
-  Value fragments[4] = {fragment_source(e, a, shape->a_count, factor, 0),
-                        fragment_source(e, b, shape->b_count, factor, 1), fragment_source(e, c, shape->c_count, sum, 2),
-                        fragment_target(e, mma->dst, mma->dst_count)};
-  char name[60];
-  snprintf(name, sizeof name, "mma.%u.%u.%u.%u.%u", shape->m, shape->k, shape->a, shape->c, shape->d);
-  call_outlined(e, name, LLVMVoidTypeInContext(e->context), fragments, 4, multiply, mma);
-  fragment_written(e, mma, fragments[3]);
+  const struct ptx_operand *b = mma->src + shape->a_count, *c = b + shape->b_count;
+  const uint8_t of_factor = shape->a == PTX_F64 ? PTX_B64 : PTX_B32, of_sum = shape->c == PTX_F64 ? PTX_B64 : PTX_B32;
+  const struct steps steps = {.shape = shape, .count = 1};
+  Value arguments[4] = {NULL};
+  arguments[2] = fragment_factor(e, mma);
+  arguments[3] = fragment_scratch(e, 0);
+  call_columns(e, shape, fragment_source(e, b, shape->b_count, of_factor, 1), arguments[3]);
+  arguments[0] = fragment_source(e, c, shape->c_count, of_sum, 2);
+  arguments[1] = fragment_target(e, mma->dst, mma->dst_count);
+  call_steps(e, &steps, arguments);
+  fragment_written(e, mma, arguments[1]);
+}
+
+/* Some mma of one shape, done together: the places (emit_fragments.c) of A, of the factors B and of C and D of the
+ * sums; which of these each mma takes. */
+struct run {
+  unsigned count, b_count, sum_count;
+  int64_t a[MATRIX_RUN], b[MATRIX_RUN], c[MATRIX_RUN], d[MATRIX_RUN];
+  unsigned b_of[MATRIX_RUN], sum_of[MATRIX_RUN];
+};
+
+/* A fault unless all lanes run the instruction. */
+static void check_convergence(struct emitter *e, const struct ptx_instruction *instruction) {
+  Value here = mask_bits(e, effective_mask(e, instruction));
+  check_together(e, instruction, LLVMBuildICmp(e->builder, LLVMIntEQ, here, constant(e->i32, UINT64_MAX), ""));
+  if (instruction->guard == PTX_NONE) e->mask = NULL; /* for the rest of the block, which all lanes run */
+}
+
+static bool is_among(const int64_t *places, unsigned count, int64_t place) {
+  for (unsigned i = 0; i < count; i++)
+    if (places[i] == place) return true;
+  return false;
+}
+
+/* Adds an mma to the run unless the order of reading and writing would matter, or an operand has no place. */
+static bool join_run(struct emitter *e, struct run *run, const struct ptx_instruction *mma) {
+  int64_t place[4];
+  if (!fragment_places(e, mma, place)) return false;
+  const unsigned sums = run->sum_count;
+  if (is_among(run->d, sums, place[0]) || is_among(run->d, sums, place[1]) || place[3] == place[0] ||
+      place[3] == place[1] || is_among(run->a, run->count, place[3]) || is_among(run->b, run->b_count, place[3]))
+    return false;
+  unsigned sum = 0, b = 0;
+  while (sum < sums && run->d[sum] != place[2]) sum++;
+  if (sum < sums ? run->d[sum] != place[3] : is_among(run->d, sums, place[3]) || is_among(run->c, sums, place[3]))
+    return false;
+  if (sum == sums) run->c[sum] = place[2], run->d[sum] = place[3], run->sum_count++;
+  while (b < run->b_count && run->b[b] != place[1]) b++;
+  if (b == run->b_count) run->b[run->b_count++] = place[1];
+  run->a[run->count] = place[0];
+  run->b_of[run->count] = b;
+  run->sum_of[run->count++] = sum;
+  return true;
+}
+
+unsigned matrix_run(struct emitter *e, const uint32_t *order, uint32_t left) {
+  const struct ptx_instruction *all = e->function->instructions, *first = &all[order[0]];
+  struct run run = {.count = 0};
+  if (!is_plain_matrix(first) || first->matrix.c != PTX_F32 || first->matrix.d != PTX_F32) return 0;
+  while (run.count < MATRIX_RUN && run.count < left && is_same_matrix(first, &all[order[run.count]]) &&
+         join_run(e, &run, &all[order[run.count]])) {
+  }
+  if (run.count < 2) return 0;
+  for (unsigned n = 0; n < run.count; n++) check_convergence(e, &all[order[n]]);
+  for (unsigned b = 0; b < run.b_count; b++)
+    call_columns(e, &first->matrix, fragment_at(e, run.b[b]), fragment_scratch(e, b));
+  for (unsigned sum = 0; sum < run.sum_count; sum++) {
+    struct steps steps = {.shape = &first->matrix};
+    Value arguments[2 + 2 * MATRIX_RUN] = {fragment_at(e, run.c[sum]), fragment_at(e, run.d[sum])};
+    for (unsigned n = 0; n < run.count; n++) {
+      if (run.sum_of[n] != sum) continue;
+      arguments[2 + 2 * steps.count] = fragment_at(e, run.a[n]);
+      arguments[3 + 2 * steps.count++] = fragment_scratch(e, run.b_of[n]);
+    }
+    call_steps(e, &steps, arguments);
+  }
+  return run.count;
 }
 
 /* Integers and what else is rare: the interpreter's own code. */
@@ -298,9 +429,7 @@ static void emit_matrix_load(struct emitter *e, const struct ptx_instruction *in
 }
 
 void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction) {
-  Value here = mask_bits(e, effective_mask(e, instruction));
-  check_together(e, instruction, LLVMBuildICmp(e->builder, LLVMIntEQ, here, constant(e->i32, UINT64_MAX), ""));
-  if (instruction->guard == PTX_NONE) e->mask = NULL; /* for the rest of the block, which all lanes run */
+  check_convergence(e, instruction);
   switch (instruction->op) {
     case PTX_MMA:
       emit_mma(e, instruction);

@@ -585,10 +585,19 @@ static Value lane_register(struct emitter *e, Value registers, unsigned number, 
   return pointer_at(e, registers, (int64_t)(number * WARP_LANES + first) * 4, type);
 }
 
-/* Four numbers for each of eight lanes: transposes four lanes, and four lanes four further on, at a time. */
-static void load_eight_quads(struct emitter *e, Value from, unsigned first_lane, Value out[4]) {
+/* Four numbers of four rows, and of the four numbers behind them: out[i] has number i of each row, then 4 + i. */
+static void transpose_quads(struct emitter *e, const Value rows[4], Value out[4]) {
   static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
   static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
+  for (unsigned i = 0; i < 2; i++) {
+    Value x = shuffle(e, rows[0], rows[1], i ? high : low, 8), y = shuffle(e, rows[2], rows[3], i ? high : low, 8);
+    out[2 * i] = shuffle(e, x, y, first, 8);
+    out[2 * i + 1] = shuffle(e, x, y, second, 8);
+  }
+}
+
+/* Four numbers for each of eight lanes: transposes four lanes, and four lanes four further on, at a time. */
+static void load_eight_quads(struct emitter *e, Value from, unsigned first_lane, Value out[4]) {
   static const unsigned both[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   const Type four = LLVMVectorType(e->f32, 4);
   Value lanes[4];
@@ -600,11 +609,7 @@ static void load_eight_quads(struct emitter *e, Value from, unsigned first_lane,
     }
     lanes[i] = shuffle(e, half[0], half[1], both, 8);
   }
-  for (unsigned i = 0; i < 2; i++) {
-    Value x = shuffle(e, lanes[0], lanes[1], i ? high : low, 8), y = shuffle(e, lanes[2], lanes[3], i ? high : low, 8);
-    out[2 * i] = shuffle(e, x, y, first, 8);
-    out[2 * i + 1] = shuffle(e, x, y, second, 8);
-  }
+  transpose_quads(e, lanes, out);
 }
 
 static void store_eight_quads(struct emitter *e, Value to, unsigned first_lane, const Value numbers[4]) {
@@ -723,6 +728,113 @@ static Value call_lane_vectors(struct emitter *e, const struct ptx_instruction *
   return registers;
 }
 
+/* ---- loads of the lanes' numbers to places in memory ----
+ *
+ * Registers of mma stand in memory: a load writes them there at once, where copies would cost as much as the load. */
+
+/* Numbers side by side: arguments are where they stand, then a place for each register. */
+static Value load_side_by_side(struct emitter *e, const void *what, const Value *arguments) {
+  const unsigned count = ((const struct lane_vectors *)what)->count;
+  const Type eight = LLVMVectorType(e->f32, 8);
+  for (unsigned strip = 0; strip < WARP_LANES; strip += 8) {
+    Value out[4] = {NULL}, half[2] = {NULL};
+    for (unsigned h = 0; count == 2 && h < 2; h++) {
+      half[h] = LLVMBuildLoad2(e->builder, eight, pointer_at(e, arguments[0], strip * 8 + 32 * h, eight), "");
+      LLVMSetAlignment(half[h], 1);
+    }
+    if (count == 4) load_eight_quads(e, arguments[0], strip, out);
+    for (unsigned k = 0; k < count; k++) {
+      unsigned lanes[8];
+      for (unsigned i = 0; i < 8; i++) lanes[i] = 2 * i + k;
+      if (count == 2) out[k] = shuffle(e, half[0], half[1], lanes, 8);
+      LLVMBuildStore(e->builder, out[k], pointer_at(e, arguments[1 + k], strip * 4, eight));
+    }
+  }
+  return NULL;
+}
+
+/* Lane 4 g + t has its one or two numbers in row t, behind those of the lanes with lower g. The last argument: bytes
+ * from row to row. */
+static Value load_columns(struct emitter *e, const void *what, const Value *arguments) {
+  const unsigned count = ((const struct lane_vectors *)what)->count;
+  static const unsigned halves[2][8] = {{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
+  const Type eight = LLVMVectorType(e->f32, 8);
+  for (unsigned part = 0; part < count; part++) { /* of rows: eight numbers */
+    Value rows[4], columns[4];
+    for (unsigned t = 0; t < 4; t++) {
+      Value offset = LLVMBuildMul(e->builder, arguments[1 + count], LLVMConstInt(e->i64, t, 0), "");
+      Value row = LLVMBuildGEP2(e->builder, e->i8, arguments[0], &offset, 1, "");
+      rows[t] = LLVMBuildLoad2(e->builder, eight, pointer_at(e, row, 32 * part, eight), "");
+      LLVMSetAlignment(rows[t], 1);
+    }
+    transpose_quads(e, rows, columns);
+    for (unsigned h = 0; h < 2; h++) {
+      for (unsigned i = 0; i < 2; i++) {
+        /* Numbers 4 h + i' of all rows, two of them behind one another, are eight lanes. */
+        Value lanes = count == 2 ? shuffle(e, columns[i], columns[i + 2], halves[h], 8)
+                                 : shuffle(e, columns[2 * i], columns[2 * i + 1], halves[h], 8);
+        const unsigned strip = count == 2 ? 2 * part + h : 2 * h + i;
+        LLVMBuildStore(e->builder, lanes, pointer_at(e, arguments[count == 2 ? 1 + i : 1], strip * 32, eight));
+      }
+    }
+  }
+  return NULL;
+}
+
+/* Whether the lanes' addresses are as load_columns() has them; 0: no, else bytes from row to row. */
+static int64_t column_stride(const struct emitter *e, const struct address *address, int64_t bytes) {
+  const int64_t first = lane_offset(e, address, 0), stride = lane_offset(e, address, 1) - first;
+  if (vector_lanes != WARP_LANES || stride < 8 * bytes) return 0;
+  for (unsigned i = 0; i < WARP_LANES; i++)
+    if (lane_offset(e, address, i) - first != i % 4 * stride + i / 4 * bytes) return 0;
+  return stride;
+}
+
+/* Loads all lanes' numbers in one of the two ways to `places`; `stride`: see column_stride. */
+static void load_to_places(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                           Value base, int64_t stride, const Value *places) {
+  const struct lane_vectors vectors = {.count = instruction->vector ? instruction->vector : 1};
+  char name[30];
+  Value arguments[6] = {
+      pointer_at(e, base_pointer(e, address, base), instruction->offset + lane_offset(e, address, 0), e->i8)};
+  unsigned count = 1;
+  for (unsigned k = 0; k < vectors.count; k++) arguments[count++] = places[k];
+  if (stride) arguments[count++] = constant(e->i64, (uint64_t)stride);
+  snprintf(name, sizeof name, "load.%s.%u", stride ? "columns" : "places", vectors.count);
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), arguments, count, stride ? load_columns : load_side_by_side,
+                &vectors);
+}
+
+/* Whether the access is one that load_to_places() makes; sets *stride. */
+static bool goes_to_places(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                           int64_t *stride) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  const int64_t bytes = access_bytes(instruction);
+  if (e->features->avx512 || is_strong(instruction) || vector_lanes != WARP_LANES || type_bytes(instruction->type) != 4)
+    return false;
+  *stride = count <= 2 ? column_stride(e, address, bytes) : 0;
+  return *stride || ((count == 2 || count == 4) && is_contiguous(e, address, bytes));
+}
+
+/* A load of all lanes to registers that all stand in memory; false, and nothing emitted, if it is none. */
+static bool load_fragments(struct emitter *e, const struct ptx_instruction *instruction,
+                           const struct address *address) {
+  const unsigned count = instruction->vector ? instruction->vector : 1;
+  int64_t stride;
+  Value places[4];
+  if (count > 4) return false;
+  for (unsigned k = 0; k < count; k++) {
+    const struct ptx_operand *to = &instruction->dst[k];
+    if (to->kind != PTX_OPERAND_REGISTER || !e->fragment[to->index].group || e->written_once[to->index] ||
+        class_bits(e->function->register_class[to->index]) != 32)
+      return false;
+    places[k] = LLVMBuildBitCast(e->builder, e->slot[to->index], e->bytes, "");
+  }
+  if (!goes_to_places(e, instruction, address, &stride)) return false;
+  load_to_places(e, instruction, address, address->base, stride, places);
+  return true;
+}
+
 static void load_contiguous(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
                             Value base, Value mask, Type element, Value *out) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
@@ -767,6 +879,16 @@ static void load_pattern(struct emitter *e, const struct ptx_instruction *instru
                          Type element, Value *out) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = type_bytes(instruction->type);
+  int64_t stride;
+  if (goes_to_places(e, instruction, address, &stride) && stride) {
+    Value registers = warp_address(e, e->i8, offsetof(struct warp, argument)), places[2];
+    for (unsigned k = 0; k < count; k++) places[k] = lane_register(e, registers, k, 0, e->i8);
+    load_to_places(e, instruction, address, address->base, stride, places);
+    for (unsigned k = 0; k < count; k++)
+      out[k] = LLVMBuildLoad2(e->builder, shaped(element, true),
+                              lane_register(e, registers, k, 0, shaped(element, true)), "");
+    return;
+  }
   Value pointer = base_pointer(e, address, address->base);
   int64_t lanes[WARP_LANES] = {0};
   for (unsigned i = 0; i < vector_lanes; i++) lanes[i] = lane_offset(e, address, e->first_lane + i);
@@ -929,6 +1051,7 @@ void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
   }
   if (instruction->space != PTX_PARAM) check(e, instruction, &address);
   Value out[8];
+  if (!mask && address.shape.kind == SHAPE_AFFINE && load_fragments(e, instruction, &address)) return;
   if (address.shape.kind == SHAPE_AFFINE) {
     if (is_zero_pattern(&address)) {
       load_uniform(e, instruction, &address, address.base, element, out);

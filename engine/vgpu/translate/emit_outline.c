@@ -31,7 +31,7 @@ void add_vector_width(struct emitter *e, Value function) {
 
 Value call_outlined(struct emitter *e, const char *name, Type result, const Value *arguments, unsigned count,
                     outlined_body *body, const void *what) {
-  enum { MOST = 8 };
+  enum { MOST = 2 + 2 * MATRIX_RUN };
   Type types[MOST];
   Value values[MOST];
   char full[100];

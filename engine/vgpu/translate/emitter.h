@@ -27,7 +27,10 @@ struct check_group {
 struct fragment_place {
   uint32_t group; /* 0: none */
   uint32_t index; /* in the group */
+  int64_t place;  /* of the group, in bytes from e->fragment_memory on */
 };
+
+enum { MATRIX_RUN = 4 }; /* mma that are done together, at most */
 
 struct emitter {
   struct analysis *analysis;
@@ -142,7 +145,7 @@ Label new_label(struct emitter *e, const char *name);
  * of the kernel. */
 typedef Value outlined_body(struct emitter *e, const void *what, const Value *arguments);
 /* A call of the module's function `name`, which `body` makes at the first call; all of one name are the same. Up to
- * eight arguments. */
+ * ten arguments. */
 Value call_outlined(struct emitter *e, const char *name, Type result, const Value *arguments, unsigned count,
                     outlined_body *body, const void *what);
 /* Whether the kernel is so large that what it does often should be a function. */
@@ -158,6 +161,16 @@ void plan_fragments(struct emitter *e);
 Value fragment_source(struct emitter *e, const struct ptx_operand *operands, unsigned count, uint8_t type,
                       unsigned number);
 Value fragment_target(struct emitter *e, const struct ptx_operand *operands, unsigned count);
+/* As fragment_source for A; a copy where D takes its place. */
+Value fragment_factor(struct emitter *e, const struct ptx_instruction *mma);
+/* The places of A, B, C and D; false if an operand has none of its own. */
+bool fragment_places(const struct emitter *e, const struct ptx_instruction *mma, int64_t places[4]);
+Value fragment_at(struct emitter *e, int64_t place);
+/* Memory for the columns of a run's factor B, of MATRIX_RUN. */
+Value fragment_scratch(struct emitter *e, unsigned number);
+/* An mma with a function and without a guard, which may be done together with others; two of the same kind. */
+bool is_plain_matrix(const struct ptx_instruction *instruction);
+bool is_same_matrix(const struct ptx_instruction *one, const struct ptx_instruction *other);
 /* After mma: to the registers that have no place of their own. */
 void fragment_written(struct emitter *e, const struct ptx_instruction *mma, Value target);
 
@@ -191,6 +204,9 @@ void emit_call(struct emitter *e, const struct ptx_instruction *instruction);   
 void emit_matrix(struct emitter *e, const struct ptx_instruction *instruction); /* emit_matrix.c */
 /* Whether mma of this shape is done by a function of the module, on fragments in memory. */
 bool has_function(const struct ptx_matrix *shape);
+/* Emits the mma that `order` begins with, `left` instructions, together; returns how many. 0: none, and nothing is
+ * emitted. */
+unsigned matrix_run(struct emitter *e, const uint32_t *order, uint32_t left);
 /* An address operand plus an offset, in 64 bits; one in a register of 32 bits wraps around. */
 Value address_of(struct emitter *e, const struct ptx_operand *operand, int64_t offset);
 void emit_load(struct emitter *e, const struct ptx_instruction *instruction); /* emit_memory.c */
