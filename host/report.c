@@ -176,14 +176,17 @@ static noprop_status sheet_write(struct sheet *sheet, const struct report *repor
 static noprop_status sheet_script(const struct report *report, const struct sheet *sheet, const char *name,
                                   const char *data, const char *title, const char *labels) {
   struct text script = {0};
+  /* What is generated may leave the range of bytes, and would take contrast from the rest. */
+  const bool of_bytes =
+      (report->shape.target_is_label ? report->shape.condition_type : report->shape.target_type) == NOPROP_TYPE_UINT8;
   int width = (int)(sheet->columns * 3 < 760 ? 760 : sheet->columns * 3 > 1100 ? 1100 : sheet->columns * 3);
   int height = (int)((double)(width - 60) * (double)sheet->rows / (double)sheet->columns) + 100;
   report_script_begin(&script, name, width, height);
   text_add(
       &script,
       "set title '%s' font ',14'\nunset border\nunset tics\nunset grid\nunset colorbox\nset palette gray negative\n"
-      "set size ratio -1\nset yrange [] reverse\n%splot '%s' matrix with image\n",
-      title, labels, data);
+      "set size ratio -1\nset yrange [] reverse\n%s%splot '%s' matrix with image\n",
+      title, of_bytes ? "set cbrange [0:255]\n" : "", labels, data);
   char file[64];
   snprintf(file, sizeof file, "%s.gp", name);
   return text_write(&script, report->folder, file);
