@@ -23,6 +23,19 @@ struct kernel_cache {
 
 /* ---- finding ---- */
 
+/* The environment variable NOPROP_SHARED_BYTES makes a block's shared memory smaller than it is, for tests and
+ * measurements of programs that spill. */
+static noprop_status limit_shared_bytes(noprop_device_properties *properties) {
+  const char *text = getenv("NOPROP_SHARED_BYTES");
+  if (text == NULL) return NOPROP_OK;
+  char *end;
+  const unsigned long bytes = strtoul(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != '\0')
+    return status_set(NOPROP_INVALID_ARGUMENT, "NOPROP_SHARED_BYTES must be a number of bytes, not '%.40s'", text);
+  if (bytes < properties->shared_bytes) properties->shared_bytes = bytes;
+  return NOPROP_OK;
+}
+
 static noprop_status read_properties(const struct driver *driver, int ordinal, noprop_device_properties *properties) {
   CUdevice device;
   noprop_status status = driver_check(driver, driver->device_get(&device, ordinal), "finding the GPU");
@@ -47,7 +60,8 @@ static noprop_status read_properties(const struct driver *driver, int ordinal, n
   if (result == CUDA_SUCCESS) result = driver->device_total_mem(&properties->memory_bytes, device);
   if (result == CUDA_SUCCESS) result = driver->driver_get_version(&properties->driver_version);
   properties->shared_bytes = (size_t)shared;
-  return driver_check(driver, result, "reading the GPU's properties");
+  status = driver_check(driver, result, "reading the GPU's properties");
+  return status == NOPROP_OK ? limit_shared_bytes(properties) : status;
 }
 
 static int count_gpus(void) {

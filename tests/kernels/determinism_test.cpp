@@ -15,7 +15,8 @@ namespace {
 
 using namespace kernels_test;
 
-constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT", kTensorVariable[] = "NOPROP_TEST_TENSOR";
+constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT", kTensorVariable[] = "NOPROP_TEST_TENSOR",
+                     kSharedVariable[] = "NOPROP_SHARED_BYTES";
 
 /* Models that differ in their kernels: both networks, dropout, draws, logits; a wide byte condition and real targets.
  */
@@ -70,6 +71,12 @@ void run_everything(const char *path) {
     const auto data = make_data(settings, work.condition, work.width, 3, 301, 3);
     const Model model = create_model(keys, data->shape);
     ASSERT_TRUE(model);
+    if (std::getenv(kSharedVariable)) {
+      char *text = nullptr;
+      ASSERT_TRUE(ok(noprop_model_describe(model.get(), &text), "noprop_model_describe"));
+      EXPECT_NE(std::string(text).find("tier spilling"), std::string::npos) << text;
+      noprop_free(text);
+    }
     ASSERT_TRUE(set_statistics(model.get(), *data));
     ASSERT_TRUE(ok(noprop_model_bind(model.get(), &data->condition, &data->target, 128), "noprop_model_bind"));
     ASSERT_TRUE(ok(noprop_model_train_step(model.get(), 7), "noprop_model_train_step"));
@@ -159,6 +166,11 @@ TEST(Determinism, SameBitsForResidentAndStreamedRows) {
   expect_same(resident, result_with({{"NOPROP_STREAM", "1"}}), "streamed");
   expect_same(resident, result_with({{"NOPROP_STREAM", "1"}, {"NOPROP_STREAM_BYTES", "8192"}}),
               "streamed in small chunks");
+}
+
+/* Activations in a workspace, because a block has no shared memory for them. */
+TEST(Determinism, SameBitsWhereActivationsSpill) {
+  expect_same(result_with({}), result_with({{kSharedVariable, "8192"}}), "spilled");
 }
 
 TEST(Determinism, SameBitsInEveryOrderOfBlocksAndWarps) {
