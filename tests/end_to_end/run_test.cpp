@@ -37,6 +37,22 @@ TEST(Run, TwoMoonsReach99PercentWithEveryVariant) {
   }
 }
 
+TEST(Run, TwoMoonsReach99PercentByFieldsThatAreDerivatives) {
+  Scratch scratch;
+  Circumstances here;
+  here.folder = scratch.path;
+  here.environment = {{"NOPROP_VGPU_EXECUTOR", "auto"}};
+  ASSERT_EQ(noprop({"data", "two-moons", "moons.h5"}, here).code, 0);
+  for (const std::string wrapper : {"potential", "geometric", "hamiltonian"}) {
+    const Outcome outcome = noprop(
+        {"train", NOPROP_SOURCE_DIR "/data/two_moons_gradient_field.yaml", "--run", wrapper,
+         "network.wrapper=" + wrapper, "network.hidden=[16,16]", "train.steps=500", "optimizer.learning_rate=6e-3"},
+        here);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_GE(metric(read_file(scratch / (wrapper + "/metrics.json")), "accuracy"), 0.99) << wrapper;
+  }
+}
+
 TEST(Run, ForecastsAreMeasuredAtEachStepBesideTwoBaselines) {
   Scratch scratch;
   Circumstances here;
