@@ -739,7 +739,8 @@ static noprop_status draw_images_by_class(const struct report *report, struct im
   char title[160];
   float *output = NULL;
   int32_t *given = malloc((size_t)rows * sizeof *given);
-  noprop_status status = given ? sheet_create(&sheet, image, classes, GRID_IMAGES + 1) : no_memory();
+  if (!given) return no_memory();
+  noprop_status status = sheet_create(&sheet, image, classes, GRID_IMAGES + 1);
   for (long i = 0; status == NOPROP_OK && i < rows; i++) given[i] = (int32_t)(i % classes);
   const noprop_array condition = {.name = report->roles.condition,
                                   .type = NOPROP_TYPE_INT32,
