@@ -114,9 +114,9 @@ __device__ __forceinline__ constexpr int conv_tile(int n) {
   return POOL ? n / 2 * PITCH + n % 2 * 8 : n * 8;
 }
 
-// acc[half of the channels' pair][tile] += sums over 3 x 3 neighbours and CHANNELS. `plane`: the neighbour before and
-// above the first pixel; `packed`: the weights of the pair.
-template <int FORM, int BLOCKS, int STRIDE, int PITCH, bool POOL>
+// acc[half of the channels' pair][tile] += sums over 3 x 3 neighbours and CHANNELS, for the first TILES tiles. `plane`:
+// the neighbour before and above the first pixel; `packed`: the weights of the pair.
+template <int FORM, int BLOCKS, int STRIDE, int PITCH, bool POOL, int TILES = CONV_TILES>
 __device__ __forceinline__ void conv_multiply(float (&acc)[2][CONV_TILES][4], const float *plane, const float *packed) {
   constexpr int steps = conv_form<FORM>::STEPS, in_word = conv_form<FORM>::IN_WORD;
   const uint4 *weights = (const uint4 *)packed + (threadIdx.x & 31);
@@ -129,7 +129,7 @@ __device__ __forceinline__ void conv_multiply(float (&acc)[2][CONV_TILES][4], co
 #pragma unroll
       for (int i = 0; i < 2 * steps; ++i) rows[i / 2][i % 2] = weights[32 * i];
 #pragma unroll
-      for (int n = 0; n < CONV_TILES; ++n) {
+      for (int n = 0; n < TILES; ++n) {
         const unsigned *at = from + conv_tile<PITCH, POOL>(n) * (16 / in_word);
         if constexpr (FORM == OPERANDS_BF16) {
           const uint2 two = *(const uint2 *)at;
@@ -152,6 +152,17 @@ __device__ __forceinline__ void conv_multiply(float (&acc)[2][CONV_TILES][4], co
     }
     from += (16 * (tap % 3 == 2 ? PITCH - 2 : 1) - BLOCKS * STRIDE) / in_word;
   }
+}
+
+// The same for item `item` of a layer's pixels from the first to the last, of which the last item may have fewer tiles.
+template <typename L, int FORM, int BLOCKS, int STRIDE>
+__device__ __forceinline__ void conv_multiply_item(float (&acc)[2][CONV_TILES][4], const float *plane,
+                                                   const float *packed, int item) {
+  constexpr int rest = (L::SPAN + 7) / 8 % CONV_TILES;
+  if (rest && item == L::SPAN / (8 * CONV_TILES))
+    conv_multiply<FORM, BLOCKS, STRIDE, L::PITCH, false, rest ? rest : CONV_TILES>(acc, plane, packed);
+  else
+    conv_multiply<FORM, BLOCKS, STRIDE, L::PITCH, false>(acc, plane, packed);
 }
 
 template <int FORM>
@@ -188,8 +199,11 @@ __device__ __forceinline__ void conv_forward_tensor(const float *plane, const fl
         for (int n = 0; n < CONV_TILES; ++n) acc[m][n][0] = acc[m][n][1] = two.x, acc[m][n][2] = acc[m][n][3] = two.y;
       }
       const int first = L::POOL ? item / across * 2 * L::PITCH + item % across * 16 : item * 8 * CONV_TILES;
-      conv_multiply<FORM, P::BLOCKS, P::STRIDE, L::PITCH, L::POOL>(acc, conv_at<FORM>(plane, first),
-                                                                   packed + pair * (4 * W::OF_PAIR));
+      const float *const of_pair = packed + pair * (4 * W::OF_PAIR);
+      if constexpr (L::POOL)
+        conv_multiply<FORM, P::BLOCKS, P::STRIDE, L::PITCH, true>(acc, conv_at<FORM>(plane, first), of_pair);
+      else
+        conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, first), of_pair, item);
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         const int channel = 32 * pair + 16 * m + 2 * g;
@@ -211,7 +225,7 @@ __device__ __forceinline__ void conv_forward_tensor(const float *plane, const fl
               code[c] = best[c] > 0.0f ? code[c] : (int)PASSES_NONE;
               best[c] = fmaxf(best[c], 0.0f);
             }
-            if (x >= L::OUT_WIDTH || channel >= L::OUTPUTS) continue;
+            if (x >= L::OUT_WIDTH || (L::OUTPUTS % 32 && channel >= L::OUTPUTS)) continue;
             conv_store_pair<FORM, NEXT::PIXELS, L::OUTPUTS>(output, plane_pixel<NEXT::PITCH>(y, x), channel, best[0],
                                                             best[1]);
             if (codes)
@@ -227,7 +241,7 @@ __device__ __forceinline__ void conv_forward_tensor(const float *plane, const fl
               const float low = acc[m][n][e], high = acc[m][n][2 + e];
               total[m][0] += inside ? fmaxf(low, 0.0f) : 0.0f;
               total[m][1] += inside ? fmaxf(high, 0.0f) : 0.0f;
-              if (codes && inside && channel < L::OUTPUTS)
+              if (codes && inside && (L::OUTPUTS % 32 == 0 || channel < L::OUTPUTS))
                 *(uchar2 *)(codes + (y * L::WIDTH + x) * L::OUTPUTS + channel) =
                     make_uchar2(low > 0.0f ? 0 : PASSES_NONE, high > 0.0f ? 0 : PASSES_NONE);
             }
@@ -285,8 +299,8 @@ __device__ __forceinline__ void conv_backward_tensor(const float *gradients, con
   for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
     const int pair = work / items, first = work % items * 8 * CONV_TILES;
     float acc[2][CONV_TILES][4] = {};
-    conv_multiply<FORM, P::BLOCKS, P::STRIDE, L::PITCH, false>(acc, conv_at<FORM>(gradients, first),
-                                                               turned + pair * (4 * W::OF_PAIR));
+    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(gradients, first),
+                                                      turned + pair * (4 * W::OF_PAIR), work % items);
 #pragma unroll
     for (int m = 0; m < 2; ++m)
 #pragma unroll
@@ -295,7 +309,7 @@ __device__ __forceinline__ void conv_backward_tensor(const float *gradients, con
         for (int e = 0; e < 2; ++e) {
           const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
           const int channel = 32 * pair + 16 * m + 2 * g;
-          if (x < L::WIDTH && y < L::HEIGHT && channel < L::INPUTS)
+          if (x < L::WIDTH && y < L::HEIGHT && (L::INPUTS % 32 == 0 || channel < L::INPUTS))
             conv_pass_pair<BEFORE, BEFORE_FORM>(
                 gradients_before, y, x, channel,
                 *(const uchar2 *)(codes_before + (y * L::WIDTH + x) * L::INPUTS + channel), acc[m][n][e],

@@ -144,13 +144,21 @@ static void write_accumulators(const struct matrix_emitter *m, const struct ptx_
     LLVMBuildStore(b, both, piece_address(m, fragment, 0, p, e->i32));
     return;
   }
-  for (unsigned k = 0; k < 2; k++) {
-    Value x = sums[k];
-    if (shape->d == PTX_F32) {
-      Value nan = LLVMBuildBitCast(b, constant(LLVMVectorType(e->i32, m->width), 0x7fffffff), LLVMTypeOf(x), "");
-      x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), nan, x, "");
+  for (unsigned k = 0; k < 2; k++) LLVMBuildStore(b, sums[k], piece_address(m, fragment, k, p, m->element));
+}
+
+/* Every NaN in D becomes the one that the instruction has. */
+static void write_nans(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value fragment) {
+  struct emitter *e = m->e;
+  const Type words = LLVMVectorType(e->i32, m->width);
+  for (unsigned i = 0; i < 2 * (shape->m / 8u); i++) {
+    struct pieces d = load_register(m, fragment, i, m->element);
+    for (unsigned p = 0; p < m->count; p++) {
+      Value nan = LLVMBuildBitCast(e->builder, constant(words, 0x7fffffff), LLVMTypeOf(d.piece[p]), "");
+      Value is_nan = LLVMBuildFCmp(e->builder, LLVMRealUNO, d.piece[p], d.piece[p], "");
+      LLVMBuildStore(e->builder, LLVMBuildSelect(e->builder, is_nan, nan, d.piece[p], ""),
+                     piece_address(m, fragment, i, p, m->element));
     }
-    LLVMBuildStore(b, x, piece_address(m, fragment, k, p, m->element));
   }
 }
 
@@ -257,6 +265,8 @@ static Value multiply(struct emitter *e, const void *what, const Value *argument
   LLVMBuildBr(e->builder, loop);
   LLVMPositionBuilderAtEnd(e->builder, loop);
   Value h = LLVMBuildPhi(e->builder, e->i64, ""), fragment[2]; /* eight rows after the other */
+  const Type lanes = LLVMIntTypeInContext(e->context, m->width);
+  Value had_nans = LLVMBuildPhi(e->builder, lanes, ""), nans = NULL; /* bits of lanes where a sum was one */
   for (unsigned i = 0; i < 2; i++)
     fragment[i] = address_behind(e, arguments[i],
                                  LLVMBuildMul(e->builder, h, constant(e->i64, registers[i] * WARP_LANES * bytes), ""));
@@ -272,14 +282,27 @@ static Value multiply(struct emitter *e, const void *what, const Value *argument
                                LLVMBuildMul(e->builder, h, constant(e->i64, WARP_LANES * bytes), ""));
       multiply_pieces(m, shape, a, arguments[3 + 2 * n], from, end, sums);
     }
-    for (unsigned p = from; p < end; p++)
+    for (unsigned p = from; p < end; p++) {
       write_accumulators(m, shape, fragment[1], p, (Value[]){sums[0][p], sums[1][p]});
+      Value either = LLVMBuildFCmp(e->builder, LLVMRealUNO, sums[0][p], sums[1][p], "");
+      nans = nans ? LLVMBuildOr(e->builder, nans, either, "") : either;
+    }
   }
+  nans = LLVMBuildOr(e->builder, had_nans, LLVMBuildBitCast(e->builder, nans, lanes, ""), "");
   Value next = LLVMBuildAdd(e->builder, h, constant(e->i64, 1), "");
   LLVMAddIncoming(h, (Value[]){constant(e->i64, 0), next}, (Label[]){before, loop}, 2);
+  LLVMAddIncoming(had_nans, (Value[]){LLVMConstNull(lanes), nans}, (Label[]){before, loop}, 2);
   LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntULT, next, constant(e->i64, shape->m / 8u), ""), loop,
                   after);
   LLVMPositionBuilderAtEnd(e->builder, after);
+  if (shape->d == PTX_F32) {
+    Label some = new_label(e, ""), none = new_label(e, "");
+    new_branch(e, LLVMBuildICmp(e->builder, LLVMIntNE, nans, LLVMConstNull(lanes), ""), some, none, true);
+    LLVMPositionBuilderAtEnd(e->builder, some);
+    write_nans(m, shape, arguments[1]);
+    LLVMBuildBr(e->builder, none);
+    LLVMPositionBuilderAtEnd(e->builder, none);
+  }
   return NULL;
 }
 
