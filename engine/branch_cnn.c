@@ -72,9 +72,8 @@ static bool is_tensor(const struct network *network, int i) { return network->br
 /* Floats of an image's plane at layer `i`: conv_layer in kernels/conv.cuh or conv_blocked. */
 static size_t plane_floats(const struct network *network, int i, int channels) {
   const struct branch_layer *layer = &network->branch[i];
-  const size_t pixels = branch_plane_pixels(layer->height, layer->width);
-  if (!is_tensor(network, i)) return pixels * (size_t)channels;
-  return (pixels + 40) * (size_t)((channels + 15) / 16 * 16) / (network->branch_form == OPERANDS_BF16 ? 2 : 1);
+  if (!is_tensor(network, i)) return branch_plane_pixels(layer->height, layer->width) * (size_t)channels;
+  return branch_blocked_floats(layer->height, layer->width, channels, network->branch_form);
 }
 static size_t input_floats(const struct network *network, int i) {
   return plane_floats(network, i, network->branch[i].inputs);
@@ -88,9 +87,8 @@ static size_t output_numbers(const struct branch_layer *layer) {
 }
 /* Floats of a layer's weights as conv_turn leaves them, or conv_pack for `rows` channels of results. */
 static size_t weight_floats(const struct network *network, int i, int rows, int columns) {
-  if (!is_tensor(network, i)) return 9 * (size_t)rows * (size_t)columns;
-  return (size_t)((rows + 31) / 32 * 32) * 9 * (size_t)((columns + 15) / 16 * 16) /
-         (network->branch_form == OPERANDS_BF16 ? 2 : 1);
+  return is_tensor(network, i) ? branch_packed_floats(rows, columns, network->branch_form)
+                               : 9 * (size_t)rows * (size_t)columns;
 }
 static size_t packed_floats(const struct network *network, int i) {
   return weight_floats(network, i, network->branch[i].outputs, network->branch[i].inputs);
@@ -319,8 +317,7 @@ static noprop_status forward(noprop_model *model, branch_arguments *arguments) {
 static unsigned gradient_items(const struct network *network, int i) {
   const struct branch_layer *layer = &network->branch[i];
   const unsigned groups = (unsigned)(layer->outputs + 31) / 32;
-  const unsigned of_weights =
-      is_tensor(network, i) ? 3 * ((unsigned)(layer->inputs + 31) / 32) * groups : branch_weight_items(layer);
+  const unsigned of_weights = is_tensor(network, i) ? branch_tensor_weight_items(layer) : branch_weight_items(layer);
   return of_weights + groups;
 }
 

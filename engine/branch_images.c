@@ -58,3 +58,16 @@ unsigned branch_weight_items(const struct branch_layer *layer) {
   const int takes = layer->inputs % 4 ? 3 * layer->inputs : 12, groups = (layer->outputs + 31) / 32;
   return (unsigned)(9 * layer->inputs / takes * groups);
 }
+
+size_t branch_blocked_floats(int height, int width, int channels, int form) {
+  return (branch_plane_pixels(height, width) + 40) * (size_t)((channels + 15) / 16 * 16) /
+         (form == OPERANDS_BF16 ? 2 : 1);
+}
+
+size_t branch_packed_floats(int rows, int columns, int form) {
+  return (size_t)((rows + 31) / 32 * 32) * 9 * (size_t)((columns + 15) / 16 * 16) / (form == OPERANDS_BF16 ? 2 : 1);
+}
+
+unsigned branch_tensor_weight_items(const struct branch_layer *layer) {
+  return 3 * ((unsigned)(layer->inputs + 31) / 32) * ((unsigned)(layer->outputs + 31) / 32);
+}

@@ -21,4 +21,10 @@ void branch_images_gather(FILE *out, const struct network *network, const noprop
 size_t branch_plane_pixels(int height, int width);
 unsigned branch_weight_items(const struct branch_layer *layer);
 
+/* On tensor cores, as kernels/conv_tensor.cuh has them: floats of a blocked plane, of the packed weights for `rows`
+ * channels of results from `columns` others, and blocks of threads as above. `form`: enum operand_form. */
+size_t branch_blocked_floats(int height, int width, int channels, int form);
+size_t branch_packed_floats(int rows, int columns, int form);
+unsigned branch_tensor_weight_items(const struct branch_layer *layer);
+
 #endif

@@ -3,7 +3,8 @@
  * Per entry of network.branch.channels a 3 x 3 convolution, GroupNorm, ReLU and a 2 x 2 max-pool, then so many residual
  * blocks as network.branch.blocks says: h becomes relu(h + norm(conv(relu(norm(conv(h)))))). The last outputs are
  * averaged over all pixels. A block of threads has an image to itself, so that the whole branch is one launch forward
- * and one backward; with the gradients of weights a training step has three launches beside those of others. */
+ * and one backward; with the gradients of weights a training step has three launches beside those of others. On tensor
+ * cores, which do all convolutions but the first, one more packs weights before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 #include "engine/network_field.h"
 #include "engine/status.h"
 
-enum { LAUNCHES = 3 };
+/* Of `forward` among the kernels. */
+enum { KERNEL_LAYERS, KERNEL_PACK };
 
 /* ---- layers ---- */
 
@@ -80,10 +82,7 @@ static void describe(const struct network *network, int i, char *line, size_t si
            i == network->branch_count - 1 ? ", mean over all pixels (features: the condition below)" : "");
 }
 
-static int launches(const struct network *network) {
-  (void)network;
-  return LAUNCHES;
-}
+static int launches(const struct network *network) { return network->branch_form >= 0 ? 4 : 3; }
 
 /* ---- where things stand: floats of one image (turned weights: of one part), as residual_layers of the kernels ---- */
 
@@ -91,7 +90,13 @@ static size_t round_up8(size_t n) { return (n + 7) / 8 * 8; }
 
 struct places {
   size_t inputs, sums, statistics, turned;
+  size_t input_factors, sum_factors, packed; /* on tensor cores, of the layers behind the first */
 };
+
+static size_t turned_floats(const struct network *network, const struct branch_layer *layer) {
+  return network->branch_form >= 0 ? branch_packed_floats(layer->inputs, layer->outputs, network->branch_form)
+                                   : 9 * (size_t)layer->inputs * (size_t)layer->outputs;
+}
 
 /* Where those of layer i begin; i = count: how many there are, beside what the last layer gives. */
 static struct places places_of(const struct network *network, int i) {
@@ -102,7 +107,12 @@ static struct places places_of(const struct network *network, int i) {
     places.inputs += round_up8(pixels * (size_t)layer->inputs);
     places.sums += pixels * outputs;
     places.statistics += 2 * outputs;
-    if (k > 0) places.turned += 9 * (size_t)layer->inputs * outputs;
+    if (k == 0) continue;
+    places.turned += turned_floats(network, layer);
+    if (network->branch_form < 0) continue;
+    places.input_factors += branch_blocked_floats(layer->height, layer->width, layer->inputs, network->branch_form);
+    places.sum_factors += branch_blocked_floats(layer->height, layer->width, layer->outputs, network->branch_form);
+    places.packed += branch_packed_floats(layer->outputs, layer->inputs, network->branch_form);
   }
   return places;
 }
@@ -114,13 +124,25 @@ static size_t all_inputs(const struct network *network) {
          branch_plane_pixels(last->height / side, last->width / side) * (size_t)last->outputs;
 }
 
+/* Factors of all inputs and of the last outputs, which enter no product. */
+static size_t all_input_factors(const struct network *network) {
+  const struct branch_layer *last = &network->branch[network->branch_count - 1];
+  const int side = last->pool ? 2 : 1;
+  if (network->branch_form < 0) return 0;
+  return places_of(network, network->branch_count).input_factors +
+         branch_blocked_floats(last->height / side, last->width / side, last->outputs, network->branch_form);
+}
+
 static size_t forward_floats(const struct network *network) {
-  return all_inputs(network) + places_of(network, network->branch_count).sums;
+  return all_inputs(network) + all_input_factors(network) + places_of(network, network->branch_count).sums;
 }
 
 static unsigned gradient_items(const struct network *network) {
   unsigned items = 0;
-  for (int i = 0; i < network->branch_count; ++i) items += branch_weight_items(&network->branch[i]) + 1;
+  for (int i = 0; i < network->branch_count; ++i) {
+    const bool tensor = network->branch_form >= 0 && i > 0;
+    items += 1 + (tensor ? branch_tensor_weight_items : branch_weight_items)(&network->branch[i]);
+  }
   return items;
 }
 
@@ -140,30 +162,61 @@ static void write_groups(FILE *out, const struct network *network, const int *fi
     const struct places at = places_of(network, first[g]);
     fprintf(out, "using layer%d = conv_layer<%d, %d, %d, %d, %s>;\n", g, layer->height, layer->width, layer->inputs,
             layer->outputs, layer->pool ? "true" : "false");
-    fprintf(out, "using group%d = residual_layers<layer%d, %d, %d, %zu, %zu, %zu, %zu, %ld>;\n", g, g,
+    fprintf(out, "using group%d = residual_layers<layer%d, %d, %d, %zu, %zu, %zu, %zu, %ld", g, g,
             (g + 1 < groups ? first[g + 1] : network->branch_count) - first[g], layer->outputs / network->branch_groups,
             at.inputs, at.sums, at.statistics, at.turned, network->parameters[layer->weight].padded_offset);
+    if (network->branch_form >= 0)
+      fprintf(out, ", %d, %d, %zu, %zu, %zu, %zu", g == 0 ? -1 : network->branch_form, network->branch_form,
+              at.input_factors, places_of(network, first[g] + 1).input_factors, at.sum_factors, at.packed);
+    fprintf(out, ">;\n");
   }
 }
 
+static void write_packing(FILE *out, const struct network *network, int groups) {
+  const struct places all = places_of(network, network->branch_count);
+  fprintf(out,
+          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_pack(const branch_arguments a) {\n"
+          "  const unsigned block = blockIdx.x %% CONV_TURN_BLOCKS, part = blockIdx.x / CONV_TURN_BLOCKS;\n"
+          "  float *const packed = a.packed[0] + part * %zuull;\n"
+          "  float *const turned = a.turned[0] ? a.turned[0] + part * %zuull : nullptr;\n",
+          all.packed, all.turned);
+  for (int g = 1; g < groups; ++g)
+    fprintf(out, "  residual_pack_layers<group%d>(a, packed, turned, part, block);\n", g);
+  fprintf(out, "}\n");
+}
+
+/* Spare blocks of the forward launch that turn weights. */
+static void write_turning(FILE *out, const struct network *network, int groups) {
+  fprintf(out,
+          "  const unsigned images = a.parts * a.capacity;\n"
+          "  if (blockIdx.x >= images) {\n    const unsigned block = blockIdx.x - images, part = block / "
+          "CONV_TURN_BLOCKS;\n    float *const turned = a.turned[0] + part * %zuull;\n",
+          places_of(network, network->branch_count).turned);
+  for (int g = 1; g < groups; ++g)
+    fprintf(out, "    residual_turn_layers<group%d>(a, turned, part, block %% CONV_TURN_BLOCKS);\n", g);
+  fprintf(out, "    return;\n  }\n");
+}
+
 static void write_kernels(FILE *out, const struct network *network, const noprop_model_shape *shape) {
+  const bool tensor = network->branch_form >= 0;
   int first[BRANCH_CONVOLUTIONS];
   const int groups = group_starts(network, first), features = network->branch[network->branch_count - 1].outputs;
   const size_t turned = places_of(network, network->branch_count).turned;
   branch_images_include(out, network);
   fprintf(out, "#include \"branch_residual.cuh\"\n\n");
   write_groups(out, network, first, groups);
+  if (tensor) write_packing(out, network, groups);
   fprintf(out,
           "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_forward(const branch_arguments a) "
-          "{\n  __shared__ residual_memory memory;\n  const unsigned images = a.parts * a.capacity;\n"
-          "  if (blockIdx.x >= images) {\n    const unsigned block = blockIdx.x - images, part = block / "
-          "CONV_TURN_BLOCKS;\n    float *const turned = a.turned[0] + part * %zuull;\n",
-          turned);
-  for (int g = 1; g < groups; ++g)
-    fprintf(out, "    residual_turn_layers<group%d>(a, turned, part, block %% CONV_TURN_BLOCKS);\n", g);
-  fprintf(out, "    return;\n  }\n  const conv_image image = conv_image_of(a);\n  if (!image.live) return;\n");
+          "{\n  __shared__ residual_memory memory;\n");
+  if (!tensor) write_turning(out, network, groups);
+  fprintf(out, "  const conv_image image = conv_image_of(a);\n  if (!image.live) return;\n");
   branch_images_gather(out, network, shape, "group0::input(a, 0, image.number)");
-  for (int g = 0; g < groups; ++g) fprintf(out, "  residual_forward_layers<group%d>(a, image, memory);\n", g);
+  if (tensor)
+    fprintf(out, "  const float *const packed = a.packed[0] + image.part * %zuull;\n",
+            places_of(network, network->branch_count).packed);
+  for (int g = 0; g < groups; ++g)
+    fprintf(out, "  residual_forward_layers<group%d>(a, image, memory%s);\n", g, tensor ? ", packed" : "");
   fprintf(out,
           "  residual_means<layer%d>(a.features + conv_feature_row(a, image) * %d, group%d::output(a, "
           "group%d::COUNT - 1, image.number), memory);\n}\n\n",
@@ -180,8 +233,9 @@ static void write_kernels(FILE *out, const struct network *network, const noprop
             g == 0 ? "true" : "false");
   fprintf(out,
           "}\n\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_gradients(const "
-          "branch_arguments a) {\n  __shared__ float scratch[CONV_WARPS * 12 * 32];\n"
-          "  const conv_slot slot = conv_slot_of(a, ");
+          "branch_arguments a) {\n  __shared__ float scratch[%s];\n"
+          "  const conv_slot slot = conv_slot_of(a, ",
+          tensor ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");
   for (int g = 0; g < groups; ++g) fprintf(out, "%sresidual_items<group%d>()", g ? " + " : "", g);
   fprintf(out, ");\n  int item = (int)slot.item;\n");
   for (int g = 0; g < groups; ++g)
@@ -207,7 +261,9 @@ static noprop_status compile(noprop_model *model) {
   struct branch_kernels *kernels = &model->branch;
   char *source = source_of(model->network, &model->shape);
   if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
-  noprop_status status = device_compile(model->device, source, "branch_forward", &kernels->forward[0]);
+  noprop_status status = device_compile(model->device, source, "branch_forward", &kernels->forward[KERNEL_LAYERS]);
+  if (status == NOPROP_OK && model->network->branch_form >= 0)
+    status = device_compile(model->device, source, "branch_pack", &kernels->forward[KERNEL_PACK]);
   if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_backward", &kernels->backward[0]);
   if (status == NOPROP_OK) status = device_compile(model->device, source, "branch_gradients", &kernels->gradients);
   free(source);
@@ -235,6 +291,9 @@ static noprop_status allocate(noprop_model *model, size_t images, unsigned parts
       {&branch->affine_gradients, backward ? images * all.statistics : 0, "gradients of scales and shifts"},
       {&branch->passing, backward ? images * 2 * most : 0, "gradients of layers"},
       {&branch->turned[0], backward ? parts * all.turned : 0, "turned weights"},
+      {&branch->inputs[1], images * all_input_factors(network), "factors of images' layers"},
+      {&branch->gradients[1], backward ? images * all.sum_factors : 0, "factors of gradients"},
+      {&branch->packed[0], parts * all.packed, "packed weights"},
   };
   return branch_allocate_arrays(model, arrays, sizeof arrays / sizeof arrays[0]);
 }
@@ -242,9 +301,16 @@ static noprop_status allocate(noprop_model *model, size_t images, unsigned parts
 /* ---- launches ---- */
 
 static noprop_status forward(noprop_model *model, branch_arguments *arguments) {
-  const unsigned turns = arguments->turned[0] ? arguments->parts * CONV_TURN_BLOCKS : 0;
-  return device_launch(model->device, &model->branch.forward[0], arguments->parts * arguments->capacity + turns,
-                       CONV_THREADS, 0, arguments, sizeof *arguments);
+  const bool tensor = model->network->branch_form >= 0;
+  const unsigned turns = arguments->parts * CONV_TURN_BLOCKS, images = arguments->parts * arguments->capacity;
+  if (tensor) {
+    const noprop_status status = device_launch(model->device, &model->branch.forward[KERNEL_PACK], turns, CONV_THREADS,
+                                               0, arguments, sizeof *arguments);
+    if (status != NOPROP_OK) return status;
+  }
+  return device_launch(model->device, &model->branch.forward[KERNEL_LAYERS],
+                       images + (arguments->turned[0] && !tensor ? turns : 0), CONV_THREADS, 0, arguments,
+                       sizeof *arguments);
 }
 
 static noprop_status backward(noprop_model *model, branch_arguments *arguments) {

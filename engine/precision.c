@@ -22,7 +22,7 @@ static const char *needs_tensor_cores(const int compute_capability[2]) {
 /* Of a branch's convolutions, which are all that tensor cores do where there is one. */
 static const char *branch_refusal(const struct network *network, const int compute_capability[2], int precision) {
   static _Thread_local char text[96];
-  if (network->branch_type != BRANCH_CNN || precision == PRECISION_TF32X3) {
+  if (network->branch_type == BRANCH_TRANSFORMER || precision == PRECISION_TF32X3) {
     snprintf(text, sizeof text, "has no kernels for network.branch.type %s", BRANCH_NAMES[network->branch_type].name);
     return text;
   }

@@ -28,7 +28,8 @@ typedef struct {
   float *packed[BRANCH_LAYERS];   /* on tensor cores, per part: weights as mma takes them, and so is `turned` */
   unsigned layer;                 /* type transformer: of the launch */
   /* Type resnet (kernels/branch_residual.cuh) has all planes behind inputs[0], layer by layer and each [images]; so in
-   * gradients[0] the planes of sums, where the loss by them follows, and in turned[0] all weights. */
+   * gradients[0] the planes of sums, where the loss by them follows, and in turned[0] all weights. On tensor cores the
+   * blocked planes of factors are behind inputs[1] and gradients[1], and in packed[0] all weights. */
   float *statistics;                  /* per layer [images][2][channels]: mean, inverse deviation of groups; or NULL */
   float *affine_gradients;            /* likewise: the loss by scale and by shift */
   float *passing;                     /* [images][2][most outputs]: the loss on its way back */

@@ -5,9 +5,13 @@
 // branch is one launch forward and one backward. Of every convolution its input's plane and the plane of its sums stay
 // (conv.cuh: planes have a border of zeros); on the way back the loss by the sums takes the sums' place. Lane = channel
 // wherever single numbers are worked on; sums have a fixed order.
+//
+// On tensor cores (FORM tf32 or bf16; all convolutions but the first) factors of products have planes of their own,
+// blocked and rounded as conv_tensor.cuh has them: of every input and of the loss by every layer's sums. All else, what
+// a skip adds too, stays as it is in fp32.
 #pragma once
 
-#include "conv.cuh"
+#include "conv_tensor.cuh"
 
 // Shared memory of a block: partial sums of its warps, sums of channels, and two numbers for every channel.
 struct residual_memory {
@@ -40,6 +44,41 @@ __device__ __forceinline__ void residual_convolve(const float *plane, const floa
         store(window / W::ACROSS, window % W::ACROSS * W::COLUMNS + i % W::COLUMNS, channel, acc[i]);
     }
   }
+}
+
+// The same on tensor cores, for pairs of channels: store(y, x, channel, sum, sum of the channel behind it). `plane`:
+// blocked; `packed`: the weights as mma takes them.
+template <int HEIGHT, int WIDTH, int FROM, int TO, int FORM, typename Store>
+__device__ __forceinline__ void residual_convolve_tensor(const float *plane, const float *packed, Store store) {
+  using L = conv_layer<HEIGHT, WIDTH, FROM, TO, false>;
+  using P = conv_blocked<HEIGHT, WIDTH, FROM>;
+  using W = conv_packed<FORM, TO, FROM>;
+  constexpr int items = (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
+  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
+#pragma unroll 1
+  for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
+    const int pair = work / items, item = work % items, first = item * 8 * CONV_TILES;
+    float acc[2][CONV_TILES][4] = {};
+    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, first),
+                                                      packed + pair * (4 * W::OF_PAIR), item);
+#pragma unroll
+    for (int m = 0; m < 2; ++m)
+#pragma unroll
+      for (int n = 0; n < CONV_TILES; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
+          const int channel = 32 * pair + 16 * m + 2 * g;
+          if (x < WIDTH && y < HEIGHT && (TO % 32 == 0 || channel < TO))
+            store(y, x, channel, acc[m][n][e], acc[m][n][2 + e]);
+        }
+  }
+}
+
+// How what is stored enters products: `pixel` of a plane of CHANNELS with a border, blocked and rounded; FORM -1: not.
+template <int FORM, int HEIGHT, int WIDTH, int CHANNELS>
+__device__ __forceinline__ void residual_keep(float *plane, int y, int x, int channel, float value) {
+  if constexpr (FORM >= 0) conv_blocked_store<FORM>::template put<HEIGHT, WIDTH, CHANNELS>(plane, y, x, channel, value);
 }
 
 // each(y, channel) for the rows of HEIGHT and all channels of L, shared by the warps.
@@ -144,14 +183,22 @@ __device__ __forceinline__ residual_best residual_window(const float *sums, int 
 }
 
 // One convolution with all that follows it: `input`'s plane to `output`'s. `affine`: scale, then shift of all channels.
-// `before`: the plane that a block's skip adds, or NULL. `kept`: [2][channels] for the way back, or NULL.
-template <typename L, int SHARE>
-__device__ __forceinline__ void residual_forward(float *output, float *sums, const float *input, const float *weights,
-                                                 const float *affine, const float *before, float *kept,
-                                                 residual_memory &memory) {
-  residual_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS>(
-      input, weights,
-      [&](int y, int x, int channel, float sum) { sums[plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel] = sum; });
+// `before`: the plane that a block's skip adds, or NULL. `kept`: [2][channels] for the way back, or NULL. FORM: of the
+// products, whose `input` is then blocked and whose `weights` are packed; NEXT: that of the next convolution's, for
+// which the output goes to `factors` as well.
+template <typename L, int SHARE, int FORM, int NEXT>
+__device__ __forceinline__ void residual_forward(float *output, float *factors, float *sums, const float *input,
+                                                 const float *weights, const float *affine, const float *before,
+                                                 float *kept, residual_memory &memory) {
+  if constexpr (FORM >= 0)
+    residual_convolve_tensor<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, FORM>(
+        input, weights, [&](int y, int x, int channel, float low, float high) {
+          conv_store_pair<-1, 0, L::OUTPUTS>(sums, plane_pixel<L::PITCH>(y, x), channel, low, high);
+        });
+  else
+    residual_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS>(
+        input, weights,
+        [&](int y, int x, int channel, float sum) { sums[plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel] = sum; });
   __syncthreads();
   residual_statistics<L, SHARE>(sums, kept, memory);
   residual_rows<L, L::OUT_HEIGHT>([&](int y, int channel) {
@@ -168,6 +215,7 @@ __device__ __forceinline__ void residual_forward(float *output, float *sums, con
         if (before) value += before[at];
       }
       output[at] = fmaxf(value, 0.0f);
+      residual_keep<NEXT, L::OUT_HEIGHT, L::OUT_WIDTH, L::OUTPUTS>(factors, y, x, channel, fmaxf(value, 0.0f));
     }
   });
   __syncthreads();
@@ -213,10 +261,12 @@ __device__ __forceinline__ void residual_group_sums(const float *affine, float *
 }
 
 // From the loss by what L gives to the loss by its sums, in their place. `passing` becomes, without a pool, what passes
-// the ReLU, for a block's skip. `affine_gradients`: [2][channels] of this image.
-template <typename L, int SHARE>
-__device__ __forceinline__ void residual_backward(float *sums, float *passing, const float *output, const float *affine,
-                                                  float *affine_gradients, const float *kept, residual_memory &memory) {
+// the ReLU, for a block's skip. `affine_gradients`: [2][channels] of this image. FORM: of the products that follow, for
+// which the loss by the sums goes to `factors` as well.
+template <typename L, int SHARE, int FORM>
+__device__ __forceinline__ void residual_backward(float *sums, float *factors, float *passing, const float *output,
+                                                  const float *affine, float *affine_gradients, const float *kept,
+                                                  residual_memory &memory) {
   if constexpr (L::POOL) {
     residual_sums<L, L::OUT_HEIGHT, L::OUT_WIDTH, 2>(memory, [&](float *totals, int y, int x, int channel) {
       const float mean = kept[channel], inverse = kept[L::OUTPUTS + channel];
@@ -241,8 +291,10 @@ __device__ __forceinline__ void residual_backward(float *sums, float *passing, c
   residual_rows<L, (L::HEIGHT + L::SIDE - 1) / L::SIDE>([&](int y, int channel) {
     const float mean = kept[channel], inverse = kept[L::OUTPUTS + channel], scale = load_parameter(affine + channel);
     const float all = memory.norm[channel], along = memory.norm[L::OUTPUTS + channel];
-    const auto set = [&](int at, float bar) {
+    const auto set = [&](int row, int column, float bar) {
+      const int at = plane_pixel<L::PITCH>(row, column) * L::OUTPUTS + channel;
       sums[at] = inverse * (scale * bar - fmaf((sums[at] - mean) * inverse, along, all));
+      residual_keep<FORM, L::HEIGHT, L::WIDTH, L::OUTPUTS>(factors, row, column, channel, sums[at]);
     };
 #pragma unroll 1
     for (int x = 0; x < (L::WIDTH + L::SIDE - 1) / L::SIDE; ++x) {
@@ -257,13 +309,12 @@ __device__ __forceinline__ void residual_backward(float *sums, float *passing, c
 #pragma unroll
         for (int k = 0; k < 4; ++k)
           if (2 * y + k / 2 < L::HEIGHT && 2 * x + k % 2 < L::WIDTH)
-            set(plane_pixel<L::PITCH>(2 * y + k / 2, 2 * x + k % 2) * L::OUTPUTS + channel,
-                k == best.which ? bar : 0.0f);
+            set(2 * y + k / 2, 2 * x + k % 2, k == best.which ? bar : 0.0f);
       } else {
         const int at = plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel;
         const int flat = (y * L::WIDTH + x) * L::OUTPUTS + channel;
         const float bar = output[at] > 0.0f ? passing[flat] : 0.0f;
-        set(at, bar);
+        set(y, x, bar);
         passing[flat] = bar;
       }
     }
@@ -271,14 +322,22 @@ __device__ __forceinline__ void residual_backward(float *sums, float *passing, c
   __syncthreads();
 }
 
-// The loss by L's sums (their plane) to that by its input; `add`: to what is there.
-template <typename L>
+// The loss by L's sums (their plane, or that of FORM) to that by its input; `add`: to what is there.
+template <typename L, int FORM>
 __device__ __forceinline__ void residual_return(float *passing, const float *sums, const float *turned, bool add) {
-  residual_convolve<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS>(
-      sums, turned, [&](int y, int x, int channel, float sum) {
-        const int flat = (y * L::WIDTH + x) * L::INPUTS + channel;
-        passing[flat] = add ? passing[flat] + sum : sum;
-      });
+  if constexpr (FORM >= 0)
+    residual_convolve_tensor<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, FORM>(
+        sums, turned, [&](int y, int x, int channel, float low, float high) {
+          float2 *const to = (float2 *)(passing + (y * L::WIDTH + x) * L::INPUTS + channel);
+          const float2 there = add ? *to : make_float2(0.0f, 0.0f);
+          *to = make_float2(there.x + low, there.y + high);
+        });
+  else
+    residual_convolve<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS>(
+        sums, turned, [&](int y, int x, int channel, float sum) {
+          const int flat = (y * L::WIDTH + x) * L::INPUTS + channel;
+          passing[flat] = add ? passing[flat] + sum : sum;
+        });
   __syncthreads();
 }
 
@@ -298,12 +357,14 @@ __device__ __forceinline__ void residual_affine_gradient(float *gradients, const
 
 // COUNT equal layers one behind the other: one with a pool, or those of a stage's blocks, two each. Where the first
 // one's things begin, in floats of one image (parameters and turned weights: of one part); the next ones' follow
-// evenly.
+// evenly. FORM: of the products, -1 in fp32; NEXT: of those that the outputs enter. With them where factors begin: of
+// inputs, of outputs and of the loss by sums, and the packed weights of one part.
 template <typename L_, int COUNT_, int SHARE_, long long INPUTS, long long SUMS, long long STATISTICS, long long TURNED,
-          long long PARAMETERS>
+          long long PARAMETERS, int FORM_ = -1, int NEXT_ = -1, long long INPUT_FACTORS = 0,
+          long long OUTPUT_FACTORS = 0, long long SUM_FACTORS = 0, long long PACKED = 0>
 struct residual_layers {
   using L = L_;
-  static constexpr int COUNT = COUNT_, SHARE = SHARE_;
+  static constexpr int COUNT = COUNT_, SHARE = SHARE_, FORM = FORM_, NEXT = NEXT_;
   static constexpr int INPUT = L::PIXELS * L::INPUTS, SUM = L::PIXELS * L::OUTPUTS, AFFINE = 2 * L::OUTPUTS;
   static constexpr int OUTPUT = ((L::OUT_HEIGHT + 2) * (L::OUT_WIDTH + 1) + 1) * L::OUTPUTS;
   static constexpr int WEIGHTS = 9 * L::INPUTS * L::OUTPUTS, STEP = (INPUT + 7) & ~7;
@@ -325,20 +386,46 @@ struct residual_layers {
     return at(base, a, STATISTICS + (long long)k * AFFINE, AFFINE, image);
   }
   static __device__ __forceinline__ long long weights(int k) { return PARAMETERS + (long long)k * (WEIGHTS + AFFINE); }
-  static __device__ __forceinline__ long long turned(int k) { return TURNED + (long long)k * WEIGHTS; }
+  static __device__ __forceinline__ long long turned(int k) {
+    return TURNED + (long long)k * (FORM < 0 ? WEIGHTS : 4 * conv_packed<FORM, L::INPUTS, L::OUTPUTS>::COUNT);
+  }
+  static __device__ __forceinline__ long long packed(int k) {
+    return PACKED + (long long)k * (4 * conv_packed<FORM, L::OUTPUTS, L::INPUTS>::COUNT);
+  }
+
+  /* Factors: see conv_blocked. */
+  template <int OF, int HEIGHT, int WIDTH, int CHANNELS>
+  static __device__ __forceinline__ float *factors(float *base, const branch_arguments &a, long long begin, int k,
+                                                   unsigned image) {
+    using P = conv_blocked<HEIGHT, WIDTH, CHANNELS>;
+    constexpr int size = P::BLOCKS * P::STRIDE / conv_form<OF>::IN_WORD;
+    return at(base, a, begin + (long long)k * size, size, image);
+  }
+  static __device__ __forceinline__ float *input_factors(const branch_arguments &a, int k, unsigned image) {
+    return factors<FORM, L::HEIGHT, L::WIDTH, L::INPUTS>(a.inputs[1], a, INPUT_FACTORS, k, image);
+  }
+  static __device__ __forceinline__ float *output_factors(const branch_arguments &a, int k, unsigned image) {
+    return factors<NEXT, L::OUT_HEIGHT, L::OUT_WIDTH, L::OUTPUTS>(a.inputs[1], a, OUTPUT_FACTORS, k, image);
+  }
+  static __device__ __forceinline__ float *sum_factors(const branch_arguments &a, int k, unsigned image) {
+    return factors<FORM, L::HEIGHT, L::WIDTH, L::OUTPUTS>(a.gradients[1], a, SUM_FACTORS, k, image);
+  }
 };
 
+// `packed`: the part's packed weights, where there are any.
 template <typename G>
 __device__ __forceinline__ void residual_forward_layers(const branch_arguments &a, const conv_image &image,
-                                                        residual_memory &memory) {
+                                                        residual_memory &memory, const float *packed = nullptr) {
   const unsigned n = image.number;
 #pragma unroll 1
   for (int k = 0; k < G::COUNT; ++k) {
     const float *const weights = conv_parameters(a, image.part) + G::weights(k);
     const bool ends = !G::L::POOL && k % 2 == 1;
-    residual_forward<typename G::L, G::SHARE>(G::output(a, k, n), G::sums(a, k, n), G::input(a, k, n), weights,
-                                              weights + G::WEIGHTS, ends ? G::input(a, k - 1, n) : nullptr,
-                                              a.statistics ? G::statistics(a.statistics, a, k, n) : nullptr, memory);
+    residual_forward<typename G::L, G::SHARE, G::FORM, G::NEXT>(
+        G::output(a, k, n), G::output_factors(a, k, n), G::sums(a, k, n),
+        G::FORM < 0 ? G::input(a, k, n) : G::input_factors(a, k, n), G::FORM < 0 ? weights : packed + G::packed(k),
+        weights + G::WEIGHTS, ends ? G::input(a, k - 1, n) : nullptr,
+        a.statistics ? G::statistics(a.statistics, a, k, n) : nullptr, memory);
   }
 }
 
@@ -349,6 +436,18 @@ __device__ __forceinline__ void residual_turn_layers(const branch_arguments &a, 
 #pragma unroll 1
   for (int k = 0; k < G::COUNT; ++k)
     conv_turn<typename G::L>(turned + G::turned(k), conv_parameters(a, part) + G::weights(k), block);
+}
+
+// The weights as mma takes them, both ways, by block `block` of CONV_TURN_BLOCKS. `turned`: NULL without a way back.
+template <typename G>
+__device__ __forceinline__ void residual_pack_layers(const branch_arguments &a, float *packed, float *turned,
+                                                     unsigned part, int block) {
+#pragma unroll 1
+  for (int k = 0; k < G::COUNT; ++k) {
+    const float *const weights = conv_parameters(a, part) + G::weights(k);
+    conv_pack<typename G::L, G::FORM, false>(packed + G::packed(k), weights, block);
+    if (turned) conv_pack<typename G::L, G::FORM, true>(turned + G::turned(k), weights, block);
+  }
 }
 
 // `passing`: two arrays, passing_outputs apart. The loss by a group's output stands in the first one, and so does that
@@ -363,29 +462,38 @@ __device__ __forceinline__ void residual_backward_layers(const branch_arguments 
     const bool ends = !G::L::POOL && k % 2 == 1, begins = !G::L::POOL && k % 2 == 0;
     float *const from = passing + (begins ? a.passing_outputs : 0), *const to =
                                                                         passing + (ends ? a.passing_outputs : 0);
-    residual_backward<typename G::L, G::SHARE>(G::sums(a, k, n), from, G::output(a, k, n), affine,
-                                               G::statistics(a.affine_gradients, a, k, n),
-                                               G::statistics(a.statistics, a, k, n), memory);
-    if constexpr (!FIRST) residual_return<typename G::L>(to, G::sums(a, k, n), turned + G::turned(k), begins);
+    residual_backward<typename G::L, G::SHARE, G::FORM>(
+        G::sums(a, k, n), G::sum_factors(a, k, n), from, G::output(a, k, n), affine,
+        G::statistics(a.affine_gradients, a, k, n), G::statistics(a.statistics, a, k, n), memory);
+    if constexpr (!FIRST)
+      residual_return<typename G::L, G::FORM>(to, G::FORM < 0 ? G::sums(a, k, n) : G::sum_factors(a, k, n),
+                                              turned + G::turned(k), begins);
   }
 }
 
 // Items of the launch that makes gradients: of each layer those of its weights, and one of scale and shift.
 template <typename G>
+__device__ constexpr int residual_layer_items() {
+  return (G::FORM < 0 ? conv_items<typename G::L>::WEIGHTS : conv_tensor_items<typename G::L>::WEIGHTS) + 1;
+}
+template <typename G>
 __device__ constexpr int residual_items() {
-  return G::COUNT * (conv_items<typename G::L>::WEIGHTS + 1);
+  return G::COUNT * residual_layer_items<G>();
 }
 template <typename G>
 __device__ __forceinline__ void residual_gradient(const branch_arguments &a, const conv_slot &slot, int item,
                                                   float *scratch) {
-  constexpr int EACH = conv_items<typename G::L>::WEIGHTS + 1;
+  constexpr int EACH = residual_layer_items<G>();
   const int k = item / EACH, part = item % EACH;
   const unsigned n = slot.part * a.capacity;
   float *const weights = slot.gradients + G::weights(k);
   if (part == EACH - 1)
     residual_affine_gradient<G::AFFINE>(weights + G::WEIGHTS, G::statistics(a.affine_gradients, a, k, n), slot.first,
                                         slot.last);
-  else
+  else if constexpr (G::FORM < 0)
     conv_weight_gradient<typename G::L>(G::input(a, k, n), G::sums(a, k, n), part, slot.first, slot.last, weights,
                                         nullptr, scratch);
+  else
+    conv_weight_gradient_tensor<typename G::L, G::FORM>(G::input_factors(a, k, n), G::sum_factors(a, k, n), part,
+                                                        slot.first, slot.last, weights, nullptr, scratch);
 }

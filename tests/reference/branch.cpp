@@ -137,9 +137,10 @@ Branch make_residual_branch(long channels, long height, long width, const std::v
 template <typename Real>
 BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &parameters, const Vector<Real> &image) {
   BranchTrace<Real> trace;
-  Vector<Real> input = image;
+  Vector<Real> input = image, skipped; /* a skip adds what the layer before was given, whatever its products take */
   for (size_t l = 0; l < branch.layers.size(); ++l) {
     const BranchLayer &layer = branch.layers[l];
+    const Vector<Real> whole = input;
     Vector<Real> weights = parameters;
     for (long i = layer.weight.offset; i < layer.weight.offset + layer.weight.size(); ++i)
       weights[static_cast<size_t>(i)] = factor_of(branch, l, weights[static_cast<size_t>(i)]);
@@ -156,7 +157,7 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
           sums[at(layer, n, y, x)] = sum;
         }
     Vector<Real> ready = layer.groups > 0 ? normalised(layer, parameters, sums) : sums;
-    for (size_t i = 0; layer.skip && i < ready.size(); ++i) ready[i] += trace.input.back()[i];
+    for (size_t i = 0; layer.skip && i < ready.size(); ++i) ready[i] += skipped[i];
     const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
     Vector<Real> output;
     for (long n = 0; n < layer.outputs; ++n)
@@ -168,6 +169,7 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
     trace.input.push_back(input);
     trace.sums.push_back(sums);
     trace.ready.push_back(ready);
+    skipped = whole;
     input = output;
   }
   const auto channels = static_cast<size_t>(branch.features()), pixels = input.size() / channels;
