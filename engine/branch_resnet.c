@@ -146,7 +146,7 @@ static unsigned gradient_items(const struct network *network) {
   return items;
 }
 
-/* ---- text ---- */
+/* ---- text: kernels ask for one block on a multiprocessor; for more ptxas spills a few registers ---- */
 
 /* Numbers of the layers that begin a group of equal ones; `first` has room for all. */
 static int group_starts(const struct network *network, int *first) {
@@ -175,7 +175,7 @@ static void write_groups(FILE *out, const struct network *network, const int *fi
 static void write_packing(FILE *out, const struct network *network, int groups) {
   const struct places all = places_of(network, network->branch_count);
   fprintf(out,
-          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_pack(const branch_arguments a) {\n"
+          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_pack(const branch_arguments a) {\n"
           "  const unsigned block = blockIdx.x %% CONV_TURN_BLOCKS, part = blockIdx.x / CONV_TURN_BLOCKS;\n"
           "  float *const packed = a.packed[0] + part * %zuull;\n"
           "  float *const turned = a.turned[0] ? a.turned[0] + part * %zuull : nullptr;\n",
@@ -207,7 +207,7 @@ static void write_kernels(FILE *out, const struct network *network, const noprop
   write_groups(out, network, first, groups);
   if (tensor) write_packing(out, network, groups);
   fprintf(out,
-          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_forward(const branch_arguments a) "
+          "\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_forward(const branch_arguments a) "
           "{\n  __shared__ residual_memory memory;\n");
   if (!tensor) write_turning(out, network, groups);
   fprintf(out, "  const conv_image image = conv_image_of(a);\n  if (!image.live) return;\n");
@@ -222,7 +222,7 @@ static void write_kernels(FILE *out, const struct network *network, const noprop
           "group%d::COUNT - 1, image.number), memory);\n}\n\n",
           groups - 1, features, groups - 1, groups - 1);
   fprintf(out,
-          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_backward(const branch_arguments a) "
+          "extern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_backward(const branch_arguments a) "
           "{\n  __shared__ residual_memory memory;\n  const conv_image image = conv_image_of(a);\n"
           "  if (!image.live) return;\n  const float *const turned = a.turned[0] + image.part * %zuull;\n"
           "  float *const passing = a.passing + image.number * (2 * a.passing_outputs);\n"
@@ -232,7 +232,7 @@ static void write_kernels(FILE *out, const struct network *network, const noprop
     fprintf(out, "  residual_backward_layers<group%d, %s>(a, image, turned, passing, memory);\n", g,
             g == 0 ? "true" : "false");
   fprintf(out,
-          "}\n\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS) branch_gradients(const "
+          "}\n\nextern \"C\" __global__ void __launch_bounds__(CONV_THREADS, 1) branch_gradients(const "
           "branch_arguments a) {\n  __shared__ float scratch[%s];\n"
           "  const conv_slot slot = conv_slot_of(a, ",
           tensor ? "CONV_TENSOR_SCRATCH" : "CONV_WARPS * 12 * 32");

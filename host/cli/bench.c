@@ -13,14 +13,17 @@ enum { TRAINING_ROWS = 8000, CASES_MOST = 32, TIMES_MOST = 4096 };
 static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
 
-/* mlp: 12,834 parameters; resnet: 28,386; field: 9,666; cnn: data/fashion_mnist_small.yaml. */
+/* mlp: 12,834 parameters; resnet: 28,386; field: 9,666; cnn: data/fashion_mnist_small.yaml; residual:
+ * data/fashion_mnist.yaml; transformer: an image's rows are its tokens, all else as network.branch has it. */
 static const struct bench_network NETWORKS[] = {
-    {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false, NULL},
-    {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false, NULL},
-    {"field", "mlp", "64,64,64", "generate", 16, true, NULL},
-    {"cnn", "mlp", "128,128", "classify", 32, false, "32,64,128"},
+    {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false, NULL, NULL},
+    {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false, NULL, NULL},
+    {"field", "mlp", "64,64,64", "generate", 16, true, NULL, NULL},
+    {"cnn", "mlp", "128,128", "classify", 32, false, "cnn", "32,64,128"},
+    {"residual", "mlp", "128,128", "classify", 32, false, "resnet", "32,64,128"},
+    {"transformer", "mlp", "128,128", "classify", 32, false, "transformer", NULL},
 };
-enum { IMAGE_SIDE = 28, IMAGE_CLASSES = 10 };
+enum { IMAGE_SIDE = 28, IMAGE_CLASSES = 10, TOKENS = IMAGE_SIDE + 1 /* and the one that is read in the end */ };
 enum { NETWORK_COUNT = sizeof NETWORKS / sizeof NETWORKS[0] };
 
 static const struct bench_case CASES[] = {
@@ -68,22 +71,34 @@ static bool ends_with(const char *text, const char *end) {
   return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
+/* How often a parameter of the branch takes part, per row. */
+static double uses_of_weight(const struct bench_network *network, int layer) {
+  if (!network->channels) return TOKENS;
+  /* A pool behind each convolution, or behind the first of three. */
+  const int side = IMAGE_SIDE >> (strcmp(network->branch, "cnn") == 0 ? layer : (layer + 2) / 3);
+  return (double)side * side;
+}
+
 /* Floating-point operations of the matrix products, two per multiply-add: every system has to do these. A training step
  * does each product forward and twice backward (but none for the gradient of its inputs: the first layer of x and what
- * meets z or t); a solve does the x-branch once per row and the time branch once per step. */
+ * meets z or t); a solve does the x-branch once per row and the time branch once per step. Products of tokens with
+ * tokens in attention are not among them. */
 static double count_flops(const noprop_model *model, const struct bench_case *what) {
   double once = 0, per_step = 0, time = 0, no_input_gradient = 0, all = 0;
   for (int i = 0; i < noprop_model_parameter_count(model); i++) {
     noprop_parameter p = noprop_model_parameter(model, i);
     if (p.rank != 2) continue;
     double flops = 2.0 * (double)p.shape[0] * (double)p.shape[1];
-    int layer;
-    const bool convolution = sscanf(p.name, "branch.%d.weight", &layer) == 1;
-    if (convolution) flops *= (double)((IMAGE_SIDE >> layer) * (IMAGE_SIDE >> layer)); /* a pool behind each */
+    int layer = 0;
+    const bool in_branch = strncmp(p.name, "branch.", 7) == 0;
+    if (in_branch) {
+      const bool first = sscanf(p.name, "branch.%d.weight", &layer) == 1 ? layer == 0 : i == 0;
+      flops *= uses_of_weight(find_network(what->network), layer);
+      if (first) no_input_gradient += flops;
+    }
     all += flops;
-    if (convolution) {
+    if (in_branch) {
       once += flops;
-      if (layer == 0) no_input_gradient += flops;
       continue;
     }
     bool of_time = ends_with(p.name, ".t.weight");
@@ -125,14 +140,15 @@ static noprop_status set_keys(noprop_config *config, const struct bench_case *wh
   for (size_t i = 0; i < sizeof keys / sizeof keys[0] && status == NOPROP_OK; i++)
     status = noprop_config_set(config, keys[i][0], keys[i][1]);
   /* Two moons have points x and labels y; what is generated is the points. */
-  if (status == NOPROP_OK && network->channels) {
+  if (network->branch) {
     char channels[64];
-    snprintf(channels, sizeof channels, "[%s]", network->channels);
-    const char *branch[][2] = {{"network.branch.type", "cnn"},
-                               {"network.branch.channels", channels},
+    snprintf(channels, sizeof channels, "[%s]", network->channels ? network->channels : "");
+    const char *branch[][2] = {{"network.branch.type", network->branch},
                                {"network.activation", "relu"},
-                               {"loss.error", "squared"}};
-    for (size_t i = 0; i < sizeof branch / sizeof branch[0] && status == NOPROP_OK; i++)
+                               {"loss.error", "squared"},
+                               {"network.branch.channels", channels}};
+    const size_t count = sizeof branch / sizeof branch[0] - (network->channels ? 0 : 1);
+    for (size_t i = 0; i < count && status == NOPROP_OK; i++)
       status = noprop_config_set(config, branch[i][0], branch[i][1]);
   }
   if (status == NOPROP_OK && strcmp(network->task, "generate") == 0) {
@@ -190,8 +206,8 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   if (status == NOPROP_OK) status = set_keys(config, what);
   long rows = what->rows > 0 ? what->rows : what->batch > TRAINING_ROWS ? what->batch : TRAINING_ROWS;
   if (status == NOPROP_OK)
-    status = find_network(what->network)->channels ? make_images(subject, rows, &shape)
-                                                   : make_moons(subject, rows, config, &shape);
+    status = find_network(what->network)->branch ? make_images(subject, rows, &shape)
+                                                 : make_moons(subject, rows, config, &shape);
   if (status == NOPROP_OK) status = noprop_model_create(device, config, &shape, &subject->model);
   if (status == NOPROP_OK && what->batch > 0)
     status = noprop_model_bind(subject->model, subject->condition, &subject->target, what->batch);
@@ -351,8 +367,8 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     if (!name_is_wanted(cli, what.bench)) continue;
     const char *network = argument_text(cli, "--network", 0), *method = argument_text(cli, "--method", 0);
     /* What is done with images is not what is done with points. */
-    const bool images = find_network(what.network)->channels;
-    if (network && images != (find_network(network)->channels != NULL)) continue;
+    const bool images = find_network(what.network)->branch;
+    if (network && images != (find_network(network)->branch != NULL)) continue;
     if (network) what.network = network;
     what.hidden = argument_text(cli, "--hidden", 0);
     const char *variant = argument_text(cli, "--variant", 0);
@@ -385,7 +401,7 @@ static int check_names(struct cli *cli) {
     for (int i = 0; i < NETWORK_COUNT; i++) names[i] = NETWORKS[i].name;
     const char *near = nearest_name(network, names, NETWORK_COUNT);
     return fail(cli, EXIT_USAGE, "--network: there is no \"%s\"%s%s%s", network, near ? "; did you mean \"" : "",
-                near ? near : "", near ? "\"?" : "; there are mlp, resnet, field and cnn");
+                near ? near : "", near ? "\"?" : "; there are mlp, resnet, field, cnn, residual and transformer");
   }
   static const char *const known[] = {"train-step", "sample"};
   for (int i = 0; i < argument_count(cli, "NAME"); i++) {
@@ -467,7 +483,8 @@ done:
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
-    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet, field or cnn", 0, 0},
+    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet, field, cnn, residual or transformer", 0,
+     0},
     {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df, ct or supervised", 0, 0},
     {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32x3, tf32 or bf16", 0, 0},
     {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
@@ -489,7 +506,8 @@ const struct command COMMAND_BENCH = {
     ARGUMENTS,
     "Two moons; mlp and resnet classify, hidden 6 x 32 (12,834 parameters as mlp); field generates the points, hidden\n"
     "64-64-64; cnn classifies grey images of 28 x 28 behind convolutions of 32, 64 and 128 channels (supervised in\n"
-    "train-step). train-step: flow matching with Adam on 8,000 resident rows (or one batch,\n"
+    "train-step), residual behind residual ones, transformer behind attention over an image's rows. train-step: flow "
+    "matching with Adam on 8,000 resident rows (or one batch,\n"
     "if that is more).\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats, CPU ms the\n"
     "median time of all threads together; FLOP counts "

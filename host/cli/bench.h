@@ -11,7 +11,8 @@ struct bench_network {
   const char *name, *type, *hidden, *task;
   int time;             /* features of the time embedding */
   bool squash;          /* the layer that joins z and time has bias and activation */
-  const char *channels; /* of a convolutional branch; NULL: the condition is two moons' */
+  const char *branch;   /* network.branch.type; NULL: the condition is two moons', else images */
+  const char *channels; /* of its convolutions; NULL: it is no convolutional one */
 };
 
 struct bench_case {
