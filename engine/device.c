@@ -341,8 +341,13 @@ noprop_status device_launch_cooperative(noprop_device *device, const struct kern
                         device->driver->launch_cooperative(kernel->function, grid, 1, 1, block, 1, 1, shared_bytes,
                                                            device->stream, parameters),
                         "launching a kernel whose blocks wait for each other");
-  if (status == NOPROP_OK) ++device->counters.launches;
-  return status;
+  if (status != NOPROP_OK) return status;
+  if (device->recording) {
+    ++device->capturing;
+  } else {
+    ++device->counters.launches;
+  }
+  return NOPROP_OK;
 }
 
 noprop_status device_resident_blocks(noprop_device *device, const struct kernel *kernel, unsigned block,

@@ -136,6 +136,22 @@ int field_source(struct field_graph *graph, int layer, int a, int width, int par
   return add(graph, node);
 }
 
+int field_batch_norm(struct field_graph *graph, int number, int a) {
+  struct field_node node = node_of(NODE_BATCH_NORM, graph->nodes[a].width);
+  node.form = number;
+  node.a = a;
+  return add(graph, node);
+}
+
+/* What order 1 or 2 of it makes of an adjoint or a tangent. */
+static int batch_norm_along(struct field_graph *graph, int norm, int order, int a) {
+  struct field_node node = graph->nodes[norm];
+  node.order = order;
+  node.a = a;
+  node.b = order == 1 ? norm : -1;
+  return add(graph, node);
+}
+
 /* The product of the adjoint `bar` with a source's Jacobian; `width`: of the result. */
 static int source_product(struct field_graph *graph, const struct field_node *source, int order, int bar, int width) {
   struct field_node node = node_of(NODE_SOURCE, width);
@@ -274,6 +290,12 @@ static void reverse_node(struct reverse *r, int n, int bar) {
       if (r->needed[node.a]) contribute(r, node.a, plain(field_matvec(graph, bar, false, node.b, node.scale)));
       if (r->needed[node.b]) contribute(r, node.b, plain(field_matvec(graph, bar, true, node.a, node.scale)));
       return;
+    case NODE_BATCH_NORM:
+      if (node.order > 0)
+        graph->no_derivative = true;
+      else if (r->needed[node.a])
+        contribute(r, node.a, plain(batch_norm_along(graph, n, 1, bar)));
+      return;
     case NODE_SOURCE:
       if (node.order > 0) {
         graph->no_derivative = true;
@@ -366,6 +388,9 @@ static int tangent_of(struct field_graph *graph, int n, const int *tangents) {
       if (tangents[node.b] >= 0)
         items[count++] = plain(field_matvec(graph, node.a, node.order, tangents[node.b], node.scale));
       break;
+    case NODE_BATCH_NORM:
+      if (node.order > 0) graph->no_derivative = true;
+      return tangents[node.a] < 0 ? -1 : batch_norm_along(graph, n, 2, tangents[node.a]);
     case NODE_SOURCE:
       if (tangents[node.a] >= 0 || (node.b >= 0 && tangents[node.b] >= 0)) graph->no_derivative = true;
       return -1;

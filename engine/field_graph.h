@@ -13,17 +13,20 @@
 #include <stdbool.h>
 
 enum node_kind {
-  NODE_INPUT,    /* a tile that the kernel has: enum field_input in `form` */
-  NODE_CONSTANT, /* `scale` in every feature */
-  NODE_SUM,      /* bias + sum of its items */
-  NODE_PRODUCT,  /* a b, feature by feature */
-  NODE_JET,      /* derivative number `order` of the function `form` at a, times the factor of dropout */
-  NODE_MAP,      /* `scale` times a fixed linear map of a's features: enum field_map in `form` */
-  NODE_DIAGONAL, /* a times a parameter, feature by feature */
-  NODE_MATVEC,   /* scale times the matrix a [n][n] (transposed: `order` 1), of each row, times b [n] */
-  NODE_OUTER,    /* scale times a b^T, [n][n] */
-  NODE_SOURCE    /* function of layer `form` of a's features and a parameter (or -1); `order` 1, 2: its vector-Jacobian
-                    product for b, with respect to the features, to the parameter */
+  NODE_INPUT,      /* a tile that the kernel has: enum field_input in `form` */
+  NODE_CONSTANT,   /* `scale` in every feature */
+  NODE_SUM,        /* bias + sum of its items */
+  NODE_PRODUCT,    /* a b, feature by feature */
+  NODE_JET,        /* derivative number `order` of the function `form` at a, times the factor of dropout */
+  NODE_MAP,        /* `scale` times a fixed linear map of a's features: enum field_map in `form` */
+  NODE_DIAGONAL,   /* a times a parameter, feature by feature */
+  NODE_MATVEC,     /* scale times the matrix a [n][n] (transposed: `order` 1), of each row, times b [n] */
+  NODE_OUTER,      /* scale times a b^T, [n][n] */
+  NODE_BATCH_NORM, /* a less its mean over a root of its variance, of batch norm `form`; `order` 1: its adjoint a, where
+                      b is that node, on to what it was of, by way of the batch's statistics too; 2: its tangent a, by
+                      running statistics */
+  NODE_SOURCE /* function of layer `form` of a's features and a parameter (or -1); `order` 1, 2: its vector-Jacobian
+                 product for b, with respect to the features, to the parameter */
 };
 
 enum field_input {
@@ -81,7 +84,7 @@ struct field_graph {
   int count, item_count, output;
   int inputs[FIELD_INPUTS]; /* their nodes, or -1 */
   bool full;                /* a node or item did not fit: the graph is of no use */
-  bool no_derivative;       /* a derivative was asked for that a NODE_SOURCE does not have: likewise */
+  bool no_derivative;       /* a derivative was asked for that a NODE_SOURCE or NODE_BATCH_NORM lacks: likewise */
 };
 
 /* An empty graph, or NULL without memory; free() ends it. A copy likewise. */
@@ -100,6 +103,8 @@ int field_map(struct field_graph *graph, int map, int order, double scale, int a
 int field_diagonal(struct field_graph *graph, int a, int parameter);
 int field_matvec(struct field_graph *graph, int matrix, bool transposed, int vector, double scale);
 int field_outer(struct field_graph *graph, int a, int b, double scale);
+
+int field_batch_norm(struct field_graph *graph, int number, int a);
 
 int field_source(struct field_graph *graph, int layer, int a, int width, int parameter, int columns);
 

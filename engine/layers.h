@@ -31,7 +31,9 @@ enum {
   X(LAYER_ADD, "add", "sum of inputs of one width; of one given input and the layer before")                   \
   X(LAYER_MULTIPLY, "multiply", "product of two inputs of one width; of one given input and the layer before") \
   X(LAYER_CONCATENATE, "concatenate", "features of all inputs, one behind the other")                          \
-  X(LAYER_SOURCE, "source", "a function of a row's features of one's own, with its vector-Jacobian product")
+  X(LAYER_SOURCE, "source", "a function of a row's features of one's own, with its vector-Jacobian product")   \
+  X(LAYER_BATCH_NORM, "batch_norm",                                                                            \
+    "each feature to mean 0, variance 1 over the batch, at solves by running statistics; times a scale, plus a bias")
 
 #define LAYER_ENUMERATOR(enumerator, name, meaning) enumerator,
 enum layer_type { LAYER_LIST(LAYER_ENUMERATOR) LAYER_COUNT };
@@ -45,11 +47,12 @@ struct layer_settings {
   char name[LAYER_NAME]; /* "TYPE.NUMBER" where none was given */
   int type;
   int inputs[LAYER_INPUTS], input_count;
-  int width;      /* dense, source; 0: the network's output */
-  int activation; /* dense, activation */
-  bool bias;      /* dense */
-  double rate;    /* dropout */
-  int source;     /* source: number of its file */
+  int width;       /* dense, source; 0: the network's output */
+  int activation;  /* dense, activation */
+  bool bias;       /* dense */
+  double rate;     /* dropout */
+  double momentum; /* batch_norm: of running statistics */
+  int source;      /* source: number of its file */
   char function[LAYER_FUNCTION];
   int parameters, initial; /* source: how many, and enum layer_initial */
 };

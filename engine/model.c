@@ -296,11 +296,50 @@ noprop_status model_compile(noprop_model *model, struct program *program, struct
     kernel->workspace_floats = program->workspace_floats;
     kernel->block_rows = program->block_rows;
     kernel->fragments = program->fragments;
+    kernel->cooperative = program->cooperative;
     snprintf(kernel->tier, sizeof kernel->tier, "%s", program->tier);
     kernel->ready = true;
   }
   program_destroy(program);
   return status;
+}
+
+/* Blocks that wait for each other: on a virtual GPU so few that one processor has room for all, whatever the number of
+ * its threads, and with as much shared memory as that leaves each; on others one for a processor. */
+enum { COOPERATIVE_BLOCKS = 8, RESERVED_SHARED = 1024 };
+
+static size_t shared_limit(const noprop_model *model) {
+  const size_t bytes = model->device->properties.shared_bytes;
+  const bool few = model->network->norm_count > 0 && model->device->properties.is_virtual;
+  return few ? (bytes / COOPERATIVE_BLOCKS - RESERVED_SHARED) & ~(size_t)127 : bytes;
+}
+
+void model_set_slots(const noprop_model *model, const struct model_kernel *kernel, train_arguments *train) {
+  tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
+  const unsigned most =
+      model->device->properties.is_virtual ? COOPERATIVE_BLOCKS : (unsigned)model->device->properties.multiprocessors;
+  if (!kernel->cooperative || train->slot_count <= most) return;
+  const unsigned tiles = (train->batch + kernel->block_rows - 1) / kernel->block_rows;
+  train->tiles_per_slot = (tiles + most - 1) / most;
+  train->slot_count = (tiles + train->tiles_per_slot - 1) / train->tiles_per_slot;
+}
+
+noprop_status model_allocate_workspace(noprop_model *model, const struct model_kernel *kernel, train_arguments *train) {
+  CUdeviceptr workspace = 0;
+  train->workspace_stride = kernel->workspace_floats;
+  const size_t bytes = train->slot_count * train->workspace_stride * sizeof(float);
+  if (bytes == 0) return NOPROP_OK;
+  noprop_status status = pool_alloc(model->pool, bytes, "activations", &workspace);
+  if (status == NOPROP_OK && kernel->cooperative) status = device_clear(model->device, workspace, bytes);
+  train->workspace = DEVICE_POINTER(float, workspace);
+  return status;
+}
+
+noprop_status model_launch_slots(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train) {
+  return kernel->cooperative ? device_launch_cooperative(model->device, &kernel->kernel, train->slot_count,
+                                                         TILE_THREADS, kernel->shared_bytes, train)
+                             : device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS,
+                                             kernel->shared_bytes, train, sizeof *train);
 }
 
 static bool same_tile(const struct tile_form *a, const struct tile_form *b) {
@@ -311,7 +350,7 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
                                     struct model_kernel *kernel) {
   if (kernel->ready && same_tile(&kernel->tile, tile)) return NOPROP_OK;
   struct program program;
-  const size_t shared = model->device->properties.shared_bytes;
+  const size_t shared = shared_limit(model);
   const noprop_status status =
       kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
           ? program_train_tensor(model->network, &model->settings, &model->shape, shared, false, tile, &program)
@@ -696,7 +735,8 @@ static void describe_launches(struct text *text, const noprop_model *model, unsi
                                      .rows_per_slot = rows_per_slot,
                                      .weights = model->network->values,
                                      .update_blocks = model_update_blocks(model),
-                                     .branch = model->network->branch_count > 0 || image_coder_is(model->network)};
+                                     .branch = model->network->branch_count > 0 || image_coder_is(model->network),
+                                     .passes = model->network->norm_count > 0};
   const char *refusal = persistent_refusal(&of);
   const bool bound = model->binding.bound;
   if (bound ? model->binding.persistent : !refusal)
@@ -743,7 +783,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              image_coder_products(network) * 1e-6);
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
-    if (network->field && i == network->op_count - 1) {
+    if (network->field && i == network_said_op(network)) {
       text_add(&text, "  a graph of %d operations: z [%d]%s%s -> %d, with the arrays", network->field->count,
                network->latent, i > 0 ? " + layers above" : "", network->time_width ? " + time" : "", op->width);
       for (int p = network->field_first; p < network->field_end; ++p)
@@ -767,7 +807,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   }
   struct program program;
   struct tile_form tile;
-  const size_t shared = model->device->properties.shared_bytes;
+  const size_t shared = shared_limit(model);
   const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
   const unsigned processors = tiles_processors(model->device);
   noprop_status status = choose_tile(model, batch, &tile);

@@ -60,6 +60,7 @@ struct model_kernel {
   unsigned block_rows;     /* rows that a block carries */
   struct tile_form tile;   /* of train kernels in fp32 */
   bool fragments;          /* reads the weights in fragment order */
+  bool cooperative;        /* its blocks wait for each other */
   char tier[16];
 };
 
@@ -142,6 +143,12 @@ struct noprop_model {
 
 /* Compiles the program and destroys it. */
 noprop_status model_compile(noprop_model *model, struct program *program, struct model_kernel *kernel);
+/* Cuts the batch into slots, no more than are resident at once where blocks wait for each other; and memory for their
+ * workspace. */
+void model_set_slots(const noprop_model *model, const struct model_kernel *kernel, train_arguments *train);
+noprop_status model_allocate_workspace(noprop_model *model, const struct model_kernel *kernel, train_arguments *train);
+/* The launch of a train or loss kernel. */
+noprop_status model_launch_slots(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train);
 /* Compiled on first use. Training steps of batches of `batch` rows, in the form that tiles.h chooses for them; */
 noprop_status model_need_train(noprop_model *model, unsigned batch);
 /* requests with gradients; */

@@ -19,19 +19,15 @@ struct image_arguments {
 /* Slots (and workspace) of `kernel` for the arguments' batch; `gradients` floats stand at the front of each slot. */
 static noprop_status allocate_slots(noprop_model *model, const struct model_kernel *kernel, size_t gradients,
                                     train_arguments *train, struct image_arguments *images) {
-  CUdeviceptr slots, workspace = 0;
+  CUdeviceptr slots;
   if (model->network->blocks) return dt_allocate(model, kernel, gradients > 0, train, &images->branch);
-  tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
+  model_set_slots(model, kernel, train);
   train->slot_stride = gradients + SLOT_TERMS;
-  train->workspace_stride = kernel->workspace_floats;
   noprop_status status =
       pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "loss slots", &slots);
-  if (status == NOPROP_OK && train->workspace_stride > 0)
-    status =
-        pool_alloc(model->pool, train->slot_count * train->workspace_stride * sizeof(float), "activations", &workspace);
+  if (status == NOPROP_OK) status = model_allocate_workspace(model, kernel, train);
   if (status != NOPROP_OK) return status;
   train->slots = DEVICE_POINTER(float, slots);
-  train->workspace = DEVICE_POINTER(float, workspace);
   status = branch_allocate(model, kernel, 1, gradients > 0, train, &images->branch);
   return status == NOPROP_OK ? image_coder_allocate(model, kernel, gradients > 0, train, &images->coder) : status;
 }
@@ -73,9 +69,7 @@ static noprop_status launch(noprop_model *model, const struct model_kernel *kern
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
   if (status == NOPROP_OK) status = branch_forward(model, &images->branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_forward(model, &images->coder, train);
-  if (status == NOPROP_OK)
-    status = device_launch(model->device, &kernel->kernel, train->slot_count, TILE_THREADS, kernel->shared_bytes, train,
-                           sizeof *train);
+  if (status == NOPROP_OK) status = model_launch_slots(model, kernel, train);
   const update_arguments update = request_update(model, train, gradient);
   if (status == NOPROP_OK && gradient) status = branch_backward(model, &images->branch, train, 0, 1);
   if (status == NOPROP_OK && gradient) status = image_coder_backward(model, &images->coder, train);

@@ -25,9 +25,7 @@ noprop_status model_launch_step(noprop_model *model, const train_arguments *trai
   if (model->network->blocks) return dt_launch_step(model, train, update);
   noprop_status status = branch_forward(model, &model->binding.branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_forward(model, &model->binding.images, train);
-  if (status == NOPROP_OK)
-    status = device_launch(device, &model->train.kernel, train->slot_count, TILE_THREADS, model->train.shared_bytes,
-                           train, sizeof *train);
+  if (status == NOPROP_OK) status = model_launch_slots(model, &model->train, train);
   if (status == NOPROP_OK) status = branch_backward(model, &model->binding.branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_backward(model, &model->binding.images, train);
   if (status != NOPROP_OK) return status;
@@ -68,21 +66,17 @@ static uint64_t total_steps(const struct settings *settings, unsigned steps_per_
 static noprop_status allocate_slots(noprop_model *model) {
   train_arguments *train = &model->binding.train;
   update_arguments *update = &model->binding.update;
-  CUdeviceptr slots, workspace = 0;
+  CUdeviceptr slots;
   noprop_status status = NOPROP_OK;
   if (model->network->blocks) {
     status = dt_allocate(model, &model->train, true, train, &model->binding.branch);
   } else {
-    tiles_slots(train->batch, model->train.block_rows, &train->slot_count, &train->tiles_per_slot);
+    model_set_slots(model, &model->train, train);
     train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
-    train->workspace_stride = model->train.workspace_floats;
     status = pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
-    if (status == NOPROP_OK && train->workspace_stride > 0)
-      status = pool_alloc(model->pool, train->slot_count * train->workspace_stride * sizeof(float), "activations",
-                          &workspace);
+    if (status == NOPROP_OK) status = model_allocate_workspace(model, &model->train, train);
     if (status != NOPROP_OK) return status;
     train->slots = DEVICE_POINTER(float, slots);
-    train->workspace = DEVICE_POINTER(float, workspace);
     status = branch_allocate(model, &model->train, 1, true, train, &model->binding.branch);
     if (status == NOPROP_OK) status = image_coder_allocate(model, &model->train, true, train, &model->binding.images);
   }

@@ -210,7 +210,18 @@ static void build_coders(struct network *network, const struct settings *setting
   network->op_count = main_ops;
 }
 
+int network_said_op(const struct network *network) { return network->op_count - (network->mixture ? 2 : 1); }
+
 int network_total_ops(const struct network *network) { return network->decoder_first + network->decoder_count; }
+
+/* Running statistics: they have no gradients, and weight decay leaves them out. */
+static void add_statistics(struct network *network) {
+  for (int i = 0; i < network->norm_count; ++i) {
+    struct norm_layer *norm = &network->norms[i];
+    norm->mean = add_weight(network, norm->name, "mean", 1, norm->width, INITIALISE_ZERO);
+    norm->variance = add_weight(network, norm->name, "variance", 1, norm->width, INITIALISE_ONE);
+  }
+}
 
 /* The numbers of a schedule that is trained: last, so that weight decay can leave them out. */
 static void add_schedule(struct network *network, const struct settings *settings) {
@@ -342,7 +353,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS + 4 * (size_t)BRANCH_LAYERS + 4 +
                              ((size_t)settings->network.layers.count + 1) * (LAYER_INPUTS + 1);
   if (network)
-    network->parameters = calloc(blocks * most_arrays + SCHEDULE_MAX_ARRAYS + 3, sizeof *network->parameters);
+    network->parameters =
+        calloc(blocks * most_arrays + SCHEDULE_MAX_ARRAYS + 2 * BATCH_NORMS_MOST + 3, sizeof *network->parameters);
   if (!network || !network->parameters) {
     free(network);
     return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the network's description");
@@ -379,7 +391,15 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   build_coders(network, settings); /* none with dt */
   image_coder_add(network);
   if (discrete && shape->target_is_label) add_classifier(network, settings, shape->target_width);
+  if (network->norm_count > 0 && image_coder_is(network)) {
+    network_destroy(network);
+    return status_set(
+        NOPROP_UNSUPPORTED,
+        "network.layers: have one of type batch_norm, which has no kernels beside encoders and decoders of "
+        "images; allowed: layers of other types, such as layer_norm");
+  }
   network->decayed_floats = network->padded_floats;
+  add_statistics(network);
   add_schedule(network, settings);
   *result = network;
   return NOPROP_OK;

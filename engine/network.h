@@ -16,7 +16,7 @@
 #include "kernels/branch_arguments.h"
 #include "noprop/model.h"
 
-enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 144 };
+enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 144, BATCH_NORMS_MOST = 16 };
 
 enum initialiser {
   INITIALISE_ZERO,
@@ -94,6 +94,14 @@ struct sequence_branch {
   int embed, qkv;                                 /* parameter indices: the embedding's weight, the first layer's */
 };
 
+/* Batch norm with the statistics of batches: of a list of layers. */
+struct norm_layer {
+  char name[24];
+  int width;
+  int mean, variance; /* parameters: running statistics, which training writes and no optimizer moves */
+  double momentum;
+};
+
 struct network {
   struct dense_op ops[NETWORK_MAX_OPS];
   int op_count; /* the last one is the output, width d */
@@ -108,6 +116,8 @@ struct network {
   /* The last op is softmax(logits) times the classes' vectors "embedding.weight" [classes][d], which are the latents of
    * labels as well; the op before it gives the logits. */
   bool mixture;
+  struct norm_layer norms[BATCH_NORMS_MOST]; /* in the order in which they are computed */
+  int norm_count;
   int target_width;
   int x_width, latent, time_width, time_kind; /* x_width 0: none; time_width 0: none */
   struct parameter_entry *parameters;
@@ -147,6 +157,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
                              struct network **network);
 void network_destroy(struct network *network);
 
+/* The op that stands for the graph, or the chain's last one before classes are mixed. */
+int network_said_op(const struct network *network);
 /* Ops of all three. */
 int network_total_ops(const struct network *network);
 

@@ -131,6 +131,27 @@ static int concatenated(const struct custom *c, const struct layer_settings *ite
   return field_sum(c->b->graph, width, items, item->input_count, -1);
 }
 
+static int batch_normalised(struct custom *c, int layer) {
+  struct builder *b = c->b;
+  const struct layer_settings *item = &c->list->items[layer];
+  const int from = value_node(c, item->inputs[0]), width = builder_width(b, from), number = b->network->norm_count;
+  if (number == BATCH_NORMS_MOST) {
+    b->status =
+        status_set(NOPROP_UNSUPPORTED,
+                   "network.layers[%d]: is one of more than %d layers of type batch_norm, each of which takes two "
+                   "passes over the batch; fewer are allowed",
+                   layer, (int)BATCH_NORMS_MOST);
+    return from;
+  }
+  struct norm_layer *norm = &b->network->norms[b->network->norm_count++];
+  *norm = (struct norm_layer){.width = width, .momentum = item->momentum};
+  snprintf(norm->name, sizeof norm->name, "%s", item->name);
+  const int scale = builder_parameter(b, item->name, "scale", 1, width, INITIALISE_ONE);
+  const struct field_item scaled =
+      builder_item(field_diagonal(b->graph, field_batch_norm(b->graph, number, from), scale));
+  return field_sum(b->graph, width, &scaled, 1, builder_parameter(b, item->name, "bias", 1, width, INITIALISE_ZERO));
+}
+
 /* The factor of dropout is the slope of a linear activation that has it. */
 static int dropped(const struct custom *c, int layer) {
   const int value = argument_node(c, c->list->items[layer].inputs[0]);
@@ -214,6 +235,9 @@ static noprop_status add_layer(struct custom *c, int layer, int outputs) {
     case LAYER_NORM:
       *node = builder_normalised(b, item->name, value_node(c, item->inputs[0]));
       break;
+    case LAYER_BATCH_NORM:
+      *node = batch_normalised(c, layer);
+      break;
     case LAYER_DROPOUT:
       *node = dropped(c, layer);
       break;
@@ -229,7 +253,7 @@ static noprop_status add_layer(struct custom *c, int layer, int outputs) {
     default: /* LAYER_CONCATENATE */
       *node = concatenated(c, item);
   }
-  return NOPROP_OK;
+  return b->status;
 }
 
 int network_custom(struct builder *b, int state, int outputs) {

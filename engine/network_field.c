@@ -404,11 +404,14 @@ noprop_status network_build_field(struct network *network, const struct settings
   if (x_op >= 0) b.condition = field_input(b.graph, FIELD_CONDITION, network->ops[x_op].width);
   if (gates && b.condition >= 0) b.condition = gated_branch(&b);
   const bool natural = settings->network.wrapper == WRAPPER_NATURAL;
-  b.graph->output = wrap(&b, outputs_of(&b, state, natural ? network->latent * network->latent : network->latent));
+  const int outputs = natural            ? network->latent * network->latent
+                      : network->mixture ? network->target_width
+                                         : network->latent;
+  b.graph->output = wrap(&b, outputs_of(&b, state, outputs));
   if (b.status != NOPROP_OK) return b.status;
   network->field_end = network->parameter_count;
-  network->ops[network->op_count++] =
-      (struct dense_op){.width = network->latent, .bias = -1, .residual = -1, .activation = ACTIVATION_LINEAR};
+  network->ops[network->op_count++] = (struct dense_op){
+      .width = natural ? network->latent : outputs, .bias = -1, .residual = -1, .activation = ACTIVATION_LINEAR};
   if (b.graph->full)
     return status_set(
         NOPROP_UNSUPPORTED,

@@ -13,10 +13,13 @@ static const char NOT_RESIDENT[] = "not all blocks are resident at once";
 static const char NO_BLOCKS[] = "the blocks of variant dt are updated each by itself";
 static const char NO_BRANCH[] = "layers of images or sequences are launches of their own";
 
+static const char NO_PASSES[] = "batch norm makes each step a launch whose blocks wait for each other";
+
 const char *persistent_refusal(const struct persistent_case *of) {
   const double slots = 9.0 / 128.0 * (double)of->weights * of->rows_per_slot;
   if (of->blocks) return NO_BLOCKS;
   if (of->branch) return NO_BRANCH;
+  if (of->passes) return NO_PASSES;
   if (of->is_virtual) return "a launch costs the virtual GPU no more than a barrier";
   if (of->resident_blocks > 0 && of->slots > of->resident_blocks) return NOT_RESIDENT;
   if (slots > ISSUE_SLOTS_MOST) return "a step takes far longer than its launches";
@@ -74,13 +77,17 @@ noprop_status persistent_bind(noprop_model *model) {
                                .rows_per_slot = binding->train.tiles_per_slot * model->train.block_rows,
                                .weights = model->network->values,
                                .update_blocks = model_update_blocks(model),
-                               .branch = model->network->branch_count > 0};
+                               .branch = model->network->branch_count > 0,
+                               .passes = model->network->norm_count > 0};
   int wanted;
   noprop_status status = forced(&wanted);
   binding->persistent = false;
   if (status != NOPROP_OK || wanted == 0 || (wanted < 0 && persistent_refusal(&of))) return status;
-  if (of.blocks || of.branch)
-    return status_set(NOPROP_UNSUPPORTED, "NOPROP_PERSISTENT=1: %s", of.blocks ? NO_BLOCKS : NO_BRANCH);
+  if (of.blocks || of.branch || of.passes)
+    return status_set(NOPROP_UNSUPPORTED, "NOPROP_PERSISTENT=1: %s",
+                      of.blocks   ? NO_BLOCKS
+                      : of.branch ? NO_BRANCH
+                                  : NO_PASSES);
   status = compile(model, &of.resident_blocks);
   if (status != NOPROP_OK) return status;
   if (of.slots > of.resident_blocks) {

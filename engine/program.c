@@ -181,6 +181,7 @@ bool plan_place_arrays(struct plan *plan) {
   plan->time_parts = plan->solve ? plan_allocate(plan, time_parts) : NOWHERE;
   plan_place_coders(plan);
   plan_place_schedule(plan);
+  plan_place_norms(plan);
   return plan_place_field(plan);
 }
 
@@ -382,10 +383,16 @@ static void emit_forward_op(struct plan *plan, int index, const struct run *run,
   plan_emit(plan, "  }\n  __syncthreads();\n");
 }
 
+/* Whether the op that stands for a graph is one of these; all before it are then computed elsewhere. */
+static bool is_graph(const struct plan *plan, int first, int last) {
+  const int graph = network_said_op(plan->network);
+  return plan->field && first <= graph && graph <= last && first > plan->x_last;
+}
+
 void plan_emit_forward(struct plan *plan, int first, int last) {
-  if (plan->field && last == plan->network->op_count - 1) {
+  if (is_graph(plan, first, last)) {
     plan_emit_field(plan, FIELD_FORWARD);
-    return;
+    first = network_said_op(plan->network) + 1;
   }
   for (int i = first; i <= last;) {
     const struct run run = plan_longest_run(plan, i, last);
@@ -484,7 +491,9 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
 }
 
 void plan_emit_backward(struct plan *plan, int first, int last) {
-  if (plan->field && last == plan->network->op_count - 1) {
+  if (is_graph(plan, first, last)) {
+    const int graph = network_said_op(plan->network);
+    if (graph < last) plan_emit_backward(plan, graph + 1, last);
     plan_emit_field(plan, FIELD_BACKWARD);
     return;
   }
@@ -846,6 +855,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan,
             "  const unsigned last_tile = min(first_tile + args.tiles_per_slot, (batch.count + TILE_ROWS - 1) / "
             "TILE_ROWS);\n");
+  plan_emit_norms_begin(plan);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned tile = first_tile; tile < last_tile; ++tile) {\n");
   if (backward) plan_emit(plan, "  const bool again = tile != first_tile;\n");
   plan_emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
@@ -865,6 +875,7 @@ static noprop_status emit_train(struct plan *plan) {
   const bool end_pass = plan_has_end_pass(settings);
   plan_emit(plan, "#pragma unroll 1\n  for (unsigned draw = 0; draw < objective.draws%s; ++draw) {\n",
             end_pass ? " + 1" : "");
+  plan_emit_norms_draw(plan);
   plan_emit(plan, "  const time_draw drawn = draw_time(objective, schedule, args, batch, row, draw);\n");
   if (end_pass)
     plan_emit(plan,
@@ -916,9 +927,12 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "%s, %s, ", plan_place_text(plan->z, 0).s, plan_place_text(plan->z1, 0).s);
   plan_emit(plan, "%s, %s);\n", plan_place_text(plan->noise, 0).s, backward ? "delta, delta_rows" : "nullptr, nullptr");
   plan_emit_coder_output_gradient(plan);
+  plan_emit(plan, "%s", plan_in_last_pass(plan));
   plan_emit(plan, "  collect_terms(sums, terms, objective, row, share, draw, %s, args.out_row_loss);\n",
             plan_place_text(plan->scratch, 0).s);
+  if (plan_has_coder_terms(plan)) plan_emit(plan, "%s", plan_in_last_pass(plan));
   plan_emit_collect_coders(plan);
+  if (plan_has_norm_passes(plan)) plan_emit(plan, "  __syncthreads();\n"); /* collect_terms has one */
   plan_emit(plan, "  if (draw == 0) {\n    write_rows<%d>(args.out_prediction, %s, row.local, row.live);\n", plan->d,
             plan_place_text(plan->ops[output].at[POST], 0).s);
   plan_emit(plan, "    write_rows<%d>(args.out_z, %s, row.local, row.live);\n  }\n", plan->d,
@@ -940,9 +954,11 @@ static noprop_status emit_train(struct plan *plan) {
     if (trained || trains_network) emit_schedule_gradient(plan, output);
   }
   plan_emit(plan, "  }\n"); /* draws */
+  plan_emit_norms_row_end(plan);
   if (backward && x_last >= 0) plan_emit_condition_backward(plan, drops_condition ? "keep_condition" : NULL);
   plan_emit_encoder_backward(plan);
   plan_emit(plan, "  }\n"); /* tiles */
+  plan_emit_norms_end(plan);
   for (int i = 0; i < trained; ++i) {
     plan_emit(plan, "  write_schedule_gradient(slot + %ld, schedule_sums[%d], ", numbers[i].place, i);
     if (numbers[i].softplus)
@@ -996,7 +1012,8 @@ noprop_status plan_finish(struct plan *plan, char **text, noprop_status status, 
                               .entry = entry,
                               .shared_bytes = (unsigned)(plan->shared_floats * (long)sizeof(float)),
                               .workspace_floats = (size_t)plan->workspace_floats,
-                              .tier = plan->workspace_floats ? "spilling" : "resident",
+                              .cooperative = plan_has_norm_passes(plan),
+                              .tier = plan->workspace_floats > plan->norm_floats ? "spilling" : "resident",
                               .block_rows = plan->tile.rows};
   return NOPROP_OK;
 }

@@ -18,6 +18,7 @@ struct program {
   const char *tier;        /* "resident" or "spilling"; "registers" on tensor cores */
   unsigned block_rows;     /* rows that a block carries */
   bool fragments;          /* reads the weights in fragment order */
+  bool cooperative; /* its blocks wait for each other: all have to be resident, their workspace begins as zeros */
 };
 
 /* What the kernel of an objective does: forward only (entry "loss"); gradients of the parameters as well (entry

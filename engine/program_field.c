@@ -54,7 +54,8 @@ static bool positive(const struct plan *plan, int parameter) { return plan->netw
 
 /* Whether a node reads other features of `a` and `b` than those of the thread. */
 static bool reads_across(const struct field_node *node) {
-  return node->kind == NODE_MAP || node->kind == NODE_MATVEC || node->kind == NODE_OUTER || node->kind == NODE_SOURCE;
+  return node->kind == NODE_MAP || node->kind == NODE_MATVEC || node->kind == NODE_OUTER || node->kind == NODE_SOURCE ||
+         node->kind == NODE_BATCH_NORM;
 }
 
 typedef void (*reader)(struct plan *plan, int node, int child, bool across);
@@ -119,8 +120,8 @@ static void make_backward(struct plan *plan) {
   struct field_graph *graph = field->graph;
   const bool wanted[FIELD_INPUTS] = {[FIELD_Z] = plan->state, [FIELD_CONDITION] = plan->x_last >= 0};
   field->first_backward = graph->count;
-  field_reverse(graph, graph->output, field_input(graph, FIELD_ADJOINT, plan->d), wanted, field->adjoints, field->sinks,
-                &field->sink_count);
+  field_reverse(graph, graph->output, field_input(graph, FIELD_ADJOINT, graph->nodes[graph->output].width), wanted,
+                field->adjoints, field->sinks, &field->sink_count);
 }
 
 static void make_trace(struct plan *plan) {
@@ -207,7 +208,7 @@ static bool is_loop(const struct plan *plan, int n) {
 
 static void place_tiles(struct plan *plan) {
   struct field_plan *field = plan->field;
-  const struct op_places *output = &plan->ops[plan->network->op_count - 1];
+  const struct op_places *output = &plan->ops[network_said_op(plan->network)];
   give_buffer(plan, field->graph->output, output->at[POST]);
   if (field->tangent_output >= 0) give_buffer(plan, field->tangent_output, output->at[TANGENT]);
   for (int segment = FIELD_ONCE; segment <= FIELD_BACKWARD; ++segment)
@@ -276,7 +277,7 @@ bool plan_place_field(struct plan *plan) {
     each_child(plan, n, find_segment);
   }
   for (int n = count - 1; n >= 0; --n) {
-    if (node_at(plan, n)->kind == NODE_JET) field->stored[n] = true;
+    if (node_at(plan, n)->kind == NODE_JET || node_at(plan, n)->kind == NODE_BATCH_NORM) field->stored[n] = true;
     if (field->used[n]) each_child(plan, n, decide_stored);
   }
   /* What both an activation and something else reads is stored. */
@@ -292,6 +293,10 @@ bool plan_place_field(struct plan *plan) {
                        field->adjoints[FIELD_CONDITION]};
   for (size_t i = 0; i < sizeof roots / sizeof *roots; ++i)
     if (roots[i] >= 0) field->last[roots[i]] = FOREVER;
+  plan->norm_stops = 0;
+  for (int n = 0; plan->backward && n < count; ++n) /* in the order in which loops are written */
+    if (field->used[n] && node_at(plan, n)->kind == NODE_BATCH_NORM && node_at(plan, n)->order == 1)
+      plan->norms[node_at(plan, n)->form].backward_stop = plan->norm_stops++;
   place_sinks(plan);
   place_tiles(plan);
   place_time_parts(plan);
@@ -480,6 +485,17 @@ static void emit_source(struct plan *plan, const struct field_node *node, const 
   plan_emit(plan, "; });\n");
 }
 
+/* Such a node is a loop of its own: acc is zero. */
+static void emit_norm(struct plan *plan, const struct field_node *node, const char *acc) {
+  emit_value(plan, node->a, acc, 1, true);
+  if (node->order == 0) plan_emit_norm_value(plan, node->form, acc);
+  if (node->order == 2) plan_emit_norm_tangent(plan, node->form, acc);
+  if (node->order != 1) return;
+  plan_emit(plan, "    float unit[TILE_OUTPUTS] = {};\n");
+  emit_value(plan, node->b, "unit", 1, true);
+  plan_emit_norm_adjoint(plan, node->form, acc, "unit");
+}
+
 /* acc += the expression of node n; `fresh`: acc is still zero. */
 static void emit_expression(struct plan *plan, int n, const char *acc, int depth, bool fresh) {
   const struct field_node *node = node_at(plan, n);
@@ -521,6 +537,9 @@ static void emit_expression(struct plan *plan, int n, const char *acc, int depth
       return;
     case NODE_SOURCE:
       emit_source(plan, node, acc);
+      return;
+    case NODE_BATCH_NORM:
+      emit_norm(plan, node, acc);
       return;
     default: /* NODE_OUTER */
       plan_emit(plan, "    add_outer<%d>(%s, ", node_at(plan, node->a)->width, acc);
@@ -608,6 +627,7 @@ static void emit_sink(struct plan *plan, const struct field_sink *sink, const ch
   const struct parameter_entry *entry = &plan->network->parameters[sink->parameter];
   const char *const again = field->begun[sink->parameter] ? "true" : plan->again;
   const int pitch = entry->stride + 1;
+  plan_emit(plan, "%s", plan_in_last_pass(plan));
   if (sink->in < 0)
     plan_emit(plan, "  dense_bias_gradient<%d, %d>(slot + %ld, %s, %s);\n", entry->stride, pitch, entry->padded_offset,
               rows, again);
@@ -670,6 +690,9 @@ static void emit_loop(struct plan *plan, int n) {
       barrier = barrier || field->buffers[field->tile_of[j]].read || field->buffers[field->tile_of[j]].written;
   if (barrier) emit_barrier(plan);
   const int k = rows ? next_rows(plan) : -1;
+  if (node->kind == NODE_BATCH_NORM && node->order < 2)
+    plan_emit_norm_stop(plan, node->form, tile_text(plan, node->a).s,
+                        node->order == 1 ? tile_text(plan, node->b).s : NULL);
   loop_head(plan, node->width);
   emit_expression(plan, n, "acc", 0, true);
   if (field->stored[n]) {
@@ -721,6 +744,12 @@ void plan_emit_field(struct plan *plan, int segment) {
       if (!field->begun[i] && i != in_front)
         plan_emit(plan, "  clear_gradient(slot + %ld, %d, %s);\n", network->parameters[i].padded_offset,
                   network->parameters[i].rows * network->parameters[i].stride, plan->again);
+    for (int i = 0; i < network->norm_count; ++i)
+      for (int k = 0; k < 2; ++k) {
+        const struct parameter_entry *entry =
+            &network->parameters[k ? network->norms[i].variance : network->norms[i].mean];
+        plan_emit(plan, "  clear_gradient(slot + %ld, %d, %s);\n", entry->padded_offset, entry->stride, plan->again);
+      }
   }
   emit_barrier(plan);
 }
@@ -728,6 +757,7 @@ void plan_emit_field(struct plan *plan, int segment) {
 void plan_emit_field_includes(struct plan *plan) {
   if (!plan->field) return;
   plan_emit(plan, "#include \"jets.cuh\"\n");
+  if (plan->network->norm_count > 0) plan_emit(plan, "#include \"batch_norm.cuh\"\n");
   source_emit_files(plan->out, &plan->settings->network.layers);
 }
 

@@ -55,6 +55,13 @@ struct schedule_plan {
   struct place weights[SCHEDULE_MAX_LAYERS + 1], value[SCHEDULE_MAX_LAYERS + 2], slope[SCHEDULE_MAX_LAYERS + 2];
 };
 
+/* Batch norm by the statistics of the batch (engine/program_norms.c): places in every block's workspace. Partial
+ * results of its own rows, of both ways, [group][2][width]; and the whole batch's, [group][4][width]. */
+struct norm_plan {
+  long moments, feedback, whole;
+  int backward_stop; /* number of its stop on the way back; -1: nothing goes back through it */
+};
+
 struct plan {
   const struct network *network;
   const struct settings *settings;
@@ -76,12 +83,16 @@ struct plan {
   int slopes;          /* stages whose derivatives an adaptive solve keeps; 0: not adaptive */
   size_t shared_limit; /* bytes */
   long shared_floats, workspace_floats;
+  long norm_floats; /* of workspace_floats: statistics of batches */
   struct place scratch, z, z1, noise, time, x, stream, input, sum, previous;
   struct place unguided, tangent, stage_slopes;
   struct place delta[2], delta_rows[2], x_turns[2], x_gradient, stream_gradient, time_parts;
   struct place state_gradient, target_gradient; /* [d8][32]; see kernels/state_gradient.cuh */
   struct coder_plan coders;
   struct schedule_plan schedule;
+  struct norm_plan norms[BATCH_NORMS_MOST];
+  long norm_barrier;        /* place in the workspace of the first block */
+  int norm_stops;           /* of the backward pass */
   struct field_plan *field; /* of a network that is a graph; NULL: a chain */
   /* Text of where the features of an image's branch stand, and of the loss by them; not used: the condition is data. */
   const char *features, *feature_gradients;
@@ -209,6 +220,26 @@ void plan_emit_schedule_begin(struct plan *plan);
 void plan_emit_schedule_point(struct plan *plan);
 void plan_emit_network_gradient(struct plan *plan);
 void plan_emit_schedule_end(struct plan *plan);
+
+/* ---- batch norm by the statistics of the batch (program_norms.c) ---- */
+
+/* Whether a kernel goes over its rows several times. All functions below do nothing where it does not. */
+bool plan_has_norm_passes(const struct plan *plan);
+void plan_place_norms(struct plan *plan);
+/* Of the train kernel: around the loop over tiles; at the beginning of each draw and, before what is done
+ * once per row, behind the draws; "if (norm_last)" before a statement that only the last pass does. */
+void plan_emit_norms_begin(struct plan *plan);
+void plan_emit_norms_draw(struct plan *plan);
+void plan_emit_norms_row_end(struct plan *plan);
+void plan_emit_norms_end(struct plan *plan);
+const char *plan_in_last_pass(const struct plan *plan);
+/* Where a pass ends: norm `number` takes what it needs of `tile` (and on the way back of `unit`) in its pass. */
+void plan_emit_norm_stop(struct plan *plan, int number, const char *tile, const char *unit);
+/* From `acc` to the normalised number; from its adjoint and the number `unit` to the adjoint of what it was of; from a
+ * tangent to its. */
+void plan_emit_norm_value(struct plan *plan, int number, const char *acc);
+void plan_emit_norm_adjoint(struct plan *plan, int number, const char *acc, const char *unit);
+void plan_emit_norm_tangent(struct plan *plan, int number, const char *acc);
 
 /* ---- networks that are graphs (program_field.c) ---- */
 

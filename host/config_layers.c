@@ -14,7 +14,8 @@ enum {
   TYPE_DENSE = 1 << LAYER_DENSE,
   TYPE_ACTIVATION = 1 << LAYER_ACTIVATION,
   TYPE_DROPOUT = 1 << LAYER_DROPOUT,
-  TYPE_SOURCE = 1 << LAYER_SOURCE
+  TYPE_SOURCE = 1 << LAYER_SOURCE,
+  TYPE_BATCH_NORM = 1 << LAYER_BATCH_NORM
 };
 
 /* Which types have a key, beside type, name and from. */
@@ -25,6 +26,7 @@ static const struct {
             {"activation", TYPE_DENSE | TYPE_ACTIVATION},
             {"bias", TYPE_DENSE},
             {"rate", TYPE_DROPOUT},
+            {"momentum", TYPE_BATCH_NORM},
             {"file", TYPE_SOURCE},
             {"text", TYPE_SOURCE},
             {"function", TYPE_SOURCE},
@@ -202,7 +204,8 @@ static noprop_status read_from(const struct reading *r, const yaml_node_t *layer
 
 static noprop_status read_numbers(const struct reading *r, const yaml_node_t *layer, struct layer_settings *item) {
   const yaml_node_t *width = value_of(r, layer, "width"), *activation = value_of(r, layer, "activation");
-  const yaml_node_t *bias = value_of(r, layer, "bias"), *rate = value_of(r, layer, "rate");
+  const yaml_node_t *bias = value_of(r, layer, "bias"), *rate = value_of(r, layer, "rate"),
+                    *momentum = value_of(r, layer, "momentum");
   int64_t number = 0;
   if (width && (!config_integer_from_text(text_of(width), &number) || number < 1 || number > 4096))
     return refuse(r, width, "width", "%.40s is not allowed; allowed: integer from 1 to 4096", text_of(width));
@@ -221,6 +224,11 @@ static noprop_status read_numbers(const struct reading *r, const yaml_node_t *la
     return refuse(r, layer, "rate", "is not given; type dropout needs one, as in rate: 0.1");
   if (rate && (!config_real_from_text(text_of(rate), &item->rate) || item->rate < 0 || item->rate > 0.95))
     return refuse(r, rate, "rate", "%.40s is not allowed; allowed: number from 0 to 0.95", text_of(rate));
+  item->momentum = item->type == LAYER_BATCH_NORM ? 0.1 : 0;
+  if (momentum &&
+      (!config_real_from_text(text_of(momentum), &item->momentum) || item->momentum <= 0 || item->momentum > 1))
+    return refuse(r, momentum, "momentum", "%.40s is not allowed; allowed: number above 0, at most 1",
+                  text_of(momentum));
   return NOPROP_OK;
 }
 
@@ -447,6 +455,10 @@ void config_layers_to_text(const struct layer_list *layers, char *buffer, size_t
     if (item->type == LAYER_DROPOUT) {
       config_real_to_text(item->rate, text, sizeof text);
       (void)fprintf(out, ", rate: %s", text);
+    }
+    if (item->type == LAYER_BATCH_NORM && item->momentum != 0.1) {
+      config_real_to_text(item->momentum, text, sizeof text);
+      (void)fprintf(out, ", momentum: %s", text);
     }
     if (item->type == LAYER_SOURCE) add_function(layers, i, out);
     (void)fputc('}', out);

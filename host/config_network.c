@@ -41,6 +41,17 @@ static const char *custom_refusal(const struct settings *s, const char **key, ch
                    "have one of type source, which has a vector-Jacobian product and no second derivatives, and "
                    "network.wrapper %s needs them; allowed: wrapper none or natural, or layers of other types",
                    WRAPPER_NAMES[s->network.wrapper].name);
+  bool batch_norm = false;
+  for (int i = 0; i < layers->count; ++i) batch_norm = batch_norm || layers->items[i].type == LAYER_BATCH_NORM;
+  if (!buffer[0] && batch_norm && s->network.wrapper != WRAPPER_NONE)
+    (void)snprintf(buffer, size,
+                   "have one of type batch_norm, by which rows of a batch depend on each other, and network.wrapper %s "
+                   "is a derivative by one row's state; allowed: wrapper none, or layers of other types",
+                   WRAPPER_NAMES[s->network.wrapper].name);
+  else if (!buffer[0] && batch_norm && s->variant == VARIANT_DT)
+    (void)snprintf(buffer, size,
+                   "have one of type batch_norm, which has no kernels for variant dt; allowed: layers of other types, "
+                   "such as layer_norm");
   if (buffer[0]) return buffer;
   *key = "network.type";
   if (custom && s->variant == VARIANT_SUPERVISED)
@@ -122,11 +133,11 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
   const char *const list = custom_refusal(s, key, buffer, size);
   if (list) return list;
   *key = "latent.embedding";
-  if (network_is_field(s) && settings_mixes_classes(s))
+  if (network_is_field(s) && settings_mixes_classes(s) && (type != NETWORK_CUSTOM || wrapper != WRAPPER_NONE))
     (void)snprintf(
         buffer, size,
-        "has no kernels for network.type %s with network.wrapper %s; allowed: one_hot, or mlp and resnet with "
-        "wrapper none",
+        "has no kernels for network.type %s with network.wrapper %s; allowed: one_hot, or mlp, resnet and custom "
+        "with wrapper none",
         NETWORK_NAMES[type].name, WRAPPER_NAMES[wrapper].name);
   if (buffer[0]) return buffer;
   *key = "network.type";

@@ -251,16 +251,19 @@ static const struct {
      "gamma is the line from -3.5 to 3.5 that it starts near, and is not trained"},
     {SIMPLE, CT, ANY_TASK,
      "section 2.9: its vectors have 256 numbers and start from an untrained network's features of chosen rows, here 64 "
-     "from orthonormal unit vectors; it drops the last partial batch of an epoch, here it is trained on; its network "
-     "for "
-     "images is a residual one with batch norm, here it is network.type"},
+     "from orthonormal unit vectors; it drops the last partial batch of an epoch, here it is trained on; images go "
+     "through a residual network with batch norm in front of this one, here through network.branch if that is given"},
     {MNIST, CT, ANY_TASK, "D-10: its KL term is half the label's square, the constant 1/2, and is left out"},
     {MNIST, CT, ANY_TASK,
      "D-33: its schedule is a network that need not rise; here gamma is the line from -5 to 5 that it starts near, and "
      "is not trained"},
     {MNIST, CT, ANY_TASK,
-     "section 2.9: it drops the last partial batch of an epoch; here it is trained on. Its network for images is a "
-     "residual one with batch norm; here it is network.type"},
+     "section 2.9: it drops the last partial batch of an epoch; here it is trained on. Images go through a residual "
+     "network with batch norm in front of this one, here through network.branch if that is given"},
+    {MNIST | SIMPLE, CT, ANY_TASK,
+     "P-22: batch norm mixes rows of all times in training, and takes running statistics of these at a solve, where "
+     "all "
+     "rows have one time; layer_norm depends on neither"},
 };
 
 /* Networks as lists of layers, unless a network is given (network.type, network.hidden or network.layers): then the
@@ -277,6 +280,20 @@ static const struct {
      " {name: fusion, type: dense, from: [features_kept, state_kept], width: 256, activation: relu},"
      " {name: fusion_kept, type: dropout, rate: 0.2}, {name: narrow, type: dense, width: 128, activation: relu},"
      " {name: last, type: dense}]"},
+    {MNIST, CT,
+     "[{name: features, type: dense, from: x, width: 256},"
+     " {name: state, type: dense, from: z, width: 256, activation: relu},"
+     " {name: time, type: dense, from: t, width: 256, activation: relu},"
+     " {name: fusion, type: dense, from: [features, state, time], width: 256}, {name: fusion_norm, type: batch_norm},"
+     " {type: activation, activation: relu}, {name: narrow, type: dense, width: 128},"
+     " {name: narrow_norm, type: batch_norm}, {type: activation, activation: relu}, {name: last, type: dense}]"},
+    {SIMPLE, CT, /* z1 and z2 are as wide as latent.size */
+     "[{name: features, type: dense, from: x, width: 256},"
+     " {name: z1, type: dense, from: z, width: 64, activation: relu}, {name: z2, type: dense, width: 64},"
+     " {name: state, type: add, from: z}, {name: time, type: dense, from: t, width: 256, activation: relu},"
+     " {name: fusion, type: dense, from: [features, state, time], width: 256}, {name: fusion_norm, type: batch_norm},"
+     " {type: activation, activation: relu}, {name: second, type: dense, width: 256},"
+     " {name: second_norm, type: batch_norm}, {type: activation, activation: relu}, {name: last, type: dense}]"},
 };
 
 /* What of the table is for networks by name. */

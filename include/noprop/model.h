@@ -99,7 +99,8 @@ NOPROP_API noprop_status noprop_model_block_metrics(noprop_model *model, double 
 /* Loss terms for given rows, times and noise, and gradients; nothing is updated. Host memory, all row-major.
  *   condition [rows][C] or labels, target [rows][Y] or labels (types as the model's shape)
  *   t [rows] or NULL, noise [rows][d] or NULL: drawn as training step `step` would, without dropout
- *   gradient: flat as noprop_model_get_parameters, or NULL
+ *   gradient: flat as noprop_model_get_parameters, or NULL. Layers of type batch_norm take the statistics of these
+ *     rows with it, as in training (running statistics stay as they are), and running statistics without it
  *   prediction [rows][d], z [rows][d]: network output and z_t, or NULL
  *   row_loss [rows]: weighted total of each row, or NULL
  *   latent [rows][d]: the clean latent z1 that the encoder made (only models with an encoder), or NULL

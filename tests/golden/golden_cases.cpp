@@ -25,13 +25,9 @@ const char kUnknown[] = "no rule knows this group";
 struct Rule {
   const char *path, *reference, *kernels;
 };
-/* Convolutions and batch norm belong to the networks that are still to come; presets have their mathematics with the
- * networks that there are, and tests/kernels/presets_test.cpp compares those kernels with the reference. */
-static const char kScriptNetwork[] = "network with batch norm of a later version; the preset's kernels: tests/kernels";
 static const char kCoderNoise[] = "the kernels draw the encoder's noise themselves: tests/kernels compares them";
 /* Every group is a kernel of its own to compile. */
 static const char kSaved[] = "kernels of the same forms are compared in other groups and in tests/kernels";
-static const char kNorm[] = "batch norm is not offered";
 
 static const Rule kRules[] = {
     /* jax_noprop.h5 */
@@ -79,10 +75,11 @@ static const Rule kRules[] = {
     {"/S2/denoise_block(_full)?", "", ""},
     {"/Y/time_features", "", "compared inside networks: tests/kernels"},
     {"/Y/[a-z_]+/schedule", "", "a network that need not rise (D-33): the presets take the line that it starts near"},
-    {"/Y/[a-z_]+/train/buffers_(before|after)", kNorm, kNorm},
-    {"/Y/[a-z_]+/train/buffers_inference", "", kScriptNetwork},
+    {"/Y/[a-z_]+/train/buffers_(before|after)", "",
+     "training draws its own times and noise; tests/kernels compares it"},
+    {"/Y/[a-z_]+/train/buffers_inference", "", "statistics of inference_*; the preset's solve: tests/kernels"},
     {"/Y/[a-z_]+/inference_.*", "", "its schedule need not rise (D-33); the preset's solve: tests/kernels"},
-    {"/Y/[a-z_]+/(fuse_head_.*|label_encoder|time_encoder)", "", kScriptNetwork},
+    {"/Y/[a-z_]+/(fuse_head_.*|label_encoder|time_encoder)", "", ""},
     {"/exact/.*", "", "densities given in closed form, not a network"},
 };
 

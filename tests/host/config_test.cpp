@@ -371,6 +371,12 @@ TEST(Config, WrappersThatMakeNoFieldAreRefused) {
       "network.batch_norm: stored is for network.type mlp and bilinear, and this is resnet");
   has(check_refusal({{"network.batch_norm", "stored"}, {"variant", "dt"}, {"task", "classify"}}), "variant dt");
   has(check_refusal({{"network.batch_norm", "stored"}, {"loss.condition_dropout", "0.1"}}), "leave a condition out");
+  const auto with_norm = [&](const char *key, const char *value) {
+    return check_refusal(
+        {{"network.type", "custom"}, {"network.layers", "[{type: batch_norm, from: z}]"}, {key, value}});
+  };
+  has(with_norm("network.wrapper", "potential"), "rows of a batch depend on each other");
+  has(with_norm("variant", "dt"), "has no kernels for variant dt");
   has(check_refusal({{"network.layer_norm", "true"}}), "belongs to the stream of network.type resnet");
   has(check_refusal({{"network.activation", "swiglu"}, {"variant", "supervised"}}), "activations of single features");
   has(check_refusal({{"encoder.activation", "softmax"}}), "encoder.activation: softmax is for");
@@ -537,6 +543,40 @@ TEST(Config, PresetsSetTheEarlierSystemsValues) {
 }
 
 /* Survey 2.11 and 4.5: the earlier README's objectives and schedule. */
+/* A network by name takes the list's place where one is given. */
+TEST(Config, PresetsOfPyTorchSystemsHaveTheirNetworksUnlessOneIsGiven) {
+  const auto resolved = [](const char *preset, const char *key, const char *value) {
+    noprop_config *made = nullptr;
+    EXPECT_EQ(noprop_config_create(&made), NOPROP_OK);
+    const Config config(made);
+    EXPECT_EQ(noprop_config_set(made, "preset", preset), NOPROP_OK);
+    if (key) {
+      EXPECT_EQ(noprop_config_set(made, key, value), NOPROP_OK);
+    }
+    settings s;
+    EXPECT_EQ(settings_resolve(made, &s), NOPROP_OK) << noprop_last_error();
+    return s;
+  };
+  const struct {
+    const char *preset;
+    int layers, norms;
+  } systems[] = {{"notebook", 8, 0}, {"yhgon-mnist", 10, 2}, {"yhgon-simple", 12, 2}};
+  for (const auto &system : systems) {
+    SCOPED_TRACE(system.preset);
+    const settings s = resolved(system.preset, nullptr, nullptr);
+    EXPECT_EQ(s.network.type, NETWORK_CUSTOM);
+    EXPECT_EQ(s.network.layers.count, system.layers);
+    int norms = 0;
+    for (int i = 0; i < s.network.layers.count; ++i) norms += s.network.layers.items[i].type == LAYER_BATCH_NORM;
+    EXPECT_EQ(norms, system.norms);
+    EXPECT_EQ(s.network.dropout, 0);
+    const settings named = resolved(system.preset, "network.hidden", "[9]");
+    EXPECT_EQ(named.network.type, NETWORK_MLP);
+    EXPECT_EQ(named.network.layers.count, 0);
+    EXPECT_EQ(named.network.activation, ACTIVATION_RELU);
+  }
+}
+
 TEST(Config, PresetJax202510IsTheEarlierReadme) {
   for (const char *variant : {"fm", "ct"}) {
     const Config config = make();

@@ -77,7 +77,7 @@ TEST(Layers, AreWrittenSoThatTheyReadTheSame) {
   const Config config = with_layers(
       "[{name: \"0-a\", type: dense, from: [z, x, t], width: 8, activation: swiglu}, {type: dropout, rate: 0.1},"
       " {name: no, type: add, from: 0-a}, {type: concatenate, from: [no, z]}, {type: activation, activation: linear},"
-      " {type: dense, bias: false}]");
+      " {type: batch_norm, momentum: 0.25}, {type: batch_norm}, {type: dense, bias: false}]");
   ASSERT_TRUE(config) << noprop_last_error();
   char *text = nullptr;
   ASSERT_EQ(noprop_config_text(config.get(), &text), NOPROP_OK);
@@ -105,6 +105,8 @@ TEST(Layers, AreRefusedWithTheirPath) {
   begins(
       "[{type: dense, from: z, widht: 3}]",
       "a.yaml:4: network.layers[0]: type dense has no key 'widht'; allowed: type, name, from, width, activation, bias");
+  begins("[{type: batch_norm, from: z, momentum: 0}]",
+         "a.yaml:4: network.layers[0].momentum: 0 is not allowed; allowed: number above 0, at most 1");
   begins("[{type: dense, from: z, rate: 0.1}]", "a.yaml:4: network.layers[0]: type dense has no key 'rate'");
   begins("[{from: z}]", "a.yaml:4: network.layers[0].type: is not given");
   begins("[dense]", "a.yaml:4: network.layers[0]: dense is not allowed; allowed: keys and values");

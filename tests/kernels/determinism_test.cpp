@@ -43,8 +43,10 @@ const Work kWork[] = {
      5},
     {{{"variant", "fm"},
       {"task", "regress"},
-      {"network.hidden", "[17, 9]"},
-      {"network.activation", "gelu"},
+      {"network.type", "custom"},
+      {"network.layers",
+       "[{name: f, type: dense, from: x, width: 17, activation: gelu}, {type: dense, from: [f, z, t], width: 9},"
+       " {type: batch_norm}, {type: activation, activation: gelu}, {type: dense}]"},
       {"loss.recon.weight", "0.5"}},
      kByteCondition,
      100},

@@ -44,6 +44,23 @@ const std::vector<FieldCase> kCases = {
      3,
      37,
      2},
+    {"list_with_batch_norm",
+     {{"network.type", "custom"},
+      {"network.layers",
+       "[{name: a, type: dense, from: [z, t], width: 9, activation: tanh}, {name: n, type: batch_norm},"
+       " {name: features, type: dense, from: x, width: 9, bias: false}, {name: m, type: batch_norm, momentum: 0.3},"
+       " {type: dense, from: [n, m], width: 12, activation: tanh}, {type: batch_norm}, {type: activation, activation: "
+       "swish},"
+       " {type: dropout, rate: 0.25}, {type: dense}]"},
+      {"variant", "ct"},
+      {"task", "regress"},
+      {"loss.draws", "2"},
+      {"loss.reg", "0.05"}},
+     kFloatCondition,
+     4,
+     3,
+     100,
+     1},
     {"list_with_a_function_of_ones_own",
      {{"network.type", "custom"},
       {"network.layers",
@@ -365,7 +382,7 @@ TEST(Fields, WrongDerivativesOfOnesOwnFunctionsAreFound) {
       << noprop_last_error();
 }
 
-constexpr size_t kSolved = 8; /* the first of the cases */
+constexpr size_t kSolved = 9; /* the first of the cases */
 class FieldSolves : public Fields {};
 INSTANTIATE_TEST_SUITE_P(Cases, FieldSolves, testing::Range(size_t{0}, kSolved),
                          [](const auto &number) { return std::string(kCases[number.param].name); });

@@ -85,6 +85,15 @@ struct TorchCase {
   const char *method, *drift;
 };
 
+/* The scripts' network (survey 2.9, 5.8), with narrow layers. */
+const char kScriptLayers[] =
+    "[{name: features, type: dense, from: x, width: 6}, {name: state, type: dense, from: z, width: 6, activation: "
+    "relu},"
+    " {name: time, type: dense, from: t, width: 6, activation: relu},"
+    " {name: fusion, type: dense, from: [features, state, time], width: 9}, {type: batch_norm},"
+    " {type: activation, activation: relu}, {name: narrow, type: dense, width: 5}, {type: batch_norm},"
+    " {type: activation, activation: relu}, {name: last, type: dense}]";
+
 std::vector<TorchCase> torch_cases() {
   const Keys note = {{"variant", "ct"}, {"task", "regress"}, {"network.hidden", "[9, 9]"}};
   Keys book = {{"task", "classify"}, {"network.hidden", "[9, 9]"}, {"latent.size", "6"}};
@@ -122,7 +131,7 @@ std::vector<TorchCase> torch_cases() {
           {"notebook_fm", "notebook", book_fm, classifier, 50, "euler", "ode"},
           {"yhgon_mnist",
            "yhgon-mnist",
-           {{"variant", "ct"}, {"task", "classify"}, {"network.hidden", "[9, 9]"}, {"network.dropout", "0.1"}},
+           {{"variant", "ct"}, {"task", "classify"}, {"network.type", "custom"}, {"network.layers", kScriptLayers}},
            {{"schedule.type", "sigmoid"},
             {"schedule.k", "10"},
             {"schedule.t_mid", "0.5"},
@@ -144,6 +153,34 @@ std::vector<TorchCase> torch_cases() {
           {"yhgon_simple",
            "yhgon-simple",
            {{"variant", "ct"}, {"task", "classify"}, {"network.hidden", "[9, 9]"}, {"latent.size", "6"}},
+           {{"schedule.type", "sigmoid"},
+            {"schedule.k", "7"},
+            {"schedule.t_mid", "0.5"},
+            {"schedule.renormalise", "false"},
+            {"latent.embedding", "learned"},
+            {"loss.path", "signal_mean"},
+            {"loss.weight", "elbo"},
+            {"loss.scale", "bound"},
+            {"loss.error", "softmax_squared"},
+            {"loss.recon.type", "end_logits"},
+            {"loss.recon.weight", "1"},
+            {"loss.kl_z0", "1"},
+            {"loss.kl_form", "norm"},
+            {"loss.t_sampling", "uniform"},
+            {"loss.t_eps", "0"},
+            {"network.activation", "relu"},
+            {"network.time_embedding.type", "sinusoidal_unit"},
+            {"network.time_embedding.size", "64"}},
+           40,
+           "heun",
+           "relax_noise"},
+          {"yhgon_simple_with_batch_norm",
+           "yhgon-simple",
+           {{"variant", "ct"},
+            {"task", "classify"},
+            {"network.type", "custom"},
+            {"network.layers", kScriptLayers},
+            {"latent.size", "6"}},
            {{"schedule.type", "sigmoid"},
             {"schedule.k", "7"},
             {"schedule.t_mid", "0.5"},

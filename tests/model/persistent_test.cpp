@@ -167,7 +167,7 @@ TEST(PersistentKernel, IsRefusedInASentenceWhereItCannotRun) {
 }
 
 TEST(PersistentRule, TakesStepsThatLaunchesDominateOnAGpuAlone) {
-  const persistent_case small = {false, false, 32, 8, 132, 12834, 26, false};
+  const persistent_case small = {false, false, 32, 8, 132, 12834, 26, false, false};
   EXPECT_EQ(persistent_refusal(&small), nullptr) << "6 x 32 at batch 256";
   const auto refused = [&](void (*change)(persistent_case *), const char *reason) {
     persistent_case changed = small;

@@ -88,6 +88,7 @@ void add_custom_layers(Network &network, const std::string &text, long output) {
   for (const Layer &layer : layers)
     for (const std::string &name : names(layer.count("from") ? layer.at("from") : "")) readers += name == "x";
   if (layers.empty()) throw std::invalid_argument("network.layers is empty");
+  std::vector<std::pair<std::string, long>> normal; /* names and ops of batch norm */
   const auto put = [&](const Layer &layer) {
     const auto value = [&](const char *key) { return layer.count(key) ? layer.at(key) : std::string(); };
     const std::string type = value("type");
@@ -126,6 +127,13 @@ void add_custom_layers(Network &network, const std::string &text, long output) {
       op.norm = static_cast<long>(b.array(name + ".scale", 1, b.width(from[0])));
       b.array(name + ".bias", 1, b.width(from[0]));
       last = b.add(op, b.width(from[0]));
+    } else if (type == "batch_norm") {
+      op.sources = {b.source(from[0], kNoWeight)};
+      op.batch = static_cast<long>(b.array(name + ".scale", 1, b.width(from[0])));
+      b.array(name + ".bias", 1, b.width(from[0]));
+      if (!value("momentum").empty()) op.momentum = std::stod(value("momentum"));
+      normal.emplace_back(name, static_cast<long>(network.ops.size()));
+      last = b.add(op, b.width(from[0]));
     } else if (type == "dropout") {
       op.sources = {b.source(from[0], kNoWeight)};
       op.dropout = true, op.rate = std::stod(value("rate")), op.layer = number;
@@ -160,6 +168,19 @@ void add_custom_layers(Network &network, const std::string &text, long output) {
   };
   for (const Layer &layer : layers) put(layer);
   if (b.width_of(last) != output) put({{"type", "dense"}, {"name", "output"}});
+  network.normal = normal;
+}
+
+void add_running_statistics(Network &network) {
+  network.decayed = network.parameters;
+  for (const auto &[name, op] : network.normal) {
+    Op &of = network.ops[static_cast<size_t>(op)];
+    of.statistics = static_cast<long>(network.arrays.size());
+    for (const char *part : {".mean", ".variance"}) {
+      network.arrays.push_back({name + part, 1, of.width, false, network.parameters});
+      network.parameters += of.width;
+    }
+  }
 }
 
 }  // namespace reference

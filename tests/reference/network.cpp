@@ -485,12 +485,14 @@ Network make_network(const Settings &settings, long x_width, long latent, long o
     encode.width = latent;
     encode.sources = {{Source::kZ, -1, n.target, n.ops.back().sources[0].weight}};
     n.encoder = {encode};
+    if (!n.normal.empty()) add_running_statistics(n);
     return n;
   }
   n.encoder = make_coder(n, "encoder", settings.encoder, n.target, settings.encoder.normal() ? 2 * latent : latent);
   n.decoder = make_coder(n, "decoder", settings.decoder, latent, n.target);
   n.encoder_activation = settings.encoder.activation;
   n.decoder_activation = settings.decoder.activation;
+  if (!n.normal.empty()) add_running_statistics(n);
   return n;
 }
 

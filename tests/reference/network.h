@@ -84,11 +84,16 @@ struct Network {
   /* What is made of the output (survey 5.5): none, potential, natural, geometric, hamiltonian. */
   std::string wrapper = "none";
   long parameters = 0;
+  long decayed = -1;                                /* weight decay ends before this one; -1: it does not end */
+  std::vector<std::pair<std::string, long>> normal; /* batch norms of a list of layers: names and ops */
   const Array &array(const std::string &name) const;
 };
 
 /* The ops of network.type custom, behind arrays and ops that there are (layers.cpp). */
 void add_custom_layers(Network &network, const std::string &layers, long output);
+
+/* Running statistics of its batch norms, behind all other arrays. */
+void add_running_statistics(Network &network);
 
 /* The encoder or decoder as a network. */
 Network encoder_of(const Network &network);

@@ -1,7 +1,10 @@
 /* Flow, reconstruction and regularisation terms of a batch. */
 #include "tests/reference/objective.h"
 
+#include <array>
 #include <stdexcept>
+
+#include "tests/reference/batch.h"
 
 namespace reference {
 
@@ -215,18 +218,29 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
     loss.latent.push_back(coded.back().z1);
   }
 
+  /* All rows and draws go through the network together: batch norm takes their mean and variance. */
+  std::vector<BatchRow<Real>> passed(rows * draws);
+  for (size_t k = 0; k < draws; ++k)
+    for (size_t i = 0; i < rows; ++i) {
+      BatchRow<Real> &row = passed[k * rows + i];
+      for (size_t j = 0; j < d; ++j)
+        row.z.push_back(paths[k][i].a * coded[i].z1[j] + paths[k][i].b * batch.noise[k][i][j]);
+      if (batch.dropout) row.dropout = batch.dropout(static_cast<long>(i), static_cast<long>(k));
+      if (!batch.x.empty()) row.x = batch.x[i];
+      row.e = embed_time(settings, batch.t[k][i]);
+      row.without_condition = !batch.without_condition.empty() && batch.without_condition[i];
+    }
+  const auto statistics = forward_batch(network, parameters, passed);
+  if (!statistics.empty()) loss.statistics.push_back(statistics);
+  std::vector<std::array<Vector<Real>, 3>> direct(rows * draws); /* by z, z1 and noise past the network */
+
   for (size_t k = 0; k < draws; ++k) {
     Vector<Real> w = all_weights[k];
     for (size_t i = 0; i < rows; ++i) {
       const Path<Real> &path = paths[k][i];
       const Vector<Real> &z1 = coded[i].z1, &noise = batch.noise[k][i];
-      Vector<Real> z;
-      for (size_t j = 0; j < d; ++j) z.push_back(path.a * z1[j] + path.b * noise[j]);
-      const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(k)) : Dropout{};
-      const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
-      const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, batch.t[k][i]), dropout,
-                                        !batch.without_condition.empty() && batch.without_condition[i]);
-      const Vector<Real> &output = trace.output();
+      BatchRow<Real> &row = passed[k * rows + i];
+      const Vector<Real> &z = row.z, &output = row.trace.output();
       const Real factor = batch.factor.empty() ? Real(1.0) : batch.factor[k][i];
       const Real weight = w[i];
       w[i] = weight * factor;
@@ -345,51 +359,63 @@ Loss<Real> batch_loss(const Settings &settings, const Network &network, const Ve
       loss.total += share * total;
       loss.row_total[i] += total / static_cast<double>(draws);
       for (Real &v : output_bar) v = v * share;
-      Vector<Real> through; /* what reaches z_t through the network */
-      Vector<Real> x_bar;
-      backward<Real>(network, parameters, trace, output_bar, loss.gradient, &through, &x_bar, dropout);
-      if (k == 0) loss.x_bar.emplace_back(x_bar.size(), 0.0);
-      for (size_t j = 0; j < x_bar.size(); ++j) loss.x_bar[i][j] += x_bar[j];
-      if (k == 0) loss.z1_bar.emplace_back(d, 0.0);
-      for (size_t j = 0; j < d; ++j) {
-        z_bar[j] = z_bar[j] * share + through[j];
-        loss.z1_bar[i][j] += z1_bar[j] * share + path.a * z_bar[j];
-        noise_bar[j] = noise_bar[j] * share + path.b * z_bar[j];
-      }
-      if (k == 0) {
-        loss.z_bar.push_back(z_bar);
-        loss.noise_bar.push_back(noise_bar);
-        loss.prediction.push_back(output);
-        loss.z.push_back(z);
-        loss.velocity.push_back(velocity);
-        loss.target.push_back(z1_hat);
-      }
+      row.cotangent = output_bar;
+      direct[k * rows + i] = {z_bar, z1_bar, noise_bar};
+      if (k > 0) continue;
+      loss.prediction.push_back(output);
+      loss.z.push_back(z);
+      loss.velocity.push_back(velocity);
+      loss.target.push_back(z1_hat);
     }
   }
+  backward_batch(network, parameters, passed, statistics, loss.gradient);
+  for (size_t k = 0; k < draws; ++k)
+    for (size_t i = 0; i < rows; ++i) {
+      const BatchRow<Real> &row = passed[k * rows + i];
+      auto &[z_bar, z1_bar, noise_bar] = direct[k * rows + i];
+      if (k == 0) loss.x_bar.emplace_back(row.x_bar.size(), 0.0), loss.z1_bar.emplace_back(d, 0.0);
+      for (size_t j = 0; j < row.x_bar.size(); ++j) loss.x_bar[i][j] += row.x_bar[j];
+      for (size_t j = 0; j < d; ++j) {
+        z_bar[j] = z_bar[j] * share + row.z_bar[j]; /* what reaches z_t through the network */
+        loss.z1_bar[i][j] += z1_bar[j] * share + paths[k][i].a * z_bar[j];
+        noise_bar[j] = noise_bar[j] * share + paths[k][i].b * z_bar[j];
+      }
+      if (k > 0) continue;
+      loss.z_bar.push_back(z_bar);
+      loss.noise_bar.push_back(noise_bar);
+    }
   /* The label from the logits at t = 1, at a state with noise of its own: batch.noise[draws]. */
   const bool end_pass = settings.loss.recon_type == "end_logits" && settings.loss.recon_weight > 0;
-  for (size_t i = 0; end_pass && i < rows; ++i) {
+  if (end_pass) {
     const Real t = 1.0 - settings.loss.t_eps;
     const Path<Real> path = path_at(settings, t);
-    Vector<Real> z, minus_log, bar;
-    for (size_t j = 0; j < d; ++j) z.push_back(path.a * coded[i].z1[j] + path.b * batch.noise[draws][i][j]);
-    const Dropout dropout = batch.dropout ? batch.dropout(static_cast<long>(i), static_cast<long>(draws)) : Dropout{};
-    const Vector<Real> x = batch.x.empty() ? Vector<Real>{} : batch.x[i];
-    const Trace<Real> trace = forward(network, parameters, z, x, embed_time(settings, t), dropout,
-                                      !batch.without_condition.empty() && batch.without_condition[i]);
-    const size_t last = trace.post.size() - 1;
-    const Vector<Real> q = softmax(trace.post[network.mixture ? last - 1 : last], &minus_log);
-    const size_t label = static_cast<size_t>(batch.label[i]);
-    const double weight = settings.loss.recon_weight, one = 1.0 / static_cast<double>(rows);
-    loss.recon += one * minus_log[label];
-    loss.total += one * weight * minus_log[label];
-    loss.row_total[i] += weight * minus_log[label];
-    for (size_t j = 0; j < q.size(); ++j) bar.push_back(one * weight * (j == label ? q[j] - 1.0 : q[j]));
-    Vector<Real> through;
+    std::vector<BatchRow<Real>> ends(rows);
+    for (size_t i = 0; i < rows; ++i) {
+      for (size_t j = 0; j < d; ++j) ends[i].z.push_back(path.a * coded[i].z1[j] + path.b * batch.noise[draws][i][j]);
+      if (batch.dropout) ends[i].dropout = batch.dropout(static_cast<long>(i), static_cast<long>(draws));
+      if (!batch.x.empty()) ends[i].x = batch.x[i];
+      ends[i].e = embed_time(settings, t);
+      ends[i].without_condition = !batch.without_condition.empty() && batch.without_condition[i];
+    }
+    const auto of_end = forward_batch(network, parameters, ends);
+    if (!of_end.empty()) loss.statistics.push_back(of_end);
+    for (size_t i = 0; i < rows; ++i) {
+      Vector<Real> minus_log;
+      const size_t last = ends[i].trace.post.size() - 1;
+      const Vector<Real> q = softmax(ends[i].trace.post[network.mixture ? last - 1 : last], &minus_log);
+      const size_t label = static_cast<size_t>(batch.label[i]);
+      const double weight = settings.loss.recon_weight, one = 1.0 / static_cast<double>(rows);
+      loss.recon += one * minus_log[label];
+      loss.total += one * weight * minus_log[label];
+      loss.row_total[i] += weight * minus_log[label];
+      for (size_t j = 0; j < q.size(); ++j)
+        ends[i].cotangent.push_back(one * weight * (j == label ? q[j] - 1.0 : q[j]));
+    }
     Network logits = network; /* without the mixture behind them */
     if (network.mixture) logits.ops.pop_back();
-    backward<Real>(logits, parameters, trace, bar, loss.gradient, &through, nullptr, dropout);
-    for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += path.a * through[j];
+    backward_batch(logits, parameters, ends, of_end, loss.gradient);
+    for (size_t i = 0; i < rows; ++i)
+      for (size_t j = 0; j < d; ++j) loss.z1_bar[i][j] += path.a * ends[i].z_bar[j];
   }
   /* On through the encoder; kl_z0 reaches mean and log variance past the latent. */
   for (size_t i = 0; !network.encoder.empty() && i < rows; ++i) {

@@ -35,7 +35,9 @@ struct Loss {
   Vector<Real> weight;                        /* [rows], of draw 0: w after normalisation */
   Vector<Real> gradient;                      /* [parameters] */
   std::vector<Vector<Real>> z_bar, z1_bar,
-      noise_bar;                   /* [rows][d]: d total/d z_t, of draw 0; d z1; d noise, of draw 0 */
+      noise_bar; /* [rows][d]: d total/d z_t, of draw 0; d z1; d noise, of draw 0 */
+  /* Batch norm: by ops, of the batch and of the pass at t = 1 if there is one. Empty: there is none. */
+  std::vector<std::vector<Statistics<Real>>> statistics;
   std::vector<Vector<Real>> x_bar; /* [rows][C]: d total/d x */
 };
 

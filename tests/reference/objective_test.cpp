@@ -184,6 +184,31 @@ TEST(Objective, GradientsMatchDifferencesInEarlierSystemsForms) {
   }
 }
 
+/* Rows of a batch, and of the pass at t = 1, depend on each other through their statistics. */
+TEST(Objective, GradientsMatchDifferencesWithBatchNorm) {
+  const Keys list = {{"network.type", "custom"},
+                     {"network.time_embedding.size", "4"},
+                     {"network.layers",
+                      "[{name: a, type: dense, from: [z, t], width: 4, activation: tanh}, {name: n, type: batch_norm},"
+                      " {type: dense, from: [n, x], width: 3}, {type: batch_norm},"
+                      " {type: activation, activation: swish}, {type: dense}]"}};
+  const auto with = [&](Keys keys) {
+    keys.insert(keys.end(), list.begin(), list.end());
+    Model m = make_model(keys);
+    for (const Array &array : m.network.arrays) /* which losses of batches do not read */
+      if (array.name.find(".variance") != std::string::npos) m.parameters[static_cast<size_t>(array.offset)] = 1;
+    return m;
+  };
+  check_gradient(with({{"task", "regress"}, {"loss.draws", "2"}, {"loss.reg", "0.1"}}), "batch norm");
+  Model m = with({{"task", "classify"},
+                  {"loss.path", "signal_mean"},
+                  {"loss.error", "softmax_squared"},
+                  {"loss.recon.type", "end_logits"},
+                  {"loss.recon.weight", "0.7"}});
+  add_end_noise(&m);
+  check_gradient(m, "batch norm at t = 1");
+}
+
 /* A row and a column of these forms, written out: survey 2.8, 2.9, and S3 in 2.7. */
 TEST(Objective, EarlierSystemsFormsAreTheirDefinitions) {
   const Model note = make_model({{"task", "regress"},

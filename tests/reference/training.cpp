@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/row_order.h"
+#include "tests/reference/batch.h"
 #include "tests/reference/coupling.h"
 #include "tests/reference/random.h"
 
@@ -37,7 +38,7 @@ Real clip_gradient(double clip, Vector<Real> &gradient) {
 
 template <typename Real>
 void update(const Settings &settings, double learning_rate, const Vector<Real> &gradient, Optimizer<Real> &optimizer,
-            Vector<Real> &parameters) {
+            Vector<Real> &parameters, long decayed) {
   const auto &o = settings.optimizer;
   if (optimizer.step == 0) {
     optimizer.moment1.assign(parameters.size(), 0.0);
@@ -49,12 +50,13 @@ void update(const Settings &settings, double learning_rate, const Vector<Real> &
   for (size_t i = 0; i < parameters.size(); ++i) {
     Real &p = parameters[i], &m = optimizer.moment1[i], &v = optimizer.moment2[i];
     Real g = gradient[i];
-    if (o.type != "adamw" && o.weight_decay > 0) g += o.weight_decay * p;
+    const double weight_decay = decayed < 0 || static_cast<long>(i) < decayed ? o.weight_decay : 0;
+    if (o.type != "adamw" && weight_decay > 0) g += weight_decay * p;
     if (o.type == "adam" || o.type == "adamw") {
       m = o.beta1 * m + (1 - o.beta1) * g;
       v = o.beta2 * v + (1 - o.beta2) * (g * g);
       Real change = (m / correction1) / (sqrt(v / correction2) + o.epsilon);
-      if (o.type == "adamw") change += o.weight_decay * p;
+      if (o.type == "adamw" && weight_decay > 0) change += weight_decay * p;
       p -= learning_rate * change;
     } else if (o.type == "sgd") {
       Real change = g;
@@ -241,7 +243,9 @@ Training<Real> train(const Settings &settings, const Network &network, Vector<Re
     const Batch<Real> b = training_batch(settings, network, rows, batch, step, dropout_epochs);
     Loss<Real> loss = batch_loss(settings, network, training.parameters, b);
     training.gradient_norm.push_back(clip_gradient(settings.optimizer.clip, loss.gradient));
-    update(settings, rate_at(settings, step, total_steps), loss.gradient, training.optimizer, training.parameters);
+    for (const auto &statistics : loss.statistics) update_running(network, statistics, training.parameters);
+    update(settings, rate_at(settings, step, total_steps), loss.gradient, training.optimizer, training.parameters,
+           network.decayed);
     loss.gradient.clear();
     training.losses.push_back(loss);
   }
@@ -250,7 +254,7 @@ Training<Real> train(const Settings &settings, const Network &network, Vector<Re
 
 #define INSTANTIATE(Real)                                                                                             \
   template Real clip_gradient(double, Vector<Real> &);                                                                \
-  template void update(const Settings &, double, const Vector<Real> &, Optimizer<Real> &, Vector<Real> &);            \
+  template void update(const Settings &, double, const Vector<Real> &, Optimizer<Real> &, Vector<Real> &, long);      \
   template Batch<Real> training_batch(const Settings &, const Network &, const Rows<Real> &, long, int64_t, int64_t); \
   template Vector<Real> time_knots(const Settings &);                                                                 \
   template void draw_batch(const Settings &, const Network &, int64_t, bool, Batch<Real> &);                          \

@@ -21,10 +21,11 @@ double rate_at(const Settings &settings, int64_t step, int64_t total);
 template <typename Real>
 Real clip_gradient(double clip, Vector<Real> &gradient);
 
-/* One update of `parameters` with `gradient` at `learning_rate`; advances the optimizer. */
+/* One update of `parameters` with `gradient` at `learning_rate`; advances the optimizer. Weight decay ends before
+ * number `decayed`; below 0: it is everybody's. */
 template <typename Real>
 void update(const Settings &settings, double learning_rate, const Vector<Real> &gradient, Optimizer<Real> &optimizer,
-            Vector<Real> &parameters);
+            Vector<Real> &parameters, long decayed = -1);
 
 /* Row of the data set that stands at `position` of epoch `epoch`: the permutation of kernels/row_order.h. */
 long row_at(uint64_t seed, long rows, int64_t epoch, long position);
