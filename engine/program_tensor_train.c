@@ -282,10 +282,11 @@ static void emit_train_backward(struct plan *plan, int first, int last, const ch
   }
 }
 
-/* Whether ptxas would spill some registers of a warp's program: with dropout in layers of 64 features. Then the batch's
- * seventeen numbers are in shared memory, and a thread's number is read where it is needed (TILE_THREAD_AGAIN). */
+/* Whether ptxas would spill some registers of a warp's program: with dropout in layers of 64 features, and in wider
+ * layers. Then the batch's seventeen numbers are in shared memory, and a thread's number is read where it is needed
+ * (TILE_THREAD_AGAIN), which is enough for 96 features; layers of 128 still spill a dozen registers. */
 static bool is_short_of_registers(const struct plan *plan) {
-  return !plan->split && plan->settings->network.dropout > 0 && network_widest(plan->network) > 32;
+  return !plan->split && network_widest(plan->network) > (plan->settings->network.dropout > 0 ? 32 : 64);
 }
 
 static noprop_status emit_train(struct plan *plan) {

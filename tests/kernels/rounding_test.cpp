@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "tests/kernels/sweep.h"
+#include "tests/tile_form.h"
 
 namespace {
 
@@ -79,9 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Tf32, Rounding, testing::Values(kSweepCases + 5, kSweep
 INSTANTIATE_TEST_SUITE_P(Bf16, Rounding,
                          testing::Values(2 * kSweepCases + 5, 2 * kSweepCases + 7, 2 * kSweepCases + 14));
 
-TEST_P(Rounding, CostsAtMostTwiceThePlainComputation) {
-  interpret_kernels();
-  const SweepCase c = sweep_case(GetParam());
+void expect_rounding_alone(const SweepCase &c) {
   const Settings settings = reference::settings_from(c.keys);
   const auto data = make_data(settings, c.condition, c.condition_width, c.target_width, c.rows, 5);
   const Network plain = reference::make_network(settings, data->shape.condition_width, c.target_width);
@@ -97,6 +96,26 @@ TEST_P(Rounding, CostsAtMostTwiceThePlainComputation) {
     expect_twice_at_most(got.prediction, values_of(flat(rounded.prediction)), flat(truth.prediction),
                          c.name() + " prediction");
   expect_twice_at_most(got.gradient, values_of(rounded.gradient), truth.gradient, c.name() + " gradient");
+}
+
+TEST_P(Rounding, CostsAtMostTwiceThePlainComputation) {
+  interpret_kernels();
+  expect_rounding_alone(sweep_case(GetParam()));
+}
+
+/* Kernels whose registers are short, without dropout, too. */
+class WideLayers : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Rounding, WideLayers, testing::Values(kSweepCases + 7, 2 * kSweepCases + 7));
+
+TEST_P(WideLayers, CostAtMostTwiceThePlainComputation) {
+  interpret_kernels();
+  const TileForm rows_of_its_own("32x8");
+  SweepCase c = sweep_case(GetParam());
+  for (auto &[key, value] : c.keys) {
+    if (key == "network.hidden") value = "[72, 96]";
+    if (key == "network.dropout") value = "0";
+  }
+  expect_rounding_alone(c);
 }
 
 class Pairs : public testing::TestWithParam<int> {};
