@@ -181,10 +181,10 @@ static char *source_of(const struct network *network, const struct settings *set
   };
   for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; ++i)
     if (!kernels[i].of_several || network->branch_count > 1)
-      fprintf(
-          out,
-          "\nextern \"C\" __global__ void __launch_bounds__(%s) branch_%s(const branch_arguments a) {\n  %s(a);\n}\n",
-          kernels[i].threads, kernels[i].entry, kernels[i].function);
+      fprintf(out,
+              "\nextern \"C\" __global__ void __launch_bounds__(%s, 1) branch_%s(const branch_arguments a) {\n  "
+              "%s(a);\n}\n",
+              kernels[i].threads, kernels[i].entry, kernels[i].function);
   if (fclose(out) == 0) return text;
   free(text);
   return NULL;

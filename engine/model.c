@@ -826,7 +826,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
            "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
            PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows, program.tier,
            program.shared_bytes, program.workspace_floats);
-  if (program.workspace_floats)
+  if (strcmp(program.tier, "spilling") == 0)
     text_add(&text, "  spilling, as a tile's values take %zu bytes and a block has %zu of shared memory\n",
              program.shared_bytes + program.workspace_floats * sizeof(float), shared);
   if (network->operand_form >= 0)
