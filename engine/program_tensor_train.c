@@ -284,8 +284,8 @@ static void emit_train_backward(struct plan *plan, int first, int last, const ch
 
 /* Whether ptxas would spill some registers of a warp's program: with dropout in layers of 64 features, and in wider
  * layers. Then the batch's seventeen numbers are in shared memory, and a thread's number is read where it is needed
- * (TILE_THREAD_AGAIN), which is enough for 96 features (but for six registers of tf32 on compute capability 12.0);
- * layers of 128 still spill a dozen. */
+ * (TILE_THREAD_AGAIN), which is enough for 96 features in bf16; tf32 spills one register at 80 (compute capability 9.0)
+ * and six at 96 (12.0), layers of 128 a dozen. */
 static bool is_short_of_registers(const struct plan *plan) {
   return !plan->split && network_widest(plan->network) > (plan->settings->network.dropout > 0 ? 32 : 80);
 }

@@ -2,7 +2,8 @@
  *
  * A kernel starts in the interpreter. Once it has run there for TRANSLATE_AFTER, with blocks of one size, it is given
  * to the translator on a thread of its own; the first block that begins after that is done, be it of the same launch,
- * uses the machine code. Both give the same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret or translate fixes the choice. */
+ * uses the machine code. Both give the same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret
+ * or translate fixes the choice. */
 #define _GNU_SOURCE 1
 #include "engine/vgpu/launcher.h"
 
