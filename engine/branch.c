@@ -7,9 +7,6 @@
 #include "engine/network_field.h"
 #include "engine/status.h"
 
-/* Without a backward pass rows go through the branch in groups that take so much memory at most. */
-static const size_t FORWARD_BYTES = (size_t)64 << 20;
-
 static const struct branch_kind *const KINDS[BRANCH_COUNT] = {
     [BRANCH_CNN] = &branch_cnn, [BRANCH_TRANSFORMER] = &branch_transformer, [BRANCH_RESNET] = &branch_resnet};
 

@@ -15,6 +15,10 @@
 
 struct model_kernel;
 
+/* Bytes: without a backward pass rows go through a branch, and images through an encoder or decoder, in groups that
+ * take so much memory at most. */
+enum { FORWARD_BYTES = 64 << 20 };
+
 /* Kernels of one module, compiled when first needed. */
 struct branch_kernels {
   bool ready;

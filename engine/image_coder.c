@@ -11,8 +11,6 @@
 #include "engine/program_plan.h"
 #include "engine/status.h"
 
-/* Without a backward pass images go through in groups that take so much memory at most. */
-static const size_t FORWARD_BYTES = (size_t)64 << 20;
 enum { LAUNCHES = 4, SOLVE_ROWS = 1 << 14 };
 
 /* ---- layers ---- */

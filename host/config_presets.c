@@ -262,8 +262,7 @@ static const struct {
      "network with batch norm in front of this one, here through network.branch if that is given"},
     {MNIST | SIMPLE, CT, ANY_TASK,
      "P-22: batch norm mixes rows of all times in training, and takes running statistics of these at a solve, where "
-     "all "
-     "rows have one time; layer_norm depends on neither"},
+     "all rows have one time; layer_norm depends on neither"},
 };
 
 /* Networks as lists of layers, unless a network is given (network.type, network.hidden or network.layers): then the
