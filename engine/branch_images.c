@@ -48,7 +48,10 @@ void branch_images_gather(FILE *out, const struct network *network, const noprop
     fprintf(out, "  augment_gather<layer0, %d, %d, %s>(%s, a.rows, image.row);\n", kind, network->augment_shift,
             network->augment_flip ? "true" : "false", plane);
   else
-    fprintf(out, "  conv_gather<layer0, %d>(%s, a.rows, image.row);\n", kind, plane);
+    fprintf(out,
+            "  conv_gather<layer0, %d>(%s, a.rows.condition, image.row.data, a.rows.condition_scale, "
+            "a.rows.condition_shift);\n",
+            kind, plane);
   fprintf(out, "  __syncthreads();\n");
 }
 

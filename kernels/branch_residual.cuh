@@ -25,56 +25,6 @@ __device__ __forceinline__ float residual_normal(float sum, float mean, float fa
   return fmaf(sum - mean, factor, shift);
 }
 
-// store(y, x, channel, sum) for every pixel and each of TO channels: 3 x 3 sums over a plane of FROM channels.
-template <int HEIGHT, int WIDTH, int FROM, int TO, typename Store>
-__device__ __forceinline__ void residual_convolve(const float *plane, const float *weights, Store store) {
-  using W = conv_straight<HEIGHT, WIDTH>;
-  constexpr int ITEMS = (W::COUNT + W::WINDOWS - 1) / W::WINDOWS, PIXELS = W::WINDOWS * W::COLUMNS;
-  constexpr int GROUPS = (TO + 31) / 32;
-  for (int work = threadIdx.x / 32; work < GROUPS * ITEMS; work += CONV_WARPS) {
-    const int group = work / ITEMS, item = work % ITEMS, channel = group * 32 + (threadIdx.x & 31);
-    float acc[PIXELS] = {};
-    const float *from[W::WINDOWS];
-    conv_point<W, FROM, WIDTH + 1>(from, plane, item * W::WINDOWS);
-    conv_accumulate<W, FROM, WIDTH + 1, TO>(acc, from, conv_lane<TO>(weights, group));
-#pragma unroll
-    for (int i = 0; i < PIXELS; ++i) {
-      const int window = item * W::WINDOWS + i / W::COLUMNS;
-      if (window < W::COUNT && conv_live<TO>(channel))
-        store(window / W::ACROSS, window % W::ACROSS * W::COLUMNS + i % W::COLUMNS, channel, acc[i]);
-    }
-  }
-}
-
-// The same on tensor cores, for pairs of channels: store(y, x, channel, sum, sum of the channel behind it). `plane`:
-// blocked; `packed`: the weights as mma takes them.
-template <int HEIGHT, int WIDTH, int FROM, int TO, int FORM, typename Store>
-__device__ __forceinline__ void residual_convolve_tensor(const float *plane, const float *packed, Store store) {
-  using L = conv_layer<HEIGHT, WIDTH, FROM, TO, false>;
-  using P = conv_blocked<HEIGHT, WIDTH, FROM>;
-  using W = conv_packed<FORM, TO, FROM>;
-  constexpr int items = (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
-  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
-#pragma unroll 1
-  for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
-    const int pair = work / items, item = work % items, first = item * 8 * CONV_TILES;
-    float acc[2][CONV_TILES][4] = {};
-    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, first),
-                                                      packed + pair * (4 * W::OF_PAIR), item);
-#pragma unroll
-    for (int m = 0; m < 2; ++m)
-#pragma unroll
-      for (int n = 0; n < CONV_TILES; ++n)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
-          const int channel = 32 * pair + 16 * m + 2 * g;
-          if (x < WIDTH && y < HEIGHT && (TO % 32 == 0 || channel < TO))
-            store(y, x, channel, acc[m][n][e], acc[m][n][2 + e]);
-        }
-  }
-}
-
 // How what is stored enters products: `pixel` of a plane of CHANNELS with a border, blocked and rounded; FORM -1: not.
 template <int FORM, int HEIGHT, int WIDTH, int CHANNELS>
 __device__ __forceinline__ void residual_keep(float *plane, int y, int x, int channel, float value) {
@@ -191,13 +141,13 @@ __device__ __forceinline__ void residual_forward(float *output, float *factors, 
                                                  const float *weights, const float *affine, const float *before,
                                                  float *kept, residual_memory &memory) {
   if constexpr (FORM >= 0)
-    residual_convolve_tensor<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, FORM>(
+    conv_each_pair<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, FORM>(
         input, weights, [&](int y, int x, int channel, float low, float high) {
           conv_store_pair<-1, 0, L::OUTPUTS>(sums, plane_pixel<L::PITCH>(y, x), channel, low, high);
         });
   else
-    residual_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS>(
-        input, weights,
+    conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::OUTPUTS>(
+        input, weights, nullptr,
         [&](int y, int x, int channel, float sum) { sums[plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel] = sum; });
   __syncthreads();
   residual_statistics<L, SHARE>(sums, kept, memory);
@@ -326,15 +276,15 @@ __device__ __forceinline__ void residual_backward(float *sums, float *factors, f
 template <typename L, int FORM>
 __device__ __forceinline__ void residual_return(float *passing, const float *sums, const float *turned, bool add) {
   if constexpr (FORM >= 0)
-    residual_convolve_tensor<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, FORM>(
+    conv_each_pair<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, FORM>(
         sums, turned, [&](int y, int x, int channel, float low, float high) {
           float2 *const to = (float2 *)(passing + (y * L::WIDTH + x) * L::INPUTS + channel);
           const float2 there = add ? *to : make_float2(0.0f, 0.0f);
           *to = make_float2(there.x + low, there.y + high);
         });
   else
-    residual_convolve<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS>(
-        sums, turned, [&](int y, int x, int channel, float sum) {
+    conv_each<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, L::INPUTS>(
+        sums, turned, nullptr, [&](int y, int x, int channel, float sum) {
           const int flat = (y * L::WIDTH + x) * L::INPUTS + channel;
           passing[flat] = add ? passing[flat] + sum : sum;
         });

@@ -130,19 +130,45 @@ __device__ __forceinline__ void conv_point(const float *(&from)[W::WINDOWS], con
   }
 }
 
+// store(y, x, channel, sum) for every pixel and each of TO channels: 3 x 3 sums over a plane of FROM channels, rows of
+// weights LD apart, beginning with bias[channel] or, where that is NULL, with 0.
+template <int HEIGHT, int WIDTH, int FROM, int TO, int LD, typename Store>
+__device__ __forceinline__ void conv_each(const float *plane, const float *weights, const float *bias, Store store) {
+  using W = conv_straight<HEIGHT, WIDTH>;
+  constexpr int ITEMS = (W::COUNT + W::WINDOWS - 1) / W::WINDOWS, PIXELS = W::WINDOWS * W::COLUMNS;
+  constexpr int GROUPS = (TO + 31) / 32;
+  for (int work = threadIdx.x / 32; work < GROUPS * ITEMS; work += CONV_WARPS) {
+    const int group = work / ITEMS, item = work % ITEMS, channel = group * 32 + (threadIdx.x & 31);
+    const float offset = bias ? load_parameter(conv_lane<TO>(bias, group)) : 0.0f;
+    float acc[PIXELS];
+    const float *from[W::WINDOWS];
+#pragma unroll
+    for (int i = 0; i < PIXELS; ++i) acc[i] = offset;
+    conv_point<W, FROM, WIDTH + 1>(from, plane, item * W::WINDOWS);
+    conv_accumulate<W, FROM, WIDTH + 1, LD>(acc, from, conv_lane<TO>(weights, group));
+#pragma unroll
+    for (int i = 0; i < PIXELS; ++i) {
+      const int window = item * W::WINDOWS + i / W::COLUMNS;
+      if (window < W::COUNT && conv_live<TO>(channel))
+        store(window / W::ACROSS, window % W::ACROSS * W::COLUMNS + i % W::COLUMNS, channel, acc[i]);
+    }
+  }
+}
+
 // ---- forward ----
 
-// The image's row of the data as a plane, standardised; files have [channel][y][x].
+// An image of a row of the data, whose place among the rows is `row`, as a plane, standardised; files have
+// [channel][y][x]. KIND: of `data`'s numbers.
 template <typename L, int KIND>
-__device__ __forceinline__ void conv_gather(float *plane, const train_arguments &args, const tile_row &row) {
+__device__ __forceinline__ void conv_gather(float *plane, const void *data, unsigned row, const float *scale,
+                                            const float *shift) {
   constexpr int SIZE = L::HEIGHT * L::WIDTH;
-  const unsigned long long base = (unsigned long long)row.data * (SIZE * L::INPUTS);
+  const unsigned long long base = (unsigned long long)row * (SIZE * L::INPUTS);
   for (int i = threadIdx.x; i < SIZE * L::INPUTS; i += CONV_THREADS) {
     const int channel = i / SIZE, y = i % SIZE / L::WIDTH, x = i % L::WIDTH;
-    const float raw = KIND == ROW_FLOAT ? __ldg((const float *)args.condition + base + i)
-                                        : (float)__ldg((const unsigned char *)args.condition + base + i);
-    plane[plane_pixel<L::PITCH>(y, x) * L::INPUTS + channel] =
-        fmaf(raw, __ldg(args.condition_scale + i), __ldg(args.condition_shift + i));
+    const float raw = KIND == ROW_FLOAT ? __ldg((const float *)data + base + i)
+                                        : (float)__ldg((const unsigned char *)data + base + i);
+    plane[plane_pixel<L::PITCH>(y, x) * L::INPUTS + channel] = fmaf(raw, __ldg(scale + i), __ldg(shift + i));
   }
 }
 
@@ -264,24 +290,11 @@ __device__ __forceinline__ void conv_spread(float *gradients, const unsigned cha
 template <typename L, typename BEFORE>
 __device__ __forceinline__ void conv_backward(const float *gradients, const float *turned, float *gradients_before,
                                               const unsigned char *codes_before) {
-  using W = conv_straight<L::HEIGHT, L::WIDTH>;
-  constexpr int ITEMS = (W::COUNT + W::WINDOWS - 1) / W::WINDOWS, PIXELS = W::WINDOWS * W::COLUMNS;
-  constexpr int GROUPS = (L::INPUTS + 31) / 32;
-  for (int work = threadIdx.x / 32; work < GROUPS * ITEMS; work += CONV_WARPS) {
-    const int channel = work / ITEMS * 32 + (threadIdx.x & 31), group = work / ITEMS;
-    float acc[PIXELS] = {};
-    const float *from[W::WINDOWS];
-    conv_point<W, L::OUTPUTS, L::PITCH>(from, gradients, work % ITEMS * W::WINDOWS);
-    conv_accumulate<W, L::OUTPUTS, L::PITCH, L::INPUTS>(acc, from, conv_lane<L::INPUTS>(turned, group));
-#pragma unroll
-    for (int i = 0; i < PIXELS; ++i) {
-      const int window = work % ITEMS * W::WINDOWS + i / W::COLUMNS;
-      const int y = window / W::ACROSS, x = window % W::ACROSS * W::COLUMNS + i % W::COLUMNS;
-      if (window < W::COUNT && conv_live<L::INPUTS>(channel))
+  conv_each<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, L::INPUTS>(
+      gradients, turned, nullptr, [&](int y, int x, int channel, float sum) {
         conv_pass_back<BEFORE>(gradients_before, y, x, channel, codes_before[(y * L::WIDTH + x) * L::INPUTS + channel],
-                               acc[i]);
-    }
-  }
+                               sum);
+      });
 }
 
 // Gradients of a layer's weights: a block takes TAKES rows of [9 * inputs][outputs] for 32 outputs; its warps share the

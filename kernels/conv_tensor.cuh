@@ -170,6 +170,35 @@ __device__ __forceinline__ const float *conv_at(const float *plane, int pixel) {
   return plane + pixel * (16 / conv_form<FORM>::IN_WORD);
 }
 
+// conv_each on tensor cores, for pairs of channels: store(y, x, channel, sum, sum of the channel behind it). `plane`:
+// blocked; `packed`: the weights as mma takes them.
+template <int HEIGHT, int WIDTH, int FROM, int TO, int FORM, typename Store>
+__device__ __forceinline__ void conv_each_pair(const float *plane, const float *packed, Store store) {
+  using L = conv_layer<HEIGHT, WIDTH, FROM, TO, false>;
+  using P = conv_blocked<HEIGHT, WIDTH, FROM>;
+  using W = conv_packed<FORM, TO, FROM>;
+  constexpr int items = (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
+  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
+#pragma unroll 1
+  for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
+    const int pair = work / items, item = work % items, first = item * 8 * CONV_TILES;
+    float acc[2][CONV_TILES][4] = {};
+    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, first),
+                                                      packed + pair * (4 * W::OF_PAIR), item);
+#pragma unroll
+    for (int m = 0; m < 2; ++m)
+#pragma unroll
+      for (int n = 0; n < CONV_TILES; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
+          const int channel = 32 * pair + 16 * m + 2 * g;
+          if (x < WIDTH && y < HEIGHT && (TO % 32 == 0 || channel < TO))
+            store(y, x, channel, acc[m][n][e], acc[m][n][2 + e]);
+        }
+  }
+}
+
 // ---- forward ----
 
 // As conv_forward: with a pool the next layer's plane is `output`, without one the feature vector. `packed`: the
@@ -291,31 +320,11 @@ __device__ __forceinline__ void conv_spread_tensor(float *gradients, const unsig
 template <typename L, typename BEFORE, int FORM, int BEFORE_FORM>
 __device__ __forceinline__ void conv_backward_tensor(const float *gradients, const float *turned,
                                                      float *gradients_before, const unsigned char *codes_before) {
-  using P = conv_blocked<L::HEIGHT, L::WIDTH, L::OUTPUTS>;
-  using W = conv_packed<FORM, L::INPUTS, L::OUTPUTS>;
-  constexpr int items = (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
-  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
-#pragma unroll 1
-  for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
-    const int pair = work / items, first = work % items * 8 * CONV_TILES;
-    float acc[2][CONV_TILES][4] = {};
-    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(gradients, first),
-                                                      turned + pair * (4 * W::OF_PAIR), work % items);
-#pragma unroll
-    for (int m = 0; m < 2; ++m)
-#pragma unroll
-      for (int n = 0; n < CONV_TILES; ++n)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
-          const int channel = 32 * pair + 16 * m + 2 * g;
-          if (x < L::WIDTH && y < L::HEIGHT && (L::INPUTS % 32 == 0 || channel < L::INPUTS))
-            conv_pass_pair<BEFORE, BEFORE_FORM>(
-                gradients_before, y, x, channel,
-                *(const uchar2 *)(codes_before + (y * L::WIDTH + x) * L::INPUTS + channel), acc[m][n][e],
-                acc[m][n][2 + e]);
-        }
-  }
+  conv_each_pair<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, FORM>(
+      gradients, turned, [&](int y, int x, int channel, float low, float high) {
+        const uchar2 code = *(const uchar2 *)(codes_before + (y * L::WIDTH + x) * L::INPUTS + channel);
+        conv_pass_pair<BEFORE, BEFORE_FORM>(gradients_before, y, x, channel, code, low, high);
+      });
 }
 
 // ---- gradients of weights ----

@@ -116,32 +116,6 @@ __device__ __forceinline__ void coder_from_sphere(float *g, const float *x, floa
 
 // ---- convolutions of the decoder ----
 
-// store(y, x, channel, sum) for every pixel and each of TO channels: 3 x 3 sums over a plane of FROM channels, rows of
-// weights LD apart, beginning with bias[channel] or 0.
-template <int HEIGHT, int WIDTH, int FROM, int TO, int LD, typename Store>
-__device__ __forceinline__ void coder_convolve(const float *plane, const float *weights, const float *bias,
-                                               Store store) {
-  using W = conv_straight<HEIGHT, WIDTH>;
-  constexpr int ITEMS = (W::COUNT + W::WINDOWS - 1) / W::WINDOWS, PIXELS = W::WINDOWS * W::COLUMNS;
-  constexpr int GROUPS = (TO + 31) / 32;
-  for (int work = threadIdx.x / 32; work < GROUPS * ITEMS; work += CONV_WARPS) {
-    const int group = work / ITEMS, item = work % ITEMS, channel = group * 32 + (threadIdx.x & 31);
-    const float offset = bias ? load_parameter(conv_lane<TO>(bias, group)) : 0.0f;
-    float acc[PIXELS];
-    const float *from[W::WINDOWS];
-#pragma unroll
-    for (int i = 0; i < PIXELS; ++i) acc[i] = offset;
-    conv_point<W, FROM, WIDTH + 1>(from, plane, item * W::WINDOWS);
-    conv_accumulate<W, FROM, WIDTH + 1, LD>(acc, from, conv_lane<TO>(weights, group));
-#pragma unroll
-    for (int i = 0; i < PIXELS; ++i) {
-      const int window = item * W::WINDOWS + i / W::COLUMNS;
-      if (window < W::COUNT && conv_live<TO>(channel))
-        store(window / W::ACROSS, window % W::ACROSS * W::COLUMNS + i % W::COLUMNS, channel, acc[i]);
-    }
-  }
-}
-
 // Where part `channel` / C of a 2 x 2 square stands, of layers that give C channels at twice the pixels.
 template <int C>
 __device__ __forceinline__ int coder_square(int y, int x, int channel, int width) {
@@ -153,7 +127,7 @@ template <typename L>
 __device__ __forceinline__ void coder_widen(float *output, const float *input, const float *weights,
                                             const float *bias) {
   constexpr int C = L::OUTPUTS / 4;
-  coder_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
+  conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
       input, weights, bias, [&](int y, int x, int channel, float sum) {
         output[coder_square<C>(y, x, channel, 2 * L::WIDTH)] = fmaxf(sum, 0.0f);
       });
@@ -167,7 +141,7 @@ __device__ __forceinline__ float coder_error(float *gradients, const float *inpu
                                              const float *bias, const float *image, float share, float *scratch) {
   constexpr int C = L::OUTPUTS / 4;
   float error = 0.0f;
-  coder_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
+  conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
       input, weights, bias, [&](int y, int x, int channel, float sum) {
         const float miss = sum - image[coder_square<C>(y, x, channel, 2 * L::WIDTH)];
         error = fmaf(miss, miss, error);
@@ -186,7 +160,7 @@ template <typename L>
 __device__ __forceinline__ void coder_show(float *output, const float *input, const float *weights, const float *bias,
                                            const float *scale, const float *shift) {
   constexpr int C = L::OUTPUTS / 4;
-  coder_convolve<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
+  conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::LD>(
       input, weights, bias, [&](int y, int x, int channel, float sum) {
         const int at =
             (channel % C * (2 * L::HEIGHT) + 2 * y + channel / (2 * C)) * (2 * L::WIDTH) + 2 * x + channel / C % 2;
@@ -199,7 +173,7 @@ __device__ __forceinline__ void coder_show(float *output, const float *input, co
 template <typename L, bool START>
 __device__ __forceinline__ void coder_narrow(float *before, const float *gradients, const float *turned,
                                              const float *input) {
-  coder_convolve<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, L::INPUTS>(
+  conv_each<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, L::INPUTS>(
       gradients, turned, nullptr, [&](int y, int x, int channel, float sum) {
         const int at = plane_pixel<L::PITCH>(y, x) * L::INPUTS + channel;
         const float gradient = input[at] > 0.0f ? sum : 0.0f;
@@ -280,21 +254,6 @@ __device__ __forceinline__ coder_slot coder_slot_of(const image_coder_arguments 
   slot.last = min(slot.first + a.slot_images, batch.count);
   slot.gradients = a.rows.slots + number * a.rows.slot_stride;
   return slot;
-}
-
-// The target's row of the data as a plane, standardised; files have [channel][y][x].
-template <typename L, int KIND>
-__device__ __forceinline__ void coder_load(float *plane, const train_arguments &args, const tile_row &row) {
-  constexpr int SIZE = L::HEIGHT * L::WIDTH;
-  const unsigned long long base = (unsigned long long)row.data * (SIZE * L::INPUTS);
-  for (int i = threadIdx.x; i < SIZE * L::INPUTS; i += CONV_THREADS) {
-    const int channel = i / SIZE, y = i % SIZE / L::WIDTH, x = i % L::WIDTH;
-    const float raw = KIND == ROW_FLOAT ? __ldg((const float *)args.target + base + i)
-                                        : (float)__ldg((const unsigned char *)args.target + base + i);
-    plane[plane_pixel<L::PITCH>(y, x) * L::INPUTS + channel] =
-        fmaf(raw, __ldg(args.target_scale + i), __ldg(args.target_shift + i));
-  }
-  __syncthreads();
 }
 
 // v += noise * normals of the row, drawn where encoders with noise of their own draw theirs.
