@@ -221,10 +221,12 @@ static noprop_status try_program(const noprop_model *model) {
   const size_t shared = model->device->properties.shared_bytes;
   struct tile_form tile;
   noprop_status status = tiles_of_requests(&tile);
-  if (status == NOPROP_OK)
+  if (status == NOPROP_OK && model->field)
+    status = program_staged_objective(model->network, &model->settings, &model->shape, shared, true, &program);
+  else if (status == NOPROP_OK)
     status = program_train(model->network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status == NOPROP_OK) program_destroy(&program);
-  if (status != NOPROP_OK || model->network->operand_form < 0) return status;
+  if (status != NOPROP_OK || model->network->operand_form < 0 || model->field) return status;
   status = program_integrate_tensor(model->network, &model->settings, &model->shape, METHOD_EULER, DRIFT_ODE, false,
                                     &TILE_FORM_WIDE, &program);
   if (status == NOPROP_OK) program_destroy(&program);
@@ -249,6 +251,7 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   model->latent = model->network->latent;
   status = precision_resolve(device, model->network, &model->settings, model->precision_reason,
                              sizeof model->precision_reason);
+  if (status == NOPROP_OK) status = staged_choose(model, &model->field, model->tier_reason, sizeof model->tier_reason);
   if (status == NOPROP_OK) status = try_program(model);
   if (status == NOPROP_OK) status = create_statistics(model);
   if (status == NOPROP_OK) status = find_builtins(model);
@@ -291,12 +294,15 @@ void model_call_end(noprop_model *model) { pool_release(model->pool, model->call
 
 noprop_status model_compile(noprop_model *model, struct program *program, struct model_kernel *kernel) {
   noprop_status status = device_compile(model->device, program->source, program->entry, &kernel->kernel);
+  if (status == NOPROP_OK && program->first_entry)
+    status = device_compile(model->device, program->source, program->first_entry, &kernel->first);
   if (status == NOPROP_OK) {
     kernel->shared_bytes = program->shared_bytes;
     kernel->workspace_floats = program->workspace_floats;
     kernel->block_rows = program->block_rows;
     kernel->fragments = program->fragments;
     kernel->cooperative = program->cooperative;
+    kernel->staged = program->staged;
     snprintf(kernel->tier, sizeof kernel->tier, "%s", program->tier);
     kernel->ready = true;
   }
@@ -315,6 +321,10 @@ static size_t shared_limit(const noprop_model *model) {
 }
 
 void model_set_slots(const noprop_model *model, const struct model_kernel *kernel, train_arguments *train) {
+  if (kernel->staged) {
+    staged_slots(train->batch, &train->slot_count, &train->tiles_per_slot);
+    return;
+  }
   tiles_slots(train->batch, kernel->block_rows, &train->slot_count, &train->tiles_per_slot);
   const unsigned most =
       model->device->properties.is_virtual ? COOPERATIVE_BLOCKS : (unsigned)model->device->properties.multiprocessors;
@@ -351,8 +361,11 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
   if (kernel->ready && same_tile(&kernel->tile, tile)) return NOPROP_OK;
   struct program program;
   const size_t shared = shared_limit(model);
+  const bool staged = model->field && (kind == OBJECTIVE_TRAIN || kind == OBJECTIVE_LOSS);
   const noprop_status status =
-      kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
+      staged ? program_staged_objective(model->network, &model->settings, &model->shape, shared,
+                                        kind == OBJECTIVE_TRAIN, &program)
+      : kind == OBJECTIVE_TRAIN && model->network->operand_form >= 0
           ? program_train_tensor(model->network, &model->settings, &model->shape, shared, false, tile, &program)
           : program_train(model->network, &model->settings, &model->shape, shared, kind, tile, &program);
   if (status != NOPROP_OK) return status;
@@ -370,6 +383,10 @@ static noprop_status need_request(noprop_model *model, enum objective_program ki
 
 /* Of the train kernel; all blocks of variant dt are in one launch. */
 static noprop_status choose_tile(const noprop_model *model, unsigned batch, struct tile_form *tile) {
+  if (model->field) {
+    *tile = TILE_FORM_WIDE;
+    return NOPROP_OK;
+  }
   const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
   const int operands = model->network->operand_form, widest = network_widest(model->network);
   return operands >= 0 ? tiles_of_tensor_train(model->device, rows, operands, widest, tile)
@@ -435,7 +452,8 @@ static bool same_form(const struct solve_form *a, const struct solve_form *b) {
 static noprop_status choose_solve_tile(const noprop_model *model, const struct solve_form *form, unsigned rows,
                                        bool tensor, struct tile_form *tile) {
   const noprop_status status = tiles_of_solve(model->device, rows, network_widest(model->network), tensor, tile);
-  if (solve_is_adaptive(form->method) || form->density || model->network->blocks) *tile = TILE_FORM_WIDE;
+  const bool wide = solve_is_adaptive(form->method) || form->density || model->network->blocks || model->field;
+  if (wide) *tile = TILE_FORM_WIDE;
   return status;
 }
 
@@ -459,10 +477,13 @@ noprop_status model_need_integrate(noprop_model *model, const struct solve_form 
   *kernel = &solve->kernel;
   if (solve->kernel.ready) return NOPROP_OK;
   struct program program;
-  status = tensor ? program_integrate_tensor(model->network, &model->settings, &model->shape, form->method, form->drift,
-                                             form->final_denoise, &tile, &program)
-                  : program_integrate(model->network, &model->settings, &model->shape,
-                                      model->device->properties.shared_bytes, form, &tile, &program);
+  const bool staged = model->field && !staged_solve_refusal(form);
+  status = staged   ? program_staged_solve(model->network, &model->settings, &model->shape,
+                                           model->device->properties.shared_bytes, form, &program)
+           : tensor ? program_integrate_tensor(model->network, &model->settings, &model->shape, form->method,
+                                               form->drift, form->final_denoise, &tile, &program)
+                    : program_integrate(model->network, &model->settings, &model->shape,
+                                        model->device->properties.shared_bytes, form, &tile, &program);
   return status == NOPROP_OK ? model_compile(model, &program, &solve->kernel) : status;
 }
 
@@ -728,7 +749,7 @@ static void describe_input(struct text *text, const struct op_input *input) {
 /* How the steps are launched, and why. */
 static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot) {
   const int launches = (model->settings.optimizer.clip > 0.0 ? 3 : 2) + branch_launches(model->network) +
-                       image_coder_launches(model->network);
+                       image_coder_launches(model->network) + (model->field ? staged_train_launches(model) - 1 : 0);
   const struct persistent_case of = {.is_virtual = model->device->properties.is_virtual,
                                      .blocks = model->network->blocks > 0,
                                      .slots = slots,
@@ -736,7 +757,8 @@ static void describe_launches(struct text *text, const noprop_model *model, unsi
                                      .weights = model->network->values,
                                      .update_blocks = model_update_blocks(model),
                                      .branch = model->network->branch_count > 0 || image_coder_is(model->network),
-                                     .passes = model->network->norm_count > 0};
+                                     .passes = model->network->norm_count > 0,
+                                     .staged = model->field != NULL};
   const char *refusal = persistent_refusal(&of);
   const bool bound = model->binding.bound;
   if (bound ? model->binding.persistent : !refusal)
@@ -812,7 +834,8 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const unsigned processors = tiles_processors(model->device);
   noprop_status status = choose_tile(model, batch, &tile);
   if (status == NOPROP_OK)
-    status = network->operand_form >= 0
+    status = model->field ? program_staged_objective(network, s, &model->shape, shared, true, &program)
+             : network->operand_form >= 0
                  ? program_train_tensor(network, s, &model->shape, shared, false, &tile, &program)
                  : program_train(network, s, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program);
   if (status != NOPROP_OK) {
@@ -820,23 +843,28 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     return status;
   }
   unsigned slots, tiles;
-  tiles_slots(batch, program.block_rows, &slots, &tiles);
+  if (model->field)
+    staged_slots(batch, &slots, &tiles);
+  else
+    tiles_slots(batch, program.block_rows, &slots, &tiles);
   text_add(&text,
            "precision: %s: %s\n"
            "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
-           PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows, program.tier,
-           program.shared_bytes, program.workspace_floats);
-  if (strcmp(program.tier, "spilling") == 0)
+           PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows,
+           model->field ? model->field->tier : program.tier, program.shared_bytes, program.workspace_floats);
+  if (model->tier_reason[0])
+    text_add(&text, "  %s: %s\n", model->field ? model->field->tier : "tiles", model->tier_reason);
+  if (!model->field && strcmp(program.tier, "spilling") == 0)
     text_add(&text, "  spilling, as a tile's values take %zu bytes and a block has %zu of shared memory\n",
              program.shared_bytes + program.workspace_floats * sizeof(float), shared);
-  if (network->operand_form >= 0)
+  if (network->operand_form >= 0 && !model->field)
     text_add(&text, "  %s\n",
              program.block_rows < 64 ? "the warps of a block share its rows, each makes a part of a layer"
                                      : "16 rows a warp");
-  if (network->operand_form < 0 && processors)
+  if (network->operand_form < 0 && processors && !model->field)
     text_add(&text, "  %u outputs of a layer a thread, by batch %u and %u multiprocessors\n", tile.outputs, batch,
              processors);
-  if (network->operand_form < 0 && !processors)
+  if (network->operand_form < 0 && !processors && !model->field)
     text_add(&text, "  %u outputs of a layer a thread, as the virtual GPU has vectors of 32 rows\n", tile.outputs);
   const unsigned block_rows = program.block_rows;
   program_destroy(&program);

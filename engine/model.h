@@ -15,9 +15,11 @@
 #include "engine/branch.h"
 #include "engine/device.h"
 #include "engine/image_coder.h"
+#include "engine/layered.h"
 #include "engine/network.h"
 #include "engine/program.h"
 #include "engine/settings.h"
+#include "engine/staged.h"
 #include "engine/tiles.h"
 #include "kernels/arguments.h"
 #include "noprop/model.h"
@@ -61,6 +63,8 @@ struct model_kernel {
   struct tile_form tile;   /* of train kernels in fp32 */
   bool fragments;          /* reads the weights in fragment order */
   bool cooperative;        /* its blocks wait for each other */
+  bool staged;             /* one of the kernels around a field of launches (staged.h): the one behind it, */
+  struct kernel first;     /* and the one before it */
   char tier[16];
 };
 
@@ -94,6 +98,7 @@ struct model_binding {
   train_arguments train;
   branch_arguments branch;
   image_coder_arguments images;
+  struct staged_run staged;
   update_arguments update;
   struct graph *one, *many; /* of 1 and MODEL_GRAPH_STEPS steps; NULL when streamed or persistent */
   bool persistent;          /* blocks of steps are one launch each (persistent.h) */
@@ -111,7 +116,9 @@ struct noprop_model {
   noprop_model_shape shape;
   int latent;
   struct network *network;
-  char precision_reason[200]; /* why the precision in `settings` was taken */
+  char precision_reason[200];       /* why the precision in `settings` was taken */
+  const struct staged_field *field; /* computed by launches over all rows (staged.h); NULL: by tile programs */
+  char tier_reason[200];
 
   /* Memory, from the bottom: what lives as long as the model, then what a binding needs, then what one call needs. */
   struct pool *pool;
@@ -130,6 +137,7 @@ struct noprop_model {
   struct model_kernel request, train_state, loss; /* of requests: with gradients of parameters, of states too, none */
   struct branch_kernels branch;
   struct image_coder_kernels images;
+  struct layered_kernels layered;
   struct model_solve *solves; /* kernels of solves, as they were asked for */
 
   struct model_binding binding;
@@ -147,7 +155,7 @@ noprop_status model_compile(noprop_model *model, struct program *program, struct
  * workspace. */
 void model_set_slots(const noprop_model *model, const struct model_kernel *kernel, train_arguments *train);
 noprop_status model_allocate_workspace(noprop_model *model, const struct model_kernel *kernel, train_arguments *train);
-/* The launch of a train or loss kernel. */
+/* The launch of a train or loss kernel of tiles. */
 noprop_status model_launch_slots(noprop_model *model, const struct model_kernel *kernel, const train_arguments *train);
 /* Compiled on first use. Training steps of batches of `batch` rows, in the form that tiles.h chooses for them; */
 noprop_status model_need_train(noprop_model *model, unsigned batch);

@@ -10,10 +10,11 @@
 
 enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
 
-/* What the launches of images' layers are told. */
+/* What the launches of images' layers and of staged fields are told. */
 struct image_arguments {
   branch_arguments branch;
   image_coder_arguments coder;
+  struct staged_run staged; /* of a staged field */
 };
 
 /* Slots (and workspace) of `kernel` for the arguments' batch; `gradients` floats stand at the front of each slot. */
@@ -25,7 +26,9 @@ static noprop_status allocate_slots(noprop_model *model, const struct model_kern
   train->slot_stride = gradients + SLOT_TERMS;
   noprop_status status =
       pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "loss slots", &slots);
-  if (status == NOPROP_OK) status = model_allocate_workspace(model, kernel, train);
+  if (status == NOPROP_OK)
+    status = kernel->staged ? staged_allocate(model, kernel, gradients > 0, train, &images->staged)
+                            : model_allocate_workspace(model, kernel, train);
   if (status != NOPROP_OK) return status;
   train->slots = DEVICE_POINTER(float, slots);
   status = branch_allocate(model, kernel, 1, gradients > 0, train, &images->branch);
@@ -69,7 +72,9 @@ static noprop_status launch(noprop_model *model, const struct model_kernel *kern
   if (status == NOPROP_OK) status = coupling_request(model, train, coupling);
   if (status == NOPROP_OK) status = branch_forward(model, &images->branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_forward(model, &images->coder, train);
-  if (status == NOPROP_OK) status = model_launch_slots(model, kernel, train);
+  if (status == NOPROP_OK)
+    status = kernel->staged ? staged_objective(model, kernel, &images->staged, train)
+                            : model_launch_slots(model, kernel, train);
   const update_arguments update = request_update(model, train, gradient);
   if (status == NOPROP_OK && gradient) status = branch_backward(model, &images->branch, train, 0, 1);
   if (status == NOPROP_OK && gradient) status = image_coder_backward(model, &images->coder, train);

@@ -1,6 +1,6 @@
 /* Training: rows bound once, then optimizer steps as graphs of launches; metrics read when asked for.
  *
- * A step is two launches (train, reduce_update; branch.h and image_coder.h: more with images) or with clipping three
+ * A step is two launches (train, reduce_update; branch.h, image_coder.h, staged.h: more) or with clipping three
  * (train, reduce_gradient, clip_update), or many steps are one launch (persistent.h). All that changes from step to
  * step lives in train_state on the device, so one recorded graph serves every step. */
 #include <limits.h>
@@ -25,7 +25,9 @@ noprop_status model_launch_step(noprop_model *model, const train_arguments *trai
   if (model->network->blocks) return dt_launch_step(model, train, update);
   noprop_status status = branch_forward(model, &model->binding.branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_forward(model, &model->binding.images, train);
-  if (status == NOPROP_OK) status = model_launch_slots(model, &model->train, train);
+  if (status == NOPROP_OK)
+    status = model->train.staged ? staged_objective(model, &model->train, &model->binding.staged, train)
+                                 : model_launch_slots(model, &model->train, train);
   if (status == NOPROP_OK) status = branch_backward(model, &model->binding.branch, train, 0, 1);
   if (status == NOPROP_OK) status = image_coder_backward(model, &model->binding.images, train);
   if (status != NOPROP_OK) return status;
@@ -74,7 +76,9 @@ static noprop_status allocate_slots(noprop_model *model) {
     model_set_slots(model, &model->train, train);
     train->slot_stride = (unsigned long long)model->network->padded_floats + SLOT_TERMS;
     status = pool_alloc(model->pool, train->slot_count * train->slot_stride * sizeof(float), "gradient slots", &slots);
-    if (status == NOPROP_OK) status = model_allocate_workspace(model, &model->train, train);
+    if (status == NOPROP_OK)
+      status = model->train.staged ? staged_allocate(model, &model->train, true, train, &model->binding.staged)
+                                   : model_allocate_workspace(model, &model->train, train);
     if (status != NOPROP_OK) return status;
     train->slots = DEVICE_POINTER(float, slots);
     status = branch_allocate(model, &model->train, 1, true, train, &model->binding.branch);

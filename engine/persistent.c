@@ -13,6 +13,7 @@ static const char NOT_RESIDENT[] = "not all blocks are resident at once";
 static const char NO_BLOCKS[] = "the blocks of variant dt are updated each by itself";
 static const char NO_BRANCH[] = "layers of images or sequences are launches of their own";
 
+static const char NO_STAGES[] = "layers are launches of their own";
 static const char NO_PASSES[] = "batch norm makes each step a launch whose blocks wait for each other";
 
 const char *persistent_refusal(const struct persistent_case *of) {
@@ -20,6 +21,7 @@ const char *persistent_refusal(const struct persistent_case *of) {
   if (of->blocks) return NO_BLOCKS;
   if (of->branch) return NO_BRANCH;
   if (of->passes) return NO_PASSES;
+  if (of->staged) return NO_STAGES;
   if (of->is_virtual) return "a launch costs the virtual GPU no more than a barrier";
   if (of->resident_blocks > 0 && of->slots > of->resident_blocks) return NOT_RESIDENT;
   if (slots > ISSUE_SLOTS_MOST) return "a step takes far longer than its launches";
@@ -78,16 +80,18 @@ noprop_status persistent_bind(noprop_model *model) {
                                .weights = model->network->values,
                                .update_blocks = model_update_blocks(model),
                                .branch = model->network->branch_count > 0,
-                               .passes = model->network->norm_count > 0};
+                               .passes = model->network->norm_count > 0,
+                               .staged = model->field != NULL};
   int wanted;
   noprop_status status = forced(&wanted);
   binding->persistent = false;
   if (status != NOPROP_OK || wanted == 0 || (wanted < 0 && persistent_refusal(&of))) return status;
-  if (of.blocks || of.branch || of.passes)
+  if (of.blocks || of.branch || of.passes || of.staged)
     return status_set(NOPROP_UNSUPPORTED, "NOPROP_PERSISTENT=1: %s",
                       of.blocks   ? NO_BLOCKS
                       : of.branch ? NO_BRANCH
-                                  : NO_PASSES);
+                      : of.passes ? NO_PASSES
+                                  : NO_STAGES);
   status = compile(model, &of.resident_blocks);
   if (status != NOPROP_OK) return status;
   if (of.slots > of.resident_blocks) {

@@ -19,6 +19,7 @@ struct persistent_case {
   unsigned update_blocks;        /* of the update kernel */
   bool branch;                   /* convolutions in front (branch.h) */
   bool passes;                   /* a step goes over its rows several times (program_norms.c) */
+  bool staged;                   /* the field is a sequence of launches (staged.h) */
 };
 
 /* NULL if one launch for many steps is the quicker form; else why not, as the end of "two launches a step, since ...".

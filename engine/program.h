@@ -15,10 +15,12 @@ struct program {
                               persistent_arguments) or integrate_arguments */
   unsigned shared_bytes;   /* dynamic shared memory */
   size_t workspace_floats; /* per block, 0 in the resident tier */
-  const char *tier;        /* "resident" or "spilling"; "registers" on tensor cores */
+  const char *tier;        /* "resident" or "spilling"; "registers" on tensor cores; staged: of the frame's kernels */
   unsigned block_rows;     /* rows that a block carries */
   bool fragments;          /* reads the weights in fragment order */
   bool cooperative; /* its blocks wait for each other: all have to be resident, their workspace begins as zeros */
+  bool staged;      /* of kernels around a field of launches (staged.h): `entry` is launched behind the field, */
+  const char *first_entry; /* and this one before it */
 };
 
 /* What the kernel of an objective does: forward only (entry "loss"); gradients of the parameters as well (entry

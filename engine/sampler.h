@@ -40,6 +40,7 @@ struct solve {
   double schedule_mix;
   train_arguments images; /* models with a convolutional branch: its rows, and where their features go */
   branch_arguments branch;
+  struct staged_run staged;    /* staged fields */
   image_coder_arguments coder; /* models with a convolutional decoder */
 };
 

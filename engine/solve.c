@@ -113,7 +113,8 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   const size_t row_bytes = model_row_bytes(condition) + (start ? state_bytes : 0) +
                            ((size_t)latent * state_bytes + (size_t)output * output_bytes) * states +
                            tile_bytes / block_rows + sizeof(float) + sizeof(solve_record) +
-                           branch_row_bytes(model->network);
+                           branch_row_bytes(model->network) +
+                           (solve->kernel->staged ? staged_row_bytes(model, true) : 0);
   size_t limit = model->device->properties.memory_bytes / 4;
   if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
   size_t chunk = limit / row_bytes / block_rows * block_rows;
@@ -137,6 +138,8 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && status == NOPROP_OK; ++i)
     if (wanted[i].bytes > 0) status = pool_alloc(model->pool, wanted[i].bytes, wanted[i].what, wanted[i].pointer);
   if (status == NOPROP_OK && model->network->branch_count > 0) status = prepare_branch(model, solve);
+  if (status == NOPROP_OK)
+    status = staged_allocate_solve(model, solve->kernel, &plan->form, (unsigned)count, &solve->staged);
   if (status == NOPROP_OK)
     status = image_coder_allocate_show(model, plan->average ? model->average : model->parameters, count * states,
                                        &solve->coder);
@@ -192,8 +195,11 @@ noprop_status solve_run(noprop_model *model, const struct solve *solve, long fir
       .schedule_mix = (float)solve->schedule_mix,
   };
   const unsigned block_rows = solve->kernel->block_rows;
-  status = device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
-                         TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
+  if (solve->kernel->staged)
+    status = staged_solve(model, solve->kernel, &solve->plan.form, &solve->staged, &arguments);
+  else
+    status = device_launch(model->device, &solve->kernel->kernel, ((unsigned)count + block_rows - 1) / block_rows,
+                           TILE_THREADS, solve->kernel->shared_bytes, &arguments, sizeof arguments);
   if (status != NOPROP_OK || !coded || !solve->output) return status;
   const size_t states = solve->plan.trajectory ? (size_t)solve->plan.steps + 1 : 1;
   return image_coder_show(model, &solve->coder, solve->latent, solve->output, (size_t)count * states);

@@ -1,4 +1,4 @@
-/* Forces the form of tiles (engine/tiles.h) of the models made while it lives. */
+/* Force the form of tiles (engine/tiles.h), or the tier (engine/staged.h), of the models made while they live. */
 #ifndef TESTS_TILE_FORM_H
 #define TESTS_TILE_FORM_H
 
@@ -10,6 +10,14 @@ class TileForm {
   ~TileForm() { unsetenv("NOPROP_TILE_FORM"); }
   TileForm(const TileForm &) = delete;
   TileForm &operator=(const TileForm &) = delete;
+};
+
+class Tier {
+ public:
+  explicit Tier(const char *tier) { setenv("NOPROP_TIER", tier, 1); }
+  ~Tier() { unsetenv("NOPROP_TIER"); }
+  Tier(const Tier &) = delete;
+  Tier &operator=(const Tier &) = delete;
 };
 
 #endif

@@ -181,6 +181,15 @@ INSTANTIATE_TEST_SUITE_P(Cases, FormSolves,
                                          FormCase{"tf32", 1, "16x2"}, FormCase{"bf16", 2, "16x2"},
                                          FormCase{"tf32x3", 6, "16x2"}));
 
+class LayeredSolves : public testing::TestWithParam<std::pair<const char *, size_t>> {};
+INSTANTIATE_TEST_SUITE_P(Cases, LayeredSolves,
+                         testing::Values(std::pair{"fp32", 1}, std::pair{"fp32", 3}, std::pair{"fp32", 7}));
+
+TEST_P(LayeredSolves, EndPointAndTrajectoryMeetTheReference) {
+  const Tier forced("layered");
+  compare_solve(GetParam().first, GetParam().second);
+}
+
 TEST_P(FormSolves, EndPointAndTrajectoryMeetTheReference) {
   const TileForm forced(GetParam().form);
   compare_solve(GetParam().precision, GetParam().number);

@@ -249,6 +249,17 @@ TEST_P(WideSweep, LossGradientAndTrainingStepsMeetTheReference) {
   compare_request_and_training(p);
 }
 
+/* Launches of products over all rows instead of tiles: both networks, draws, dropout, conditions that are streamed. */
+class LayeredSweep : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Cases, LayeredSweep, testing::Values(3, 5, 7));
+
+TEST_P(LayeredSweep, LossGradientAndTrainingStepsMeetTheReference) {
+  const Tier forced("layered");
+  const Prepared p = prepare(GetParam());
+  ASSERT_TRUE(p.model);
+  compare_request_and_training(p);
+}
+
 /* Every fourth case: the forward-only kernel is a part of the one above. */
 class ValidationSweep : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Cases, ValidationSweep, testing::Range(0, kSweepCases, 4));

@@ -1,0 +1,408 @@
+/* The layered tier: memory, order and arguments of its launches.
+ *
+ * Forward an op is one launch: the sums over all its inputs, bias, activation, dropout. In a solve the x-branch and
+ * what it gives to other layers (`condition`) are computed once. Backward an op is one launch as well: the gradient of
+ * its sums, from those of all ops that read it; it takes the place of the activation's derivative. One more launch
+ * makes the gradients of all weights and biases. */
+#include "engine/layered.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model.h"
+#include "engine/program_plan.h"
+#include "engine/staged.h"
+#include "engine/status.h"
+#include "kernels/gemm_arguments.h"
+
+enum { WIDE = 256 };
+
+/* ---- what it takes ---- */
+
+const char *layered_refusal(const struct network *network, const struct settings *settings) {
+  if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
+  if (network->field) return "has no kernels for networks that are no chain of dense layers";
+  if (network->branch_count > 0) return "has no kernels for network.branch.type";
+  if (network->norm_count > 0) return "has no kernels for network.batch_norm";
+  if (network->mixture) return "has no kernels for latent.embedding learned";
+  if (network->encoder_count + network->decoder_count + network->images.encoder_count > 0 ||
+      settings->decoder.output != DECODER_OUTPUT_NONE)
+    return "has no kernels for encoders and decoders";
+  if (settings->schedule.learnable) return "has no gradients of a learnable schedule";
+  if (settings->loss.vae > 0 || settings->loss.kl_z0 > 0) return "has no kernels for loss.vae and loss.kl_z0";
+  if (settings->loss.recon.weight > 0 && settings->loss.recon.type == RECON_END_LOGITS)
+    return "has no kernels for loss.recon.type end_logits";
+  if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
+  return NULL;
+}
+
+bool layered_pays(const noprop_model *model, char *reason, size_t size) {
+  const struct network *network = model->network;
+  const int widest = network_widest(network);
+  struct program program;
+  struct tile_form tile;
+  reason[0] = '\0';
+  if (widest < WIDE || model->device->properties.is_virtual || tiles_of_requests(&tile) != NOPROP_OK) return false;
+  if (program_train(network, &model->settings, &model->shape, model->device->properties.shared_bytes, OBJECTIVE_TRAIN,
+                    &tile, &program) != NOPROP_OK)
+    return false;
+  const size_t bytes = program.shared_bytes + program.workspace_floats * sizeof(float);
+  const bool spills = program.workspace_floats > 0;
+  program_destroy(&program);
+  if (spills)
+    snprintf(reason, size, "layers are %d wide, and a tile's values would take %zu bytes of a block's %zu", widest,
+             bytes, model->device->properties.shared_bytes);
+  return spills;
+}
+
+/* ---- memory ---- */
+
+static unsigned pitch(int width) { return ((unsigned)width + 7) & ~7u; }
+static unsigned op_rows(const struct dense_op *op, const struct staged_run *run) {
+  return op->x_branch ? run->rows : run->draws * run->rows;
+}
+static int last_of_x(const struct network *network) {
+  int last = -1;
+  for (int i = 0; i < network->op_count; ++i)
+    if (network->ops[i].x_branch) last = i;
+  return last;
+}
+static bool reads_condition(const struct network *network, int i) {
+  const struct dense_op *op = &network->ops[i];
+  for (int k = 0; k < op->input_count; ++k)
+    if (!op->x_branch && op->inputs[k].kind == INPUT_OP && network->ops[op->inputs[k].op].x_branch) return true;
+  return false;
+}
+static int residual_reader(const struct network *network, int i) {
+  for (int r = i + 1; r < network->op_count; ++r)
+    if (network->ops[r].residual == i) return r;
+  return -1;
+}
+static int readers(const struct network *network, int i) {
+  int count = 0;
+  for (int r = i + 1; r < network->op_count; ++r)
+    for (int k = 0; k < network->ops[r].input_count; ++k)
+      count += network->ops[r].inputs[k].kind == INPUT_OP && network->ops[r].inputs[k].op == i;
+  return count;
+}
+
+/* Where an op's numbers stand; NULL: nowhere. slope: later the gradient of its sums. */
+struct op_memory {
+  float *post, *slope, *sum, *condition;
+};
+
+/* Places in run->memory, or with memory NULL floats alone. */
+static size_t place(const struct network *network, const struct staged_run *run, struct op_memory *ops,
+                    float **partial) {
+  size_t used = 0, widest = 0;
+  float *const memory = run->memory;
+  for (int i = 0; i < network->op_count; ++i) {
+    const struct dense_op *op = &network->ops[i];
+    const size_t floats = (size_t)op_rows(op, run) * pitch(op->width);
+    const bool output = i == network->op_count - 1;
+    struct op_memory at = {NULL, NULL, NULL, NULL};
+    struct {
+      float **pointer;
+      bool wanted;
+    } arrays[] = {{&at.post, !output},
+                  {&at.slope, !output && run->backward},
+                  {&at.sum, residual_reader(network, i) >= 0},
+                  {&at.condition, run->solve && reads_condition(network, i)}};
+    for (size_t k = 0; k < sizeof arrays / sizeof *arrays; ++k) {
+      if (!arrays[k].wanted) continue;
+      if (memory) *arrays[k].pointer = memory + used;
+      used += floats;
+    }
+    if (output) at.post = run->output, at.slope = run->output_gradient;
+    if (ops) ops[i] = at;
+    if (run->backward && readers(network, i) > GEMM_INPUTS && floats > widest) widest = floats;
+  }
+  if (partial && memory) *partial = memory + used;
+  return used + widest;
+}
+
+static size_t floats(const noprop_model *model, const struct staged_run *run) {
+  return place(model->network, run, NULL, NULL);
+}
+
+/* ---- kernels ---- */
+
+/* Columns that a thread has: on GPUs as many as hide what it loads, on the virtual GPU as many as its registers hold.
+ */
+static unsigned columns(const noprop_model *model) { return model->device->properties.is_virtual ? 1 : 4; }
+static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
+
+static char *source_of(const noprop_model *model, bool (*used)[2]) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  if (!out) return NULL;
+  fprintf(out, "#define GEMM_COLUMNS %u\n#include \"gemm.cuh\"\n\n", columns(model));
+  for (int a = 0; a < ACTIVATION_COUNT; ++a)
+    for (int drop = 0; drop < 2; ++drop)
+      if (used[a][drop])
+        fprintf(
+            out,
+            "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_forward_%d_%d(const gemm_arguments "
+            "a) {\n  gemm_forward<%d, %s>(a);\n}\n",
+            a, drop, a, drop ? "true" : "false");
+  fprintf(
+      out,
+      "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_backward(const gemm_arguments a) {\n"
+      "  gemm_backward(a);\n}\n"
+      "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_gradient(const gemm_gradient_arguments a) "
+      "{\n  gemm_gradient(a);\n}\n");
+  if (fclose(out) == 0) return text;
+  free(text);
+  return NULL;
+}
+
+static noprop_status compile(noprop_model *model) {
+  const struct network *network = model->network;
+  struct layered_kernels *kernels = &model->layered;
+  bool used[ACTIVATION_COUNT][2] = {{false}};
+  if (kernels->ready) return NOPROP_OK;
+  used[ACTIVATION_LINEAR][0] = true; /* what the x-branch gives to other layers */
+  for (int i = 0; i < network->op_count; ++i) {
+    used[network->ops[i].activation][0] = true; /* without dropout where there are no gradients */
+    if (network->ops[i].dropout) used[network->ops[i].activation][1] = true;
+  }
+  char *source = source_of(model, used);
+  if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  noprop_status status = device_compile(model->device, source, "layered_backward", &kernels->backward);
+  if (status == NOPROP_OK) status = device_compile(model->device, source, "layered_gradient", &kernels->gradient);
+  for (int a = 0; a < ACTIVATION_COUNT && status == NOPROP_OK; ++a)
+    for (int drop = 0; drop < 2 && status == NOPROP_OK; ++drop) {
+      char entry[32];
+      snprintf(entry, sizeof entry, "layered_forward_%d_%d", a, drop);
+      if (used[a][drop]) status = device_compile(model->device, source, entry, &kernels->forward[a][drop]);
+    }
+  free(source);
+  kernels->ready = status == NOPROP_OK;
+  return status;
+}
+
+static noprop_status launch(noprop_model *model, const struct kernel *kernel, const gemm_arguments *arguments) {
+  const unsigned width = block_width(model), across = (arguments->stride + width - 1) / width;
+  const unsigned down = (arguments->rows + GEMM_ROWS - 1) / GEMM_ROWS;
+  return device_launch(model->device, kernel, across * down, GEMM_THREADS, 0, arguments, sizeof *arguments);
+}
+
+/* ---- forward ---- */
+
+static const float *parameter_at(const noprop_model *model, const train_arguments *train, int index) {
+  return train->parameters + model->network->parameters[index].padded_offset;
+}
+
+static gemm_input input_of(const noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                           const struct op_memory *ops, const struct dense_op *op, int k) {
+  const struct network *network = model->network;
+  const struct op_input *input = &op->inputs[k];
+  const unsigned all = op_rows(op, run);
+  gemm_input made = {.stride = pitch(input->width),
+                     .features = (unsigned)input->width,
+                     .rows = all,
+                     .repeat = 1,
+                     .weights = parameter_at(model, train, input->weight)};
+  switch (input->kind) {
+    case INPUT_X:
+      made.values = run->condition;
+      made.rows = run->rows;
+      break;
+    case INPUT_Z:
+      made.values = run->z;
+      break;
+    case INPUT_TIME:
+      made.values = run->time;
+      made.rows = run->solve ? 1 : all;
+      break;
+    default:
+      made.values = ops[input->op].post;
+      made.rows = op_rows(&network->ops[input->op], run);
+      break;
+  }
+  return made;
+}
+
+/* Which inputs of an op are summed over: in a solve those of the condition stand in an array of their own. */
+enum { OF_CONDITION = 1, OF_OTHERS = 2 };
+
+static gemm_arguments arguments_of(const noprop_model *model, const struct staged_run *run,
+                                   const train_arguments *train, const struct op_memory *ops, int i, int inputs) {
+  const struct network *network = model->network;
+  const struct dense_op *op = &network->ops[i];
+  gemm_arguments arguments = {.train = *train,
+                              .rows = op_rows(op, run),
+                              .width = (unsigned)op->width,
+                              .stride = pitch(op->width),
+                              .layer = (unsigned)i,
+                              .draw_rows = run->rows};
+  for (int k = 0; k < op->input_count; ++k) {
+    const struct op_input *input = &op->inputs[k];
+    const bool condition = !op->x_branch && input->kind == INPUT_OP && network->ops[input->op].x_branch;
+    if (inputs & (condition ? OF_CONDITION : OF_OTHERS))
+      arguments.inputs[arguments.input_count++] = input_of(model, run, train, ops, op, k);
+  }
+  return arguments;
+}
+
+static noprop_status forward_op(noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                                const struct op_memory *ops, int i, bool conditioned, float *output) {
+  const struct network *network = model->network;
+  const struct dense_op *op = &network->ops[i];
+  const bool dropout = op->dropout && run->backward, apart = run->solve && reads_condition(network, i);
+  gemm_arguments arguments = arguments_of(model, run, train, ops, i, run->solve ? OF_OTHERS : OF_CONDITION | OF_OTHERS);
+  const unsigned threshold = plan_dropout_threshold(model->settings.network.dropout);
+  arguments.bias = op->bias >= 0 ? parameter_at(model, train, op->bias) : NULL;
+  arguments.addend_rows = arguments.rows;
+  if (op->residual >= 0) arguments.addend = ops[op->residual].sum;
+  if (apart && conditioned) arguments.addend = ops[i].condition;
+  arguments.sum = ops[i].sum;
+  arguments.result = i == network->op_count - 1 ? output : ops[i].post;
+  arguments.slope = run->backward && i < network->op_count - 1 && plan_has_slope(op) ? ops[i].slope : NULL;
+  arguments.threshold = threshold;
+  arguments.scale = (float)(1.0 / (1.0 - threshold / 65536.0));
+  return launch(model, &model->layered.forward[op->activation][dropout], &arguments);
+}
+
+static noprop_status begin(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
+  const struct network *network = model->network;
+  struct op_memory ops[NETWORK_MAX_OPS];
+  noprop_status status = NOPROP_OK;
+  place(network, run, ops, NULL);
+  for (int i = 0; i < network->op_count && status == NOPROP_OK; ++i) {
+    if (network->ops[i].x_branch) status = forward_op(model, run, train, ops, i, true, NULL);
+    if (status != NOPROP_OK || !ops[i].condition) continue;
+    gemm_arguments arguments = arguments_of(model, run, train, ops, i, OF_CONDITION);
+    arguments.result = ops[i].condition;
+    status = launch(model, &model->layered.forward[ACTIVATION_LINEAR][0], &arguments);
+  }
+  return status;
+}
+
+static noprop_status forward(noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                             bool conditioned, float *output) {
+  const struct network *network = model->network;
+  struct op_memory ops[NETWORK_MAX_OPS];
+  noprop_status status = NOPROP_OK;
+  place(network, run, ops, NULL);
+  for (int i = 0; i < network->op_count && status == NOPROP_OK; ++i)
+    if (!network->ops[i].x_branch) status = forward_op(model, run, train, ops, i, conditioned, output);
+  return status;
+}
+
+/* ---- backward ---- */
+
+/* The gradient of an op's sums, from those of its readers. */
+static noprop_status backward_op(noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                                 const struct op_memory *ops, float *partial, int i) {
+  const struct network *network = model->network;
+  const struct dense_op *op = &network->ops[i];
+  const int reader = residual_reader(network, i);
+  int left = readers(network, i);
+  gemm_arguments arguments = {
+      .train = *train, .rows = op_rows(op, run), .width = (unsigned)op->width, .stride = pitch(op->width)};
+  for (int r = network->op_count - 1; r > i; --r)
+    for (int k = 0; k < network->ops[r].input_count; ++k) {
+      const struct dense_op *from = &network->ops[r];
+      if (from->inputs[k].kind != INPUT_OP || from->inputs[k].op != i) continue;
+      const bool folded = op->x_branch && !from->x_branch; /* all draws have one condition */
+      arguments.inputs[arguments.input_count++] =
+          (gemm_input){.values = ops[r].slope,
+                       .weights = parameter_at(model, train, from->inputs[k].weight),
+                       .stride = pitch(from->width),
+                       .features = (unsigned)from->width,
+                       .rows = arguments.rows,
+                       .repeat = folded ? run->draws : 1,
+                       .row_step = run->rows};
+      if (--left == 0 || arguments.input_count < GEMM_INPUTS) continue;
+      arguments.result = partial;
+      const noprop_status status = launch(model, &model->layered.backward, &arguments);
+      if (status != NOPROP_OK) return status;
+      arguments.input_count = 0;
+      arguments.sum = partial;
+    }
+  arguments.slope = plan_has_slope(op) ? ops[i].slope : NULL;
+  arguments.addend = reader >= 0 ? ops[reader].slope : NULL;
+  arguments.result = ops[i].slope;
+  return launch(model, &model->layered.backward, &arguments);
+}
+
+/* Gradients of all weights and biases, GEMM_ITEMS weights a launch. */
+static noprop_status gradients(noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                               const struct op_memory *ops) {
+  const struct network *network = model->network;
+  gemm_gradient_arguments arguments = {.slots = train->slots, .slot_stride = train->slot_stride};
+  const unsigned width = block_width(model);
+  for (int i = network->op_count - 1; i >= 0; --i) {
+    const struct dense_op *op = &network->ops[i];
+    const unsigned tiles = op_rows(op, run) / 32, of_slot = (tiles + train->slot_count - 1) / train->slot_count;
+    for (int k = 0; k < op->input_count; ++k) {
+      const gemm_input input = input_of(model, run, train, ops, op, k);
+      gemm_item *item = &arguments.items[arguments.item_count++];
+      *item = (gemm_item){.in = input.values,
+                          .delta = ops[i].slope,
+                          .in_stride = input.stride,
+                          .in_rows = input.rows,
+                          .features = input.features,
+                          .stride = pitch(op->width),
+                          .rows = op_rows(op, run),
+                          .slot_rows = 32 * of_slot,
+                          .first_block = arguments.blocks,
+                          .weight = network->parameters[op->inputs[k].weight].padded_offset,
+                          .bias = k == 0 && op->bias >= 0 ? network->parameters[op->bias].padded_offset : -1};
+      arguments.blocks += (input.features + GEMM_ROWS - 1) / GEMM_ROWS * ((pitch(op->width) + width - 1) / width);
+      if (arguments.item_count < GEMM_ITEMS && !(i == 0 && k == op->input_count - 1)) continue;
+      const noprop_status status =
+          device_launch(model->device, &model->layered.gradient, train->slot_count * arguments.blocks, GEMM_THREADS, 0,
+                        &arguments, sizeof arguments);
+      if (status != NOPROP_OK) return status;
+      arguments.item_count = arguments.blocks = 0;
+    }
+  }
+  return NOPROP_OK;
+}
+
+static noprop_status backward(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
+  const struct network *network = model->network;
+  struct op_memory ops[NETWORK_MAX_OPS];
+  float *partial = NULL;
+  noprop_status status = NOPROP_OK;
+  place(network, run, ops, &partial);
+  for (int i = network->op_count - 2; i >= 0 && status == NOPROP_OK; --i)
+    status = backward_op(model, run, train, ops, partial, i);
+  return status == NOPROP_OK ? gradients(model, run, train, ops) : status;
+}
+
+/* ---- launches ---- */
+
+static int backward_launches(const struct network *network, int i) {
+  const int count = readers(network, i);
+  return count > GEMM_INPUTS ? (count + GEMM_INPUTS - 1) / GEMM_INPUTS : 1;
+}
+
+static int train_launches(const noprop_model *model) {
+  const struct network *network = model->network;
+  int count = network->op_count, inputs = 0;
+  for (int i = 0; i < network->op_count; ++i) {
+    inputs += network->ops[i].input_count;
+    if (i < network->op_count - 1) count += backward_launches(network, i);
+  }
+  return count + (inputs + GEMM_ITEMS - 1) / GEMM_ITEMS;
+}
+
+static int solve_launches(const noprop_model *model, bool conditioned) {
+  (void)conditioned;
+  return model->network->op_count - 1 - last_of_x(model->network);
+}
+
+const struct staged_field layered_field = {.tier = "layered",
+                                           .compile = compile,
+                                           .floats = floats,
+                                           .begin = begin,
+                                           .forward = forward,
+                                           .backward = backward,
+                                           .train_launches = train_launches,
+                                           .solve_launches = solve_launches};
