@@ -3,19 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
+#include "tests/reference/random_vector.h"
 
 namespace {
 
 using namespace reference;
-
-Vector<double> random_vector(size_t n, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, 0.5);
-  Vector<double> result(n);
-  for (double &v : result) v = normal(generator);
-  return result;
-}
 
 /* A kernel that copies the left neighbour, on a ramp: sums, pool and mean are counted on fingers. */
 TEST(Branch, ShiftsPoolsAndAveragesAsDefined) {
@@ -55,8 +47,8 @@ TEST(Branch, ResidualBlocksNormaliseAndAddAsDefined) {
 /* Central differences in double, h = 1e-6: the branch is smooth between its corners, which these numbers stay clear of;
  * rounding 1e-16/h = 1e-10. */
 void expect_gradient_of_differences(const Branch &branch) {
-  Vector<double> parameters = random_vector(static_cast<size_t>(branch.parameters), 1);
-  const Vector<double> image = random_vector(3 * 7 * 6, 2), cotangent = random_vector(8, 3);
+  Vector<double> parameters = random_vector(static_cast<size_t>(branch.parameters), 1, 0.5);
+  const Vector<double> image = random_vector(3 * 7 * 6, 2, 0.5), cotangent = random_vector(8, 3, 0.5);
   Vector<double> gradient(parameters.size(), 0.0);
   branch_backward(branch, parameters, branch_forward(branch, parameters, image), cotangent, gradient);
   const auto value = [&] {

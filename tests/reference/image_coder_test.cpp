@@ -3,19 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
+#include "tests/reference/random_vector.h"
 
 namespace {
 
 using namespace reference;
-
-Vector<double> random_vector(size_t n, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, 0.5);
-  Vector<double> result(n);
-  for (double &v : result) v = normal(generator);
-  return result;
-}
 
 /* Biases alone: the decoder's last layer gives its four parts as the corners of every square, less nothing. */
 TEST(ImageCoder, PutsPartsOfChannelsIntoSquares) {
@@ -35,8 +27,8 @@ TEST(ImageCoder, PutsPartsOfChannelsIntoSquares) {
 /* Central differences in double, h = 1e-6; the third pool leaves a row out. */
 TEST(ImageCoder, GradientsMatchDifferences) {
   const ImageCoder coder = make_image_coder(3, 12, 8, 8, {8, 8, 8}, {8, 8});
-  Vector<double> parameters = random_vector(static_cast<size_t>(coder.parameters), 1);
-  const Vector<double> image = random_vector(3 * 12 * 8, 2), noise = random_vector(8, 3);
+  Vector<double> parameters = random_vector(static_cast<size_t>(coder.parameters), 1, 0.5);
+  const Vector<double> image = random_vector(3 * 12 * 8, 2, 0.5), noise = random_vector(8, 3, 0.5);
   Vector<double> gradient(parameters.size(), 0.0);
   image_backward(coder, parameters, image, image_error(coder, parameters, image, noise), 0.7, gradient);
   std::mt19937 generator(5);

@@ -3,21 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "tests/reference/layer_lists.h"
+#include "tests/reference/random_vector.h"
 
 namespace {
 
 using namespace reference;
-
-Vector<double> random_vector(size_t n, unsigned seed, double scale = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, scale);
-  Vector<double> v(n);
-  for (double &x : v) x = normal(generator);
-  return v;
-}
 
 class EveryActivation : public testing::TestWithParam<const char *> {};
 INSTANTIATE_TEST_SUITE_P(Names, EveryActivation,
