@@ -20,6 +20,15 @@ void report_script_colours(struct text *script);
 /* Runs folder/name.gp; the picture appears under its name when it is whole. *missing: there is no gnuplot. */
 noprop_status report_run_script(const char *folder, const char *name, bool *missing);
 
+/* Tics of a logarithmic axis ("x" or "y"), at 1, 2 and 5 of every decade or, over many decades, at 1. */
+void report_script_log_tics(struct text *script, const char *axis, double least, double most);
+
+/* A temporary folder for the files of one picture; removed with the files of these names. */
+noprop_status report_scratch_create(char *folder, size_t size);
+void report_scratch_remove(const char *folder, const char *const *names, int count);
+/* Draws folder/name.gp and copies the picture to `to`. */
+noprop_status report_draw_to(const char *folder, const char *name, const char *to);
+
 /* The pictures of a run, in the order in which they are drawn. */
 extern const char *const REPORT_PICTURES[];
 

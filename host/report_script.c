@@ -37,6 +37,21 @@ void report_script_colours(struct text *script) {
     text_add(script, "set linetype %d linecolor rgb '#%06X'\n", i + 1, REPORT_COLOURS[i]);
 }
 
+void report_script_log_tics(struct text *script, const char *axis, double least, double most) {
+  enum { DECADES_OF_THREE = 3, TICS_MOST = 12 };
+  static const double steps[] = {1, 2, 5};
+  const int first = (int)floor(log10(least)), last = (int)ceil(log10(most));
+  const int count = last - first <= DECADES_OF_THREE ? 3 : 1, stride = 1 + (last - first) / TICS_MOST;
+  const char *separator = "";
+  text_add(script, "set %stics (", axis);
+  for (int decade = first; decade <= last; decade += stride)
+    for (int i = 0; i < count; i++) {
+      text_add(script, "%s%.3g", separator, steps[i] * pow(10, decade));
+      separator = ", ";
+    }
+  text_add(script, ")\n");
+}
+
 /* The last line that is not empty, without gnuplot's "file, line N:" markers cut: it says where the script fails. */
 static void last_line(char *text) {
   size_t length = strlen(text);
@@ -190,8 +205,10 @@ noprop_status report_loss_script(const char *folder) {
   report_script_begin(&script, "loss", 900, 540);
   text_add(&script, "set title 'Loss over training' font ',14'\nset xlabel 'epoch'\nset ylabel 'loss%s'\n",
            several ? "; terms without their weights" : "");
-  if (least > 0 && most > 20 * least)
-    text_add(&script, "set logscale y\nset format y '%%.3g'\nset yrange [%.3g:%.3g]\n", 0.8 * least, 1.25 * most);
+  if (least > 0 && most > 20 * least) {
+    text_add(&script, "set logscale y\nset yrange [%.3g:%.3g]\n", 0.8 * least, 1.25 * most);
+    report_script_log_tics(&script, "y", least, most);
+  }
   text_add(&script, "set key %s\nplot ", several ? "outside right top vertical" : "inside top right vertical");
   for (int term = 0; several && term < TERMS; term++)
     if (present[term])

@@ -127,8 +127,8 @@ static int run(struct cli *cli) {
 
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "RUN", 0, NULL, "run folders", 1, 0},
-    {ARGUMENT_TEXT, "--output", 'o', "FILE.png", "also draw: losses, or with --calls quality against calls and time", 0,
-     0},
+    {ARGUMENT_TEXT, "--output", 'o', "FILE.png",
+     "also draw: losses, or with --calls quality against calls, time and parameters", 0, 0},
     {ARGUMENT_TEXT, "--calls", 0, "LIST", "solve again with so many network calls per row: 1,2,5,10,20,50,100", 0, 0},
     {ARGUMENT_TEXT, "--method", 0, "M", "with --calls: one method, or all (default: what each model takes)", 0, 0},
     {ARGUMENT_INTEGER, "--rows", 0, "N", "with --calls: held-out rows to use (default 10000)", 2, 16384},

@@ -90,12 +90,13 @@ static noprop_status time_solve(const struct sweep *sweep, noprop_model *model, 
 }
 
 static void print_point(struct sweep *sweep, const char *run, const char *method, int calls,
-                        const noprop_metrics *metrics, double milliseconds) {
+                        const noprop_metrics *metrics, double milliseconds, long parameters) {
   const char *quality = metrics->has_distances ? "sliced_w2" : metrics->has_accuracy ? "accuracy" : "mse";
   const double value = metrics->has_distances  ? metrics->sliced_w2
                        : metrics->has_accuracy ? metrics->accuracy
                                                : metrics->mse;
-  if (sweep->csv) fprintf(sweep->csv, "%s,%s,%d,%.6g,%.6g,%s\n", run, method, calls, value, milliseconds, quality);
+  if (sweep->csv)
+    fprintf(sweep->csv, "%s,%s,%d,%.6g,%.6g,%s,%ld\n", run, method, calls, value, milliseconds, quality, parameters);
   if (sweep->cli->json) {
     struct json json = {0};
     json_text(&json, "run", run);
@@ -103,6 +104,7 @@ static void print_point(struct sweep *sweep, const char *run, const char *method
     json_integer(&json, "calls", calls);
     json_number(&json, quality, value);
     json_number(&json, "milliseconds", milliseconds);
+    json_integer(&json, "parameters", parameters);
     json_integer(&json, "rows", metrics->rows);
     if (metrics->has_distances) json_number(&json, "floor", sweep->floor);
     json_end(&json);
@@ -152,9 +154,27 @@ static int sweep_model(struct sweep *sweep, const char *run, noprop_model *model
         status = time_solve(sweep, model, &options, condition, rows->target.rows, output, &milliseconds);
       progress_clear(sweep->cli);
       if (status != NOPROP_OK) return fail_status(sweep->cli, status);
-      print_point(sweep, run, sweep->methods[m], options.calls, &metrics, milliseconds);
+      print_point(sweep, run, sweep->methods[m], options.calls, &metrics, milliseconds,
+                  noprop_model_parameter_values(model));
     }
   }
+  return EXIT_DONE;
+}
+
+/* A network that is back-propagated has nothing to integrate: one point, whatever calls and methods there are. */
+static int sweep_supervised(struct sweep *sweep, const char *run, noprop_model *model, const struct split_rows *rows,
+                            float *output) {
+  const noprop_array *condition = rows->has_condition ? &rows->condition : NULL;
+  const noprop_sampler_options options = noprop_sampler_options_default(model);
+  noprop_metrics metrics;
+  double milliseconds;
+  progress_line(sweep->cli, "%s", run);
+  noprop_status status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
+  if (status == NOPROP_OK)
+    status = time_solve(sweep, model, &options, condition, rows->target.rows, output, &milliseconds);
+  progress_clear(sweep->cli);
+  if (status != NOPROP_OK) return fail_status(sweep->cli, status);
+  print_point(sweep, run, "one pass", 1, &metrics, milliseconds, noprop_model_parameter_values(model));
   return EXIT_DONE;
 }
 
@@ -182,7 +202,7 @@ static int sweep_run(struct sweep *sweep, const char *run) {
   noprop_model *model = NULL;
   noprop_dataset *dataset = NULL;
   struct split_rows rows;
-  char task[24] = "";
+  char task[24] = "", variant[24] = "";
   float *output = NULL;
   int code = open_model(cli, sweep->device, run, &model);
   if (code == EXIT_DONE) code = open_data(cli, noprop_model_config(model), &dataset);
@@ -199,7 +219,11 @@ static int sweep_run(struct sweep *sweep, const char *run) {
     code = fail_status(cli, noprop_config_get(noprop_model_config(model), "task", task, sizeof task));
   if (code == EXIT_DONE && strcmp(task, "generate") == 0)
     code = fail_status(cli, find_floor(sweep, model, dataset, &rows));
-  if (code == EXIT_DONE) code = sweep_model(sweep, run, model, &rows, output);
+  if (code == EXIT_DONE)
+    code = fail_status(cli, noprop_config_get(noprop_model_config(model), "variant", variant, sizeof variant));
+  if (code == EXIT_DONE)
+    code = strcmp(variant, "supervised") == 0 ? sweep_supervised(sweep, run, model, &rows, output)
+                                              : sweep_model(sweep, run, model, &rows, output);
   free(output);
   noprop_model_destroy(model);
   noprop_dataset_destroy(dataset);
@@ -215,7 +239,7 @@ static int open_csv(struct sweep *sweep, const char *picture, char *path, size_t
   snprintf(path, size, "%.*s.csv", (int)(length - 4), picture);
   sweep->csv = fopen(path, "we");
   if (!sweep->csv) return fail(sweep->cli, EXIT_FAILED, "%s could not be written: %s", path, strerror(errno));
-  fprintf(sweep->csv, "run,method,calls,quality,milliseconds,metric\n");
+  fprintf(sweep->csv, "run,method,calls,quality,milliseconds,metric,parameters\n");
   return EXIT_DONE;
 }
 
@@ -231,7 +255,7 @@ int compare_sweep(struct cli *cli, const char *const *runs, int count, const cha
   table_print(sweep.table);
   if (code == EXIT_DONE && !isnan(sweep.floor)) say(cli, "fresh data against fresh data: sliced_w2 %.4g", sweep.floor);
   if (sweep.csv) {
-    if (!isnan(sweep.floor)) fprintf(sweep.csv, "floor,,,%.6g,,sliced_w2\n", sweep.floor);
+    if (!isnan(sweep.floor)) fprintf(sweep.csv, "floor,,,%.6g,,sliced_w2,\n", sweep.floor);
     const bool failed = ferror(sweep.csv) != 0;
     if ((fclose(sweep.csv) != 0 || failed) && code == EXIT_DONE)
       code = fail(cli, EXIT_FAILED, "%s could not be written: %s", csv, strerror(errno));

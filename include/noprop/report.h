@@ -30,9 +30,9 @@ NOPROP_API noprop_status noprop_report_schedules(const noprop_config *const *con
 /* Draws the loss curves of several runs, one colour each, to a PNG file. */
 NOPROP_API noprop_status noprop_report_compare(const char *const *run_folders, int count, const char *path);
 
-/* Draws quality against network calls and against milliseconds, a curve for each run and method, to a PNG file. `csv`:
- * rows run,method,calls,quality,milliseconds,metric under such a heading (what `noprop compare --calls` writes); a row
- * named "floor" is drawn as a line. */
+/* Draws quality against network calls, against milliseconds and (of several runs) against parameters, a curve for each
+ * run and method, to a PNG file. `csv`: rows run,method,calls,quality,milliseconds,metric,parameters under such a
+ * heading (what `noprop compare --calls` writes); a row named "floor" is drawn as a line. */
 NOPROP_API noprop_status noprop_report_sweep(const char *csv, const char *path);
 
 /* Times of the states in a trajectory of a solve with these options, start first: *points is steps + 1 after method and

@@ -17,11 +17,12 @@ TEST(Compare, EvaluatesEachModelAtEachNumberOfCalls) {
     EXPECT_EQ(points[i].at("method"), "\"dpm2m\"");
     EXPECT_EQ(points[i].at("rows"), "200");
     EXPECT_GT(std::stod(points[i].at("milliseconds")), 0);
+    EXPECT_EQ(points[i].at("parameters"), parse_json(work.run({"compare", "ct", "--json"}).out)[0].at("parameters"));
   }
   // The same numbers as noprop evaluate gives for this split's first rows are proved by the API's tests; here: the data
   // beside the picture are what was printed.
   const std::string csv = read_file(work.scratch / "q.csv");
-  EXPECT_EQ(csv.rfind("run,method,calls,quality,milliseconds,metric\nct,dpm2m,1,", 0), 0U) << csv;
+  EXPECT_EQ(csv.rfind("run,method,calls,quality,milliseconds,metric,parameters\nct,dpm2m,1,", 0), 0U) << csv;
   const bool has_gnuplot = std::system("command -v gnuplot >/dev/null") == 0;
   EXPECT_EQ(exists(work.scratch / "q.png") ? read_file(work.scratch / "q.png").substr(1, 3) : "",
             has_gnuplot ? "PNG" : "");
