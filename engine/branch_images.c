@@ -30,7 +30,9 @@ double branch_images_products(const struct network *network) {
   double products = 0;
   for (int i = 0; i < network->branch_count; ++i) {
     const struct branch_layer *layer = &network->branch[i];
-    products += 9.0 * layer->height * layer->width * layer->inputs * layer->outputs;
+    const int side = layer->strided ? 2 : 1, taps = layer->projection ? 1 : 9;
+    const int height = (layer->height + side - 1) / side, width = (layer->width + side - 1) / side;
+    products += (double)taps * height * width * layer->inputs * layer->outputs;
   }
   return products;
 }

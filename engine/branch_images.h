@@ -9,7 +9,7 @@
 /* Whether the kernels take the condition and the channels; sets what the network knows of augmentation. */
 noprop_status branch_images_plan(const struct settings *settings, const noprop_model_shape *shape,
                                  struct network *network);
-/* Multiply-adds of all 3 x 3 convolutions for one image. */
+/* Multiply-adds of all convolutions for one image. */
 double branch_images_products(const struct network *network);
 /* Writes what the text of the kernels includes for it, and the text that gathers a condition into `plane`, that of
  * layer0. */

@@ -230,10 +230,11 @@ static void write_encode(FILE *out, const struct network *network, const noprop_
     fprintf(out, "  float *const plane%d = a.inputs[%d] + n * %zu;\n", i, i,
             plane_floats(&images->layers[i], images->layers[i].inputs));
   fprintf(out, "  float *const plane%d = a.bottom + n * %zu;\n", encoded, bottom_floats(network));
-  fprintf(out,
-          "  conv_gather<layer0, %d>(plane0, a.rows.target, image.row.data, a.rows.target_scale, a.rows.target_shift);\n"
-          "  __syncthreads();\n",
-          plan_row_kind(shape->target_type, false));
+  fprintf(
+      out,
+      "  conv_gather<layer0, %d>(plane0, a.rows.target, image.row.data, a.rows.target_scale, a.rows.target_shift);\n"
+      "  __syncthreads();\n",
+      plan_row_kind(shape->target_type, false));
   for (int i = 0; i < encoded; ++i)
     fprintf(out,
             "  conv_forward<layer%d, false>(plane%d, P + %ld, P + %ld, plane%d, a.codes[%d] ? a.codes[%d] + n * %zu : "

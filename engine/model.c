@@ -791,7 +791,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              network->block_values, network->classes ? ", a classifier on the last state, embeddings " : "",
              network->classes ? EMBEDDING_NAMES[s->latent.embedding].name : "");
   for (int i = 0; i < network->branch_count; ++i) {
-    char line[160];
+    char line[192];
     branch_describe(network, i, line, sizeof line);
     text_add(&text, "  branch layer %d: %s\n", i, line);
   }

@@ -70,13 +70,17 @@ struct dense_op {
   bool of_classes; /* its input is the softmax of what it reads: kernels/class_mixture.cuh */
 };
 
-/* A 3 x 3 convolution of the condition's branch (branch.h). */
+/* A convolution, 3 x 3 but for projections, of the condition's branch (branch.h). */
 struct branch_layer {
   int height, width, inputs, outputs;
   bool pool;        /* 2 x 2 max-pool behind it; else, of type cnn the last one, the mean over all pixels */
   int weight, bias; /* parameter indices: [9 inputs][outputs], rows in the order [y][x][input] */
   int scale, shift; /* type resnet: of GroupNorm, in place of the bias */
-  int blocks;       /* type resnet: residual blocks, two layers each, that follow a layer with a pool */
+  /* Type resnet. */
+  bool ends;       /* the second layer of a residual block, to which the skip is added */
+  bool strided;    /* of stride 2: sums at every second pixel of every second row, the first one among them */
+  bool projection; /* a 1 x 1 convolution of stride 2 of what the layer before it is given, which the next one's skip
+                      adds, without a ReLU */
 };
 
 /* Convolutional encoder and decoder of targets that are images (image_coder.h): convolutions, the encoder's first; and

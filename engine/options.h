@@ -246,6 +246,11 @@
   X(POSITIONS_ROTARY, "rotary", "queries and keys turned by angles that grow with the place (Su et al. 2021)") \
   X(POSITIONS_SINUSOIDAL, "sinusoidal", "sines and cosines of the place added to the tokens (Vaswani et al. 2017)")
 
+#define DOWNSAMPLE_LIST(X)                                                                                \
+  X(DOWNSAMPLE_POOL, "pool", "a convolution with a 2 x 2 max-pool in front of the blocks of every entry") \
+  X(DOWNSAMPLE_STRIDE, "stride",                                                                          \
+    "every entry's first block but the first's: convolution of stride 2, and of 1 x 1 on the skip (ResNet-18)")
+
 #define DRIFT_LIST(X)                                                                            \
   X(DRIFT_ODE, "ode", "probability-flow velocity")                                               \
   X(DRIFT_OU_MEAN, "ou_mean", "the SDE's drift without its noise: presets (D-01)")               \
@@ -288,6 +293,7 @@ enum drift { DRIFT_LIST(OPTION_ENUMERATOR) DRIFT_COUNT };
 enum branch_type { BRANCH_LIST(OPTION_ENUMERATOR) BRANCH_COUNT };
 enum batch_norm { BATCH_NORM_LIST(OPTION_ENUMERATOR) BATCH_NORM_COUNT };
 enum positions { POSITIONS_LIST(OPTION_ENUMERATOR) POSITIONS_COUNT };
+enum downsample { DOWNSAMPLE_LIST(OPTION_ENUMERATOR) DOWNSAMPLE_COUNT };
 #undef OPTION_ENUMERATOR
 
 #endif

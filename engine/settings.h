@@ -90,6 +90,7 @@ struct settings {
       bool masked;
       int blocks[BRANCH_LAYERS], block_count; /* type resnet: of each entry of channels; one number: of all */
       int groups;                             /* type resnet: of GroupNorm */
+      int downsample;                         /* type resnet: what halves images */
     } branch;
     struct layer_list layers; /* of type custom */
   } network;
@@ -134,8 +135,8 @@ extern const option_name VARIANT_NAMES[], TASK_NAMES[], PRESET_NAMES[], PREDICTI
     LOSS_SCALE_NAMES[], PATH_NAMES[], KL_FORM_NAMES[], DT_FORM_NAMES[], RECON_NAMES[], EMBEDDING_NAMES[],
     COUPLING_NAMES[], NETWORK_NAMES[], WRAPPER_NAMES[], ACTIVATION_NAMES[], TIME_EMBEDDING_NAMES[], ENCODER_NAMES[],
     DECODER_NAMES[], DECODER_OUTPUT_NAMES[], OPTIMIZER_NAMES[], RATE_SCHEDULE_NAMES[], METHOD_NAMES[], GRID_NAMES[],
-    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[], POSITIONS_NAMES[], LAYER_INITIAL_NAMES[],
-    BATCH_NORM_NAMES[];
+    INIT_NAMES[], DRIFT_NAMES[], BRANCH_NAMES[], LAYER_NAMES[], POSITIONS_NAMES[], DOWNSAMPLE_NAMES[],
+    LAYER_INITIAL_NAMES[], BATCH_NORM_NAMES[];
 int option_find(const option_name *list, const char *name);
 
 /* Whether `precision` names kernels on tensor cores, which not every model has. */

@@ -244,6 +244,8 @@ const struct config_key CONFIG_KEYS[] = {
      .count_offset = offsetof(struct settings, network.branch.block_count)},
     INTEGER("network.branch.groups", network.branch.groups, 1, 512, "8",
             "resnet: groups of channels that GroupNorm takes together"),
+    ENUM("network.branch.downsample", network.branch.downsample, DOWNSAMPLE_LIST, DOWNSAMPLE_NAMES, "pool",
+         "resnet: what halves images"),
     {.path = "network.layers",
      .type = KEY_LAYERS,
      .allowed = "list of at most 64 layers, as [{type: dense, from: [z, x, t], width: 64, activation: swish}, ...]",

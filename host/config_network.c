@@ -183,6 +183,17 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
                      "does not divide %d of network.branch.channels into equal groups; allowed: a divisor of all",
                      s->network.branch.channels[i]);
   if (buffer[0]) return buffer;
+  *key = "network.branch.downsample";
+  if (!residual && s->network.branch.downsample != DOWNSAMPLE_POOL)
+    (void)snprintf(buffer, size, "is for network.branch.type resnet; this is %s, where pool is allowed",
+                   BRANCH_NAMES[s->network.branch.type].name);
+  for (int i = 1; s->network.branch.downsample == DOWNSAMPLE_STRIDE && i < s->network.branch.channel_count; ++i)
+    if (s->network.branch.blocks[s->network.branch.block_count == 1 ? 0 : i] == 0 && !buffer[0])
+      (void)snprintf(buffer, size,
+                     "halves images in the first block of an entry, and network.branch.blocks has none for entry %d of "
+                     "network.branch.channels; allowed: pool, or at least one block for every entry but the first",
+                     i + 1);
+  if (buffer[0]) return buffer;
   *key = s->data.augment.shift > 0 ? "data.augment.shift" : "data.augment.flip";
   if ((s->data.augment.shift > 0 || s->data.augment.flip) && s->network.branch.type != BRANCH_CNN && !residual)
     (void)snprintf(buffer, size,

@@ -132,24 +132,13 @@ __device__ __forceinline__ residual_best residual_window(const float *sums, int 
   return best;
 }
 
-// One convolution with all that follows it: `input`'s plane to `output`'s. `affine`: scale, then shift of all channels.
-// `before`: the plane that a block's skip adds, or NULL. `kept`: [2][channels] for the way back, or NULL. FORM: of the
-// products, whose `input` is then blocked and whose `weights` are packed; NEXT: that of the next convolution's, for
-// which the output goes to `factors` as well.
-template <typename L, int SHARE, int FORM, int NEXT>
-__device__ __forceinline__ void residual_forward(float *output, float *factors, float *sums, const float *input,
-                                                 const float *weights, const float *affine, const float *before,
-                                                 float *kept, residual_memory &memory) {
-  if constexpr (FORM >= 0)
-    conv_each_pair<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, FORM>(
-        input, weights, [&](int y, int x, int channel, float low, float high) {
-          conv_store_pair<-1, 0, L::OUTPUTS>(sums, plane_pixel<L::PITCH>(y, x), channel, low, high);
-        });
-  else
-    conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::OUTPUTS>(
-        input, weights, nullptr,
-        [&](int y, int x, int channel, float sum) { sums[plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel] = sum; });
-  __syncthreads();
+// What follows a convolution: its sums' plane to `output`'s. `affine`: scale, then shift of all channels. `before`: the
+// plane that a block's skip adds, or NULL. `kept`: [2][channels] for the way back, or NULL. NEXT: the form of the next
+// convolution's products, for which the output goes to `factors` as well unless it is NULL, which it is if !KEPT only.
+template <typename L, int SHARE, int NEXT, bool RELU, bool KEPT = true>
+__device__ __forceinline__ void residual_normalise(float *output, float *factors, const float *sums,
+                                                   const float *affine, const float *before, float *kept,
+                                                   residual_memory &memory) {
   residual_statistics<L, SHARE>(sums, kept, memory);
   residual_rows<L, L::OUT_HEIGHT>([&](int y, int channel) {
     const float mean = memory.norm[channel], shift = load_parameter(affine + L::OUTPUTS + channel);
@@ -164,11 +153,31 @@ __device__ __forceinline__ void residual_forward(float *output, float *factors, 
         value = residual_normal(sums[at], mean, factor, shift);
         if (before) value += before[at];
       }
-      output[at] = fmaxf(value, 0.0f);
-      residual_keep<NEXT, L::OUT_HEIGHT, L::OUT_WIDTH, L::OUTPUTS>(factors, y, x, channel, fmaxf(value, 0.0f));
+      if (RELU) value = fmaxf(value, 0.0f);
+      output[at] = value;
+      if (KEPT || factors) residual_keep<NEXT, L::OUT_HEIGHT, L::OUT_WIDTH, L::OUTPUTS>(factors, y, x, channel, value);
     }
   });
   __syncthreads();
+}
+
+// One convolution with all that follows it: `input`'s plane to `output`'s. FORM: of the products, whose `input` is then
+// blocked and whose `weights` are packed.
+template <typename L, int SHARE, int FORM, int NEXT, bool KEPT>
+__device__ __forceinline__ void residual_forward(float *output, float *factors, float *sums, const float *input,
+                                                 const float *weights, const float *affine, const float *before,
+                                                 float *kept, residual_memory &memory) {
+  if constexpr (FORM >= 0)
+    conv_each_pair<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, FORM>(
+        input, weights, [&](int y, int x, int channel, float low, float high) {
+          conv_store_pair<-1, 0, L::OUTPUTS>(sums, plane_pixel<L::PITCH>(y, x), channel, low, high);
+        });
+  else
+    conv_each<L::HEIGHT, L::WIDTH, L::INPUTS, L::OUTPUTS, L::OUTPUTS>(
+        input, weights, nullptr,
+        [&](int y, int x, int channel, float sum) { sums[plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel] = sum; });
+  __syncthreads();
+  residual_normalise<L, SHARE, NEXT, true, KEPT>(output, factors, sums, affine, before, kept, memory);
 }
 
 // The means over all pixels of what L gives.
@@ -212,8 +221,8 @@ __device__ __forceinline__ void residual_group_sums(const float *affine, float *
 
 // From the loss by what L gives to the loss by its sums, in their place. `passing` becomes, without a pool, what passes
 // the ReLU, for a block's skip. `affine_gradients`: [2][channels] of this image. FORM: of the products that follow, for
-// which the loss by the sums goes to `factors` as well.
-template <typename L, int SHARE, int FORM>
+// which the loss by the sums goes to `factors` as well. RELU: there is one, and `output` what it gives.
+template <typename L, int SHARE, int FORM, bool RELU = true>
 __device__ __forceinline__ void residual_backward(float *sums, float *factors, float *passing, const float *output,
                                                   const float *affine, float *affine_gradients, const float *kept,
                                                   residual_memory &memory) {
@@ -232,7 +241,7 @@ __device__ __forceinline__ void residual_backward(float *sums, float *factors, f
     residual_sums<L, L::HEIGHT, L::WIDTH, 2>(memory, [&](float *totals, int y, int x, int channel) {
       const int at = plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel,
                 flat = (y * L::WIDTH + x) * L::OUTPUTS + channel;
-      const float bar = output[at] > 0.0f ? passing[flat] : 0.0f;
+      const float bar = !RELU || output[at] > 0.0f ? passing[flat] : 0.0f;
       totals[0] = fmaf(bar, (sums[at] - kept[channel]) * kept[L::OUTPUTS + channel], totals[0]);
       totals[1] += bar;
     });
@@ -263,7 +272,7 @@ __device__ __forceinline__ void residual_backward(float *sums, float *factors, f
       } else {
         const int at = plane_pixel<L::PITCH>(y, x) * L::OUTPUTS + channel;
         const int flat = (y * L::WIDTH + x) * L::OUTPUTS + channel;
-        const float bar = output[at] > 0.0f ? passing[flat] : 0.0f;
+        const float bar = !RELU || output[at] > 0.0f ? passing[flat] : 0.0f;
         set(y, x, bar);
         passing[flat] = bar;
       }
@@ -272,15 +281,20 @@ __device__ __forceinline__ void residual_backward(float *sums, float *factors, f
   __syncthreads();
 }
 
+// A pair of channels of `passing`; `add`: to what is there.
+__device__ __forceinline__ void residual_pass_pair(float *passing, float low, float high, bool add) {
+  float2 *const to = (float2 *)passing;
+  const float2 there = add ? *to : make_float2(0.0f, 0.0f);
+  *to = make_float2(there.x + low, there.y + high);
+}
+
 // The loss by L's sums (their plane, or that of FORM) to that by its input; `add`: to what is there.
 template <typename L, int FORM>
 __device__ __forceinline__ void residual_return(float *passing, const float *sums, const float *turned, bool add) {
   if constexpr (FORM >= 0)
     conv_each_pair<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, FORM>(
         sums, turned, [&](int y, int x, int channel, float low, float high) {
-          float2 *const to = (float2 *)(passing + (y * L::WIDTH + x) * L::INPUTS + channel);
-          const float2 there = add ? *to : make_float2(0.0f, 0.0f);
-          *to = make_float2(there.x + low, there.y + high);
+          residual_pass_pair(passing + (y * L::WIDTH + x) * L::INPUTS + channel, low, high, add);
         });
   else
     conv_each<L::HEIGHT, L::WIDTH, L::OUTPUTS, L::INPUTS, L::INPUTS>(
@@ -305,13 +319,24 @@ __device__ __forceinline__ void residual_affine_gradient(float *gradients, const
 
 // ---- all layers ----
 
-// COUNT equal layers one behind the other: one with a pool, or those of a stage's blocks, two each. Where the first
+// What the layers of a group are: one that is of no block; blocks' of two; or those from a block's second one on.
+enum { RESIDUAL_ALONE, RESIDUAL_BLOCKS, RESIDUAL_REST };
+
+// Where a number of the branch's arrays stands: [numbers of a thing][images].
+__device__ __forceinline__ float *residual_at(float *base, const branch_arguments &a, long long begin, int size,
+                                              unsigned image) {
+  return base + begin * (a.parts * a.capacity) + (unsigned long long)image * size;
+}
+
+// COUNT equal layers one behind the other, see ROLE. Where the first
 // one's things begin, in floats of one image (parameters and turned weights: of one part); the next ones' follow
 // evenly. FORM: of the products, -1 in fp32; NEXT: of those that the outputs enter. With them where factors begin: of
-// inputs, of outputs and of the loss by sums, and the packed weights of one part.
+// inputs, of outputs and of the loss by sums, and the packed weights of one part. LAST_KEPT: factors of the last
+// outputs are made.
 template <typename L_, int COUNT_, int SHARE_, long long INPUTS, long long SUMS, long long STATISTICS, long long TURNED,
           long long PARAMETERS, int FORM_ = -1, int NEXT_ = -1, long long INPUT_FACTORS = 0,
-          long long OUTPUT_FACTORS = 0, long long SUM_FACTORS = 0, long long PACKED = 0>
+          long long OUTPUT_FACTORS = 0, long long SUM_FACTORS = 0, long long PACKED = 0,
+          int ROLE = L_::POOL ? RESIDUAL_ALONE : RESIDUAL_BLOCKS, bool LAST_KEPT_ = true>
 struct residual_layers {
   using L = L_;
   static constexpr int COUNT = COUNT_, SHARE = SHARE_, FORM = FORM_, NEXT = NEXT_;
@@ -319,21 +344,26 @@ struct residual_layers {
   static constexpr int OUTPUT = ((L::OUT_HEIGHT + 2) * (L::OUT_WIDTH + 1) + 1) * L::OUTPUTS;
   static constexpr int WEIGHTS = 9 * L::INPUTS * L::OUTPUTS, STEP = (INPUT + 7) & ~7;
 
-  static __device__ __forceinline__ float *at(float *base, const branch_arguments &a, long long begin, int size,
-                                              unsigned image) {
-    return base + begin * (a.parts * a.capacity) + (unsigned long long)image * size;
+  static constexpr bool LAST_KEPT = LAST_KEPT_;
+
+  // Whether layer k is the second or the first one of a block.
+  static __device__ __forceinline__ bool ends(int k) {
+    return ROLE != RESIDUAL_ALONE && k % 2 == (ROLE == RESIDUAL_REST ? 0 : 1);
+  }
+  static __device__ __forceinline__ bool begins(int k) {
+    return ROLE != RESIDUAL_ALONE && k % 2 == (ROLE == RESIDUAL_REST ? 1 : 0);
   }
   static __device__ __forceinline__ float *input(const branch_arguments &a, int k, unsigned image) {
-    return at(a.inputs[0], a, INPUTS + (long long)k * STEP, INPUT, image);
+    return residual_at(a.inputs[0], a, INPUTS + (long long)k * STEP, INPUT, image);
   }
   static __device__ __forceinline__ float *output(const branch_arguments &a, int k, unsigned image) {
-    return at(a.inputs[0], a, INPUTS + (long long)(k + 1) * STEP, OUTPUT, image);
+    return residual_at(a.inputs[0], a, INPUTS + (long long)(k + 1) * STEP, OUTPUT, image);
   }
   static __device__ __forceinline__ float *sums(const branch_arguments &a, int k, unsigned image) {
-    return at(a.gradients[0], a, SUMS + (long long)k * SUM, SUM, image);
+    return residual_at(a.gradients[0], a, SUMS + (long long)k * SUM, SUM, image);
   }
   static __device__ __forceinline__ float *statistics(float *base, const branch_arguments &a, int k, unsigned image) {
-    return at(base, a, STATISTICS + (long long)k * AFFINE, AFFINE, image);
+    return residual_at(base, a, STATISTICS + (long long)k * AFFINE, AFFINE, image);
   }
   static __device__ __forceinline__ long long weights(int k) { return PARAMETERS + (long long)k * (WEIGHTS + AFFINE); }
   static __device__ __forceinline__ long long turned(int k) {
@@ -349,7 +379,7 @@ struct residual_layers {
                                                    unsigned image) {
     using P = conv_blocked<HEIGHT, WIDTH, CHANNELS>;
     constexpr int size = P::BLOCKS * P::STRIDE / conv_form<OF>::IN_WORD;
-    return at(base, a, begin + (long long)k * size, size, image);
+    return residual_at(base, a, begin + (long long)k * size, size, image);
   }
   static __device__ __forceinline__ float *input_factors(const branch_arguments &a, int k, unsigned image) {
     return factors<FORM, L::HEIGHT, L::WIDTH, L::INPUTS>(a.inputs[1], a, INPUT_FACTORS, k, image);
@@ -370,11 +400,10 @@ __device__ __forceinline__ void residual_forward_layers(const branch_arguments &
 #pragma unroll 1
   for (int k = 0; k < G::COUNT; ++k) {
     const float *const weights = conv_parameters(a, image.part) + G::weights(k);
-    const bool ends = !G::L::POOL && k % 2 == 1;
-    residual_forward<typename G::L, G::SHARE, G::FORM, G::NEXT>(
-        G::output(a, k, n), G::output_factors(a, k, n), G::sums(a, k, n),
+    residual_forward<typename G::L, G::SHARE, G::FORM, G::NEXT, G::LAST_KEPT>(
+        G::output(a, k, n), G::LAST_KEPT || k + 1 < G::COUNT ? G::output_factors(a, k, n) : nullptr, G::sums(a, k, n),
         G::FORM < 0 ? G::input(a, k, n) : G::input_factors(a, k, n), G::FORM < 0 ? weights : packed + G::packed(k),
-        weights + G::WEIGHTS, ends ? G::input(a, k - 1, n) : nullptr,
+        weights + G::WEIGHTS, G::ends(k) ? G::input(a, k - 1, n) : nullptr,
         a.statistics ? G::statistics(a.statistics, a, k, n) : nullptr, memory);
   }
 }
@@ -409,15 +438,14 @@ __device__ __forceinline__ void residual_backward_layers(const branch_arguments 
 #pragma unroll 1
   for (int k = G::COUNT - 1; k >= 0; --k) {
     const float *const affine = conv_parameters(a, image.part) + G::weights(k) + G::WEIGHTS;
-    const bool ends = !G::L::POOL && k % 2 == 1, begins = !G::L::POOL && k % 2 == 0;
-    float *const from = passing + (begins ? a.passing_outputs : 0), *const to =
-                                                                        passing + (ends ? a.passing_outputs : 0);
+    float *const from = passing + (G::begins(k) ? a.passing_outputs : 0);
+    float *const to = passing + (G::ends(k) ? a.passing_outputs : 0);
     residual_backward<typename G::L, G::SHARE, G::FORM>(
         G::sums(a, k, n), G::sum_factors(a, k, n), from, G::output(a, k, n), affine,
         G::statistics(a.affine_gradients, a, k, n), G::statistics(a.statistics, a, k, n), memory);
     if constexpr (!FIRST)
       residual_return<typename G::L, G::FORM>(to, G::FORM < 0 ? G::sums(a, k, n) : G::sum_factors(a, k, n),
-                                              turned + G::turned(k), begins);
+                                              turned + G::turned(k), G::begins(k));
   }
 }
 

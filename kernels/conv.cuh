@@ -250,14 +250,14 @@ __device__ __forceinline__ void conv_forward(const float *plane, const float *we
   if (MEAN) conv_sum_parts<L::OUTPUTS, L::GROUPS * 32, PARTS>(output, scratch, 1.0f / L::OUT_PIXELS);
 }
 
-// A layer's weights [3][3][inputs][outputs] for the way back: neighbours mirrored, [3][3][outputs][inputs]; the part of
-// block `block` of CONV_TURN_BLOCKS.
-template <typename L>
+// A layer's weights [TAPS][inputs][outputs] for the way back: neighbours mirrored, [TAPS][outputs][inputs]; the part of
+// block `block` of CONV_TURN_BLOCKS. TAPS: 9, or 1 of a 1 x 1 convolution.
+template <typename L, int TAPS = 9>
 __device__ __forceinline__ void conv_turn(float *to, const float *weights, int block) {
-  for (int i = block * CONV_THREADS + threadIdx.x; i < 9 * L::INPUTS * L::OUTPUTS;
+  for (int i = block * CONV_THREADS + threadIdx.x; i < TAPS * L::INPUTS * L::OUTPUTS;
        i += CONV_TURN_BLOCKS * CONV_THREADS) {
     const int input = i % L::INPUTS, output = i / L::INPUTS % L::OUTPUTS, tap = i / (L::INPUTS * L::OUTPUTS);
-    to[i] = load_parameter(weights + ((8 - tap) * L::INPUTS + input) * L::LD + output);
+    to[i] = load_parameter(weights + ((TAPS - 1 - tap) * L::INPUTS + input) * L::LD + output);
   }
 }
 
@@ -321,6 +321,24 @@ __device__ __forceinline__ void conv_write_sums(float *to, int ld, const float (
   }
 }
 
+// acc[j] += value[j] * gradient, of planes of INPUTS channels.
+template <int INPUTS, int TAKES>
+__device__ __forceinline__ void conv_add_products(float (&acc)[TAKES], const float *value, float gradient) {
+  if constexpr (INPUTS % 4 == 0) {
+#pragma unroll
+    for (int j = 0; j < TAKES; j += 4) {
+      const float4 four = *(const float4 *)(value + j);
+      acc[j] = fmaf(four.x, gradient, acc[j]);
+      acc[j + 1] = fmaf(four.y, gradient, acc[j + 1]);
+      acc[j + 2] = fmaf(four.z, gradient, acc[j + 2]);
+      acc[j + 3] = fmaf(four.w, gradient, acc[j + 3]);
+    }
+  } else {
+#pragma unroll
+    for (int j = 0; j < TAKES; ++j) acc[j] = fmaf(value[j], gradient, acc[j]);
+  }
+}
+
 // `inputs`, `gradients`: the planes of all images; images first .. last - 1. `scratch`: CONV_WARPS * 12 * 32 floats.
 template <typename L>
 __device__ __forceinline__ void conv_weight_gradient(const float *inputs, const float *gradients, int item,
@@ -357,19 +375,7 @@ __device__ __forceinline__ void conv_weight_gradient(const float *inputs, const 
 #pragma unroll 1
     for (int left = L::SPAN; left > 0; --left) {
       const float gradient = *d;
-      if constexpr (L::INPUTS % 4 == 0) {
-#pragma unroll
-        for (int j = 0; j < TAKES; j += 4) {
-          const float4 four = *(const float4 *)(value + j);
-          acc[j] = fmaf(four.x, gradient, acc[j]);
-          acc[j + 1] = fmaf(four.y, gradient, acc[j + 1]);
-          acc[j + 2] = fmaf(four.z, gradient, acc[j + 2]);
-          acc[j + 3] = fmaf(four.w, gradient, acc[j + 3]);
-        }
-      } else {
-#pragma unroll
-        for (int j = 0; j < TAKES; ++j) acc[j] = fmaf(value[j], gradient, acc[j]);
-      }
+      conv_add_products<L::INPUTS>(acc, value, gradient);
       value += L::INPUTS;
       d += L::OUTPUTS;
     }

@@ -65,11 +65,11 @@ struct conv_blocked_store {
 
 // ---- weights ----
 
-// Weights as mma takes them, uint4 [pairs of blocks of ROWS][9][blocks of COLUMNS][steps][2][32 lanes].
-template <int FORM, int ROWS, int COLUMNS>
+// Weights as mma takes them, uint4 [pairs of blocks of ROWS][TAPS][blocks of COLUMNS][steps][2][32 lanes].
+template <int FORM, int ROWS, int COLUMNS, int TAPS = 9>
 struct conv_packed {
   static constexpr int PAIRS = (ROWS + 31) / 32, BLOCKS = (COLUMNS + 15) / 16;
-  static constexpr int OF_PAIR = 9 * BLOCKS * conv_form<FORM>::STEPS * 64, COUNT = PAIRS * OF_PAIR;  // uint4
+  static constexpr int OF_PAIR = TAPS * BLOCKS * conv_form<FORM>::STEPS * 64, COUNT = PAIRS * OF_PAIR;  // uint4
 };
 
 // The weight from `input` to `output` at neighbour `tap`, 0 past the layer's ends.
@@ -80,17 +80,17 @@ __device__ __forceinline__ float conv_weight(const float *weights, int tap, int 
 }
 
 // The part of block `block` of CONV_TURN_BLOCKS; TURNED: for the way back, neighbours mirrored.
-template <typename L, int FORM, bool TURNED>
+template <typename L, int FORM, bool TURNED, int TAPS = 9>
 __device__ __forceinline__ void conv_pack(float *memory, const float *weights, int block) {
   constexpr int rows = TURNED ? L::INPUTS : L::OUTPUTS, columns = TURNED ? L::OUTPUTS : L::INPUTS;
   constexpr int steps = conv_form<FORM>::STEPS;
-  using P = conv_packed<FORM, rows, columns>;
+  using P = conv_packed<FORM, rows, columns, TAPS>;
   const auto weight = [&](int tap, int row, int column) {
-    return TURNED ? conv_weight<L>(weights, 8 - tap, row, column) : conv_weight<L>(weights, tap, column, row);
+    return TURNED ? conv_weight<L>(weights, TAPS - 1 - tap, row, column) : conv_weight<L>(weights, tap, column, row);
   };
   for (int i = block * CONV_THREADS + threadIdx.x; i < P::COUNT; i += CONV_TURN_BLOCKS * CONV_THREADS) {
     const int lane = i & 31, half = i / 32 % 2, step = i / 64 % steps, of = i / 64 / steps % P::BLOCKS;
-    const int tap = i / 64 / steps / P::BLOCKS % 9, pair = i / P::OF_PAIR;
+    const int tap = i / 64 / steps / P::BLOCKS % TAPS, pair = i / P::OF_PAIR;
     const int row = 32 * pair + 16 * half + 2 * (lane >> 2), column = 16 * of + 4 * (lane & 3) + 2 * step;
     unsigned word[4];
 #pragma unroll
@@ -114,55 +114,95 @@ __device__ __forceinline__ constexpr int conv_tile(int n) {
   return POOL ? n / 2 * PITCH + n % 2 * 8 : n * 8;
 }
 
+// acc[half of the channels' pair][tile] += sums over CHANNELS of one neighbour, for the first TILES tiles: `from` its
+// numbers for the first pixel, which goes on to the next block of channels, and so do the weights.
+template <int FORM, int BLOCKS, int STRIDE, int PITCH, bool POOL, int TILES>
+__device__ __forceinline__ void conv_multiply_tap(float (&acc)[2][CONV_TILES][4], const unsigned *&from,
+                                                  const uint4 *&weights) {
+  constexpr int steps = conv_form<FORM>::STEPS, in_word = conv_form<FORM>::IN_WORD;
+#pragma unroll 1
+  for (int left = BLOCKS; left > 0; --left) {
+    uint4 rows[steps][2];
+#pragma unroll
+    for (int i = 0; i < 2 * steps; ++i) rows[i / 2][i % 2] = weights[32 * i];
+#pragma unroll
+    for (int n = 0; n < TILES; ++n) {
+      const unsigned *at = from + conv_tile<PITCH, POOL>(n) * (16 / in_word);
+      if constexpr (FORM == OPERANDS_BF16) {
+        const uint2 two = *(const uint2 *)at;
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+          mma_step<FORM>(acc[m][n], rows[0][m].x, rows[0][m].y, rows[0][m].z, rows[0][m].w, two.x, two.y);
+      } else {
+        const uint4 four = *(const uint4 *)at;
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+          mma_step<FORM>(acc[m][n], rows[0][m].x, rows[0][m].y, rows[0][m].z, rows[0][m].w, four.x, four.y);
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+          mma_step<FORM>(acc[m][n], rows[steps - 1][m].x, rows[steps - 1][m].y, rows[steps - 1][m].z,
+                         rows[steps - 1][m].w, four.z, four.w);
+      }
+    }
+    weights += 64 * steps;
+    from += STRIDE / in_word;
+  }
+}
+
+template <int FORM>
+__device__ __forceinline__ const uint4 *conv_lane_weights(const float *packed) {
+  return (const uint4 *)packed + (threadIdx.x & 31);
+}
+template <int FORM>
+__device__ __forceinline__ const unsigned *conv_lane_factors(const float *plane) {
+  return (const unsigned *)plane + (threadIdx.x & 31) * (4 / conv_form<FORM>::IN_WORD);
+}
+
 // acc[half of the channels' pair][tile] += sums over 3 x 3 neighbours and CHANNELS, for the first TILES tiles. `plane`:
 // the neighbour before and above the first pixel; `packed`: the weights of the pair.
 template <int FORM, int BLOCKS, int STRIDE, int PITCH, bool POOL, int TILES = CONV_TILES>
 __device__ __forceinline__ void conv_multiply(float (&acc)[2][CONV_TILES][4], const float *plane, const float *packed) {
-  constexpr int steps = conv_form<FORM>::STEPS, in_word = conv_form<FORM>::IN_WORD;
-  const uint4 *weights = (const uint4 *)packed + (threadIdx.x & 31);
-  const unsigned *from = (const unsigned *)plane + (threadIdx.x & 31) * (4 / in_word);
+  constexpr int in_word = conv_form<FORM>::IN_WORD;
+  const uint4 *weights = conv_lane_weights<FORM>(packed);
+  const unsigned *from = conv_lane_factors<FORM>(plane);
 #pragma unroll 1
   for (int tap = 0; tap < 9; ++tap) {
-#pragma unroll 1
-    for (int left = BLOCKS; left > 0; --left) {
-      uint4 rows[steps][2];
-#pragma unroll
-      for (int i = 0; i < 2 * steps; ++i) rows[i / 2][i % 2] = weights[32 * i];
-#pragma unroll
-      for (int n = 0; n < TILES; ++n) {
-        const unsigned *at = from + conv_tile<PITCH, POOL>(n) * (16 / in_word);
-        if constexpr (FORM == OPERANDS_BF16) {
-          const uint2 two = *(const uint2 *)at;
-#pragma unroll
-          for (int m = 0; m < 2; ++m)
-            mma_step<FORM>(acc[m][n], rows[0][m].x, rows[0][m].y, rows[0][m].z, rows[0][m].w, two.x, two.y);
-        } else {
-          const uint4 four = *(const uint4 *)at;
-#pragma unroll
-          for (int m = 0; m < 2; ++m)
-            mma_step<FORM>(acc[m][n], rows[0][m].x, rows[0][m].y, rows[0][m].z, rows[0][m].w, four.x, four.y);
-#pragma unroll
-          for (int m = 0; m < 2; ++m)
-            mma_step<FORM>(acc[m][n], rows[steps - 1][m].x, rows[steps - 1][m].y, rows[steps - 1][m].z,
-                           rows[steps - 1][m].w, four.z, four.w);
-        }
-      }
-      weights += 64 * steps;
-      from += STRIDE / in_word;
-    }
+    conv_multiply_tap<FORM, BLOCKS, STRIDE, PITCH, POOL, TILES>(acc, from, weights);
     from += (16 * (tap % 3 == 2 ? PITCH - 2 : 1) - BLOCKS * STRIDE) / in_word;
   }
 }
 
-// The same for item `item` of a layer's pixels from the first to the last, of which the last item may have fewer tiles.
+// Items of tiles that a layer's pixels from the first to the last are; the last one may have fewer tiles.
+template <typename L>
+__device__ constexpr int conv_tile_items() {
+  return (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
+}
+template <typename L>
+struct conv_last_item {
+  static constexpr int REST = (L::SPAN + 7) / 8 % CONV_TILES, TILES = REST ? REST : CONV_TILES;
+  static __device__ __forceinline__ constexpr bool is(int item) { return REST && item == L::SPAN / (8 * CONV_TILES); }
+};
+
+// conv_multiply for item `item`.
 template <typename L, int FORM, int BLOCKS, int STRIDE>
 __device__ __forceinline__ void conv_multiply_item(float (&acc)[2][CONV_TILES][4], const float *plane,
                                                    const float *packed, int item) {
-  constexpr int rest = (L::SPAN + 7) / 8 % CONV_TILES;
-  if (rest && item == L::SPAN / (8 * CONV_TILES))
-    conv_multiply<FORM, BLOCKS, STRIDE, L::PITCH, false, rest ? rest : CONV_TILES>(acc, plane, packed);
+  if (conv_last_item<L>::is(item))
+    conv_multiply<FORM, BLOCKS, STRIDE, L::PITCH, false, conv_last_item<L>::TILES>(acc, plane, packed);
   else
     conv_multiply<FORM, BLOCKS, STRIDE, L::PITCH, false>(acc, plane, packed);
+}
+
+// conv_multiply_tap for item `item`. `plane`: the neighbour of the item's first pixel; `packed`: its weights.
+template <typename L, int FORM, int BLOCKS, int STRIDE>
+__device__ __forceinline__ void conv_multiply_tap_item(float (&acc)[2][CONV_TILES][4], const float *plane,
+                                                       const float *packed, int item) {
+  const uint4 *weights = conv_lane_weights<FORM>(packed);
+  const unsigned *from = conv_lane_factors<FORM>(plane);
+  if (conv_last_item<L>::is(item))
+    conv_multiply_tap<FORM, BLOCKS, STRIDE, L::PITCH, false, conv_last_item<L>::TILES>(acc, from, weights);
+  else
+    conv_multiply_tap<FORM, BLOCKS, STRIDE, L::PITCH, false, CONV_TILES>(acc, from, weights);
 }
 
 template <int FORM>
@@ -170,32 +210,38 @@ __device__ __forceinline__ const float *conv_at(const float *plane, int pixel) {
   return plane + pixel * (16 / conv_form<FORM>::IN_WORD);
 }
 
-// conv_each on tensor cores, for pairs of channels: store(y, x, channel, sum, sum of the channel behind it). `plane`:
-// blocked; `packed`: the weights as mma takes them.
+// store(y, x, channel, sum, sum of the channel behind it) for the pairs of channels that a warp's sums of an item are.
+template <typename L, int TO, typename Store>
+__device__ __forceinline__ void conv_store_tiles(const float (&acc)[2][CONV_TILES][4], int pair, int item,
+                                                 Store store) {
+  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
+#pragma unroll
+  for (int m = 0; m < 2; ++m)
+#pragma unroll
+    for (int n = 0; n < CONV_TILES; ++n)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int pixel = item * 8 * CONV_TILES + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
+        const int channel = 32 * pair + 16 * m + 2 * g;
+        if (x < L::WIDTH && y < L::HEIGHT && (TO % 32 == 0 || channel < TO))
+          store(y, x, channel, acc[m][n][e], acc[m][n][2 + e]);
+      }
+}
+
+// conv_each on tensor cores, for pairs of channels. `plane`: blocked; `packed`: the weights as mma takes them.
 template <int HEIGHT, int WIDTH, int FROM, int TO, int FORM, typename Store>
 __device__ __forceinline__ void conv_each_pair(const float *plane, const float *packed, Store store) {
   using L = conv_layer<HEIGHT, WIDTH, FROM, TO, false>;
   using P = conv_blocked<HEIGHT, WIDTH, FROM>;
   using W = conv_packed<FORM, TO, FROM>;
-  constexpr int items = (L::SPAN + 8 * CONV_TILES - 1) / (8 * CONV_TILES);
-  const int t = threadIdx.x & 3, g = threadIdx.x >> 2 & 7;
+  constexpr int items = conv_tile_items<L>();
 #pragma unroll 1
   for (int work = threadIdx.x / 32; work < W::PAIRS * items; work += CONV_WARPS) {
-    const int pair = work / items, item = work % items, first = item * 8 * CONV_TILES;
+    const int pair = work / items, item = work % items;
     float acc[2][CONV_TILES][4] = {};
-    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, first),
+    conv_multiply_item<L, FORM, P::BLOCKS, P::STRIDE>(acc, conv_at<FORM>(plane, item * 8 * CONV_TILES),
                                                       packed + pair * (4 * W::OF_PAIR), item);
-#pragma unroll
-    for (int m = 0; m < 2; ++m)
-#pragma unroll
-      for (int n = 0; n < CONV_TILES; ++n)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int pixel = first + 8 * n + 2 * t + e, y = pixel / L::PITCH, x = pixel % L::PITCH;
-          const int channel = 32 * pair + 16 * m + 2 * g;
-          if (x < WIDTH && y < HEIGHT && (TO % 32 == 0 || channel < TO))
-            store(y, x, channel, acc[m][n][e], acc[m][n][2 + e]);
-        }
+    conv_store_tiles<L, TO>(acc, pair, item, store);
   }
 }
 
@@ -387,12 +433,21 @@ __device__ __forceinline__ void conv_write_tile(float *to, const float (&acc)[2]
   }
 }
 
-template <typename L, int FORM>
+// Where the neighbours of a row of them stand among the factors of an image, SIZE numbers.
+template <typename L>
+struct conv_neighbours {
+  using X = conv_blocked<L::HEIGHT, L::WIDTH, L::INPUTS>;
+  static constexpr int ROWS = 3, TAPS = 3, SIZE = X::BLOCKS * X::STRIDE;
+  static __device__ __forceinline__ constexpr int row(int y) { return y * (L::PITCH * 16); }
+  static __device__ __forceinline__ constexpr int tap(int x) { return x * 16; }
+};
+
+template <typename L, int FORM, typename N = conv_neighbours<L>>
 __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs, const float *gradients, int item,
                                                             unsigned first, unsigned last, float *weights, float *bias,
                                                             float *scratch) {
   using I = conv_tensor_items<L>;
-  using X = conv_blocked<L::HEIGHT, L::WIDTH, L::INPUTS>;
+  using X = typename N::X;
   using D = conv_blocked<L::HEIGHT, L::WIDTH, L::OUTPUTS>;
   constexpr int in_word = conv_form<FORM>::IN_WORD, step = 8 * in_word, rounds = (L::SPAN + step - 1) / step;
   constexpr int row_words = 16 / in_word;  // of a pixel
@@ -401,7 +456,7 @@ __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs,
   const unsigned *deltas = (const unsigned *)gradients +
                            (unsigned long long)(first + warp) * (D::BLOCKS * D::STRIDE / in_word) +
                            plane_pixel<L::PITCH>(0, 0) * row_words;
-  if (item >= I::WEIGHTS) {
+  if (N::ROWS == 3 && item >= I::WEIGHTS) {
     const int group = item - I::WEIGHTS, channel = min(group * 32 + (int)lane, L::OUTPUTS - 1);
     const unsigned *delta = deltas + (channel >> 4) * (D::STRIDE / in_word) + (channel & 15) / in_word;
     float acc[1] = {};
@@ -421,12 +476,11 @@ __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs,
   /* A block that the layer does not have is the one before it, and is not stored. */
   const unsigned lanes = (t * 16 + 2 * g) / in_word;
   const unsigned *delta = deltas + 2 * out * (D::STRIDE / in_word) + lanes;
-  const unsigned *value = (const unsigned *)inputs +
-                          (unsigned long long)(first + warp) * (X::BLOCKS * X::STRIDE / in_word) +
-                          (2 * in * X::STRIDE + row * L::PITCH * 16) / in_word + lanes;
+  const unsigned *value = (const unsigned *)inputs + (unsigned long long)(first + warp) * (N::SIZE / in_word) +
+                          (2 * in * X::STRIDE + N::row(row)) / in_word + lanes;
   const int next_out = 2 * out + 1 < D::BLOCKS ? D::STRIDE / in_word : 0;
   const int next_in = 2 * in + 1 < X::BLOCKS ? X::STRIDE / in_word : 0;
-  float acc[3][2][4][4] = {};
+  float acc[N::TAPS][2][4][4] = {};
 #pragma unroll 1
   for (unsigned image = 0; image < images; image += CONV_WARPS) {
 #pragma unroll 1
@@ -435,10 +489,10 @@ __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs,
 #pragma unroll
       for (int m = 0; m < 2; ++m) rows[m] = conv_pixels<FORM>(delta + m * next_out);
 #pragma unroll
-      for (int tap = 0; tap < 3; ++tap)
+      for (int tap = 0; tap < N::TAPS; ++tap)
 #pragma unroll
         for (int b = 0; b < 2; ++b) {
-          const conv_columns_pair columns = conv_pixels<FORM>(value + b * next_in + tap * row_words);
+          const conv_columns_pair columns = conv_pixels<FORM>(value + b * next_in + N::tap(tap) / in_word);
 #pragma unroll
           for (int m = 0; m < 2; ++m) {
             mma_step<FORM>(acc[tap][m][2 * b], rows[m].even[0], rows[m].odd[0], rows[m].even[1], rows[m].odd[1],
@@ -451,10 +505,10 @@ __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs,
       value += step * row_words;
     }
     delta += CONV_WARPS * (D::BLOCKS * D::STRIDE / in_word) - rounds * step * row_words;
-    value += CONV_WARPS * (X::BLOCKS * X::STRIDE / in_word) - rounds * step * row_words;
+    value += CONV_WARPS * (N::SIZE / in_word) - rounds * step * row_words;
   }
 #pragma unroll
-  for (int tap = 0; tap < 3; ++tap)
-    conv_write_tile<L::INPUTS, L::OUTPUTS, L::LD>(weights + (3 * row + tap) * (L::INPUTS * L::LD), acc[tap], scratch,
-                                                  32 * in, 32 * out);
+  for (int tap = 0; tap < N::TAPS; ++tap)
+    conv_write_tile<L::INPUTS, L::OUTPUTS, L::LD>(weights + (N::TAPS * row + tap) * (L::INPUTS * L::LD), acc[tap],
+                                                  scratch, 32 * in, 32 * out);
 }

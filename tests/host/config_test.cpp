@@ -416,6 +416,16 @@ TEST(Config, KeysOfImagesNeedABranchThatHasThem) {
   EXPECT_EQ(with("network.branch.blocks", "[0, 2]"), "");
   has(with("network.branch.blocks", "[1, 2, 3]"), "has 3 entries and network.branch.channels 2");
   has(with("network.branch.groups", "12"), "network.branch.groups: 12 does not divide 40");
+  has(check_refusal({{"network.branch.downsample", "stride"}}), "this is none, where pool is allowed");
+  EXPECT_EQ(with("network.branch.downsample", "stride"), "");
+  const auto strided = [&](const char *blocks) {
+    auto keys = residual;
+    keys.emplace_back("network.branch.downsample", "stride");
+    keys.emplace_back("network.branch.blocks", blocks);
+    return check_refusal(keys);
+  };
+  EXPECT_EQ(strided("[0, 2]"), "");
+  has(strided("[2, 0]"), "network.branch.blocks has none for entry 2 of network.branch.channels");
 }
 
 TEST(Config, FilesAreReadAndTheirTroublesNamed) {

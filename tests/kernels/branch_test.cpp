@@ -31,7 +31,8 @@ struct ImageCase {
   unsigned seed = 31;
   const char *branch = "cnn";
   bool augmented = false;
-  bool residual() const { return std::string(branch) == "resnet"; }
+  bool strided() const { return std::string(branch) == "stride"; } /* resnet with network.branch.downsample stride */
+  bool residual() const { return std::string(branch) == "resnet" || strided(); }
 };
 
 /* Up to two pixels in each direction: an image of 9 x 10 keeps most of itself. */
@@ -73,8 +74,12 @@ Prepared prepare(const ImageCase &c) {
   p.data->shape.condition_shape[0] = kChannels;
   p.data->shape.condition_shape[1] = kHeight;
   p.data->shape.condition_shape[2] = kWidth;
-  p.branch = c.residual() ? reference::make_residual_branch(kChannels, kHeight, kWidth, {40, 24}, {1, 2}, 4)
-                          : reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
+  using List = std::vector<long>; /* strided images are 9 x 10, 5 x 5 and 3 x 3 */
+  if (c.residual())
+    p.branch = reference::make_residual_branch(kChannels, kHeight, kWidth, c.strided() ? List{24, 8, 40} : List{40, 24},
+                                               c.strided() ? List{0, 2, 1} : List{1, 2}, 4, c.strided());
+  else
+    p.branch = reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
   p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
   std::swap(p.branch.operand_bits, p.head.operand_bits); /* what follows the branch is fp32 */
   p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
@@ -85,9 +90,13 @@ Prepared prepare(const ImageCase &c) {
     for (const auto &values : {random_parameters(convolutions, 60 + static_cast<unsigned>(k), 1.6),
                                random_parameters(p.head, 70 + static_cast<unsigned>(k))})
       p.parameters.insert(p.parameters.end(), values.begin(), values.end());
-  keys.insert(keys.end(), {{"network.branch.type", c.branch},
-                           {"network.branch.channels", c.residual() ? "[40, 24]" : "[32, 40, 24]"}});
-  if (c.residual()) keys.insert(keys.end(), {{"network.branch.blocks", "[1, 2]"}, {"network.branch.groups", "4"}});
+  const char *const list = c.strided() ? "[24, 8, 40]" : c.residual() ? "[40, 24]" : "[32, 40, 24]";
+  keys.insert(keys.end(),
+              {{"network.branch.type", c.residual() ? "resnet" : c.branch}, {"network.branch.channels", list}});
+  if (c.strided()) keys.emplace_back("network.branch.downsample", "stride");
+  if (c.residual())
+    keys.insert(keys.end(),
+                {{"network.branch.blocks", c.strided() ? "[0, 2, 1]" : "[1, 2]"}, {"network.branch.groups", "4"}});
   if (c.augmented)
     keys.insert(keys.end(), {{"data.augment.shift", std::to_string(kShift)}, {"data.augment.flip", "true"}});
   p.model = create_model(keys, p.data->shape);
@@ -191,9 +200,12 @@ INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
                                          ImageCase{"supervised", "regress", "1", "tf32", 38},
                                          ImageCase{"ct", "classify", "2", "bf16"},
                                          ImageCase{"ct", "classify", "2", "fp32", 31, "resnet", true},
-                                         ImageCase{"ct", "classify", "2", "tf32", 31, "resnet"}));
+                                         ImageCase{"ct", "classify", "2", "tf32", 31, "resnet"},
+                                         ImageCase{"ct", "classify", "2", "fp32", 31, "stride"},
+                                         ImageCase{"ct", "classify", "2", "tf32", 31, "stride"}));
 INSTANTIATE_TEST_SUITE_P(Unchecked, ImageCondition, /* in mode `check`: the accesses are those of tf32 */
-                         testing::Values(ImageCase{"ct", "classify", "2", "bf16", 31, "resnet"}));
+                         testing::Values(ImageCase{"ct", "classify", "2", "bf16", 31, "resnet"},
+                                         ImageCase{"ct", "classify", "2", "bf16", 31, "stride"}));
 
 TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());
@@ -372,6 +384,10 @@ TEST(ImageConditionRefusals, SayWhatIsAllowed) {
   EXPECT_NE(refused({{"network.branch.groups", "8"}, {"network.branch.blocks", "[1, 1, 1]"}}, 1, 8, 8)
                 .find("has 3 entries and network.branch.channels 2"),
             std::string::npos);
+  EXPECT_NE(refused({{"network.branch.blocks", "[16, 8]"}, {"network.branch.downsample", "stride"}}, 1, 1, 1)
+                .find("more than 48 convolutions"),
+            std::string::npos)
+      << "and of the image, which cannot be halved, nothing";
   EXPECT_NE(refused({{"network.branch.blocks", "[1]"}, {"precision", "tf32x3"}}, 1, 8, 8)
                 .find("no kernels for network.branch.type resnet"),
             std::string::npos);

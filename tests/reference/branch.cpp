@@ -11,9 +11,17 @@ size_t at(const BranchLayer &layer, long channel, long y, long x) {
   return static_cast<size_t>((channel * layer.height + y) * layer.width + x);
 }
 
-size_t weight_at(const BranchLayer &layer, long dy, long dx, long input, long output) {
-  return static_cast<size_t>(layer.weight.offset + ((dy * 3 + dx) * layer.inputs + input) * layer.outputs + output);
+size_t sum_at(const BranchLayer &layer, long channel, long y, long x) {
+  return static_cast<size_t>((channel * layer.sum_height() + y) * layer.sum_width() + x);
 }
+
+size_t weight_at(const BranchLayer &layer, long dy, long dx, long input, long output) {
+  return static_cast<size_t>(layer.weight.offset + ((dy * layer.side + dx) * layer.inputs + input) * layer.outputs +
+                             output);
+}
+
+/* The row of the input that neighbour `dy` of row `y` of the sums is, and so for columns. */
+long input_of(const BranchLayer &layer, long y, long dy) { return layer.stride * y + dy - layer.side / 2; }
 
 bool inside(const BranchLayer &layer, long y, long x) {
   return y >= 0 && y < layer.height && x >= 0 && x < layer.width;
@@ -22,10 +30,10 @@ bool inside(const BranchLayer &layer, long y, long x) {
 /* Which of a window's numbers is the largest, the first of equal ones; windows of one sum without a pool. */
 template <typename Real>
 size_t largest(const BranchLayer &layer, const Vector<Real> &sums, long channel, long y, long x) {
-  if (!layer.pool) return at(layer, channel, y, x);
-  size_t best = at(layer, channel, 2 * y, 2 * x);
+  if (!layer.pool) return sum_at(layer, channel, y, x);
+  size_t best = sum_at(layer, channel, 2 * y, 2 * x);
   for (long k = 1; k < 4; ++k) {
-    const size_t next = at(layer, channel, 2 * y + k / 2, 2 * x + k % 2);
+    const size_t next = sum_at(layer, channel, 2 * y + k / 2, 2 * x + k % 2);
     if (sums[next] > sums[best]) best = next;
   }
   return best;
@@ -63,7 +71,7 @@ template <typename Real>
 Vector<Real> normalised(const BranchLayer &layer, const Vector<Real> &parameters, const Vector<Real> &sums) {
   const auto of = moments(layer, sums);
   const size_t count = sums.size() / static_cast<size_t>(layer.groups);
-  const size_t pixels = static_cast<size_t>(layer.height * layer.width);
+  const size_t pixels = static_cast<size_t>(layer.sum_height() * layer.sum_width());
   Vector<Real> result;
   for (size_t i = 0; i < sums.size(); ++i)
     result.push_back((sums[i] - of.mean[i / count]) * of.inverse[i / count] *
@@ -79,7 +87,7 @@ Vector<Real> normalise_back(const BranchLayer &layer, const Vector<Real> &parame
                             const Vector<Real> &bar, Vector<Real> &gradient) {
   const auto of = moments(layer, sums);
   const size_t count = sums.size() / static_cast<size_t>(layer.groups);
-  const size_t pixels = static_cast<size_t>(layer.height * layer.width);
+  const size_t pixels = static_cast<size_t>(layer.sum_height() * layer.sum_width());
   Vector<Real> unit, scaled, all(of.mean.size(), 0.0), along(of.mean.size(), 0.0), result;
   for (size_t i = 0; i < sums.size(); ++i) {
     unit.push_back((sums[i] - of.mean[i / count]) * of.inverse[i / count]);
@@ -118,17 +126,23 @@ Branch make_branch(long channels, long height, long width, const std::vector<lon
 }
 
 Branch make_residual_branch(long channels, long height, long width, const std::vector<long> &outputs,
-                            const std::vector<long> &blocks, long groups) {
+                            const std::vector<long> &blocks, long groups, bool strided) {
   Branch branch;
   for (size_t stage = 0; stage < outputs.size(); ++stage)
-    for (long k = 0; k <= 2 * blocks[stage]; ++k) {
-      const bool pool = k == 0, skip = k > 0 && k % 2 == 0;
+    for (long k = strided && stage > 0 ? -1 : 0; k <= 2 * blocks[stage]; ++k) {
+      const bool pool = !strided && k == 0, halves = strided && stage > 0 && k < 1, projects = halves && k == 0;
+      if (strided && stage > 0 && k == 1) continue; /* the strided one, number -1, is a block's first */
+      const bool skip = k > 0 && k % 2 == 0;
       BranchLayer layer{height, width, channels, outputs[stage], pool, {}, {}, groups, {}, {}, skip};
-      layer.weight = place(branch, ".weight", 9 * channels, outputs[stage]);
+      if (halves) layer.stride = 2;
+      if (projects) layer.side = 1, layer.projection = true;
+      layer.weight = place(branch, ".weight", layer.side * layer.side * channels, outputs[stage]);
       layer.scale = place(branch, ".scale", 1, outputs[stage]);
       layer.shift = place(branch, ".shift", 1, outputs[stage]);
       branch.layers.push_back(layer);
+      if (halves && !projects) continue; /* the projection is given the same */
       channels = outputs[stage];
+      height = layer.sum_height(), width = layer.sum_width();
       if (pool) height /= 2, width /= 2;
     }
   return branch;
@@ -140,25 +154,28 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
   Vector<Real> input = image, skipped; /* a skip adds what the layer before was given, whatever its products take */
   for (size_t l = 0; l < branch.layers.size(); ++l) {
     const BranchLayer &layer = branch.layers[l];
-    const Vector<Real> whole = input;
+    const Vector<Real> whole = layer.projection ? skipped : input, main = input;
+    if (layer.projection) input = skipped;
     Vector<Real> weights = parameters;
     for (long i = layer.weight.offset; i < layer.weight.offset + layer.weight.size(); ++i)
       weights[static_cast<size_t>(i)] = factor_of(branch, l, weights[static_cast<size_t>(i)]);
     for (Real &number : input) number = factor_of(branch, l, number);
-    Vector<Real> sums(static_cast<size_t>(layer.outputs * layer.height * layer.width));
+    Vector<Real> sums(static_cast<size_t>(layer.outputs * layer.sum_height() * layer.sum_width()));
     for (long n = 0; n < layer.outputs; ++n)
-      for (long y = 0; y < layer.height; ++y)
-        for (long x = 0; x < layer.width; ++x) {
+      for (long y = 0; y < layer.sum_height(); ++y)
+        for (long x = 0; x < layer.sum_width(); ++x) {
           Real sum = layer.groups > 0 ? Real(0.0) : parameters[static_cast<size_t>(layer.bias.offset + n)];
-          for (long dy = 0; dy < 3; ++dy)
-            for (long dx = 0; dx < 3; ++dx)
-              for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c)
-                sum += input[at(layer, c, y + dy - 1, x + dx - 1)] * weights[weight_at(layer, dy, dx, c, n)];
-          sums[at(layer, n, y, x)] = sum;
+          for (long dy = 0; dy < layer.side; ++dy)
+            for (long dx = 0; dx < layer.side; ++dx) {
+              const long row = input_of(layer, y, dy), column = input_of(layer, x, dx);
+              for (long c = 0; c < layer.inputs && inside(layer, row, column); ++c)
+                sum += input[at(layer, c, row, column)] * weights[weight_at(layer, dy, dx, c, n)];
+            }
+          sums[sum_at(layer, n, y, x)] = sum;
         }
     Vector<Real> ready = layer.groups > 0 ? normalised(layer, parameters, sums) : sums;
     for (size_t i = 0; layer.skip && i < ready.size(); ++i) ready[i] += skipped[i];
-    const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
+    const long side = layer.pool ? 2 : 1, height = layer.sum_height() / side, width = layer.sum_width() / side;
     Vector<Real> output;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < height; ++y)
@@ -169,8 +186,8 @@ BranchTrace<Real> branch_forward(const Branch &branch, const Vector<Real> &param
     trace.input.push_back(input);
     trace.sums.push_back(sums);
     trace.ready.push_back(ready);
-    skipped = whole;
-    input = output;
+    skipped = layer.projection ? ready : whole;
+    input = layer.projection ? main : output;
   }
   const auto channels = static_cast<size_t>(branch.features()), pixels = input.size() / channels;
   for (size_t n = 0; n < channels; ++n) {
@@ -185,7 +202,7 @@ template <typename Real>
 void branch_backward(const Branch &branch, const Vector<Real> &parameters, const BranchTrace<Real> &trace,
                      const Vector<Real> &cotangent, Vector<Real> &gradient) {
   const BranchLayer &last = branch.layers.back();
-  const long last_side = last.pool ? 2 : 1, pixels = last.height / last_side * (last.width / last_side);
+  const long last_side = last.pool ? 2 : 1, pixels = last.sum_height() / last_side * (last.sum_width() / last_side);
   Vector<Real> output_bar; /* of the layer's output, [channel][y][x] */
   Vector<Real> skip_bar;   /* of what a skip adds */
   for (long n = 0; n < last.outputs; ++n)
@@ -195,31 +212,39 @@ void branch_backward(const Branch &branch, const Vector<Real> &parameters, const
     const BranchLayer &layer = branch.layers[l];
     const Vector<Real> &ready = trace.ready[l], &input = trace.input[l];
     Vector<Real> ready_bar(ready.size(), 0.0), input_bar(input.size(), 0.0);
-    const long side = layer.pool ? 2 : 1, height = layer.height / side, width = layer.width / side;
+    const long side = layer.pool ? 2 : 1, height = layer.sum_height() / side, width = layer.sum_width() / side;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < height; ++y)
-        for (long x = 0; x < width; ++x) {
+        for (long x = 0; x < width && !layer.projection; ++x) {
           const size_t best = largest(layer, ready, n, y, x);
           if (ready[best] > Real(0.0)) ready_bar[best] = output_bar[static_cast<size_t>((n * height + y) * width + x)];
         }
-    if (!layer.skip && !skip_bar.empty()) input_bar = skip_bar, skip_bar.clear();
+    if (layer.projection)
+      ready_bar = skip_bar, skip_bar.clear();
+    else if (!layer.skip && !skip_bar.empty())
+      input_bar = skip_bar, skip_bar.clear();
     if (layer.skip) skip_bar = ready_bar;
     const Vector<Real> sums_bar =
         layer.groups > 0 ? normalise_back(layer, parameters, trace.sums[l], ready_bar, gradient) : ready_bar;
     for (long n = 0; n < layer.outputs; ++n)
-      for (long y = 0; y < layer.height; ++y)
-        for (long x = 0; x < layer.width; ++x) {
-          const Real bar = factor_of(branch, l, sums_bar[at(layer, n, y, x)]);
+      for (long y = 0; y < layer.sum_height(); ++y)
+        for (long x = 0; x < layer.sum_width(); ++x) {
+          const Real bar = factor_of(branch, l, sums_bar[sum_at(layer, n, y, x)]);
           if (layer.groups == 0) gradient[static_cast<size_t>(layer.bias.offset + n)] += bar;
-          for (long dy = 0; dy < 3; ++dy)
-            for (long dx = 0; dx < 3; ++dx)
-              for (long c = 0; c < layer.inputs && inside(layer, y + dy - 1, x + dx - 1); ++c) {
-                const size_t from = at(layer, c, y + dy - 1, x + dx - 1), weight = weight_at(layer, dy, dx, c, n);
+          for (long dy = 0; dy < layer.side; ++dy)
+            for (long dx = 0; dx < layer.side; ++dx) {
+              const long row = input_of(layer, y, dy), column = input_of(layer, x, dx);
+              for (long c = 0; c < layer.inputs && inside(layer, row, column); ++c) {
+                const size_t from = at(layer, c, row, column), weight = weight_at(layer, dy, dx, c, n);
                 gradient[weight] += bar * input[from];
                 input_bar[from] += bar * factor_of(branch, l, parameters[weight]);
               }
+            }
         }
-    output_bar = input_bar;
+    if (layer.projection)
+      skip_bar = input_bar; /* to what the layer before is given */
+    else
+      output_bar = input_bar;
   }
 }
 

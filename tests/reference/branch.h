@@ -5,7 +5,8 @@
  * resnet: convolutions without bias, each with GroupNorm (Wu and He, 2018: mean and variance over a group's channels
  * and all pixels, 1e-5 beside the variance) and ReLU; a 2 x 2 max-pool behind the first of each stage, blocks of two
  * with a skip from the first one's input to before the second one's ReLU behind it; the mean over all pixels at the
- * end. */
+ * end. With `strided` no pools: the first convolution of the first block of every stage but the first has stride 2,
+ * and that block's skip is a 1 x 1 convolution of stride 2 with GroupNorm (He et al., 2016). */
 #ifndef TESTS_REFERENCE_BRANCH_H
 #define TESTS_REFERENCE_BRANCH_H
 
@@ -20,7 +21,12 @@ struct BranchLayer {
   Array bias;   /* cnn */
   long groups = 0;
   Array scale, shift; /* resnet: of `groups` groups */
-  bool skip = false;  /* resnet: the input of the layer before is added */
+  bool skip = false;  /* resnet: the input of the layer before is added, or what a projection before it gives */
+  long stride = 1;
+  long side = 3;           /* neighbours in a row */
+  bool projection = false; /* of what the layer before is given, normalised, without a ReLU; side 1 */
+  long sum_height() const { return (height + stride - 1) / stride; }
+  long sum_width() const { return (width + stride - 1) / stride; }
 };
 
 struct Branch {
@@ -35,7 +41,7 @@ struct Branch {
 
 Branch make_branch(long channels, long height, long width, const std::vector<long> &outputs);
 Branch make_residual_branch(long channels, long height, long width, const std::vector<long> &outputs,
-                            const std::vector<long> &blocks, long groups);
+                            const std::vector<long> &blocks, long groups, bool strided = false);
 
 template <typename Real>
 struct BranchTrace {

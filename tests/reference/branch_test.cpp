@@ -44,6 +44,30 @@ TEST(Branch, ResidualBlocksNormaliseAndAddAsDefined) {
   EXPECT_NEAR(trace.features[1], 0, 0) << "a negative sum does not pass the ReLU";
 }
 
+/* Of 3 x 3 pixels the skip has those at the corners. */
+TEST(Branch, StridedBlocksHalveTheImageAndProjectTheirSkip) {
+  const Branch branch = make_residual_branch(1, 3, 3, {8, 16}, {0, 1}, 8, true);
+  ASSERT_EQ(branch.layers.size(), 4u);
+  EXPECT_EQ(branch.parameters, (9 * 8 + 16) + (72 * 16 + 32) + (8 * 16 + 32) + (9 * 16 * 16 + 32));
+  Vector<double> parameters(static_cast<size_t>(branch.parameters), 0.0);
+  const auto set = [&](const Array &array, long index, double value) {
+    parameters[static_cast<size_t>(array.offset + index)] = value;
+  };
+  /* The first layer gives the image itself, a channel a group, normalised; 4 of 9 ones: mean 4/9, variance 20/81. */
+  set(branch.layers[0].weight, 4 * 8, 1), set(branch.layers[0].scale, 0, 1);
+  /* The skip: channels 0 and 1 a group, of channel 0 at the four corners and of zeros. */
+  set(branch.layers[2].weight, 0, 1), set(branch.layers[2].scale, 0, 2), set(branch.layers[2].shift, 1, 0.5);
+  const auto trace = branch_forward(branch, parameters, {1, 0, 1, 0, 1, 0, 0, 0, 1});
+  const double one = 5 / 9.0 / std::sqrt(20 / 81.0 + 1e-5); /* where the image is 1; else the ReLU gives 0 */
+  EXPECT_NEAR(trace.sums[2][0], one, 1e-12);
+  EXPECT_EQ(trace.sums[2].size(), 4u * 16);
+  /* one, one, 0, one and four zeros: mean 3/8 one, mean square 3/8 one^2. */
+  const double mean = 3 * one / 8, deviation = std::sqrt(3 * one * one / 8 - mean * mean + 1e-5);
+  EXPECT_NEAR(trace.features[0], 3 * 2 * (one - mean) / deviation / 4, 1e-9) << "and one below 0, which ends there";
+  EXPECT_NEAR(trace.features[1], 0.5, 1e-12) << "its scale is 0";
+  EXPECT_EQ(trace.sums[1].size(), 4u * 16) << "the strided convolution";
+}
+
 /* Central differences in double, h = 1e-6: the branch is smooth between its corners, which these numbers stay clear of;
  * rounding 1e-16/h = 1e-10. */
 void expect_gradient_of_differences(const Branch &branch) {
@@ -80,6 +104,7 @@ void expect_gradient_of_differences(const Branch &branch) {
 TEST(Branch, GradientsMatchDifferences) { expect_gradient_of_differences(make_branch(3, 7, 6, {8, 8, 8})); }
 TEST(Branch, ResidualGradientsMatchDifferences) {
   expect_gradient_of_differences(make_residual_branch(3, 7, 6, {8, 8}, {1, 0}, 4));
+  expect_gradient_of_differences(make_residual_branch(3, 7, 6, {8, 8}, {0, 1}, 4, true));
 }
 
 }  // namespace
