@@ -163,7 +163,7 @@ static void add_panel(struct text *script, const struct curves *curves, const ch
 /* Panels side by side with one key below all; parameters where there is a choice of them. */
 static void add_panels(struct text *script, const struct curves *curves, const char *csv, int width, int height,
                        int key_rows) {
-  enum { LEFT = 85, RIGHT = 20, ABOVE = 55, BELOW = 75, BETWEEN = 75 };
+  enum { LEFT = 115, RIGHT = 20, ABOVE = 55, BELOW = 75, BETWEEN = 75 };
   const int panels = curves->run_count > 1 ? AXES : PARAMETERS;
   text_add(script,
            "set multiplot layout 1,%d margins %.4g,%.4g,%.4g,%.4g spacing %.4g,0\n"
