@@ -89,6 +89,20 @@ static noprop_status time_solve(const struct sweep *sweep, noprop_model *model, 
   return NOPROP_OK;
 }
 
+/* Rows that a solve of so many calls leaves before its end: of methods that find their own steps. */
+static noprop_status count_unfinished(noprop_model *model, const noprop_sampler_options *options,
+                                      const noprop_array *condition, long count, float *output, long *unfinished) {
+  *unfinished = 0;
+  if (!noprop_sampler_is_adaptive(model, options, false)) return NOPROP_OK;
+  noprop_solve_row *rows = malloc((size_t)count * sizeof *rows);
+  if (!rows) return NOPROP_OUT_OF_MEMORY;
+  const noprop_solve_results results = {.output = output, .rows = rows};
+  const noprop_status status = noprop_solve(model, options, condition, count, &results);
+  for (long row = 0; status == NOPROP_OK && row < count; row++) *unfinished += rows[row].outcome != NOPROP_SOLVE_DONE;
+  free(rows);
+  return status;
+}
+
 static void print_point(struct sweep *sweep, const char *run, const char *method, int calls,
                         const noprop_metrics *metrics, double milliseconds, long parameters) {
   const char *quality = metrics->has_distances ? "sliced_w2" : metrics->has_accuracy ? "accuracy" : "mse";
@@ -123,7 +137,7 @@ static void print_point(struct sweep *sweep, const char *run, const char *method
 }
 
 /* All methods and calls of one model. What a method cannot do (fewer calls than a step needs, a drift or path it is not
- * for) is said once and left out. */
+ * for) is said once and left out, and so are calls that do not bring every row to its end. */
 static int sweep_model(struct sweep *sweep, const char *run, noprop_model *model, const struct split_rows *rows,
                        float *output) {
   const noprop_array *condition = rows->has_condition ? &rows->condition : NULL;
@@ -149,9 +163,17 @@ static int sweep_model(struct sweep *sweep, const char *run, noprop_model *model
       }
       noprop_free(words);
       progress_line(sweep->cli, "%s  %s  %d calls", run, sweep->methods[m], options.calls);
-      noprop_status status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
-      if (status == NOPROP_OK)
-        status = time_solve(sweep, model, &options, condition, rows->target.rows, output, &milliseconds);
+      const long count = rows->target.rows;
+      long unfinished;
+      noprop_status status = count_unfinished(model, &options, condition, count, output, &unfinished);
+      if (status == NOPROP_OK && unfinished > 0) {
+        progress_clear(sweep->cli);
+        say(sweep->cli, "%s, %d calls: left out, %ld of %ld rows do not come to the end by %s", run, options.calls,
+            unfinished, count, options.method);
+        continue;
+      }
+      if (status == NOPROP_OK) status = noprop_evaluate(model, &options, condition, &rows->target, &metrics);
+      if (status == NOPROP_OK) status = time_solve(sweep, model, &options, condition, count, output, &milliseconds);
       progress_clear(sweep->cli);
       if (status != NOPROP_OK) return fail_status(sweep->cli, status);
       print_point(sweep, run, sweep->methods[m], options.calls, &metrics, milliseconds,

@@ -35,6 +35,13 @@ TEST(Compare, SaysWhichMethodsDoNotFitAndGoesOn) {
   ASSERT_EQ(swept.code, 0) << swept.err;
   EXPECT_EQ(parse_json(swept.out).size(), 1U) << "three calls are no step of rk4";
   EXPECT_NE(swept.err.find("method rk4 needs at least 4"), std::string::npos) << swept.err;
+  const Outcome short_of_calls =
+      work.run({"compare", "ct", "--calls", "8,2000", "--method", "dopri5", "--rows", "50", "--json"});
+  ASSERT_EQ(short_of_calls.code, 0) << short_of_calls.err;
+  EXPECT_EQ(parse_json(short_of_calls.out).size(), 1U) << "one attempt of dopri5 does not reach t = 1";
+  EXPECT_NE(short_of_calls.err.find("8 calls: left out, 50 of 50 rows do not come to the end by dopri5"),
+            std::string::npos)
+      << short_of_calls.err;
 }
 
 TEST(Compare, RefusesWhatMeansNothing) {
