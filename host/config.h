@@ -30,23 +30,12 @@ noprop_status config_preset_notes(const struct settings *settings, char **text);
 /* Lower level, for the files of host/config*: sets key number `index` from YAML text. The sentence of a failure starts
  * with the key. */
 noprop_status config_assign_text(struct settings *settings, int index, const char *value);
+/* Text of a configuration's longest value, with its end. */
+enum { CONFIG_VALUE_MOST = 1 << 17 };
 /* The value of key number `index` as YAML, into `buffer` (terminated, cut if too small). */
 void config_format(const struct settings *settings, int index, char *buffer, size_t size);
 
 /* config_presets.c: writes the preset's values over every key that was not given. */
 noprop_status config_apply_preset(const noprop_config *config, struct settings *settings);
-
-/* ---- texts, for the files of host/config* ---- */
-
-/* Text of a configuration's longest value, with its end. */
-enum { CONFIG_VALUE_MOST = 1 << 17 };
-
-/* Numbers whatever the program's locale: false if `text` is none. */
-bool config_real_from_text(const char *text, double *value);
-bool config_integer_from_text(const char *text, int64_t *value);
-/* The shortest decimal that reads back as the same bits. */
-void config_real_to_text(double value, char *buffer, size_t size);
-/* Plain where every YAML reader sees a string other than `word` (or NULL), else in double quotes. */
-void config_string_to_text(const char *text, const char *word, char *buffer, size_t size);
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "engine/status.h"
-#include "host/config.h"
+#include "host/config_value.h"
 
 enum {
   TYPE_DENSE = 1 << LAYER_DENSE,
