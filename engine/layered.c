@@ -129,9 +129,14 @@ static size_t floats(const noprop_model *model, const struct staged_run *run) {
 
 /* ---- kernels ---- */
 
-/* Columns that a thread has: on GPUs as many as hide what it loads, on the virtual GPU as many as its registers hold.
- */
-static unsigned columns(const noprop_model *model) { return model->device->properties.is_virtual ? 1 : 4; }
+/* Columns that a thread has: as many as leave every multiprocessor a block, as rows are loaded once for all of them. */
+static unsigned columns(const noprop_model *model) {
+  const unsigned rows = (unsigned)(model->settings.train.batch * (long)model->settings.loss.draws);
+  const unsigned widest = (unsigned)network_widest(model->network), processors = tiles_processors(model->device);
+  unsigned n = 4;
+  while (n > 1 && (rows / GEMM_ROWS + 1) * (widest / (32 * n) + 1) < processors) n /= 2;
+  return n;
+}
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
 
 static char *source_of(const noprop_model *model, bool (*used)[2]) {
@@ -139,19 +144,20 @@ static char *source_of(const noprop_model *model, bool (*used)[2]) {
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
   if (!out) return NULL;
-  fprintf(out, "#define GEMM_COLUMNS %u\n#include \"gemm.cuh\"\n\n", columns(model));
+  fprintf(out, "#define GEMM_COLUMNS %u\n#define GEMM_AHEAD %d\n#include \"gemm.cuh\"\n\n", columns(model),
+          !model->device->properties.is_virtual);
   for (int a = 0; a < ACTIVATION_COUNT; ++a)
     for (int drop = 0; drop < 2; ++drop)
       if (used[a][drop])
         fprintf(
             out,
             "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_forward_%d_%d(const gemm_arguments "
-            "a) {\n  gemm_forward<%d, %s>(a);\n}\n",
+            "a) {\n  gemm<gemm_forward_end<%d, %s>>(a);\n}\n",
             a, drop, a, drop ? "true" : "false");
   fprintf(
       out,
       "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_backward(const gemm_arguments a) {\n"
-      "  gemm_backward(a);\n}\n"
+      "  gemm<gemm_backward_end>(a);\n}\n"
       "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_gradient(const gemm_gradient_arguments a) "
       "{\n  gemm_gradient(a);\n}\n");
   if (fclose(out) == 0) return text;

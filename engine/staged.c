@@ -10,8 +10,8 @@
 #include "engine/status.h"
 #include "kernels/staged_arguments.h"
 
-/* Slots at most, and tiles of a slot at least: 64 rows. */
-enum { SLOTS_MOST = 32, SLOT_TILES = 2 };
+/* Slots at most, and tiles of a slot at least: 128 rows. */
+enum { SLOTS_MOST = 32, SLOT_TILES = 4 };
 
 static unsigned round32(unsigned n) { return (n + 31) / 32 * 32; }
 static size_t pitch(int width) { return ((size_t)width + 7) & ~(size_t)7; }

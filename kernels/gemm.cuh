@@ -1,26 +1,24 @@
 // Products of matrices over all rows of a batch, one launch a layer: forward, gradient of the inputs, gradient of the
-// weights; fp32 on CUDA cores. Rows stand in device memory, [rows][features rounded up to 8].
+// weights; fp32 on CUDA cores (on tensor cores: gemm_tensor.cuh). Rows stand in device memory, [rows][features rounded
+// up to 8].
 //
 // A block has GEMM_ROWS rows of the result and 32 GEMM_COLUMNS columns: lane = column (and those 32, 64 ... further
 // on), a warp has eight rows, whose factors are the same for all its lanes. GEMM_DEPTH summands at a time stand in
-// shared memory; those that follow are on their way from device memory meanwhile, in registers.
+// shared memory; with GEMM_AHEAD those that follow are on their way from device memory meanwhile, in registers.
 #pragma once
 
 #include "dense.cuh"
 #include "gemm_arguments.h"
 
-#ifndef GEMM_COLUMNS
-#define GEMM_COLUMNS 1
-#endif
-
 enum {
-  GEMM_WARP_ROWS = GEMM_ROWS / (GEMM_THREADS / 32),
-  GEMM_WIDTH = 32 * GEMM_COLUMNS,  // columns of a block
-  GEMM_PITCH = GEMM_WIDTH + 2,     // floats between rows of weights that were turned: no stores meet in a bank
-  GEMM_QUADS = GEMM_DEPTH / 4,
-  GEMM_LOADS = (GEMM_DEPTH * GEMM_WIDTH / 4 + GEMM_THREADS - 1) / GEMM_THREADS  // of weights, of a thread
+  GEMM_WARPS = GEMM_THREADS / 32,
+  GEMM_WARP_ROWS = GEMM_ROWS / GEMM_WARPS,
+  GEMM_WIDTH = 32 * GEMM_COLUMNS,                               // columns of a block
+  GEMM_PITCH = GEMM_WIDTH + 1,                                  // floats between rows of weights that were turned
+  GEMM_WEIGHTS = GEMM_DEPTH * GEMM_WIDTH / (4 * GEMM_THREADS),  // float4 of weights that a thread loads
+  GEMM_TURNED = GEMM_WIDTH / GEMM_WARPS                         // weights, where they are turned
 };
-static_assert(GEMM_ROWS * GEMM_DEPTH == 4 * GEMM_THREADS, "a thread loads four values of rows");
+static_assert(GEMM_DEPTH == 32 && GEMM_WARP_ROWS == 8 && GEMM_WEIGHTS > 0, "how the loads below share the work");
 
 __device__ __forceinline__ float4 gemm_zero() { return make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
 
@@ -28,80 +26,9 @@ struct gemm_place {
   unsigned first_row, first_column;
 };
 
-// The next numbers of both factors: those at `depth` of the sum. TURNED: weights are [column][summand].
-template <bool TURNED>
-__device__ __forceinline__ void gemm_load(float4 &value, float4 (&weight)[GEMM_LOADS], const gemm_arguments &a,
-                                          const gemm_input &input, const gemm_place &place, unsigned depth,
-                                          unsigned repetition) {
-  const unsigned quad = threadIdx.x % GEMM_QUADS * 4;
-  const unsigned row = min(place.first_row + threadIdx.x / GEMM_QUADS, a.rows - 1) % input.rows;
-  value = gemm_zero();
-  if (depth + quad < input.stride)
-    value = *(const float4 *)(input.values + (row + (unsigned long long)repetition * input.row_step) * input.stride +
-                              depth + quad);
-#pragma unroll
-  for (int i = 0; i < GEMM_LOADS; ++i) {
-    const unsigned at = i * GEMM_THREADS + threadIdx.x;
-    weight[i] = gemm_zero();
-    if (TURNED) {
-      const unsigned column = place.first_column + at / GEMM_QUADS;
-      if (at < GEMM_QUADS * GEMM_WIDTH && column < a.width && depth + quad < input.stride)
-        weight[i] =
-            load_parameter((const float4 *)(input.weights + (unsigned long long)column * input.stride + depth + quad));
-    } else {
-      const unsigned summand = depth + at / (GEMM_WIDTH / 4), column = place.first_column + at % (GEMM_WIDTH / 4) * 4;
-      if (at < GEMM_QUADS * GEMM_WIDTH && summand < input.features && column < a.stride)
-        weight[i] = load_parameter((const float4 *)(input.weights + (unsigned long long)summand * a.stride + column));
-    }
-  }
-}
-
-struct gemm_memory {
-  float values[GEMM_ROWS * GEMM_DEPTH], weights[GEMM_DEPTH * GEMM_PITCH];
-};
-
-template <bool TURNED>
-__device__ __forceinline__ void gemm_store(gemm_memory &memory, const float4 &value,
-                                           const float4 (&weight)[GEMM_LOADS]) {
-  ((float4 *)memory.values)[threadIdx.x] = value;
-#pragma unroll
-  for (int i = 0; i < GEMM_LOADS; ++i) {
-    const unsigned at = i * GEMM_THREADS + threadIdx.x;
-    if (at >= GEMM_QUADS * GEMM_WIDTH) continue;
-    if (TURNED) {
-      float *to = memory.weights + at % GEMM_QUADS * 4 * GEMM_PITCH + at / GEMM_QUADS;
-      to[0] = weight[i].x, to[GEMM_PITCH] = weight[i].y;
-      to[2 * GEMM_PITCH] = weight[i].z, to[3 * GEMM_PITCH] = weight[i].w;
-    } else {
-      float2 *to = (float2 *)(memory.weights + at / (GEMM_WIDTH / 4) * GEMM_PITCH + at % (GEMM_WIDTH / 4) * 4);
-      to[0] = make_float2(weight[i].x, weight[i].y), to[1] = make_float2(weight[i].z, weight[i].w);
-    }
-  }
-}
-
-// acc += what stands in memory.
-__device__ __forceinline__ void gemm_multiply(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_memory &memory) {
-  const float *values = memory.values + warp_of_block() * (GEMM_WARP_ROWS * GEMM_DEPTH);
-  const float *weights = memory.weights + lane_of_warp();
-#pragma unroll
-  for (int k = 0; k < GEMM_DEPTH; k += 4) {
-    float weight[4][GEMM_COLUMNS];
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-#pragma unroll
-      for (int c = 0; c < GEMM_COLUMNS; ++c) weight[j][c] = weights[(k + j) * GEMM_PITCH + 32 * c];
-#pragma unroll
-    for (int i = 0; i < GEMM_WARP_ROWS; ++i) {
-      const float4 value = *(const float4 *)(values + i * GEMM_DEPTH + k);
-#pragma unroll
-      for (int c = 0; c < GEMM_COLUMNS; ++c) {
-        acc[i][c] = fmaf(value.x, weight[0][c], acc[i][c]);
-        acc[i][c] = fmaf(value.y, weight[1][c], acc[i][c]);
-        acc[i][c] = fmaf(value.z, weight[2][c], acc[i][c]);
-        acc[i][c] = fmaf(value.w, weight[3][c], acc[i][c]);
-      }
-    }
-  }
+__device__ __forceinline__ gemm_place gemm_place_of(const gemm_arguments &a) {
+  const unsigned columns = (a.stride + GEMM_WIDTH - 1) / GEMM_WIDTH;
+  return {blockIdx.x / columns * GEMM_ROWS, blockIdx.x % columns * GEMM_WIDTH};
 }
 
 // An entry of a table among the kernel's parameters, whose places should be constants.
@@ -114,35 +41,158 @@ __device__ __forceinline__ T gemm_select(const T (&table)[COUNT], unsigned index
   return entry;
 }
 
-// The block's part of the product: sums over all inputs, in their order.
+// Where a warp's rows begin, and floats between them. Arrays have a multiple of 32 rows, or one that is the same for all.
+struct gemm_rows {
+  const float *from;
+  unsigned pitch;
+};
+
+__device__ __forceinline__ gemm_rows gemm_rows_of(const gemm_arguments &a, const gemm_input &input,
+                                                  const gemm_place &place, unsigned repetition) {
+  const unsigned first = place.first_row + warp_of_block() * GEMM_WARP_ROWS;
+  const unsigned row = first < a.rows ? first % input.rows : 0;  // behind the last row: any
+  return {input.values + (row + (unsigned long long)repetition * input.row_step) * input.stride,
+          input.rows > 1 ? input.stride : 0};
+}
+
+// The warp's rows, lane = summand from `depth` on.
+__device__ __forceinline__ void gemm_load_rows(float (&value)[GEMM_WARP_ROWS], const gemm_rows &rows, unsigned depth,
+                                               unsigned stride) {
+  const float *from = rows.from + depth + lane_of_warp();
+  const bool whole = depth + GEMM_DEPTH <= stride;
+#pragma unroll
+  for (int i = 0; i < GEMM_WARP_ROWS; ++i)
+    value[i] = whole || depth + lane_of_warp() < stride ? from[i * rows.pitch] : 0.0f;
+}
+
+// ---- fp32 ----
+
+// Weights as a thread loads them: quads of columns, or single ones of [column][summand].
 template <bool TURNED>
-__device__ __forceinline__ void gemm_product(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_arguments &a,
-                                             const gemm_place &place) {
-  __shared__ gemm_memory memory;
+struct gemm_weights {
+  float4 quad[GEMM_WEIGHTS];
+};
+template <>
+struct gemm_weights<true> {
+  float one[GEMM_TURNED];
+};
+
+__device__ __forceinline__ void gemm_load_weights(gemm_weights<false> &weight, const gemm_arguments &a,
+                                                  const gemm_input &input, const gemm_place &place, unsigned depth) {
+  const bool whole = depth + GEMM_DEPTH <= input.features && place.first_column + GEMM_WIDTH <= a.stride;
+#pragma unroll
+  for (int i = 0; i < GEMM_WEIGHTS; ++i) {
+    const unsigned at = i * GEMM_THREADS + threadIdx.x;
+    const unsigned summand = depth + at / (GEMM_WIDTH / 4), column = place.first_column + at % (GEMM_WIDTH / 4) * 4;
+    weight.quad[i] = gemm_zero();
+    if (whole || (summand < input.features && column < a.stride))
+      weight.quad[i] = load_parameter((const float4 *)(input.weights + (unsigned long long)summand * a.stride + column));
+  }
+}
+
+__device__ __forceinline__ void gemm_load_weights(gemm_weights<true> &weight, const gemm_arguments &a,
+                                                  const gemm_input &input, const gemm_place &place, unsigned depth) {
+  const bool whole = depth + GEMM_DEPTH <= input.stride && place.first_column + GEMM_WIDTH <= a.width;
+  const unsigned summand = depth + lane_of_warp();
+#pragma unroll
+  for (int i = 0; i < GEMM_TURNED; ++i) {
+    const unsigned column = place.first_column + i * GEMM_WARPS + warp_of_block();
+    weight.one[i] = whole || (column < a.width && summand < input.stride)
+                        ? load_parameter(input.weights + (unsigned long long)column * input.stride + summand)
+                        : 0.0f;
+  }
+}
+
+struct gemm_memory {
+  float values[GEMM_ROWS * GEMM_DEPTH], weights[GEMM_DEPTH * GEMM_PITCH];
+};
+
+__device__ __forceinline__ void gemm_store_rows(gemm_memory &memory, const float (&value)[GEMM_WARP_ROWS]) {
+#pragma unroll
+  for (int i = 0; i < GEMM_WARP_ROWS; ++i)
+    memory.values[(warp_of_block() * GEMM_WARP_ROWS + i) * GEMM_DEPTH + lane_of_warp()] = value[i];
+}
+
+__device__ __forceinline__ void gemm_store_weights(gemm_memory &memory, const gemm_weights<false> &weight) {
+#pragma unroll
+  for (int i = 0; i < GEMM_WEIGHTS; ++i) ((float4 *)memory.weights)[i * GEMM_THREADS + threadIdx.x] = weight.quad[i];
+}
+
+__device__ __forceinline__ void gemm_store_weights(gemm_memory &memory, const gemm_weights<true> &weight) {
+#pragma unroll
+  for (int i = 0; i < GEMM_TURNED; ++i)
+    memory.weights[lane_of_warp() * GEMM_PITCH + i * GEMM_WARPS + warp_of_block()] = weight.one[i];
+}
+
+// acc += what stands in memory, for the first COLUMNS columns of a lane; rows of weights are PITCH apart. A loop of one
+// block without barriers, which the virtual GPU runs with its sums in registers.
+template <int COLUMNS, int PITCH>
+__device__ __forceinline__ void gemm_multiply(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_memory &memory) {
+  const float *values = memory.values + warp_of_block() * (GEMM_WARP_ROWS * GEMM_DEPTH);
+  const float *weights = memory.weights + lane_of_warp();
 #pragma unroll 1
-  for (unsigned i = 0; i < a.input_count; ++i) {
-    const gemm_input input = gemm_select<GEMM_INPUTS>(a.inputs, i);
-#pragma unroll 1
-    for (unsigned repetition = 0; repetition < input.repeat; ++repetition) {
-      float4 value, weight[GEMM_LOADS];
-      gemm_load<TURNED>(value, weight, a, input, place, 0, repetition);
-#pragma unroll 1
-      for (unsigned depth = 0; depth < input.features; depth += GEMM_DEPTH) {
-        __syncthreads();
-        gemm_store<TURNED>(memory, value, weight);
-        __syncthreads();
-        if (depth + GEMM_DEPTH < input.features)
-          gemm_load<TURNED>(value, weight, a, input, place, depth + GEMM_DEPTH, repetition);
-        gemm_multiply(acc, memory);
+  for (int left = GEMM_DEPTH / 4; left > 0; --left, values += 4, weights += 4 * PITCH) {
+    float weight[4][COLUMNS];
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+#pragma unroll
+      for (int c = 0; c < COLUMNS; ++c) weight[j][c] = weights[j * PITCH + 32 * c];
+#pragma unroll
+    for (int i = 0; i < GEMM_WARP_ROWS; ++i) {
+      const float4 value = *(const float4 *)(values + i * GEMM_DEPTH);
+#pragma unroll
+      for (int c = 0; c < COLUMNS; ++c) {
+        acc[i][c] = fmaf(value.x, weight[0][c], acc[i][c]);
+        acc[i][c] = fmaf(value.y, weight[1][c], acc[i][c]);
+        acc[i][c] = fmaf(value.z, weight[2][c], acc[i][c]);
+        acc[i][c] = fmaf(value.w, weight[3][c], acc[i][c]);
       }
     }
   }
 }
 
-__device__ __forceinline__ gemm_place gemm_place_of(const gemm_arguments &a) {
-  const unsigned columns = (a.stride + GEMM_WIDTH - 1) / GEMM_WIDTH;
-  return {blockIdx.x / columns * GEMM_ROWS, blockIdx.x % columns * GEMM_WIDTH};
+// The block's part of the product: sums over all inputs, in their order.
+template <bool TURNED>
+__device__ __forceinline__ void gemm_product(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_arguments &a,
+                                             const gemm_place &place) {
+  __shared__ gemm_memory memory;
+  const bool narrow = a.stride - place.first_column <= 32;
+#pragma unroll 1
+  for (unsigned i = 0; i < a.input_count; ++i) {
+    const gemm_input input = gemm_select<GEMM_INPUTS>(a.inputs, i);
+#pragma unroll 1
+    for (unsigned repetition = 0; repetition < input.repeat; ++repetition) {
+      const gemm_rows rows = gemm_rows_of(a, input, place, repetition);
+      float value[GEMM_WARP_ROWS];
+      gemm_weights<TURNED> weight;
+      if (GEMM_AHEAD) {
+        gemm_load_rows(value, rows, 0, input.stride);
+        gemm_load_weights(weight, a, input, place, 0);
+      }
+#pragma unroll 1
+      for (unsigned depth = 0; depth < input.features; depth += GEMM_DEPTH) {
+        __syncthreads();
+        if (!GEMM_AHEAD) {
+          gemm_load_rows(value, rows, depth, input.stride);
+          gemm_load_weights(weight, a, input, place, depth);
+        }
+        gemm_store_rows(memory, value);
+        gemm_store_weights(memory, weight);
+        __syncthreads();
+        if (GEMM_AHEAD && depth + GEMM_DEPTH < input.features) {
+          gemm_load_rows(value, rows, depth + GEMM_DEPTH, input.stride);
+          gemm_load_weights(weight, a, input, place, depth + GEMM_DEPTH);
+        }
+        if (narrow)
+          gemm_multiply<1, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory);
+        else
+          gemm_multiply<GEMM_COLUMNS, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory);
+      }
+    }
+  }
 }
+
+// ---- what becomes of a sum ----
 
 // What dropout leaves of a number: a factor.
 __device__ __forceinline__ float gemm_keep(const gemm_arguments &a, unsigned row, unsigned feature) {
@@ -163,60 +213,49 @@ __device__ __forceinline__ float gemm_keep(const gemm_arguments &a, unsigned row
 
 // result = dropout(activation(sum of inputs times weights + bias + addend)).
 template <int FORM, bool DROPOUT>
-__device__ __forceinline__ void gemm_forward_element(const gemm_arguments &a, unsigned row, unsigned column, float sum,
-                                                     float bias) {
-  if (row >= a.rows || column >= a.stride) return;
-  const unsigned long long at = (unsigned long long)row * a.stride + column;
-  sum += bias;
-  if (a.addend) sum += a.addend[(unsigned long long)(row % a.addend_rows) * a.stride + column];
-  if (a.sum) a.sum[at] = sum;
-  activated result = activate<FORM>(sum);
-  if (DROPOUT) {
-    const float keep = gemm_keep(a, row, column);
-    result.value *= keep;
-    result.slope *= keep;
+struct gemm_forward_end {
+  static constexpr bool TURNED = false;
+  static __device__ __forceinline__ void element(const gemm_arguments &a, unsigned row, unsigned column, float sum) {
+    if (row >= a.rows || column >= a.stride) return;
+    const unsigned long long at = (unsigned long long)row * a.stride + column;
+    if (a.bias) sum += load_parameter(a.bias + column);
+    if (a.addend) sum += a.addend[(unsigned long long)(row % a.addend_rows) * a.stride + column];
+    if (a.sum) a.sum[at] = sum;
+    activated result = activate<FORM>(sum);
+    if (DROPOUT) {
+      const float keep = gemm_keep(a, row, column);
+      result.value *= keep;
+      result.slope *= keep;
+    }
+    a.result[at] = result.value;
+    if (a.slope) a.slope[at] = result.slope;
   }
-  a.result[at] = result.value;
-  if (a.slope) a.slope[at] = result.slope;
-}
+};
 
 // result = (what was summed before + gradients times turned weights) * slope + addend; result may be where slope is.
-__device__ __forceinline__ void gemm_backward_element(const gemm_arguments &a, unsigned row, unsigned column,
-                                                      float sum) {
-  if (row >= a.rows || column >= a.stride) return;
-  const unsigned long long at = (unsigned long long)row * a.stride + column;
-  if (a.sum) sum += a.sum[at];
-  if (a.slope) sum *= a.slope[at];
-  if (a.addend) sum += a.addend[at];
-  a.result[at] = column < a.width ? sum : 0.0f;
-}
-
-template <int FORM, bool DROPOUT>
-__device__ __forceinline__ void gemm_forward(const gemm_arguments &a) {
-  const gemm_place place = gemm_place_of(a);
-  float acc[GEMM_WARP_ROWS][GEMM_COLUMNS] = {};
-  gemm_product<false>(acc, a, place);
-#pragma unroll
-  for (int c = 0; c < GEMM_COLUMNS; ++c) {
-    const unsigned column = place.first_column + 32 * c + lane_of_warp();
-    const float bias = a.bias && column < a.stride ? load_parameter(a.bias + column) : 0.0f;
-#pragma unroll
-    for (int i = 0; i < GEMM_WARP_ROWS; ++i)
-      gemm_forward_element<FORM, DROPOUT>(a, place.first_row + warp_of_block() * GEMM_WARP_ROWS + i, column, acc[i][c],
-                                          bias);
+struct gemm_backward_end {
+  static constexpr bool TURNED = true;
+  static __device__ __forceinline__ void element(const gemm_arguments &a, unsigned row, unsigned column, float sum) {
+    if (row >= a.rows || column >= a.stride) return;
+    const unsigned long long at = (unsigned long long)row * a.stride + column;
+    if (a.sum) sum += a.sum[at];
+    if (a.slope) sum *= a.slope[at];
+    if (a.addend) sum += a.addend[at];
+    a.result[at] = column < a.width ? sum : 0.0f;
   }
-}
+};
 
-__device__ __forceinline__ void gemm_backward(const gemm_arguments &a) {
+template <typename END>
+__device__ __forceinline__ void gemm(const gemm_arguments &a) {
   const gemm_place place = gemm_place_of(a);
   float acc[GEMM_WARP_ROWS][GEMM_COLUMNS] = {};
-  gemm_product<true>(acc, a, place);
+  gemm_product<END::TURNED>(acc, a, place);
 #pragma unroll
   for (int c = 0; c < GEMM_COLUMNS; ++c)
 #pragma unroll
     for (int i = 0; i < GEMM_WARP_ROWS; ++i)
-      gemm_backward_element(a, place.first_row + warp_of_block() * GEMM_WARP_ROWS + i,
-                            place.first_column + 32 * c + lane_of_warp(), acc[i][c]);
+      END::element(a, place.first_row + warp_of_block() * GEMM_WARP_ROWS + i,
+                   place.first_column + 32 * c + lane_of_warp(), acc[i][c]);
 }
 
 // ---- gradients of weights ----
@@ -245,26 +284,56 @@ __device__ __forceinline__ gemm_work gemm_work_of(const gemm_gradient_arguments 
   return work;
 }
 
-__device__ __forceinline__ void gemm_gradient_load(float4 &value, float4 (&delta)[GEMM_LOADS], const gemm_item &item,
+// The thread's numbers of GEMM_DEPTH rows from `first` on, zeros behind the slot's last; a multiple of 32 of them.
+__device__ __forceinline__ void gemm_load_gradient(float (&value)[GEMM_WARP_ROWS], gemm_weights<false> &delta,
                                                    const gemm_work &work, unsigned first) {
-  const unsigned row = first + threadIdx.x / (GEMM_ROWS / 4);
-  const unsigned input = work.first_input + threadIdx.x % (GEMM_ROWS / 4) * 4;
-  value = gemm_zero();
-  if (row < work.last_row && input < item.in_stride)
-    value = *(const float4 *)(item.in + (unsigned long long)(row % item.in_rows) * item.in_stride + input);
+  const gemm_item &item = work.item;
+  const float *from = item.in + (unsigned long long)(first % item.in_rows) * item.in_stride;
+  const bool whole = work.first_input + GEMM_ROWS <= item.in_stride;
 #pragma unroll
-  for (int i = 0; i < GEMM_LOADS; ++i) {
-    const unsigned at = i * GEMM_THREADS + threadIdx.x;
-    const unsigned from = first + at / (GEMM_WIDTH / 4), column = work.first_column + at % (GEMM_WIDTH / 4) * 4;
-    delta[i] = gemm_zero();
-    if (at < GEMM_QUADS * GEMM_WIDTH && from < work.last_row && column < item.stride)
-      delta[i] = *(const float4 *)(item.delta + (unsigned long long)from * item.stride + column);
+  for (int i = 0; i < GEMM_WARP_ROWS; ++i) {
+    const unsigned part = i * GEMM_WARPS + warp_of_block(), input = work.first_input + part % 2 * 32 + lane_of_warp();
+    value[i] = whole || input < item.in_stride ? from[part / 2 * item.in_stride + input] : 0.0f;
+  }
+  const bool wide = work.first_column + GEMM_WIDTH <= item.stride;
+#pragma unroll
+  for (int i = 0; i < GEMM_WEIGHTS; ++i) {
+    const unsigned at = i * GEMM_THREADS + threadIdx.x, column = work.first_column + at % (GEMM_WIDTH / 4) * 4;
+    delta.quad[i] = gemm_zero();
+    if (wide || column < item.stride)
+      delta.quad[i] =
+          *(const float4 *)(item.delta + (unsigned long long)(first + at / (GEMM_WIDTH / 4)) * item.stride + column);
   }
 }
 
-// Where the block's results go: fixed sums over the rows of its slot.
-__device__ __forceinline__ float *gemm_gradient_slot(const gemm_gradient_arguments &a, const gemm_work &work) {
-  return a.slots + work.slot * a.slot_stride;
+// [row][GEMM_ROWS]
+__device__ __forceinline__ void gemm_store_inputs(gemm_memory &memory, const float (&value)[GEMM_WARP_ROWS]) {
+#pragma unroll
+  for (int i = 0; i < GEMM_WARP_ROWS; ++i)
+    memory.values[(i * GEMM_WARPS + warp_of_block()) * 32 + lane_of_warp()] = value[i];
+}
+
+// acc and sum += what stands in memory: values [row][GEMM_ROWS], weights the rows' gradients.
+template <int COLUMNS, bool BIAS>
+__device__ __forceinline__ void gemm_multiply_gradient(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS],
+                                                       float (&sum)[GEMM_COLUMNS], const gemm_memory &memory) {
+  const float *values = memory.values + warp_of_block() * GEMM_WARP_ROWS;
+  const float *deltas = memory.weights + lane_of_warp();
+#pragma unroll 1
+  for (int left = GEMM_DEPTH / 4; left > 0; --left, values += 4 * GEMM_ROWS, deltas += 4 * GEMM_WIDTH) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      float in[GEMM_WARP_ROWS];
+      load_weights(in, values + k * GEMM_ROWS);
+#pragma unroll
+      for (int c = 0; c < COLUMNS; ++c) {
+        const float d = deltas[k * GEMM_WIDTH + 32 * c];
+#pragma unroll
+        for (int i = 0; i < GEMM_WARP_ROWS; ++i) acc[i][c] = fmaf(in[i], d, acc[i][c]);
+        if (BIAS) sum[c] += d;
+      }
+    }
+  }
 }
 
 __device__ __forceinline__ void gemm_gradient(const gemm_gradient_arguments &a) {
@@ -272,31 +341,27 @@ __device__ __forceinline__ void gemm_gradient(const gemm_gradient_arguments &a) 
   const gemm_work work = gemm_work_of(a);
   const gemm_item &item = work.item;
   const bool of_bias = item.bias >= 0 && work.first_input == 0 && warp_of_block() == 0;
+  const bool narrow = item.stride - work.first_column <= 32;
   float acc[GEMM_WARP_ROWS][GEMM_COLUMNS] = {}, sum[GEMM_COLUMNS] = {};
-  float4 value, delta[GEMM_LOADS];
-  gemm_gradient_load(value, delta, item, work, work.first_row);
+  float value[GEMM_WARP_ROWS];
+  gemm_weights<false> delta;
+  if (GEMM_AHEAD && work.first_row < work.last_row) gemm_load_gradient(value, delta, work, work.first_row);
 #pragma unroll 1
   for (unsigned row = work.first_row; row < work.last_row; row += GEMM_DEPTH) {
     __syncthreads();
-    gemm_store<false>(memory, value, delta);  // values: [row][GEMM_ROWS]
+    if (!GEMM_AHEAD) gemm_load_gradient(value, delta, work, row);
+    gemm_store_inputs(memory, value);
+    gemm_store_weights(memory, delta);
     __syncthreads();
-    if (row + GEMM_DEPTH < work.last_row) gemm_gradient_load(value, delta, item, work, row + GEMM_DEPTH);
-    const float *values = memory.values + warp_of_block() * GEMM_WARP_ROWS;
-    const float *deltas = memory.weights + lane_of_warp();
-#pragma unroll
-    for (int k = 0; k < GEMM_DEPTH; ++k) {
-      float in[GEMM_WARP_ROWS];
-      load_weights(in, values + k * GEMM_ROWS);
-#pragma unroll
-      for (int c = 0; c < GEMM_COLUMNS; ++c) {
-        const float d = deltas[k * GEMM_PITCH + 32 * c];
-#pragma unroll
-        for (int i = 0; i < GEMM_WARP_ROWS; ++i) acc[i][c] = fmaf(in[i], d, acc[i][c]);
-        if (of_bias) sum[c] += d;
-      }
-    }
+    if (GEMM_AHEAD && row + GEMM_DEPTH < work.last_row) gemm_load_gradient(value, delta, work, row + GEMM_DEPTH);
+    if (of_bias)
+      gemm_multiply_gradient<GEMM_COLUMNS, true>(acc, sum, memory);
+    else if (narrow)
+      gemm_multiply_gradient<1, false>(acc, sum, memory);
+    else
+      gemm_multiply_gradient<GEMM_COLUMNS, false>(acc, sum, memory);
   }
-  float *const slot = gemm_gradient_slot(a, work);
+  float *const slot = a.slots + work.slot * a.slot_stride;
 #pragma unroll
   for (int c = 0; c < GEMM_COLUMNS; ++c) {
     const unsigned column = work.first_column + 32 * c + lane_of_warp();

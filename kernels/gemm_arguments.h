@@ -7,7 +7,7 @@
 enum {
   GEMM_THREADS = 256,
   GEMM_ROWS = 64,  /* that a block has of the result; of the gradient of weights: inputs */
-  GEMM_DEPTH = 16, /* of the sum, that is in shared memory at once */
+  GEMM_DEPTH = 32, /* of the sum, that is in shared memory at once */
   GEMM_INPUTS = 6, /* that are summed over one after the other */
   GEMM_ITEMS = 16  /* weights whose gradients one launch makes, at most */
 };
