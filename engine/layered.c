@@ -134,32 +134,30 @@ static unsigned columns(const noprop_model *model) {
   const unsigned rows = (unsigned)(model->settings.train.batch * (long)model->settings.loss.draws);
   const unsigned widest = (unsigned)network_widest(model->network), processors = tiles_processors(model->device);
   unsigned n = 4;
-  while (n > 1 && (rows / GEMM_ROWS + 1) * (widest / (32 * n) + 1) < processors) n /= 2;
+  while (n > (model->network->operand_form >= 0 ? 2 : 1) && (rows / GEMM_ROWS + 1) * (widest / (32 * n) + 1) < processors) n /= 2;
   return n;
 }
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
 
 static char *source_of(const noprop_model *model, bool (*used)[2]) {
+  static const char head[] = "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_";
+  const int form = model->network->operand_form;
+  const char *tensor = form >= 0 ? "_tensor" : "";
   char *text = NULL;
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
   if (!out) return NULL;
-  fprintf(out, "#define GEMM_COLUMNS %u\n#define GEMM_AHEAD %d\n#include \"gemm.cuh\"\n\n", columns(model),
+  fprintf(out, "#define GEMM_COLUMNS %u\n#define GEMM_AHEAD %d\n", columns(model),
           !model->device->properties.is_virtual);
+  if (form >= 0) fprintf(out, "#define GEMM_FORM %d\n", form);
+  fprintf(out, "#include \"gemm%s.cuh\"\n\n", tensor);
   for (int a = 0; a < ACTIVATION_COUNT; ++a)
     for (int drop = 0; drop < 2; ++drop)
       if (used[a][drop])
-        fprintf(
-            out,
-            "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_forward_%d_%d(const gemm_arguments "
-            "a) {\n  gemm<gemm_forward_end<%d, %s>>(a);\n}\n",
-            a, drop, a, drop ? "true" : "false");
-  fprintf(
-      out,
-      "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_backward(const gemm_arguments a) {\n"
-      "  gemm<gemm_backward_end>(a);\n}\n"
-      "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_gradient(const gemm_gradient_arguments a) "
-      "{\n  gemm_gradient(a);\n}\n");
+        fprintf(out, "%sforward_%d_%d(const gemm_arguments a) {\n  gemm%s<gemm_forward_end<%d, %s>>(a);\n}\n", head, a,
+                drop, tensor, a, drop ? "true" : "false");
+  fprintf(out, "%sbackward(const gemm_arguments a) {\n  gemm%s<gemm_backward_end>(a);\n}\n", head, tensor);
+  fprintf(out, "%sgradient(const gemm_gradient_arguments a) {\n  gemm_gradient%s(a);\n}\n", head, tensor);
   if (fclose(out) == 0) return text;
   free(text);
   return NULL;
@@ -211,7 +209,8 @@ static gemm_input input_of(const noprop_model *model, const struct staged_run *r
                      .features = (unsigned)input->width,
                      .rows = all,
                      .repeat = 1,
-                     .weights = parameter_at(model, train, input->weight)};
+                     .weights = parameter_at(model, train, input->weight),
+                     .fragments = train->fragments + network->parameters[input->weight].fragment_offset};
   switch (input->kind) {
     case INPUT_X:
       made.values = run->condition;
@@ -318,6 +317,7 @@ static noprop_status backward_op(noprop_model *model, const struct staged_run *r
       arguments.inputs[arguments.input_count++] =
           (gemm_input){.values = ops[r].slope,
                        .weights = parameter_at(model, train, from->inputs[k].weight),
+                       .fragments = train->fragments + network->parameters[from->inputs[k].weight].transpose_offset,
                        .stride = pitch(from->width),
                        .features = (unsigned)from->width,
                        .rows = arguments.rows,

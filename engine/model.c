@@ -249,9 +249,10 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   if (status == NOPROP_OK) status = network_create(&model->settings, shape, &model->network);
   if (status != NOPROP_OK) goto failed;
   model->latent = model->network->latent;
-  status = precision_resolve(device, model->network, &model->settings, model->precision_reason,
+  status = staged_choose(model, &model->field, model->tier_reason, sizeof model->tier_reason);
+  if (status == NOPROP_OK)
+    status = precision_resolve(device, model->network, &model->settings, model->precision_reason,
                              sizeof model->precision_reason);
-  if (status == NOPROP_OK) status = staged_choose(model, &model->field, model->tier_reason, sizeof model->tier_reason);
   if (status == NOPROP_OK) status = try_program(model);
   if (status == NOPROP_OK) status = create_statistics(model);
   if (status == NOPROP_OK) status = find_builtins(model);
@@ -435,7 +436,7 @@ static const char *beyond_tensor_cores(const struct solve_form *form) {
 /* Precisions `auto` and `fp32` that came to tensor cores take multiply-adds for solves that they have no kernel for. */
 static noprop_status choose_precision(const noprop_model *model, const struct solve_form *form, bool *tensor) {
   char asked[16];
-  const char *beyond = beyond_tensor_cores(form);
+  const char *beyond = model->field ? staged_solve_refusal(form) : beyond_tensor_cores(form);
   *tensor = model->network->operand_form >= 0 && !beyond;
   if (model->network->operand_form < 0 || !beyond) return NOPROP_OK;
   const noprop_status status = noprop_config_get(model->config, "precision", asked, sizeof asked);

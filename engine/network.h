@@ -144,6 +144,7 @@ struct network {
   int augment_shift;         /* images in training: by how many pixels they move at most, */
   bool augment_flip;         /* and whether they may be mirrored */
   int operand_form;          /* enum operand_form of its tensor-core kernels, -1: it has none */
+  bool layered;              /* computed by products over all rows (layered.h), whatever the widths of its layers */
   long fragment_words;
 };
 

@@ -57,7 +57,7 @@ const char *precision_refusal(const struct network *network, const struct settin
            "product, loss.error softmax_squared, prediction state, loss.reg_drift output)";
   if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
   const char *refusal = needs_tensor_cores(compute_capability);
-  if (refusal) return refusal;
+  if (refusal || network->layered) return refusal;
   if (network->latent > STATE_MOST) {
     snprintf(text, sizeof text, "keeps the state in registers and takes latents up to %d numbers, and this one has %d",
              (int)STATE_MOST, network->latent);

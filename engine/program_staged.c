@@ -54,6 +54,7 @@ static noprop_status finish(struct plan *plan, char **text, noprop_status status
   status = plan_finish(plan, text, status, entry, program);
   if (status != NOPROP_OK) return status;
   program->staged = true;
+  program->fragments = plan->network->operand_form >= 0;
   program->first_entry = first;
   return status;
 }

@@ -29,7 +29,7 @@ noprop_status staged_choose(const noprop_model *model, const struct staged_field
   if (is_forced) {
     if (layered && refusal)
       return status_set(NOPROP_INVALID_ARGUMENT, "NOPROP_TIER is layered, but the layered tier %s", refusal);
-    if (layered) *field = &layered_field;
+    if (layered) *field = &layered_field, model->network->layered = true;
     snprintf(reason, size, "as NOPROP_TIER says");
     return NOPROP_OK;
   }
@@ -37,7 +37,7 @@ noprop_status staged_choose(const noprop_model *model, const struct staged_field
   if (refusal)
     snprintf(reason, size, "not layered, since the layered tier %s", refusal);
   else
-    *field = &layered_field;
+    *field = &layered_field, model->network->layered = true;
   return NOPROP_OK;
 }
 
