@@ -17,7 +17,9 @@
 #include "engine/status.h"
 #include "kernels/gemm_arguments.h"
 
-enum { WIDE = 256 };
+/* Layers so wide are worth launches of their own. On the virtual GPU, which has fp32 for all but what asks otherwise,
+ * tiles that spill are as fast up to the second width (measured: docs/tiers.md). */
+enum { WIDE = 256, WIDE_VIRTUAL = 1024 };
 
 /* ---- what it takes ---- */
 
@@ -34,26 +36,37 @@ const char *layered_refusal(const struct network *network, const struct settings
   if (settings->loss.vae > 0 || settings->loss.kl_z0 > 0) return "has no kernels for loss.vae and loss.kl_z0";
   if (settings->loss.recon.weight > 0 && settings->loss.recon.type == RECON_END_LOGITS)
     return "has no kernels for loss.recon.type end_logits";
-  if (settings->loss.condition_dropout > 0) return "has no kernels for loss.condition_dropout";
   return NULL;
+}
+
+/* Whether the model is to be on tensor cores, as far as precision alone says. */
+static bool wants_tensor_cores(const noprop_model *model) {
+  const int precision = model->settings.precision;
+  return precision == PRECISION_AUTO ? !model->device->properties.is_virtual : precision != PRECISION_FP32;
 }
 
 bool layered_pays(const noprop_model *model, char *reason, size_t size) {
   const struct network *network = model->network;
+  const bool is_virtual = model->device->properties.is_virtual;
+  const size_t shared = model->device->properties.shared_bytes;
   const int widest = network_widest(network);
   struct program program;
   struct tile_form tile;
   reason[0] = '\0';
-  if (widest < WIDE || model->device->properties.is_virtual || tiles_of_requests(&tile) != NOPROP_OK) return false;
-  if (program_train(network, &model->settings, &model->shape, model->device->properties.shared_bytes, OBJECTIVE_TRAIN,
-                    &tile, &program) != NOPROP_OK)
+  if (widest < WIDE || model->settings.variant == VARIANT_DT || network->field) return false;
+  if (wants_tensor_cores(model) && widest > WIDE) {
+    snprintf(reason, size, "layers are %d wide, and tiles on tensor cores have up to %d", widest, (int)WIDE);
+    return true;
+  }
+  if ((is_virtual && widest < WIDE_VIRTUAL) || tiles_of_requests(&tile) != NOPROP_OK) return false;
+  if (program_train(network, &model->settings, &model->shape, shared, OBJECTIVE_TRAIN, &tile, &program) != NOPROP_OK)
     return false;
   const size_t bytes = program.shared_bytes + program.workspace_floats * sizeof(float);
   const bool spills = program.workspace_floats > 0;
   program_destroy(&program);
   if (spills)
     snprintf(reason, size, "layers are %d wide, and a tile's values would take %zu bytes of a block's %zu", widest,
-             bytes, model->device->properties.shared_bytes);
+             bytes, shared);
   return spills;
 }
 
@@ -86,6 +99,15 @@ static int readers(const struct network *network, int i) {
     for (int k = 0; k < network->ops[r].input_count; ++k)
       count += network->ops[r].inputs[k].kind == INPUT_OP && network->ops[r].inputs[k].op == i;
   return count;
+}
+
+/* Whether conditions are dropped behind this op, the last of the x-branch; and whether its results have a slope. */
+static bool drops_condition(const noprop_model *model, int i) {
+  return model->settings.loss.condition_dropout > 0 && i == last_of_x(model->network);
+}
+static bool has_slope(const noprop_model *model, int i) {
+  const bool output = i == model->network->op_count - 1;
+  return !output && (plan_has_slope(&model->network->ops[i]) || drops_condition(model, i));
 }
 
 /* Where an op's numbers stand; NULL: nowhere. slope: later the gradient of its sums. */
@@ -134,7 +156,9 @@ static unsigned columns(const noprop_model *model) {
   const unsigned rows = (unsigned)(model->settings.train.batch * (long)model->settings.loss.draws);
   const unsigned widest = (unsigned)network_widest(model->network), processors = tiles_processors(model->device);
   unsigned n = 4;
-  while (n > (model->network->operand_form >= 0 ? 2 : 1) && (rows / GEMM_ROWS + 1) * (widest / (32 * n) + 1) < processors) n /= 2;
+  while (n > (model->network->operand_form >= 0 ? 2 : 1) &&
+         (rows / GEMM_ROWS + 1) * (widest / (32 * n) + 1) < processors)
+    n /= 2;
   return n;
 }
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
@@ -266,7 +290,10 @@ static noprop_status forward_op(noprop_model *model, const struct staged_run *ru
   if (apart && conditioned) arguments.addend = ops[i].condition;
   arguments.sum = ops[i].sum;
   arguments.result = i == network->op_count - 1 ? output : ops[i].post;
-  arguments.slope = run->backward && i < network->op_count - 1 && plan_has_slope(op) ? ops[i].slope : NULL;
+  arguments.slope = run->backward && has_slope(model, i) ? ops[i].slope : NULL;
+  arguments.keep = run->backward && drops_condition(model, i)
+                       ? (unsigned)fmin(rint(model->settings.loss.condition_dropout * 0x1p32), 0xffffffffp0)
+                       : 0;
   arguments.threshold = threshold;
   arguments.scale = (float)(1.0 / (1.0 - threshold / 65536.0));
   return launch(model, &model->layered.forward[op->activation][dropout], &arguments);
@@ -330,7 +357,7 @@ static noprop_status backward_op(noprop_model *model, const struct staged_run *r
       arguments.input_count = 0;
       arguments.sum = partial;
     }
-  arguments.slope = plan_has_slope(op) ? ops[i].slope : NULL;
+  arguments.slope = has_slope(model, i) ? ops[i].slope : NULL;
   arguments.addend = reader >= 0 ? ops[reader].slope : NULL;
   arguments.result = ops[i].slope;
   return launch(model, &model->layered.backward, &arguments);

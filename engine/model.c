@@ -252,7 +252,7 @@ noprop_status noprop_model_create(noprop_device *device, const noprop_config *co
   status = staged_choose(model, &model->field, model->tier_reason, sizeof model->tier_reason);
   if (status == NOPROP_OK)
     status = precision_resolve(device, model->network, &model->settings, model->precision_reason,
-                             sizeof model->precision_reason);
+                               sizeof model->precision_reason);
   if (status == NOPROP_OK) status = try_program(model);
   if (status == NOPROP_OK) status = create_statistics(model);
   if (status == NOPROP_OK) status = find_builtins(model);

@@ -35,7 +35,7 @@ noprop_status staged_choose(const noprop_model *model, const struct staged_field
   }
   if (!layered_pays(model, reason, size)) return NOPROP_OK;
   if (refusal)
-    snprintf(reason, size, "not layered, since the layered tier %s", refusal);
+    snprintf(reason, size, "the layered tier %s", refusal);
   else
     *field = &layered_field, model->network->layered = true;
   return NOPROP_OK;

@@ -7,6 +7,7 @@
 // shared memory; with GEMM_AHEAD those that follow are on their way from device memory meanwhile, in registers.
 #pragma once
 
+#include "condition_dropout.cuh"
 #include "dense.cuh"
 #include "gemm_arguments.h"
 
@@ -41,7 +42,8 @@ __device__ __forceinline__ T gemm_select(const T (&table)[COUNT], unsigned index
   return entry;
 }
 
-// Where a warp's rows begin, and floats between them. Arrays have a multiple of 32 rows, or one that is the same for all.
+// Where a warp's rows begin, and floats between them. Arrays have a multiple of 32 rows, or one that is the same for
+// all.
 struct gemm_rows {
   const float *from;
   unsigned pitch;
@@ -86,7 +88,8 @@ __device__ __forceinline__ void gemm_load_weights(gemm_weights<false> &weight, c
     const unsigned summand = depth + at / (GEMM_WIDTH / 4), column = place.first_column + at % (GEMM_WIDTH / 4) * 4;
     weight.quad[i] = gemm_zero();
     if (whole || (summand < input.features && column < a.stride))
-      weight.quad[i] = load_parameter((const float4 *)(input.weights + (unsigned long long)summand * a.stride + column));
+      weight.quad[i] =
+          load_parameter((const float4 *)(input.weights + (unsigned long long)summand * a.stride + column));
   }
 }
 
@@ -211,6 +214,15 @@ __device__ __forceinline__ float gemm_keep(const gemm_arguments &a, unsigned row
   return ((word >> (16 * (feature % 2))) & 0xffffu) >= threshold ? a.scale : 0.0f;
 }
 
+// Whether the condition of a row is dropped.
+__device__ __forceinline__ bool gemm_drops_condition(const gemm_arguments &a, unsigned at) {
+  batch_rows batch;
+  tile_row row;
+  batch.step = a.train.request ? a.train.fixed_step : a.train.state->completed;
+  row.number = at % a.draw_rows + (a.train.request ? a.train.row_base : 0);
+  return !keeps_condition(a.train, batch, row, a.keep);
+}
+
 // result = dropout(activation(sum of inputs times weights + bias + addend)).
 template <int FORM, bool DROPOUT>
 struct gemm_forward_end {
@@ -227,6 +239,7 @@ struct gemm_forward_end {
       result.value *= keep;
       result.slope *= keep;
     }
+    if (a.keep && gemm_drops_condition(a, row)) result.value = result.slope = 0.0f;
     a.result[at] = result.value;
     if (a.slope) a.slope[at] = result.slope;
   }

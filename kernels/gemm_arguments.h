@@ -38,6 +38,7 @@ typedef struct {
   float scale;
   unsigned layer;     /* number of the op, for dropout */
   unsigned draw_rows; /* rows of a draw */
+  unsigned keep;      /* not 0: rows are zero whose condition is dropped, as in condition_dropout.cuh */
 } gemm_arguments;
 
 /* Gradients of a weight [features][stride], sums over rows of in[row] delta[row]; with a bias at `bias` of the slot

@@ -143,8 +143,7 @@ __device__ __forceinline__ void gemm_store_gradient(gemm_gradient_memory &memory
 #pragma unroll
   for (int i = 0; i < GEMM_WEIGHTS; ++i) {
     const unsigned at = i * GEMM_THREADS + threadIdx.x;
-    uint2 *to = memory.out +
-                gemm_gradient_place<GEMM_OUT_BLOCKS>(at / (GEMM_WIDTH / 4), at % (GEMM_WIDTH / 4) * 4) / 2;
+    uint2 *to = memory.out + gemm_gradient_place<GEMM_OUT_BLOCKS>(at / (GEMM_WIDTH / 4), at % (GEMM_WIDTH / 4) * 4) / 2;
     to[0] = make_uint2(gemm_word(delta.quad[i].x), gemm_word(delta.quad[i].y));
     to[4] = make_uint2(gemm_word(delta.quad[i].z), gemm_word(delta.quad[i].w));
   }
@@ -176,8 +175,8 @@ __device__ __forceinline__ void gemm_gradient_tensor(const gemm_gradient_argumen
   const gemm_work work = gemm_work_of(a);
   const gemm_item &item = work.item;
   const int half = warp_of_block() & 1, part = warp_of_block() >> 1;
-  const bool empty = work.first_column + part * 16 * blocks >= item.stride ||
-                     work.first_input + half * 32 >= item.features;
+  const bool empty =
+      work.first_column + part * 16 * blocks >= item.stride || work.first_input + half * 32 >= item.features;
   float acc[2][blocks][2][4] = {};
   float4 sum = gemm_zero();
   float value[GEMM_WARP_ROWS];

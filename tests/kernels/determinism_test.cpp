@@ -16,7 +16,7 @@ namespace {
 using namespace kernels_test;
 
 constexpr const char kResultVariable[] = "NOPROP_TEST_RESULT", kTensorVariable[] = "NOPROP_TEST_TENSOR",
-                     kSharedVariable[] = "NOPROP_SHARED_BYTES";
+                     kSharedVariable[] = "NOPROP_SHARED_BYTES", kTierVariable[] = "NOPROP_TIER";
 
 /* Models that differ in their kernels: both networks, dropout, draws, logits; a wide byte condition and real targets.
  */
@@ -66,6 +66,7 @@ const Work kTensorWork[] = {
 void run_everything(const char *path) {
   std::vector<Work> all(std::begin(kWork), std::end(kWork));
   if (std::getenv(kTensorVariable)) all.assign(std::begin(kTensorWork), std::end(kTensorWork));
+  if (std::getenv(kTierVariable)) all.assign({kTensorWork[0]});
   for (const Work &work : all) {
     Keys keys = work.keys;
     keys.insert(keys.end(), {{"optimizer.ema", "0.9"}, {"seed", "9"}});
@@ -155,6 +156,13 @@ TEST(Determinism, SameBitsInterpretedAndTranslated) {
   const std::string interpreted = result_with({{"NOPROP_VGPU_EXECUTOR", "interpret"}});
   expect_same(interpreted, result_with({{"NOPROP_VGPU_EXECUTOR", "translate"}}), "translated");
   expect_same(interpreted, result_with({}), "whatever the device chooses");
+}
+
+TEST(Determinism, SameBitsOfLaunchesOverAllRowsForOneAndThreeThreads) {
+  const auto with = [](const char *threads) {
+    return result_with({{kTierVariable, "layered"}, {"NOPROP_VGPU_THREADS", threads}});
+  };
+  expect_same(with("1"), with("3"), "three threads");
 }
 
 TEST(Determinism, SameBitsInterpretedAndTranslatedOnTensorCores) {

@@ -181,9 +181,10 @@ INSTANTIATE_TEST_SUITE_P(Cases, FormSolves,
                                          FormCase{"tf32", 1, "16x2"}, FormCase{"bf16", 2, "16x2"},
                                          FormCase{"tf32x3", 6, "16x2"}));
 
+/* Launches of products over all rows instead of tiles: methods of one, two and four evaluations a step. */
 class LayeredSolves : public testing::TestWithParam<std::pair<const char *, size_t>> {};
 INSTANTIATE_TEST_SUITE_P(Cases, LayeredSolves,
-                         testing::Values(std::pair{"fp32", 1}, std::pair{"fp32", 3}, std::pair{"fp32", 7}));
+                         testing::Values(std::pair{"fp32", 3}, std::pair{"tf32", 13}, std::pair{"bf16", 6}));
 
 TEST_P(LayeredSolves, EndPointAndTrajectoryMeetTheReference) {
   const Tier forced("layered");

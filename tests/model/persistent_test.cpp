@@ -167,7 +167,7 @@ TEST(PersistentKernel, IsRefusedInASentenceWhereItCannotRun) {
 }
 
 TEST(PersistentRule, TakesStepsThatLaunchesDominateOnAGpuAlone) {
-  const persistent_case small = {false, false, 32, 8, 132, 12834, 26, false, false};
+  const persistent_case small = {false, false, 32, 8, 132, 12834, 26, false, false, false};
   EXPECT_EQ(persistent_refusal(&small), nullptr) << "6 x 32 at batch 256";
   const auto refused = [&](void (*change)(persistent_case *), const char *reason) {
     persistent_case changed = small;
@@ -178,6 +178,7 @@ TEST(PersistentRule, TakesStepsThatLaunchesDominateOnAGpuAlone) {
   };
   refused([](persistent_case *c) { c->is_virtual = true; }, "virtual GPU");
   refused([](persistent_case *c) { c->blocks = true; }, "variant dt");
+  refused([](persistent_case *c) { c->staged = true; }, "layers are launches of their own");
   refused([](persistent_case *c) { c->resident_blocks = 31; }, "resident");
   refused([](persistent_case *c) { c->rows_per_slot = 512; }, "far longer");
   refused([](persistent_case *c) { c->weights = 100 * 12834; }, "far longer");

@@ -1,5 +1,6 @@
 /* Which arithmetic a model's kernels use: what is asked for, what auto stands for, and what is refused. */
 #include "tests/model/support.h"
+#include "tests/tile_form.h"
 
 extern "C" {
 #include "engine/precision.h"
@@ -88,7 +89,8 @@ TEST(Precision, AutoTakesTensorCoresWhereThereAreSomeAndKernelsForTheModel) {
   }
 }
 
-TEST(Precision, LayersTooWideForTensorCoresAreRefusedIfTheyWereAskedFor) {
+TEST(Precision, LayersTooWideForTilesOnTensorCoresAreRefusedIfBothWereAskedFor) {
+  const Tier forced("tiles");
   const Data data = make_data(8, 3, 5, true);
   const Config config = make_config(with("precision", "tf32", with("network.hidden", "[8, 264]")));
   const noprop_model_shape shape = data.shape();

@@ -1,0 +1,100 @@
+/* The layered tier (engine/layered.h): which models have it, and how many launches it takes. That it computes what
+ * tiles compute is in the sweeps (LayeredSweep, LayeredSolves). */
+#include <gtest/gtest.h>
+
+#include "tests/kernels/harness.h"
+#include "tests/tile_form.h"
+
+namespace {
+
+using namespace kernels_test;
+
+const Keys kWide = {
+    {"variant", "fm"}, {"task", "regress"}, {"network.hidden", "[264, 264]"}, {"network.time_embedding.size", "6"}};
+
+std::string description(noprop_model *model) {
+  char *text = nullptr;
+  if (!ok(noprop_model_describe(model, &text), "noprop_model_describe")) return "";
+  const std::string said = text;
+  noprop_free(text);
+  return said;
+}
+
+uint64_t launches() {
+  noprop_device_counters counters;
+  EXPECT_EQ(noprop_device_get_counters(device(), &counters), NOPROP_OK);
+  return counters.launches;
+}
+
+/* Forward a launch for each of the five ops (x.0, x.1, squash, hidden.1, output), backward one for each but the last,
+ * one for all gradients of weights; draw, loss, update. In a solve the x-branch and what it gives to the squash once.
+ */
+TEST(LayeredTier, TakesAFixedNumberOfLaunches) {
+  Keys keys = kWide;
+  keys.insert(keys.end(), {{"precision", "tf32"}, {"optimizer.clip", "0"}});
+  const Settings settings = reference::settings_from(keys);
+  const auto data = make_data(settings, kFloatCondition, 3, 5, 40, 3);
+  const Model model = create_model(keys, data->shape);
+  ASSERT_TRUE(model);
+  EXPECT_NE(description(model.get()).find("tier layered"), std::string::npos) << description(model.get());
+  ASSERT_TRUE(ok(noprop_model_bind(model.get(), &data->condition, &data->target, 40), "noprop_model_bind"));
+  ASSERT_TRUE(ok(noprop_model_train_step(model.get(), 1), "noprop_model_train_step"));
+  uint64_t before = launches();
+  ASSERT_TRUE(ok(noprop_model_train_step(model.get(), 2), "noprop_model_train_step"));
+  EXPECT_EQ(launches() - before, 2u * 13u);
+  EXPECT_NE(description(model.get()).find("13 launches per step"), std::string::npos) << description(model.get());
+  noprop_sampler_options options = noprop_sampler_options_default(model.get());
+  snprintf(options.method, sizeof options.method, "midpoint");
+  options.steps = 3;
+  std::vector<float> latent(40 * 5);
+  before = launches();
+  ASSERT_TRUE(ok(noprop_sample(model.get(), &options, &data->condition, 40, latent.data(), nullptr), "noprop_sample"));
+  EXPECT_EQ(launches() - before, 1u + 3u + 3u * 2u * (3u + 1u));
+}
+
+/* The virtual GPU's fp32 stays with tiles where they are as fast; what asks for tensor cores with layers too wide for
+ * tiles on them is layered; what the launches cannot do is tiles, or refused with a sentence. */
+TEST(LayeredTier, IsChosenByWidthAndPrecision) {
+  const auto said = [](const Keys &more) {
+    Keys keys = kWide;
+    keys.insert(keys.end(), more.begin(), more.end());
+    const auto data = make_data(reference::settings_from(kWide), kFloatCondition, 3, 5, 8, 3);
+    const Model model = create_model(keys, data->shape);
+    return model ? description(model.get()) : "";
+  };
+  const auto has = [](const std::string &text, const char *part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+  };
+  has(said({}), "tier spilling");
+  has(said({{"precision", "bf16"}}), "tier layered");
+  has(said({{"precision", "bf16"}}), "layers are 264 wide, and tiles on tensor cores have up to 256");
+  has(said({{"network.hidden", "[1024]"}}), "tier layered");
+  has(said({{"network.hidden", "[1024]"}, {"schedule.learnable", "true"}, {"variant", "ct"}}),
+      "tiles: the layered tier has no gradients of a learnable schedule");
+  {
+    const Tier forced("tiles");
+    has(said({{"network.hidden", "[1024]"}}), "tier spilling");
+  }
+  const auto refused = [](const Keys &keys, const char *sentence) {
+    const auto data = make_data(reference::settings_from(kWide), kFloatCondition, 3, 5, 8, 3);
+    noprop_config *config = nullptr;
+    ASSERT_TRUE(ok(noprop_config_create(&config), "noprop_config_create"));
+    for (const auto &[key, value] : keys)
+      EXPECT_EQ(noprop_config_set(config, key.c_str(), value.c_str()), NOPROP_OK) << noprop_last_error();
+    noprop_model *model = nullptr;
+    EXPECT_NE(noprop_model_create(device(), config, &data->shape, &model), NOPROP_OK);
+    EXPECT_NE(std::string(noprop_last_error()).find(sentence), std::string::npos) << noprop_last_error();
+    noprop_model_destroy(model);
+    noprop_config_destroy(config);
+  };
+  {
+    const Tier forced("layered");
+    refused(
+        {{"task", "regress"}, {"network.type", "bilinear"}},
+        "NOPROP_TIER is layered, but the layered tier has no kernels for networks that are no chain of dense layers");
+  }
+  const Tier forced("sideways");
+  refused({{"task", "regress"}}, "NOPROP_TIER must be tiles or layered, not 'sideways'");
+}
+
+}  // namespace
