@@ -25,7 +25,8 @@ enum { WIDE = 256, WIDE_VIRTUAL = 1024 };
 
 const char *layered_refusal(const struct network *network, const struct settings *settings) {
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
-  if (network->field) return "has no kernels for networks that are no chain of dense layers";
+  if (network->field || network->tokens.tokens > 0)
+    return "has no kernels for networks that are no chain of dense layers";
   if (network->branch_count > 0) return "has no kernels for network.branch.type";
   if (network->norm_count > 0) return "has no kernels for network.batch_norm";
   if (network->mixture) return "has no kernels for latent.embedding learned";
@@ -53,7 +54,8 @@ bool layered_pays(const noprop_model *model, char *reason, size_t size) {
   struct program program;
   struct tile_form tile;
   reason[0] = '\0';
-  if (widest < WIDE || model->settings.variant == VARIANT_DT || network->field) return false;
+  if (widest < WIDE || model->settings.variant == VARIANT_DT || network->field || network->tokens.tokens > 0)
+    return false;
   if (wants_tensor_cores(model) && widest > WIDE) {
     snprintf(reason, size, "layers are %d wide, and tiles on tensor cores have up to %d", widest, (int)WIDE);
     return true;

@@ -7,6 +7,7 @@
 
 #include "engine/dt.h"
 #include "engine/field_graph.h"
+#include "engine/network_tokens.h"
 #include "engine/persistent.h"
 #include "engine/precision.h"
 #include "engine/program.h"
@@ -215,12 +216,19 @@ static noprop_status find_builtins(noprop_model *model) {
   return status;
 }
 
+/* Of kernels for requests. */
+static noprop_status choose_request_tile(const struct network *network, struct tile_form *tile) {
+  const noprop_status status = tiles_of_requests(tile);
+  if (network->tokens.tokens > 0) *tile = TILE_FORM_ROW;
+  return status;
+}
+
 /* Writes the kernels' sources without compiling them: unsupported options are found at creation. */
 static noprop_status try_program(const noprop_model *model) {
   struct program program;
   const size_t shared = model->device->properties.shared_bytes;
   struct tile_form tile;
-  noprop_status status = tiles_of_requests(&tile);
+  noprop_status status = choose_request_tile(model->network, &tile);
   if (status == NOPROP_OK && model->field)
     status = program_staged_objective(model->network, &model->settings, &model->shape, shared, true, &program);
   else if (status == NOPROP_OK)
@@ -378,7 +386,7 @@ static noprop_status need_objective(noprop_model *model, enum objective_program 
 
 static noprop_status need_request(noprop_model *model, enum objective_program kind, struct model_kernel *kernel) {
   struct tile_form tile;
-  const noprop_status status = tiles_of_requests(&tile);
+  const noprop_status status = choose_request_tile(model->network, &tile);
   return status == NOPROP_OK ? need_objective(model, kind, &tile, kernel) : status;
 }
 
@@ -390,6 +398,7 @@ static noprop_status choose_tile(const noprop_model *model, unsigned batch, stru
   }
   const unsigned rows = model->network->blocks ? batch * (unsigned)model->network->blocks : batch;
   const int operands = model->network->operand_form, widest = network_widest(model->network);
+  if (model->network->tokens.tokens > 0) return choose_request_tile(model->network, tile);
   return operands >= 0 ? tiles_of_tensor_train(model->device, rows, operands, widest, tile)
                        : tiles_choose(model->device, rows, widest, tile);
 }
@@ -455,6 +464,7 @@ static noprop_status choose_solve_tile(const noprop_model *model, const struct s
   const noprop_status status = tiles_of_solve(model->device, rows, network_widest(model->network), tensor, tile);
   const bool wide = solve_is_adaptive(form->method) || form->density || model->network->blocks || model->field;
   if (wide) *tile = TILE_FORM_WIDE;
+  if (model->network->tokens.tokens > 0) *tile = TILE_FORM_ROW;
   return status;
 }
 
@@ -806,6 +816,11 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              image_coder_products(network) * 1e-6);
   for (int i = 0; i < network_total_ops(network); ++i) {
     const struct dense_op *op = &network->ops[i];
+    char line[240];
+    if (network->tokens.tokens > 0 && i == 0) {
+      for (int k = 0; network_describe_tokens(network, k, line, sizeof line); ++k) text_add(&text, "  %s\n", line);
+      continue;
+    }
     if (network->field && i == network_said_op(network)) {
       text_add(&text, "  a graph of %d operations: z [%d]%s%s -> %d, with the arrays", network->field->count,
                network->latent, i > 0 ? " + layers above" : "", network->time_width ? " + time" : "", op->width);
@@ -862,10 +877,12 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     text_add(&text, "  %s\n",
              program.block_rows < 64 ? "the warps of a block share its rows, each makes a part of a layer"
                                      : "16 rows a warp");
-  if (network->operand_form < 0 && processors && !model->field)
+  if (network->tokens.tokens > 0)
+    text_add(&text, "  a block carries all tokens of its row\n");
+  else if (network->operand_form < 0 && processors && !model->field)
     text_add(&text, "  %u outputs of a layer a thread, by batch %u and %u multiprocessors\n", tile.outputs, batch,
              processors);
-  if (network->operand_form < 0 && !processors && !model->field)
+  else if (network->operand_form < 0 && !processors && !model->field)
     text_add(&text, "  %u outputs of a layer a thread, as the virtual GPU has vectors of 32 rows\n", tile.outputs);
   const unsigned block_rows = program.block_rows;
   program_destroy(&program);

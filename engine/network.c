@@ -10,6 +10,7 @@
 #include "engine/dt_embedding.h"
 #include "engine/image_coder.h"
 #include "engine/network_field.h"
+#include "engine/network_tokens.h"
 #include "engine/schedule.h"
 #include "engine/status.h"
 #include "kernels/arguments.h"
@@ -350,7 +351,8 @@ noprop_status network_create(const struct settings *settings, const noprop_model
         layers, settings->encoder.hidden_count, settings->decoder.hidden_count, NETWORK_MAX_OPS, most_ops);
   struct network *network = calloc(1, sizeof *network);
   const size_t blocks = settings->variant == VARIANT_DT ? (size_t)settings->dt.blocks : 1;
-  const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS + 4 * (size_t)BRANCH_LAYERS + 4 +
+  const size_t most_arrays = (size_t)most_ops * 4 + (size_t)BRANCH_PARAMETERS + TOKEN_PARAMETERS +
+                             4 * (size_t)BRANCH_LAYERS + 4 +
                              ((size_t)settings->network.layers.count + 1) * (LAYER_INPUTS + 1);
   if (network)
     network->parameters =
@@ -369,13 +371,16 @@ noprop_status network_create(const struct settings *settings, const noprop_model
   noprop_status status = supervised || discrete ? NOPROP_OK : set_time(network, settings);
   if (status == NOPROP_OK) status = branch_plan(settings, shape, network);
   if (status == NOPROP_OK) status = image_coder_plan(settings, shape, network);
+  if (status == NOPROP_OK) status = network_plan_tokens(settings, shape, network);
   if (status != NOPROP_OK) {
     network_destroy(network);
     return status;
   }
   noprop_status field_status = NOPROP_OK;
   branch_add(network);
-  if (supervised)
+  if (network->tokens.tokens > 0)
+    network_add_tokens(network);
+  else if (supervised)
     build_supervised(network, settings);
   else if (network_is_field(settings))
     field_status = network_build_field(network, settings);

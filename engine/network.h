@@ -16,7 +16,13 @@
 #include "kernels/branch_arguments.h"
 #include "noprop/model.h"
 
-enum { NETWORK_MAX_INPUTS = 3, NETWORK_MAX_OPS = 160, BRANCH_PARAMETERS = 144, BATCH_NORMS_MOST = 16 };
+enum {
+  NETWORK_MAX_INPUTS = 3,
+  NETWORK_MAX_OPS = 160,
+  BRANCH_PARAMETERS = 144,
+  TOKEN_PARAMETERS = 192,
+  BATCH_NORMS_MOST = 16
+};
 
 enum initialiser {
   INITIALISE_ZERO,
@@ -98,6 +104,17 @@ struct sequence_branch {
   int embed, qkv;                                 /* parameter indices: the embedding's weight, the first layer's */
 };
 
+/* A field that is a transformer over the positions of the state (kernels/token_field.cuh): shapes, and parameter
+ * indices of weights, each with its bias behind it, but for that of the time. */
+struct token_field {
+  int tokens, channels;  /* of the state; tokens 0: the network is another */
+  int positions, inputs; /* of the condition, a vector being one position; positions 0: there is none */
+  bool masked;           /* one more number of a position in the data says whether it is there */
+  int width, heads, feed, layers, condition_layers;
+  int condition_embed, condition_layer; /* of the first layer */
+  int embed, time, layer, output;
+};
+
 /* Batch norm with the statistics of batches: of a list of layers. */
 struct norm_layer {
   char name[24];
@@ -113,6 +130,7 @@ struct network {
    * graph between (network_field.c). NULL: a chain. Its parameters are numbers field_first to field_end - 1. */
   struct field_graph *field;
   int field_first, field_end;
+  struct token_field tokens; /* likewise an output without inputs; `ops` are nothing else */
   /* Behind them in `ops`: encoder and decoder, none where they are the identity (then latent and target are one). */
   int encoder_first, encoder_count; /* the last op has width d, or 2 d: mean and log variance */
   int decoder_first, decoder_count; /* the last op has the target's width */

@@ -136,7 +136,8 @@
   X(NETWORK_BILINEAR, "bilinear", "product of a layer of the state and one of state, condition and time")            \
   X(NETWORK_CONVEX, "convex", "an earlier system's three blocks of input-convex layers; not convex in z as a whole") \
   X(NETWORK_ICNN, "icnn", "convex in z: non-negative weights from layer to layer, z, x and t enter each")            \
-  X(NETWORK_CUSTOM, "custom", "the layers of network.layers")
+  X(NETWORK_CUSTOM, "custom", "the layers of network.layers")                                                        \
+  X(NETWORK_TRANSFORMER, "transformer", "attention among the state's positions and to the condition's: sequences")
 
 #define WRAPPER_LIST(X)                                                                                    \
   X(WRAPPER_NONE, "none", "the network's output is the field")                                             \

@@ -37,6 +37,7 @@ const char *precision_refusal(const struct network *network, const struct settin
   if (network->branch_count > 0) return branch_refusal(network, compute_capability, precision);
   if (settings->variant == VARIANT_DT) return "has no kernels for variant dt";
   if (settings->network.batch_norm != BATCH_NORM_NONE) return "has no kernels for network.batch_norm";
+  if (network->tokens.tokens > 0) return "has no kernels for network.type transformer";
   if (network->field) {
     snprintf(text, sizeof text, "has no kernels for network.type %s with network.wrapper %s",
              NETWORK_NAMES[settings->network.type].name, WRAPPER_NAMES[settings->network.wrapper].name);

@@ -112,8 +112,9 @@ bool plan_place_arrays(struct plan *plan) {
   plan_coders(plan);
   plan->scratch = plan_allocate(plan, plan_has_coder_terms(plan) ? 2 * SCRATCH_FLOATS : SCRATCH_FLOATS);
   plan->z = plan_allocate_tile(plan, plan->solve ? plan->components : plan->d);
-  plan->x =
-      network->x_width ? plan_allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK) : NOWHERE;
+  plan->x = network->x_width && !plan_has_tokens(plan)
+                ? plan_allocate_tile(plan, network->x_width < X_CHUNK ? network->x_width : X_CHUNK)
+                : NOWHERE;
   int stream_width = stream ? network->ops[network->op_count - 2].width : 0;
   /* Encoder, network and decoder take turns with the residual stream. */
   for (int i = network->op_count; i < network_total_ops(network); ++i)
@@ -182,6 +183,7 @@ bool plan_place_arrays(struct plan *plan) {
   plan_place_coders(plan);
   plan_place_schedule(plan);
   plan_place_norms(plan);
+  plan_place_tokens(plan);
   return plan_place_field(plan);
 }
 
@@ -389,7 +391,16 @@ static bool is_graph(const struct plan *plan, int first, int last) {
   return plan->field && first <= graph && graph <= last && first > plan->x_last;
 }
 
+/* The same of a transformer, whose only op it is. */
+static bool is_tokens(const struct plan *plan, int first, int last) {
+  return plan_has_tokens(plan) && first <= 0 && 0 <= last;
+}
+
 void plan_emit_forward(struct plan *plan, int first, int last) {
+  if (is_tokens(plan, first, last)) {
+    plan_emit_tokens_forward(plan);
+    return;
+  }
   if (is_graph(plan, first, last)) {
     plan_emit_field(plan, FIELD_FORWARD);
     first = network_said_op(plan->network) + 1;
@@ -491,6 +502,10 @@ static void emit_backward_op(struct plan *plan, int index, const long *step) {
 }
 
 void plan_emit_backward(struct plan *plan, int first, int last) {
+  if (is_tokens(plan, first, last)) {
+    plan_emit_tokens_backward(plan);
+    return;
+  }
   if (is_graph(plan, first, last)) {
     const int graph = network_said_op(plan->network);
     if (graph < last) plan_emit_backward(plan, graph + 1, last);
@@ -806,6 +821,11 @@ void plan_emit_condition_backward(struct plan *plan, const char *keep) {
   plan_emit_backward(plan, 0, plan->x_last);
 }
 
+static void emit_keep_condition(struct plan *plan) {
+  plan_emit(plan, "  const bool keep_condition = keeps_condition(args, batch, row, %uu);\n",
+            (unsigned)fmin(rint(plan->settings->loss.condition_dropout * 0x1p32), 0xffffffffp0));
+}
+
 static noprop_status emit_train(struct plan *plan) {
   const struct network *network = plan->network;
   const struct settings *settings = plan->settings;
@@ -815,7 +835,8 @@ static noprop_status emit_train(struct plan *plan) {
   struct trained_number numbers[SCHEDULE_MAX_ARRAYS];
   const int trained = backward ? trained_numbers(plan, numbers) : 0;
   const bool trains_network = plan_trains_network(plan);
-  const bool drops_condition = backward && x_last >= 0 && settings->loss.condition_dropout > 0;
+  const bool has_tokens = plan_has_tokens(plan), reads_condition = has_tokens ? network->x_width > 0 : x_last >= 0;
+  const bool drops_condition = backward && reads_condition && settings->loss.condition_dropout > 0;
   plan_emit_step_forms(plan);
   plan_emit(plan, "#include \"tile_program.cuh\"\n");
   plan_emit_field_includes(plan);
@@ -829,6 +850,7 @@ static noprop_status emit_train(struct plan *plan) {
   if (trains_network) plan_emit(plan, "#include \"schedule_network.cuh\"\n\n");
   const bool trains_ends = backward && plan_trains_ends(plan);
   if (trains_ends) plan_emit(plan, "#include \"schedule_ends.cuh\"\n\n");
+  plan_emit_tokens_includes(plan);
   plan_emit_step_head(plan);
   plan_emit(plan, "  extern __shared__ float4 tile_memory[];\n  float *const shared = (float *)tile_memory;\n");
   if (plan->workspace_floats)
@@ -849,6 +871,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit_coders_begin(plan);
   plan_emit_schedule_begin(plan);
   plan_emit_field_begin(plan);
+  plan_emit_tokens_begin(plan);
   if (trained) plan_emit(plan, "  float schedule_sums[%d] = {};\n", trained);
   if (trains_ends) plan_emit(plan, "  end_slopes end_sums = {0.0f, 0.0f};\n");
   plan_emit(plan, "  const unsigned first_tile = blockIdx.x * args.tiles_per_slot;\n");
@@ -861,11 +884,12 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  const tile_row row = tile_row_of(args, batch, tile);\n");
   plan_emit(plan, "  const float share = row.live ? 1.0f / ((float)batch.total * objective.draws) : 0.0f;\n");
   plan_emit_load_target(plan, plan->coders.y);
-  if (network->x_width) {
+  if (drops_condition && has_tokens) emit_keep_condition(plan);
+  plan_emit_tokens_condition(plan, "row.data", drops_condition ? "keep_condition" : "true");
+  if (network->x_width && !has_tokens) {
     plan_emit_condition(plan);
     if (drops_condition) {
-      plan_emit(plan, "  const bool keep_condition = keeps_condition(args, batch, row, %uu);\n",
-                (unsigned)fmin(rint(settings->loss.condition_dropout * 0x1p32), 0xffffffffp0));
+      emit_keep_condition(plan);
       plan_emit(plan, "  drop_condition<%d>(%s, keep_condition);\n  __syncthreads();\n", network->ops[x_last].width,
                 plan_place_text(plan->ops[x_last].at[POST], 0).s);
     }
@@ -956,6 +980,7 @@ static noprop_status emit_train(struct plan *plan) {
   plan_emit(plan, "  }\n"); /* draws */
   plan_emit_norms_row_end(plan);
   if (backward && x_last >= 0) plan_emit_condition_backward(plan, drops_condition ? "keep_condition" : NULL);
+  if (backward) plan_emit_tokens_condition_backward(plan);
   plan_emit_encoder_backward(plan);
   plan_emit(plan, "  }\n"); /* tiles */
   plan_emit_norms_end(plan);

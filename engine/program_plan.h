@@ -21,6 +21,8 @@ struct place {
 
 static const struct place NOWHERE = {false, -1};
 
+enum { TOKEN_PLACES = 19 };
+
 /* What of an op stands where: one row per op, so that equal ops can be recognised by constant differences. */
 enum field {
   POST,
@@ -91,9 +93,10 @@ struct plan {
   struct coder_plan coders;
   struct schedule_plan schedule;
   struct norm_plan norms[BATCH_NORMS_MOST];
-  long norm_barrier;        /* place in the workspace of the first block */
-  int norm_stops;           /* of the backward pass */
-  struct field_plan *field; /* of a network that is a graph; NULL: a chain */
+  long norm_barrier;                 /* place in the workspace of the first block */
+  int norm_stops;                    /* of the backward pass */
+  struct field_plan *field;          /* of a network that is a graph; NULL: a chain */
+  struct place tokens[TOKEN_PLACES]; /* of a transformer over the state (program_tokens.c) */
   /* Text of where the features of an image's branch stand, and of the loss by them; not used: the condition is data. */
   const char *features, *feature_gradients;
   const char *again; /* whether gradients are added to what the slot holds: text of a condition */
@@ -260,6 +263,19 @@ void plan_emit_field_begin(struct plan *plan);
 void plan_emit_field_end(struct plan *plan);
 void plan_emit_field_pass(struct plan *plan);
 void plan_emit_field_time_parts(struct plan *plan);
+
+/* ---- transformers over the state (program_tokens.c); all but the two of an evaluation do nothing for others ---- */
+
+bool plan_has_tokens(const struct plan *plan);
+void plan_place_tokens(struct plan *plan);
+/* In front of the kernel; its memory; the condition of row `row` of the data, or without `keep` none (texts); the
+ * field, forward and back; the condition's way back. */
+void plan_emit_tokens_includes(struct plan *plan);
+void plan_emit_tokens_begin(struct plan *plan);
+void plan_emit_tokens_condition(struct plan *plan, const char *row, const char *keep);
+void plan_emit_tokens_forward(struct plan *plan);
+void plan_emit_tokens_backward(struct plan *plan);
+void plan_emit_tokens_condition_backward(struct plan *plan);
 
 /* Variant dt (program_dt.c): what program_train and program_integrate give then. */
 noprop_status program_train_blocks(const struct network *network, const struct settings *settings,

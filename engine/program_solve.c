@@ -171,6 +171,7 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   if (network->mixture) plan_emit(plan, "#include \"class_mixture.cuh\"\n");
   if (form->density) plan_emit(plan, "#include \"density.cuh\"\n");
   if (form->density || form->guided || plan->slopes) plan_emit(plan, "enum { DIMENSION = %d };\n", plan->d);
+  plan_emit_tokens_includes(plan);
   plan_emit(plan,
             "\nextern \"C\" __global__ void __launch_bounds__(TILE_THREADS, 1) integrate(const integrate_arguments "
             "args) {\n");
@@ -182,7 +183,9 @@ static noprop_status emit_begin(struct plan *plan, const struct solve_form *form
   if (status != NOPROP_OK) return status;
   plan_emit(plan, "  const unsigned at = blockIdx.x * TILE_ROWS + tile_lane();\n");
   plan_emit(plan, "  const bool live = at < args.rows;\n  const unsigned row = live ? at : args.rows - 1;\n");
-  if (network->x_width) {
+  plan_emit_tokens_begin(plan);
+  plan_emit_tokens_condition(plan, "row", "true");
+  if (network->x_width && !plan_has_tokens(plan)) {
     if (network->x_width <= X_CHUNK) {
       char width[16];
       snprintf(width, sizeof width, "%d", network->x_width);
@@ -382,6 +385,13 @@ noprop_status program_integrate(const struct network *network, const struct sett
   const bool adaptive = solve_is_adaptive(method), compat = method == METHOD_ADAPTIVE_COMPAT;
   char *text = NULL;
   size_t size = 0;
+  if (network->tokens.tokens > 0 && (form->density != DENSITY_NONE || compat))
+    return status_set(NOPROP_UNSUPPORTED,
+                      compat
+                          ? "sample.method: adaptive_compat, whose steps are those of 32 rows together, has no kernels "
+                            "for network.type transformer, where a block has one row; bosh3 and dopri5 are allowed"
+                          : "log densities need derivatives of the network along directions, which network.type "
+                            "transformer has no kernels for; allowed: other networks");
   if (form->drift == DRIFT_OU_MEAN && plan_path_of(settings) == 0)
     return status_set(NOPROP_INVALID_CONFIG,
                       "sample.drift: ou_mean exists on the VP path only; ode is allowed with variant fm");

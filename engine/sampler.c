@@ -207,6 +207,10 @@ static noprop_status check_guidance(const noprop_model *model, double guidance) 
 static noprop_status check_density(const noprop_model *model, const struct sampler_plan *plan) {
   const struct settings *s = &model->settings;
   const int method = plan->method;
+  if (model->network->tokens.tokens > 0)
+    return status_set(NOPROP_UNSUPPORTED,
+                      "log densities need derivatives of the network along directions, which network.type transformer "
+                      "has no kernels for; allowed: other networks");
   if (plan->drift != DRIFT_ODE)
     return status_set(NOPROP_INVALID_ARGUMENT,
                       "log densities follow drift \"ode\" alone: with \"%s\" they would not be the model's",

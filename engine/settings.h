@@ -93,6 +93,10 @@ struct settings {
       int downsample;                         /* type resnet: what halves images */
     } branch;
     struct layer_list layers; /* of type custom */
+    struct {                  /* of type transformer; masked: as of the branch */
+      int width, heads, layers, condition_layers, feed_forward, positions;
+      bool masked;
+    } transformer;
   } network;
   struct coder_settings encoder, decoder;
   struct {

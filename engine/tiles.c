@@ -8,7 +8,7 @@
 #include "engine/vgpu/gpus.h"
 #include "kernels/arguments.h"
 
-const struct tile_form TILE_FORM_WIDE = {32, 8};
+const struct tile_form TILE_FORM_WIDE = {32, 8}, TILE_FORM_ROW = {1, 8};
 static const struct tile_form TILE_FORM_SPLIT = {16, 2};
 
 unsigned tiles_processors(const noprop_device *device) {

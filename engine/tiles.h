@@ -18,6 +18,8 @@ struct tile_form {
 
 /* 32 rows, 8 outputs: what does the least work per row. */
 extern const struct tile_form TILE_FORM_WIDE;
+/* A row: of networks whose tokens fill a block. */
+extern const struct tile_form TILE_FORM_ROW;
 
 /* The form of the fp32 train kernel for batches of `batch` rows and layers up to `widest` outputs. The environment
  * variable NOPROP_TILE_FORM ("8x2": rows x outputs) overrides the table, for tests and measurements; a value that is

@@ -67,25 +67,85 @@ static const char *custom_refusal(const struct settings *s, const char **key, ch
   return buffer[0] ? buffer : NULL;
 }
 
-/* What follows the value of *key. */
-static void transformer_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
-  const int width = s->network.branch.width, heads = s->network.branch.heads, head = width / heads;
+/* What follows the value of *key: shapes of a transformer, whose keys begin with `prefix`. */
+static void transformer_refusal(const char *prefix, int width, int heads, int feed_forward, const char **key,
+                                char *buffer, size_t size) {
+  static _Thread_local char name[64];
+  const int head = width / heads;
+  const char *part = NULL;
   if (width % 32 != 0) {
-    *key = "network.branch.width";
+    part = "width";
     (void)snprintf(buffer, size, "channels are no multiple of 32, the lanes that share them; allowed: multiples of 32");
   } else if (width % heads != 0 || head % 4 != 0 || head > 32) {
-    *key = "network.branch.heads";
+    part = "heads";
     (void)snprintf(buffer, size,
                    "heads of a width of %d have %.6g channels each, which one thread has in registers; allowed: "
                    "multiples of 4, at most 32 for each head",
                    width, (double)width / heads);
-  } else if (s->network.branch.feed_forward % 32 != 0) {
-    *key = "network.branch.feed_forward";
+  } else if (feed_forward % 32 != 0) {
+    part = "feed_forward";
     (void)snprintf(buffer, size, "is no multiple of 32; allowed: multiples of 32");
-  } else if (activation_is_gate(s->network.branch.activation) || s->network.branch.activation == ACTIVATION_SOFTMAX) {
+  }
+  if (!part) return;
+  (void)snprintf(name, sizeof name, "%s.%s", prefix, part);
+  *key = name;
+}
+
+static void branch_transformer_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
+  transformer_refusal("network.branch", s->network.branch.width, s->network.branch.heads,
+                      s->network.branch.feed_forward, key, buffer, size);
+  if (buffer[0]) return;
+  if (activation_is_gate(s->network.branch.activation) || s->network.branch.activation == ACTIVATION_SOFTMAX) {
     *key = "network.branch.activation";
     (void)snprintf(buffer, size, "is not of single features; allowed: gelu, swish and others that are");
   }
+}
+
+/* Of a field that is a transformer over the state. */
+static void tokens_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
+  const bool identity = s->encoder.type == CODER_IDENTITY && s->decoder.type == CODER_IDENTITY;
+  static const int standard[] = {64, 64, 64}; /* what the key's table says */
+  bool hidden = s->network.hidden_count != 3;
+  for (int i = 0; i < 3 && !hidden; ++i) hidden = s->network.hidden[i] != standard[i];
+  *key = "network.type";
+  if (s->variant == VARIANT_DT || s->variant == VARIANT_SUPERVISED)
+    (void)snprintf(buffer, size, "has no kernels for variant %s; allowed: mlp, resnet, or variants fm, df and ct",
+                   VARIANT_NAMES[s->variant].name);
+  else if (s->network.wrapper != WRAPPER_NONE)
+    (void)snprintf(buffer, size,
+                   "has no second derivatives, which network.wrapper %s is made of; allowed: wrapper none, or another "
+                   "network",
+                   WRAPPER_NAMES[s->network.wrapper].name);
+  else if (s->schedule.learnable)
+    (void)snprintf(buffer, size,
+                   "has no kernels that train the schedule too; allowed: schedule.learnable false, or another network");
+  else if (s->network.branch.type != BRANCH_NONE)
+    (void)snprintf(
+        buffer, size,
+        "reads the condition's positions itself, and network.branch.type %s makes features of them; allowed: "
+        "branch none, or another network",
+        BRANCH_NAMES[s->network.branch.type].name);
+  else if (!identity || s->decoder.output == DECODER_OUTPUT_LINEAR)
+    (void)snprintf(buffer, size,
+                   "is over the positions of the target itself and has no kernels beside encoders and decoders; "
+                   "allowed: encoder.type and decoder.type identity, or another network");
+  if (buffer[0]) return;
+  *key = "network.hidden";
+  if (hidden)
+    (void)snprintf(buffer, size,
+                   "is of networks of dense layers, and network.type transformer has network.transformer.width, layers "
+                   "and feed_forward; allowed: [64, 64, 64], the default");
+  if (buffer[0]) return;
+  *key = "network.dropout";
+  if (s->network.dropout > 0) (void)snprintf(buffer, size, "has no kernels for network.type transformer; allowed: 0.0");
+  if (buffer[0]) return;
+  *key = "network.activation";
+  if (activation_is_gate(s->network.activation))
+    (void)snprintf(buffer, size,
+                   "has no kernels for network.type transformer; allowed: activations of single features");
+  if (buffer[0]) return;
+  transformer_refusal("network.transformer", s->network.transformer.width, s->network.transformer.heads,
+                      s->network.transformer.feed_forward, key, buffer, size);
 }
 
 const char *config_network_refusal(const struct settings *s, const char **key, char *buffer, size_t size) {
@@ -115,7 +175,9 @@ const char *config_network_refusal(const struct settings *s, const char **key, c
                    "branch none, or another wrapper",
                    BRANCH_NAMES[s->network.branch.type].name);
   if (buffer[0]) return buffer;
-  if (s->network.branch.type == BRANCH_TRANSFORMER) transformer_refusal(s, key, buffer, size);
+  if (type == NETWORK_TRANSFORMER) tokens_refusal(s, key, buffer, size);
+  if (buffer[0]) return buffer;
+  if (s->network.branch.type == BRANCH_TRANSFORMER) branch_transformer_refusal(s, key, buffer, size);
   if (buffer[0]) return buffer;
   *key = "network.activation";
   if (gate && s->variant == VARIANT_SUPERVISED)

@@ -132,10 +132,13 @@ static noprop_status set_statistics(noprop_trainer *trainer) {
   const noprop_model_shape *shape = noprop_model_get_shape(trainer->model);
   float *condition_mean = NULL, *condition_std = NULL, *target_mean = NULL, *target_std = NULL;
   noprop_status status = NOPROP_OK;
-  const bool sequences = trainer->settings.network.branch.type == BRANCH_TRANSFORMER;
+  const bool tokens = trainer->settings.network.type == NETWORK_TRANSFORMER && shape->condition_shape[0] == 1;
+  const bool sequences = trainer->settings.network.branch.type == BRANCH_TRANSFORMER || tokens;
   if (trainer->train.has_condition && sequences)
-    status = statistics_of_sequences(&trainer->train.condition, shape->condition_shape[2],
-                                     trainer->settings.network.branch.masked, &condition_mean, &condition_std);
+    status = statistics_of_sequences(
+        &trainer->train.condition, shape->condition_shape[2],
+        tokens ? trainer->settings.network.transformer.masked : trainer->settings.network.branch.masked,
+        &condition_mean, &condition_std);
   else if (trainer->train.has_condition && !shape->condition_is_label)
     status = statistics_of_columns(&trainer->train.condition, &condition_mean, &condition_std);
   if (status == NOPROP_OK && condition_std && !sequences && trainer->settings.network.branch.type != BRANCH_NONE)

@@ -71,9 +71,9 @@ __device__ __forceinline__ float attention_scale2() {
 }
 
 // Forward. query, key, value: [HEAD] of a token, those of the next token PITCH further on; key and value point to token
-// 0, places [TOKENS]. At least one token is there. *sum: the logarithm (base 2) of the sum of all probabilities'
-// 2^score.
-template <int TOKENS, int HEAD, int PITCH>
+// 0, places [TOKENS] (not MASKED: all are there). At least one token is there, or, if it is MAYBE_EMPTY, zeros are
+// given where none is. *sum: the logarithm (base 2) of the sum of all probabilities' 2^score.
+template <int TOKENS, int HEAD, int PITCH, bool MASKED = true, bool MAYBE_EMPTY = false>
 __device__ __forceinline__ void attention_forward(float (&output)[HEAD], float *sum, const float *query,
                                                   const float *key, const float *value, const int *places) {
   float q[HEAD], total = 0.0f, largest = -1e30f;
@@ -90,7 +90,7 @@ __device__ __forceinline__ void attention_forward(float (&output)[HEAD], float *
     for (int j = 0; j < ATTENTION_KEYS; ++j) {
       const int token = min(first + j, TOKENS - 1);
       const float dot = attention_dot(q, key + token * PITCH);
-      score[j] = first + j < TOKENS && places[token] >= 0 ? dot : -3e38f;  // whose power is zero
+      score[j] = first + j < TOKENS && (!MASKED || places[token] >= 0) ? dot : -3e38f;  // whose power is zero
       most = fmaxf(most, score[j]);
     }
     const float shrink = attention_power(largest - most);
@@ -105,6 +105,7 @@ __device__ __forceinline__ void attention_forward(float (&output)[HEAD], float *
       attention_add(output, power, value + min(first + j, TOKENS - 1) * PITCH);
     }
   }
+  if (MAYBE_EMPTY && total == 0.0f) total = 1.0f;
   const float scale = 1.0f / total;
 #pragma unroll
   for (int i = 0; i < HEAD; ++i) output[i] *= scale;
@@ -112,7 +113,7 @@ __device__ __forceinline__ void attention_forward(float (&output)[HEAD], float *
 }
 
 // Backward, of a query. `gradient`: the loss by its output; `sum` as above; `mean`: gradient . output.
-template <int TOKENS, int HEAD, int PITCH>
+template <int TOKENS, int HEAD, int PITCH, bool MASKED = true>
 __device__ __forceinline__ void attention_backward_query(float *query_gradient, const float *query,
                                                          const float *gradient, float sum, float mean, const float *key,
                                                          const float *value, const int *places) {
@@ -124,7 +125,7 @@ __device__ __forceinline__ void attention_backward_query(float *query_gradient, 
 #pragma unroll 1
   for (int token = 0; token < TOKENS; ++token) {
     const float score = attention_dot(q, key + token * PITCH) * attention_scale2<HEAD>();
-    const float probability = places[token] >= 0 ? attention_power(score - sum) : 0.0f;
+    const float probability = !MASKED || places[token] >= 0 ? attention_power(score - sum) : 0.0f;
     const float slope = probability * (attention_dot(g, value + token * PITCH) - mean);
     attention_add(acc, slope, key + token * PITCH);
   }

@@ -67,10 +67,16 @@ __device__ __forceinline__ float adaptive_time(const adaptive_row &row, int stag
   return node == 1.0f && row.last ? 1.0f : fmaf(node, row.width, row.elapsed);
 }
 
-// Sum of `value` over the four warps, for each lane; `scratch`: [4][32] of its own until two barriers later.
+// Sum of `value` over the tile's warps, for each lane; `scratch`: [TILE_WARPS][TILE_ROWS] of its own until two barriers
+// later.
 __device__ __forceinline__ float sum_over_warps(float value, float *scratch) {
   scratch[tile_warp() * TILE_ROWS + tile_lane()] = value;
   __syncthreads();
+  if (TILE_WARPS != 4) {  // tiles of one row
+    float sum = 0.0f;
+    for (int warp = 0; warp < TILE_WARPS; ++warp) sum += scratch[warp * TILE_ROWS + tile_lane()];
+    return sum;
+  }
   return (scratch[tile_lane()] + scratch[TILE_ROWS + tile_lane()]) +
          (scratch[2 * TILE_ROWS + tile_lane()] + scratch[3 * TILE_ROWS + tile_lane()]);
 }

@@ -9,9 +9,8 @@
 //
 // Launches go through the tokens of all rows in tiles of TILE (a block each), but for attention, whose blocks have
 // heads of rows (attention.cuh). What is alike for all tokens of a tile runs in shared memory, [token][channel]: a lane
-// has an output and a thread eight tokens, so that a weight is read once for eight multiply-adds, and the tokens'
-// values are the same for all lanes of a warp. The last layer's token that reads out is the only one whose output is
-// used: there tiles hold that token of TILE rows.
+// has an output and a thread eight tokens (token_layers.cuh). The last layer's token that reads out is the only one
+// whose output is used: there tiles hold that token of TILE rows.
 //
 // S: shape constants and places of parameters, written by engine/branch_transformer.c.
 #pragma once
@@ -20,6 +19,7 @@
 #include "attention.cuh"
 #include "branch_arguments.h"
 #include "rows.cuh"
+#include "token_layers.cuh"
 
 enum { SEQUENCE_WARPS = SEQUENCE_THREADS / 32, SEQUENCE_CHUNK = 8 };
 
@@ -115,87 +115,20 @@ __device__ __forceinline__ unsigned sequence_tiles(const branch_arguments &a) {
 
 // ---- pieces ----
 
-// finish(token of the tile, output, sum) for every sum over IN inputs of tile[TILE][IN] times weights[IN][OUT], from
-// the bias on where there is one. All lanes of a warp are in `finish` together.
+// token_layers.cuh's on a tile; TILE is a multiple of SEQUENCE_CHUNK.
 template <int TILE, int IN, int OUT, class FINISH>
 __device__ __forceinline__ void sequence_dense(const float *tile, const float *weights, const float *bias,
                                                FINISH finish) {
-  constexpr int CHUNKS = TILE / SEQUENCE_CHUNK;
-  const int lane = threadIdx.x & 31;
-  static_assert(OUT % 32 == 0 && IN % 4 == 0, "lanes have outputs, inputs come in fours");
-#pragma unroll 1
-  for (int item = threadIdx.x / 32; item < OUT / 32 * CHUNKS; item += SEQUENCE_WARPS) {
-    const int group = item / CHUNKS, chunk = item % CHUNKS;
-    const float *from = tile + chunk * (SEQUENCE_CHUNK * IN), *column = weights + group * 32;
-    column += lane;
-    float acc[SEQUENCE_CHUNK];
-    const float start = bias ? load_parameter(bias + group * 32 + lane) : 0.0f;
-#pragma unroll
-    for (int i = 0; i < SEQUENCE_CHUNK; ++i) acc[i] = start;
-#pragma unroll 1
-    for (int left = IN / 4; left > 0; --left) {
-      float weight[4];
-#pragma unroll
-      for (int k = 0; k < 4; ++k) weight[k] = load_parameter(column + k * OUT);
-#pragma unroll
-      for (int i = 0; i < SEQUENCE_CHUNK; ++i) {
-        const float4 value = *(const float4 *)(from + i * IN);
-        acc[i] = fmaf(value.x, weight[0], acc[i]);
-        acc[i] = fmaf(value.y, weight[1], acc[i]);
-        acc[i] = fmaf(value.z, weight[2], acc[i]);
-        acc[i] = fmaf(value.w, weight[3], acc[i]);
-      }
-      column += 4 * OUT;
-      from += 4;
-    }
-#pragma unroll
-    for (int i = 0; i < SEQUENCE_CHUNK; ++i) finish(chunk * SEQUENCE_CHUNK + i, group * 32 + lane, acc[i]);
-  }
+  token_dense<SEQUENCE_WARPS, TILE, SEQUENCE_CHUNK, IN, OUT>(tile, weights, bias, finish);
 }
-
-// to = (from - mean) / sqrt(variance + 1e-5) of every token; finish(token, lane's channel, value, scale).
 template <int TILE, int WIDTH, class FINISH>
 __device__ __forceinline__ void sequence_normalise(float *to, const float *from, FINISH finish) {
-  constexpr int EACH = WIDTH / 32;
-  const int lane = threadIdx.x & 31;
-  for (int n = threadIdx.x / 32; n < TILE; n += SEQUENCE_WARPS) {
-    float value[EACH], sum = 0.0f, squares = 0.0f;
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) sum += value[i] = from[n * WIDTH + i * 32 + lane];
-    const float mean = warp_sum(sum) * (1.0f / WIDTH);
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-      value[i] -= mean;
-      squares = fmaf(value[i], value[i], squares);
-    }
-    const float scale = 1.0f / sqrtf(fmaf(warp_sum(squares), 1.0f / WIDTH, 1e-5f));
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-      to[n * WIDTH + i * 32 + lane] = value[i] * scale;
-      finish(n, i * 32 + lane, value[i] * scale, scale);
-    }
-  }
+  token_normalise<SEQUENCE_WARPS, TILE, WIDTH>(to, from, finish);
 }
-
-// stream += what the loss by a token's normalised channels, `by`, means for those before: scale (by - mean(by) - n
-// mean(by n)), with n and scale from memory.
 template <int WIDTH>
 __device__ __forceinline__ void sequence_normalise_back(float *stream, const float *by, const sequence_token &t, int n,
                                                         const float *norm, float scale) {
-  constexpr int EACH = WIDTH / 32;
-  const int lane = threadIdx.x & 31;
-  float gradient[EACH], value[EACH], sum = 0.0f, product = 0.0f;
-#pragma unroll
-  for (int i = 0; i < EACH; ++i) {
-    gradient[i] = by[n * WIDTH + i * 32 + lane];
-    value[i] = t.live ? norm[i * 32 + lane] : 0.0f;
-    sum += gradient[i];
-    product = fmaf(gradient[i], value[i], product);
-  }
-  const float mean = warp_sum(sum) * (1.0f / WIDTH), share = warp_sum(product) * (1.0f / WIDTH);
-#pragma unroll
-  for (int i = 0; i < EACH; ++i)
-    stream[n * WIDTH + i * 32 + lane] += (t.live ? scale : 0.0f) * (gradient[i] - mean - value[i] * share);
+  token_normalise_back<WIDTH>(stream + n * WIDTH, by + n * WIDTH, norm, scale, t.live);
 }
 
 // tile[TILE][COLUMNS] from what `from(token)` says, zeros where that is NULL, and back.
@@ -229,12 +162,9 @@ __device__ __forceinline__ void sequence_angles(float *angles, PLACE place) {
   }
 }
 
-// A number of a query or key turned with its neighbour by the pair's angle; direction -1: back. All lanes together.
 template <class S>
 __device__ __forceinline__ float sequence_turn(float value, int n, int channel, const float *angles, float direction) {
-  const float neighbour = __shfl_xor_sync(0xffffffffu, value, 1);
-  const float *angle = angles + (n * (sequence<S>::HEAD / 2) + channel % sequence<S>::HEAD / 2) * 2;
-  return fmaf(value, angle[0], (channel & 1 ? direction : -direction) * neighbour * angle[1]);
+  return token_turn<sequence<S>::HEAD>(value, n, channel, angles, direction);
 }
 
 // norm(stream) into `other` and the three factors of attention.

@@ -397,6 +397,30 @@ TEST(Config, TransformersThatHaveNoKernelsAreRefused) {
   EXPECT_EQ(refused("network.branch.positions", "sinusoidal"), "");
 }
 
+TEST(Config, FieldsOverTokensThatHaveNoKernelsAreRefused) {
+  const auto refused = [](const char *key, const char *value) {
+    return check_refusal({{"network.type", "transformer"}, {"task", "regress"}, {key, value}});
+  };
+  const auto has = [](const std::string &sentence, const std::string &part) {
+    EXPECT_NE(sentence.find(part), std::string::npos) << sentence;
+  };
+  has(refused("network.transformer.width", "40"), "network.transformer.width: 40 channels are no multiple of 32");
+  has(refused("network.transformer.heads", "3"), "network.transformer.heads: 3 heads of a width of 64 have 21.3333");
+  has(refused("network.transformer.feed_forward", "100"), "network.transformer.feed_forward: 100 is no multiple of 32");
+  has(refused("variant", "dt"), "network.type: transformer has no kernels for variant dt");
+  has(refused("variant", "supervised"), "network.type: transformer has no kernels for variant supervised");
+  has(refused("network.wrapper", "potential"), "network.type: transformer has no second derivatives");
+  has(refused("network.branch.type", "transformer"), "reads the condition's positions itself");
+  has(check_refusal({{"network.type", "transformer"}, {"task", "regress"}, {"encoder.type", "mlp"}, {"loss.vae", "1"}}),
+      "has no kernels beside encoders and decoders");
+  has(refused("network.hidden", "[32, 32]"), "network.hidden: [32, 32] is of networks of dense layers");
+  has(refused("network.dropout", "0.1"), "network.dropout: 0.1 has no kernels for network.type transformer");
+  has(refused("network.activation", "swiglu"), "network.activation: swiglu has no kernels");
+  has(check_refusal({{"network.type", "transformer"}, {"variant", "ct"}, {"schedule.learnable", "true"}}),
+      "has no kernels that train the schedule too");
+  EXPECT_EQ(refused("network.transformer.positions", "sinusoidal"), "");
+}
+
 TEST(Config, KeysOfImagesNeedABranchThatHasThem) {
   const auto has = [](const std::string &sentence, const char *part) {
     EXPECT_NE(sentence.find(part), std::string::npos) << sentence;

@@ -24,6 +24,7 @@ struct Work {
   Keys keys;
   ConditionKind condition;
   int width;
+  bool sequence = false; /* the target's three numbers are positions */
 };
 const Work kWork[] = {
     {{{"variant", "ct"},
@@ -50,6 +51,17 @@ const Work kWork[] = {
       {"loss.recon.weight", "0.5"}},
      kByteCondition,
      100},
+    {{{"variant", "fm"},
+      {"task", "regress"},
+      {"network.type", "transformer"},
+      {"network.transformer.width", "32"},
+      {"network.transformer.layers", "1"},
+      {"network.transformer.condition_layers", "1"},
+      {"network.transformer.feed_forward", "32"},
+      {"sample.steps", "4"}},
+     kLabelCondition,
+     5,
+     true},
 };
 
 /* On tensor cores: their kernels are large, and what they do often is a function of the translated module. */
@@ -70,8 +82,12 @@ void run_everything(const char *path) {
   for (const Work &work : all) {
     Keys keys = work.keys;
     keys.insert(keys.end(), {{"optimizer.ema", "0.9"}, {"seed", "9"}});
-    const Settings settings = reference::settings_from(keys);
+    const bool sequence = work.sequence;
+    Settings settings;
+    settings.task = "regress";
+    if (!sequence) settings = reference::settings_from(keys);
     const auto data = make_data(settings, work.condition, work.width, 3, 301, 3);
+    for (int i = 0; sequence && i < 3; ++i) data->shape.target_shape[i] = i == 1 ? 3 : 1;
     const Model model = create_model(keys, data->shape);
     ASSERT_TRUE(model);
     if (std::getenv(kSharedVariable)) {

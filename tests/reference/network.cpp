@@ -5,6 +5,7 @@
 
 #include "tests/reference/batch.h"
 #include "tests/reference/dual.h"
+#include "tests/reference/token_field.h"
 
 namespace reference {
 
@@ -876,6 +877,8 @@ static Vector<Real> times(const Vector<Real> &matrix, bool transposed, const Vec
 template <typename Real>
 Trace<Real> forward(const Network &network, const Vector<Real> &parameters, const Vector<Real> &z,
                     const Vector<Real> &x, const Vector<Real> &e, const Dropout &dropout, bool without_condition) {
+  if (network.tokens)
+    return {x, z, e, {}, {token_forward(*network.tokens, parameters, z, x, e, without_condition)}, without_condition};
   Trace<Real> trace = forward_output(network, parameters, z, x, e, dropout, without_condition);
   const size_t d = z.size(), half = d / 2;
   if (network.wrapper == "none") return trace;
@@ -899,6 +902,12 @@ template <typename Real>
 void backward(const Network &network, const Vector<Real> &parameters, const Trace<Real> &trace,
               const Vector<Real> &cotangent, Vector<Real> &gradient, Vector<Real> *z_bar, Vector<Real> *x_bar,
               const Dropout &dropout) {
+  if (network.tokens) {
+    token_backward(*network.tokens, parameters, trace.z, trace.x, trace.e, trace.without_condition, cotangent, gradient,
+                   z_bar);
+    if (x_bar) x_bar->assign(trace.x.size(), 0.0); /* nobody asks for it */
+    return;
+  }
   if (network.wrapper == "none") {
     backward_output(network, parameters, trace, cotangent, gradient, z_bar, x_bar, dropout);
     return;

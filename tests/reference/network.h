@@ -6,6 +6,7 @@
 #define TESTS_REFERENCE_NETWORK_H
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,10 @@ struct Op {
   long radial = -1;        /* array of data/radial_layer.cuh, which this op is of the features of its sources */
 };
 
+struct TokenField;
+
 struct Network {
+  std::shared_ptr<const TokenField> tokens; /* in place of ops: token_field.h */
   std::string activation;
   double dropout = 0;
   /* Tensor cores: bits of the fractions of products' factors (10: tf32, 7: bf16), where slopes are float16; 0: no. */

@@ -5,7 +5,7 @@
 #ifndef TESTS_REFERENCE_TRANSFORMER_H
 #define TESTS_REFERENCE_TRANSFORMER_H
 
-#include "tests/reference/network.h"
+#include "tests/reference/token_layers.h"
 
 namespace reference {
 
@@ -25,9 +25,6 @@ struct Transformer {
 
 Transformer make_transformer(long channels, long width, long heads, long feed, long layers, bool rotary,
                              const std::string &activation);
-
-template <typename Real>
-using Tokens = std::vector<Vector<Real>>;
 
 template <typename Real>
 struct TransformerTrace {
