@@ -433,6 +433,44 @@ __device__ __forceinline__ void conv_write_tile(float *to, const float (&acc)[2]
   }
 }
 
+// The sums of 32 channels, two blocks `next` words apart, over SPAN pixels from the first one of `images` of the warp's
+// planes. A warp takes the words of 16 channels of two pixels (bf16: four) at once; behind the last pixel are zeros.
+template <typename D, int FORM, int SPAN>
+__device__ __forceinline__ void conv_bias_gradient_tensor(float *bias, const unsigned *deltas, int next,
+                                                          unsigned images, float *scratch, int columns) {
+  constexpr int in_word = conv_form<FORM>::IN_WORD, words = 16 / in_word, pixels = 32 / words;
+  const unsigned lane = threadIdx.x & 31;
+  float acc[2][in_word] = {};
+#pragma unroll 1
+  for (unsigned image = 0; image < images; image += CONV_WARPS) {
+    const unsigned *from = deltas + lane;
+#pragma unroll 1
+    for (int left = (SPAN + pixels - 1) / pixels; left > 0; --left) {
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        const unsigned word = from[m * next];
+        acc[m][0] += __uint_as_float(in_word == 1 ? word : word << 16);
+        if (in_word == 2) acc[m][in_word - 1] += __uint_as_float(word & 0xffff0000u);
+      }
+      from += 32;
+    }
+    deltas += CONV_WARPS * (D::BLOCKS * D::STRIDE / in_word);
+  }
+  float all[2][in_word], sum[1];
+#pragma unroll
+  for (int m = 0; m < 2; ++m)
+#pragma unroll
+    for (int i = 0; i < in_word; ++i) {
+      float total = acc[m][i];
+#pragma unroll
+      for (int apart = words; apart < 32; apart *= 2) total += __shfl_xor_sync(0xffffffffu, total, apart);
+      all[m][i] = __shfl_sync(0xffffffffu, total, (lane & 15) / in_word);
+    }
+  const int i = in_word == 2 ? lane & 1 : 0;
+  sum[0] = lane < 16 ? (i ? all[0][in_word - 1] : all[0][0]) : (i ? all[1][in_word - 1] : all[1][0]);
+  conv_write_sums(bias, 0, sum, scratch, columns);
+}
+
 // Where the neighbours of a row of them stand among the factors of an image, SIZE numbers.
 template <typename L>
 struct conv_neighbours {
@@ -457,19 +495,10 @@ __device__ __forceinline__ void conv_weight_gradient_tensor(const float *inputs,
                            (unsigned long long)(first + warp) * (D::BLOCKS * D::STRIDE / in_word) +
                            plane_pixel<L::PITCH>(0, 0) * row_words;
   if (N::ROWS == 3 && item >= I::WEIGHTS) {
-    const int group = item - I::WEIGHTS, channel = min(group * 32 + (int)lane, L::OUTPUTS - 1);
-    const unsigned *delta = deltas + (channel >> 4) * (D::STRIDE / in_word) + (channel & 15) / in_word;
-    float acc[1] = {};
-#pragma unroll 1
-    for (unsigned image = 0; image < images; image += CONV_WARPS) {
-#pragma unroll 1
-      for (int pixel = 0; pixel < L::SPAN; ++pixel) {
-        const unsigned word = delta[pixel * row_words];
-        acc[0] += __uint_as_float(in_word == 1 ? word : channel & 1 ? word & 0xffff0000u : word << 16);
-      }
-      delta += CONV_WARPS * (D::BLOCKS * D::STRIDE / in_word);
-    }
-    conv_write_sums(bias + group * 32, 0, acc, scratch, L::OUTPUTS - group * 32);
+    const int group = item - I::WEIGHTS;
+    conv_bias_gradient_tensor<D, FORM, L::SPAN>(bias + group * 32, deltas + 2 * group * (D::STRIDE / in_word),
+                                                2 * group + 1 < D::BLOCKS ? D::STRIDE / in_word : 0, images, scratch,
+                                                L::OUTPUTS - group * 32);
     return;
   }
   const int row = item / (I::IN * I::OUT), in = item / I::OUT % I::IN, out = item % I::OUT;

@@ -361,6 +361,22 @@ TEST(Translate, VectorsOfLanesAndOfBytes) {
              shape(5, 96), 0, 0);
 }
 
+TEST(Translate, VectorsAtAddressesWithoutAPattern) {
+  same_bytes(R"(
+    const unsigned i = threadIdx.x + blockIdx.x * 32u, at = i * i * 37u + i & 255u;
+    const float2 two = ((const float2 *)in)[at];
+    const float4 four = ((const float4 *)in)[at ^ 5u];
+    const uchar2 bytes = ((const uchar2 *)in)[3 * at];
+    short4 shorts = make_short4(1, 2, 3, 4);
+    if (i % 5u != (unsigned)m) shorts = ((const short4 *)in)[at];
+    const unsigned to = i * 37u & 255u;
+    ((float2 *)out)[to] = make_float2(two.y, four.w + bytes.y);
+    if (i % 3u != (unsigned)n) ((uint4 *)(out + 1024))[to] = make_uint4(bytes.x, shorts.w, __float_as_uint(four.x), i);
+    ((uchar4 *)(out + 4096))[to] = make_uchar4(i, bytes.x, shorts.x, 7);
+    if (i & 8u) ((ushort2 *)(out + 5000))[to] = make_ushort2(shorts.y, i);)",
+             shape(6, 32), 1, 2);
+}
+
 TEST(Translate, IndicesThatWrapAroundInLanesThatDoNotLoad) {
   same_bytes(R"(
     const unsigned i = threadIdx.x + blockIdx.x * 32u, before = i - (unsigned)n;

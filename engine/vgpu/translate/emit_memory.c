@@ -950,6 +950,87 @@ static Value lanes_in_memory(struct emitter *e, Value lanes, unsigned number) {
   return warp_address(e, e->i8, at);
 }
 
+/* Two or four numbers of each lane. Arguments: addresses as above, and the numbers of all lanes, one after the other.
+ */
+struct lane_numbers {
+  Type element;
+  unsigned count, bytes; /* of an element */
+};
+
+static Value number_address(struct emitter *e, Value numbers, const struct lane_numbers *what, unsigned k,
+                            unsigned lane, Type type) {
+  return pointer_at(e, numbers, (int64_t)(k * WARP_LANES + lane) * what->bytes, type);
+}
+
+/* Two numbers of four bytes: those of two lanes side by side in a register, whose halves are moved at once. */
+static void scatter_pairs(struct emitter *e, const struct lane_numbers *what, const Value *arguments) {
+  static const unsigned pairs[2][4] = {{0, 4, 1, 5}, {2, 6, 3, 7}};
+  const Type four = LLVMVectorType(what->element, 4);
+  for (unsigned first = 0; first < WARP_LANES; first += 4) {
+    Value numbers[2];
+    for (unsigned k = 0; k < 2; k++)
+      numbers[k] = LLVMBuildLoad2(e->builder, four, number_address(e, arguments[1], what, k, first, four), "");
+    for (unsigned i = 0; i < 4; i++) {
+      Value both = LLVMBuildBitCast(e->builder, shuffle(e, numbers[0], numbers[1], pairs[i / 2], 4),
+                                    LLVMVectorType(e->f64, 2), "");
+      Value half = LLVMBuildExtractElement(e->builder, both, LLVMConstInt(e->i32, i % 2, 0), "");
+      LLVMSetAlignment(LLVMBuildStore(e->builder, half, pointer_of_lane(e, arguments[0], first + i, e->f64)), 1);
+    }
+  }
+}
+
+static Value move_numbers(struct emitter *e, const struct lane_numbers *what, const Value *arguments, bool store) {
+  if (store && what->count == 2 && what->bytes == 4) {
+    scatter_pairs(e, what, arguments);
+    return NULL;
+  }
+  for (unsigned i = 0; i < WARP_LANES; i++) {
+    Value there = LLVMBuildBitCast(e->builder, pointer_of_lane(e, arguments[0], i, what->element), e->bytes, "");
+    for (unsigned k = 0; k < what->count; k++) {
+      Value here = number_address(e, arguments[1], what, k, i, what->element);
+      Value outside = pointer_at(e, there, (int64_t)k * what->bytes, what->element);
+      Value number = LLVMBuildLoad2(e->builder, what->element, store ? here : outside, "");
+      LLVMSetAlignment(number, 1);
+      LLVMSetAlignment(LLVMBuildStore(e->builder, number, store ? outside : here), 1);
+    }
+  }
+  return NULL;
+}
+static Value gather_numbers(struct emitter *e, const void *what, const Value *arguments) {
+  return move_numbers(e, what, arguments, false);
+}
+static Value scatter_numbers(struct emitter *e, const void *what, const Value *arguments) {
+  return move_numbers(e, what, arguments, true);
+}
+
+static void function_name(char name[40], const char *what, Type element);
+
+/* Loads or stores all lanes' numbers, two or four, at addresses without a pattern: as a function, for the code is as
+ * long as the lanes and their numbers are many. */
+static void call_numbers(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
+                         Value mask, Type element, bool store, Value *values) {
+  struct lane_numbers what = {.element = element, .count = instruction->vector, .bytes = type_bytes(instruction->type)};
+  char type[40], name[60];
+  Value pointers = lane_pointers(e, address, instruction->offset, element, mask, true);
+  Value arguments[2] = {lanes_in_memory(e, LLVMBuildPtrToInt(e->builder, pointers, shaped(e->i64, true), ""), 0),
+                        warp_address(e, e->i8, offsetof(struct warp, argument) + WARP_LANES * sizeof(uint64_t))};
+  const Type all = shaped(element, true);
+  for (unsigned k = 0; store && k < what.count; k++)
+    LLVMBuildStore(e->builder, values[k], number_address(e, arguments[1], &what, k, 0, all));
+  function_name(type, store ? "scatter" : "gather", element);
+  snprintf(name, sizeof name, "%s.%u", type, what.count);
+  call_outlined(e, name, LLVMVoidTypeInContext(e->context), arguments, 2, store ? scatter_numbers : gather_numbers,
+                &what);
+  for (unsigned k = 0; !store && k < what.count; k++)
+    values[k] = LLVMBuildLoad2(e->builder, all, number_address(e, arguments[1], &what, k, 0, all), "");
+}
+
+/* Whether call_numbers() does it: up to sixteen bytes a lane, whose numbers stand in the warp's memory. */
+static bool by_numbers(const struct ptx_instruction *instruction, bool real) {
+  return !real && (instruction->vector == 2 || instruction->vector == 4) && type_bytes(instruction->type) <= 4 &&
+         !is_strong(instruction) && vector_lanes == WARP_LANES;
+}
+
 static void function_name(char name[40], const char *what, Type element) {
   char *type = LLVMPrintTypeToString(element);
   snprintf(name, 40, "%s.%s", what, type);
@@ -962,6 +1043,10 @@ static void load_gather(struct emitter *e, const struct ptx_instruction *instruc
   const int64_t bytes = type_bytes(instruction->type);
   const bool real = e->features->fast_gather && bytes >= 4;
   const Type type = shaped(element, true);
+  if (by_numbers(instruction, real)) {
+    call_numbers(e, instruction, address, mask, element, false, out);
+    return;
+  }
   for (unsigned k = 0; k < count; k++) {
     Value pointers = lane_pointers(e, address, instruction->offset + (int64_t)k * bytes, element, mask, !real);
     if (real) {
@@ -1205,6 +1290,10 @@ static void store_scatter(struct emitter *e, const struct ptx_instruction *instr
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = type_bytes(instruction->type);
   const bool real = e->features->avx512 && bytes >= 4;
+  if (by_numbers(instruction, real)) {
+    call_numbers(e, instruction, address, mask, LLVMGetElementType(LLVMTypeOf(values[0])), true, values);
+    return;
+  }
   for (unsigned k = 0; k < count; k++) {
     const Type element = LLVMGetElementType(LLVMTypeOf(values[k]));
     Value pointers = lane_pointers(e, address, instruction->offset + (int64_t)k * bytes, element, mask, !real);
