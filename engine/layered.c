@@ -428,8 +428,7 @@ static int train_launches(const noprop_model *model) {
   return count + (inputs + GEMM_ITEMS - 1) / GEMM_ITEMS;
 }
 
-static int solve_launches(const noprop_model *model, bool conditioned) {
-  (void)conditioned;
+static int solve_launches(const noprop_model *model) {
   return model->network->op_count - 1 - last_of_x(model->network);
 }
 

@@ -863,11 +863,16 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
     staged_slots(batch, &slots, &tiles);
   else
     tiles_slots(batch, program.block_rows, &slots, &tiles);
-  text_add(&text,
-           "precision: %s: %s\n"
-           "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
-           PRECISION_NAMES[s->precision].name, model->precision_reason, program.block_rows,
-           model->field ? model->field->tier : program.tier, program.shared_bytes, program.workspace_floats);
+  text_add(&text, "precision: %s: %s\n", PRECISION_NAMES[s->precision].name, model->precision_reason);
+  if (model->field)
+    text_add(&text,
+             "training: launches over all rows, tier %s, %zu bytes of layers' results a row; %d launches for an "
+             "evaluation in a solve\n",
+             model->field->tier, staged_row_bytes(model, true, false), staged_evaluation_launches(model));
+  else
+    text_add(&text,
+             "training: tiles of %u rows, tier %s, %u bytes of shared memory, %zu floats of workspace per block\n",
+             program.block_rows, program.tier, program.shared_bytes, program.workspace_floats);
   if (model->tier_reason[0])
     text_add(&text, "  %s: %s\n", model->field ? model->field->tier : "tiles", model->tier_reason);
   if (!model->field && strcmp(program.tier, "spilling") == 0)

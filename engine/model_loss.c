@@ -8,7 +8,12 @@
 #include "engine/status.h"
 #include "kernels/metrics_arguments.h"
 
-enum { UPDATE_THREADS = 128, TERMS_THREADS = 32, VALIDATION_ROWS = 1 << 16 };
+enum {
+  UPDATE_THREADS = 128,
+  TERMS_THREADS = 32,
+  VALIDATION_ROWS = 1 << 16,
+  VALIDATION_BYTES = 256 << 20 /* of staged fields */
+};
 
 /* What the launches of images' layers and of staged fields are told. */
 struct image_arguments {
@@ -276,7 +281,9 @@ static noprop_status run_validation(noprop_model *model, const struct model_rows
   const long rows = target->rows;
   /* Weights divided by their mean over all rows need all rows in one launch. */
   const bool whole = model->settings.loss.normalize == NORMALIZE_BATCH && model->settings.loss.weight != WEIGHT_UNIFORM;
-  const long chunk = whole || rows < VALIDATION_ROWS ? rows : VALIDATION_ROWS;
+  const size_t fitting = model->field ? VALIDATION_BYTES / staged_row_bytes(model, false, false) + 1 : VALIDATION_ROWS;
+  const long most = fitting < VALIDATION_ROWS ? (long)fitting : VALIDATION_ROWS;
+  const long chunk = whole || rows < most ? rows : most;
   CUdeviceptr memory[2] = {0, 0}, sums;
   train_arguments train = model_train_arguments(model);
   if (model_has_average(model)) train.parameters = DEVICE_POINTER(const float, model->average);

@@ -114,7 +114,7 @@ noprop_status solve_prepare(noprop_model *model, const struct sampler_plan *plan
                            ((size_t)latent * state_bytes + (size_t)output * output_bytes) * states +
                            tile_bytes / block_rows + sizeof(float) + sizeof(solve_record) +
                            branch_row_bytes(model->network) +
-                           (solve->kernel->staged ? staged_row_bytes(model, true) : 0);
+                           (solve->kernel->staged ? staged_row_bytes(model, false, true) : 0);
   size_t limit = model->device->properties.memory_bytes / 4;
   if (limit > SOLVE_BYTES) limit = SOLVE_BYTES;
   size_t chunk = limit / row_bytes / block_rows * block_rows;

@@ -104,12 +104,16 @@ noprop_status staged_allocate(noprop_model *model, const struct model_kernel *ke
   return status == NOPROP_OK ? allocate_workspace(model, kernel, blocks, &train->workspace) : status;
 }
 
-size_t staged_row_bytes(const noprop_model *model, bool solve) {
+size_t staged_row_bytes(const noprop_model *model, bool backward, bool solve) {
   const struct network *network = model->network;
   const size_t draws = solve ? 1 : (size_t)model->settings.loss.draws;
-  const struct staged_run run = {.rows = 32, .draws = (unsigned)draws, .solve = solve};
-  const size_t of_frame =
-      draws * ((solve ? 6 : 2) * pitch(network->latent) + pitch(network->time_width)) + pitch(network->x_width);
+  const struct staged_run run = {.rows = 32, .draws = (unsigned)draws, .backward = backward, .solve = solve};
+  const size_t of_frame = draws * ((solve      ? 6
+                                    : backward ? 3
+                                               : 2) *
+                                       pitch(network->latent) +
+                                   pitch(network->time_width)) +
+                          pitch(network->x_width);
   return (of_frame + model->field->floats(model, &run) / 32) * sizeof(float);
 }
 
@@ -136,6 +140,7 @@ noprop_status staged_objective(noprop_model *model, const struct model_kernel *k
 }
 
 int staged_train_launches(const noprop_model *model) { return 2 + model->field->train_launches(model); }
+int staged_evaluation_launches(const noprop_model *model) { return 1 + model->field->solve_launches(model); }
 
 /* ---- a solve ---- */
 

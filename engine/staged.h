@@ -66,7 +66,7 @@ struct staged_field {
   noprop_status (*backward)(noprop_model *model, const struct staged_run *run, const train_arguments *train);
   /* Launches of begin, forward and backward in a training step, and of forward in a stage of a solve. */
   int (*train_launches)(const noprop_model *model);
-  int (*solve_launches)(const noprop_model *model, bool conditioned);
+  int (*solve_launches)(const noprop_model *model);
 };
 
 /* The field of a model that is to be computed in stages, else NULL; `reason` receives why, or why not. The environment
@@ -95,8 +95,8 @@ void staged_slots(unsigned rows, unsigned *slot_count, unsigned *tiles_per_slot)
 /* Memory for the rows of `train` (its batch and slots are set), from the model's pool; sets the workspace of *train. */
 noprop_status staged_allocate(noprop_model *model, const struct model_kernel *kernel, bool backward,
                               train_arguments *train, struct staged_run *run);
-/* Bytes of memory per row without a backward pass, for those who choose how many rows to take at once. */
-size_t staged_row_bytes(const noprop_model *model, bool solve);
+/* Bytes of memory per row, for those who choose how many rows to take at once. */
+size_t staged_row_bytes(const noprop_model *model, bool backward, bool solve);
 /* All launches of a step up to the update. */
 noprop_status staged_objective(noprop_model *model, const struct model_kernel *kernel, const struct staged_run *run,
                                const train_arguments *train);
@@ -107,8 +107,8 @@ noprop_status staged_allocate_solve(noprop_model *model, const struct model_kern
 noprop_status staged_solve(noprop_model *model, const struct model_kernel *kernel, const struct solve_form *form,
                            const struct staged_run *run, const integrate_arguments *arguments);
 
-/* Launches of a training step up to the update, and of a solve of `steps` steps. */
+/* Launches of a training step up to the update, and of an evaluation of the field in a solve. */
 int staged_train_launches(const noprop_model *model);
-int staged_solve_launches(const noprop_model *model, const struct solve_form *form, int steps);
+int staged_evaluation_launches(const noprop_model *model);
 
 #endif

@@ -43,6 +43,8 @@ TEST(LayeredTier, TakesAFixedNumberOfLaunches) {
   ASSERT_TRUE(ok(noprop_model_train_step(model.get(), 2), "noprop_model_train_step"));
   EXPECT_EQ(launches() - before, 2u * 13u);
   EXPECT_NE(description(model.get()).find("13 launches per step"), std::string::npos) << description(model.get());
+  EXPECT_NE(description(model.get()).find("4 launches for an evaluation"), std::string::npos)
+      << description(model.get());
   noprop_sampler_options options = noprop_sampler_options_default(model.get());
   snprintf(options.method, sizeof options.method, "midpoint");
   options.steps = 3;
