@@ -130,11 +130,12 @@ __device__ __forceinline__ void gemm_store_weights(gemm_memory &memory, const ge
 // acc += what stands in memory, for the first COLUMNS columns of a lane; rows of weights are PITCH apart. A loop of one
 // block without barriers, which the virtual GPU runs with its sums in registers.
 template <int COLUMNS, int PITCH>
-__device__ __forceinline__ void gemm_multiply(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_memory &memory) {
+__device__ __forceinline__ void gemm_multiply(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_memory &memory,
+                                              unsigned summands) {
   const float *values = memory.values + warp_of_block() * (GEMM_WARP_ROWS * GEMM_DEPTH);
   const float *weights = memory.weights + lane_of_warp();
 #pragma unroll 1
-  for (int left = GEMM_DEPTH / 4; left > 0; --left, values += 4, weights += 4 * PITCH) {
+  for (int left = (min(summands, (unsigned)GEMM_DEPTH) + 3) / 4; left > 0; --left, values += 4, weights += 4 * PITCH) {
     float weight[4][COLUMNS];
 #pragma unroll
     for (int j = 0; j < 4; ++j)
@@ -187,9 +188,9 @@ __device__ __forceinline__ void gemm_product(float (&acc)[GEMM_WARP_ROWS][GEMM_C
           gemm_load_weights(weight, a, input, place, depth + GEMM_DEPTH);
         }
         if (narrow)
-          gemm_multiply<1, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory);
+          gemm_multiply<1, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory, input.features - depth);
         else
-          gemm_multiply<GEMM_COLUMNS, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory);
+          gemm_multiply<GEMM_COLUMNS, TURNED ? GEMM_PITCH : GEMM_WIDTH>(acc, memory, input.features - depth);
       }
     }
   }
@@ -355,6 +356,7 @@ __device__ __forceinline__ void gemm_gradient(const gemm_gradient_arguments &a) 
   const gemm_item &item = work.item;
   const bool of_bias = item.bias >= 0 && work.first_input == 0 && warp_of_block() == 0;
   const bool narrow = item.stride - work.first_column <= 32;
+  const bool idle = work.first_input + warp_of_block() * GEMM_WARP_ROWS >= item.features;
   float acc[GEMM_WARP_ROWS][GEMM_COLUMNS] = {}, sum[GEMM_COLUMNS] = {};
   float value[GEMM_WARP_ROWS];
   gemm_weights<false> delta;
@@ -367,6 +369,7 @@ __device__ __forceinline__ void gemm_gradient(const gemm_gradient_arguments &a) 
     gemm_store_weights(memory, delta);
     __syncthreads();
     if (GEMM_AHEAD && row + GEMM_DEPTH < work.last_row) gemm_load_gradient(value, delta, work, row + GEMM_DEPTH);
+    if (idle) continue;
     if (of_bias)
       gemm_multiply_gradient<GEMM_COLUMNS, true>(acc, sum, memory);
     else if (narrow)

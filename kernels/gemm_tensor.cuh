@@ -58,6 +58,27 @@ struct gemm_sums {
   float of[2][2 * GEMM_PAIRS][4];
 };
 
+// acc += the warp's rows times its columns, one step of mma; `columns`: the first step's.
+__device__ __forceinline__ void gemm_step(gemm_sums &acc, const unsigned *rows, const uint4 *columns, int step,
+                                          int first_pair, int pairs) {
+  row_parts<GEMM_FORM> operand[2];
+#pragma unroll
+  for (int m = 0; m < 2; ++m) operand[m] = gemm_rows_operand(rows + m * 128);
+#pragma unroll
+  for (int p = 0; p < GEMM_PAIRS; ++p) {
+    column_parts<GEMM_FORM> column;
+    const int pair = min(first_pair + p, pairs - 1);
+#pragma unroll
+    for (int q = 0; q < operand_parts(GEMM_FORM); ++q)
+      column.part[q] = columns[((step * pairs + pair) * operand_parts(GEMM_FORM) + q) * 32];
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      mma_parts<GEMM_FORM, false>(acc.of[m][2 * p], operand[m], column);
+      mma_parts<GEMM_FORM, true>(acc.of[m][2 * p + 1], operand[m], column);
+    }
+  }
+}
+
 template <typename END>
 __device__ __forceinline__ void gemm_tensor(const gemm_arguments &a) {
   __shared__ uint2 memory[GEMM_STEPS * GEMM_STEP_WORDS / 2];
@@ -85,25 +106,16 @@ __device__ __forceinline__ void gemm_tensor(const gemm_arguments &a) {
         if (GEMM_AHEAD && done + GEMM_STEPS < steps) gemm_load_rows(value, rows, depth + GEMM_DEPTH, input.stride);
         if (first_pair >= pairs) continue;
         const unsigned *from = words + half * 256;
-        const uint4 *columns = (const uint4 *)input.fragments + (threadIdx.x & 31);
+        const uint4 *columns = (const uint4 *)input.fragments + (threadIdx.x & 31) +
+                               (long long)done * pairs * (32 * operand_parts(GEMM_FORM));
+        if (done + GEMM_STEPS <= steps) {
+#pragma unroll
+          for (int step = 0; step < GEMM_STEPS; ++step)
+            gemm_step(acc, from + step * GEMM_STEP_WORDS, columns, step, first_pair, pairs);
+        } else {
 #pragma unroll 1
-        for (int step = done; step < min(done + GEMM_STEPS, steps); ++step, from += GEMM_STEP_WORDS) {
-          row_parts<GEMM_FORM> operand[2];
-#pragma unroll
-          for (int m = 0; m < 2; ++m) operand[m] = gemm_rows_operand(from + m * 128);
-#pragma unroll
-          for (int p = 0; p < GEMM_PAIRS; ++p) {
-            column_parts<GEMM_FORM> column;
-            const int pair = min(first_pair + p, pairs - 1);
-#pragma unroll
-            for (int q = 0; q < operand_parts(GEMM_FORM); ++q)
-              column.part[q] = columns[((long long)(step * pairs + pair) * operand_parts(GEMM_FORM) + q) * 32];
-#pragma unroll
-            for (int m = 0; m < 2; ++m) {
-              mma_parts<GEMM_FORM, false>(acc.of[m][2 * p], operand[m], column);
-              mma_parts<GEMM_FORM, true>(acc.of[m][2 * p + 1], operand[m], column);
-            }
-          }
+          for (int step = 0; step < steps - done; ++step)
+            gemm_step(acc, from + step * GEMM_STEP_WORDS, columns, step, first_pair, pairs);
         }
       }
     }
@@ -195,7 +207,7 @@ __device__ __forceinline__ void gemm_gradient_tensor(const gemm_gradient_argumen
     __syncthreads();
     if (GEMM_AHEAD && row + GEMM_DEPTH < work.last_row) gemm_load_gradient(value, delta, work, row + GEMM_DEPTH);
     if (empty) continue;
-#pragma unroll 1
+#pragma unroll
     for (int step = 0; step < GEMM_STEPS; ++step) {
       row_parts<GEMM_FORM> rows[2];
 #pragma unroll
