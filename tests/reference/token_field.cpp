@@ -9,7 +9,7 @@ namespace {
 /* ---- arrays ---- */
 
 Array add(Network &network, const std::string &name, long rows, long columns, bool weight) {
-  const Array array{name + (weight ? ".weight" : ".bias"), rows, columns, true, network.parameters};
+  Array array{name + (weight ? ".weight" : ".bias"), rows, columns, true, network.parameters};
   network.parameters += array.size();
   network.arrays.push_back(array);
   return array;
