@@ -75,7 +75,8 @@ static Value repeat_in_groups(const struct matrix_emitter *m, Value x, unsigned 
   return shuffle(m->e, x, NULL, lanes, m->width);
 }
 
-/* out[t][c]: lane t of the groups 2 j + c for j = 0..3, over and over. */
+/* out[t][c]: lane t of the groups 2 j + c for j = 0..3, over and over. With four pieces out[t][0] has the four of c = 0
+ * once and those of c = 1 behind them: loads repeat them (column()). */
 static void transpose_groups(const struct matrix_emitter *m, const struct pieces *b, Value out[GROUP][2]) {
   struct emitter *e = m->e;
   unsigned lanes[WARP_LANES];
@@ -91,12 +92,10 @@ static void transpose_groups(const struct matrix_emitter *m, const struct pieces
   if (m->count == 4) { /* a piece is two groups: a transposition of 4 x 4 in each half */
     static const unsigned low[8] = {0, 8, 1, 9, 4, 12, 5, 13}, high[8] = {2, 10, 3, 11, 6, 14, 7, 15};
     static const unsigned first[8] = {0, 1, 8, 9, 4, 5, 12, 13}, second[8] = {2, 3, 10, 11, 6, 7, 14, 15};
-    static const unsigned halves[2][8] = {{0, 1, 2, 3, 0, 1, 2, 3}, {4, 5, 6, 7, 4, 5, 6, 7}};
     for (unsigned t = 0; t < GROUP; t++) {
       Value x = shuffle(e, b->piece[0], b->piece[1], t < 2 ? low : high, 8);
       Value y = shuffle(e, b->piece[2], b->piece[3], t < 2 ? low : high, 8);
-      Value both = shuffle(e, x, y, t % 2 ? second : first, 8);
-      for (unsigned c = 0; c < 2; c++) out[t][c] = shuffle(e, both, NULL, halves[c], 8);
+      out[t][0] = shuffle(e, x, y, t % 2 ? second : first, 8);
     }
     return;
   }
@@ -186,14 +185,25 @@ static Value address_behind(struct emitter *e, Value pointer, Value offset) {
   return LLVMBuildInBoundsGEP2(e->builder, e->i8, pointer, &offset, 1, "");
 }
 
-/* Where a factor B's columns 2 t' + c are of lane t, element i and register r, over and over. */
+/* Where a factor B's columns 2 t' + c are of lane t, element i and register r, over and over, or once. */
 static Value column_address(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value memory, unsigned r,
-                            unsigned i, unsigned t, unsigned c) {
+                            unsigned i, unsigned t, unsigned c, unsigned width) {
   struct emitter *e = m->e;
   const unsigned vector = ((r * element_count(shape) + i) * GROUP + t) * 2 + c;
-  const unsigned bytes = m->width * (LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4);
+  const unsigned once = m->count == GROUP ? GROUP : m->width; /* numbers of a column that stand there */
+  const unsigned bytes = once * (LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4);
   Value address = address_behind(e, memory, LLVMConstInt(e->i64, (uint64_t)vector * bytes, 0));
-  return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(m->element, m->width), 0), "");
+  return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(m->element, width), 0), "");
+}
+
+/* The columns 2 t' + c, over and over: a load that repeats costs no more than one that does not. */
+static Value column(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value memory, unsigned r,
+                    unsigned i, unsigned t, unsigned c) {
+  static const unsigned twice[2 * GROUP] = {0, 1, 2, 3, 0, 1, 2, 3};
+  const unsigned width = m->count == GROUP ? GROUP : m->width;
+  Value numbers = LLVMBuildLoad2(m->e->builder, LLVMVectorType(m->element, width),
+                                 column_address(m, shape, memory, r, i, t, c, width), "");
+  return m->count == GROUP ? shuffle(m->e, numbers, NULL, twice, 2 * GROUP) : numbers;
 }
 
 /* The function that lays out a factor B: pointers to it and to memory for its columns. */
@@ -208,8 +218,8 @@ static Value lay_out_columns(struct emitter *e, const void *what, const Value *a
       for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
       transpose_groups(m, &numbers, out);
       for (unsigned t = 0; t < GROUP; t++)
-        for (unsigned c = 0; c < 2; c++)
-          LLVMBuildStore(e->builder, out[t][c], column_address(m, shape, arguments[1], r, i, t, c));
+        for (unsigned c = 0; c < (m->count == GROUP ? 1u : 2u); c++)
+          LLVMBuildStore(e->builder, out[t][c], column_address(m, shape, arguments[1], r, i, t, c, m->width));
     }
   }
   return NULL;
@@ -232,13 +242,12 @@ static void multiply_pieces(const struct matrix_emitter *m, const struct ptx_mat
     const struct pieces words = load_register(m, a, r * (shape->m / 8u), word);
     for (unsigned t = 0; t < GROUP; t++) {
       for (unsigned i = 0; i < element_count(shape); i++) {
-        Value column[2];
-        for (unsigned c = 0; c < 2; c++)
-          column[c] = LLVMBuildLoad2(e->builder, vector, column_address(m, shape, columns, r, i, t, c), "");
+        Value both[2];
+        for (unsigned c = 0; c < 2; c++) both[c] = column(m, shape, columns, r, i, t, c);
         for (unsigned p = from; p < end; p++) {
           Value x = factor(m, shape, words.piece[p], t, i);
           for (unsigned c = 0; c < 2; c++)
-            sums[c][p] = call_intrinsic(e, "llvm.fma", vector, 3, (Value[]){x, column[c], sums[c][p]});
+            sums[c][p] = call_intrinsic(e, "llvm.fma", vector, 3, (Value[]){x, both[c], sums[c][p]});
         }
       }
     }

@@ -392,6 +392,13 @@ static LLVMValueRef first_reader(LLVMValueRef value) {
   return NULL;
 }
 
+/* Whether a load's numbers are read by one shuffle of twice as many, which is one instruction with it. */
+static bool is_repeated(LLVMValueRef load) {
+  LLVMUseRef use = LLVMGetFirstUse(load);
+  if (!use || LLVMGetNextUse(use) || LLVMGetInstructionOpcode(LLVMGetUser(use)) != LLVMShuffleVector) return false;
+  return LLVMGetVectorSize(LLVMTypeOf(LLVMGetUser(use))) == 2 * LLVMGetVectorSize(LLVMTypeOf(load));
+}
+
 /* A loop whose instructions stand as they should, which stores nothing. LLVM's scheduler of the selection graph puts
  * loads of neighbouring addresses side by side, and with them the factors of a loop's first sums into registers that
  * its other sums need. Volatile loads it leaves where they are, and other loads on their side of them: so those have to
@@ -402,7 +409,7 @@ static void order_loop(LLVMBasicBlockRef block, LLVMBuilderRef builder) {
     before = LLVMGetPreviousInstruction(at);
     if (LLVMGetInstructionOpcode(at) != LLVMLoad) continue;
     if (LLVMGetTypeKind(LLVMTypeOf(at)) == LLVMVectorTypeKind) {
-      LLVMSetVolatile(at, 1);
+      LLVMSetVolatile(at, !is_repeated(at));
       continue;
     }
     LLVMValueRef reader = first_reader(at);
