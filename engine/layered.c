@@ -147,8 +147,23 @@ static size_t place(const struct network *network, const struct staged_run *run,
   return used + widest;
 }
 
+/* Behind them, where a library makes some of the products: sums of one op. */
+static size_t floats_of_sums(const noprop_model *model, const struct staged_run *run) {
+  size_t most = 0;
+  if (!model->layered.products.library || !run->backward) return 0;
+  for (int i = 0; i < model->network->op_count; ++i) {
+    const size_t floats = (size_t)op_rows(&model->network->ops[i], run) * pitch(model->network->ops[i].width);
+    if (floats > most) most = floats;
+  }
+  return most;
+}
+
 static size_t floats(const noprop_model *model, const struct staged_run *run) {
-  return place(model->network, run, NULL, NULL);
+  return place(model->network, run, NULL, NULL) + floats_of_sums(model, run);
+}
+
+static size_t workspace(const noprop_model *model) {
+  return model->layered.products.library ? CUBLASLT_WORKSPACE_BYTES / sizeof(float) : 0;
 }
 
 /* ---- kernels ---- */
@@ -210,14 +225,23 @@ static noprop_status compile(noprop_model *model) {
       if (used[a][drop]) status = device_compile(model->device, source, entry, &kernels->forward[a][drop]);
     }
   free(source);
+  if (status == NOPROP_OK) status = layered_products_open(model);
   kernels->ready = status == NOPROP_OK;
   return status;
 }
 
-static noprop_status launch(noprop_model *model, const struct kernel *kernel, const gemm_arguments *arguments) {
+/* Products that a library makes are launches before this one; `turned`: of kernels.backward. */
+static noprop_status launch(noprop_model *model, const struct staged_run *run, const struct kernel *kernel,
+                            const gemm_arguments *arguments, bool turned) {
   const unsigned width = block_width(model), across = (arguments->stride + width - 1) / width;
-  const unsigned down = (arguments->rows + GEMM_ROWS - 1) / GEMM_ROWS;
-  return device_launch(model->device, kernel, across * down, GEMM_THREADS, 0, arguments, sizeof *arguments);
+  const unsigned grid = across * ((arguments->rows + GEMM_ROWS - 1) / GEMM_ROWS);
+  if (!model->layered.products.library || !run->workspace)
+    return device_launch(model->device, kernel, grid, GEMM_THREADS, 0, arguments, sizeof *arguments);
+  const struct layered_places at = {run->memory + place(model->network, run, NULL, NULL), run->workspace};
+  if (model->layered.products.choosing) return layered_products_choose(model, kernel, grid, arguments, turned, at);
+  gemm_arguments left = *arguments;
+  const noprop_status status = layered_products_apply(model, &left, turned, at);
+  return status == NOPROP_OK ? device_launch(model->device, kernel, grid, GEMM_THREADS, 0, &left, sizeof left) : status;
 }
 
 /* ---- forward ---- */
@@ -298,7 +322,7 @@ static noprop_status forward_op(noprop_model *model, const struct staged_run *ru
                        : 0;
   arguments.threshold = threshold;
   arguments.scale = (float)(1.0 / (1.0 - threshold / 65536.0));
-  return launch(model, &model->layered.forward[op->activation][dropout], &arguments);
+  return launch(model, run, &model->layered.forward[op->activation][dropout], &arguments, false);
 }
 
 static noprop_status begin(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
@@ -311,7 +335,7 @@ static noprop_status begin(noprop_model *model, const struct staged_run *run, co
     if (status != NOPROP_OK || !ops[i].condition) continue;
     gemm_arguments arguments = arguments_of(model, run, train, ops, i, OF_CONDITION);
     arguments.result = ops[i].condition;
-    status = launch(model, &model->layered.forward[ACTIVATION_LINEAR][0], &arguments);
+    status = launch(model, run, &model->layered.forward[ACTIVATION_LINEAR][0], &arguments, false);
   }
   return status;
 }
@@ -354,7 +378,7 @@ static noprop_status backward_op(noprop_model *model, const struct staged_run *r
                        .row_step = run->rows};
       if (--left == 0 || arguments.input_count < GEMM_INPUTS) continue;
       arguments.result = partial;
-      const noprop_status status = launch(model, &model->layered.backward, &arguments);
+      const noprop_status status = launch(model, run, &model->layered.backward, &arguments, true);
       if (status != NOPROP_OK) return status;
       arguments.input_count = 0;
       arguments.sum = partial;
@@ -362,7 +386,7 @@ static noprop_status backward_op(noprop_model *model, const struct staged_run *r
   arguments.slope = has_slope(model, i) ? ops[i].slope : NULL;
   arguments.addend = reader >= 0 ? ops[reader].slope : NULL;
   arguments.result = ops[i].slope;
-  return launch(model, &model->layered.backward, &arguments);
+  return launch(model, run, &model->layered.backward, &arguments, true);
 }
 
 /* Gradients of all weights and biases, GEMM_ITEMS weights a launch. */
@@ -400,7 +424,7 @@ static noprop_status gradients(noprop_model *model, const struct staged_run *run
   return NOPROP_OK;
 }
 
-static noprop_status backward(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
+static noprop_status backward_ops(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
   const struct network *network = model->network;
   struct op_memory ops[NETWORK_MAX_OPS];
   float *partial = NULL;
@@ -408,7 +432,29 @@ static noprop_status backward(noprop_model *model, const struct staged_run *run,
   place(network, run, ops, &partial);
   for (int i = network->op_count - 2; i >= 0 && status == NOPROP_OK; --i)
     status = backward_op(model, run, train, ops, partial, i);
+  return status;
+}
+
+static noprop_status backward(noprop_model *model, const struct staged_run *run, const train_arguments *train) {
+  struct op_memory ops[NETWORK_MAX_OPS];
+  const noprop_status status = backward_ops(model, run, train);
+  place(model->network, run, ops, NULL);
   return status == NOPROP_OK ? gradients(model, run, train, ops) : status;
+}
+
+/* ---- choice of products ---- */
+
+/* The launches of a step, of which none is made. */
+static noprop_status choose(noprop_model *model, const struct staged_run *run) {
+  const train_arguments train = model_train_arguments(model);
+  struct layered_products *products = &model->layered.products;
+  if (!products->library) return NOPROP_OK;
+  products->choosing = true;
+  noprop_status status = begin(model, run, &train);
+  if (status == NOPROP_OK) status = forward(model, run, &train, true, run->output);
+  if (status == NOPROP_OK) status = backward_ops(model, run, &train);
+  products->choosing = false;
+  return status;
 }
 
 /* ---- launches ---- */
@@ -435,6 +481,9 @@ static int solve_launches(const noprop_model *model) {
 const struct staged_field layered_field = {.tier = "layered",
                                            .compile = compile,
                                            .floats = floats,
+                                           .workspace = workspace,
+                                           .choose = choose,
+                                           .describe = layered_products_describe,
                                            .begin = begin,
                                            .forward = forward,
                                            .backward = backward,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "engine/device.h"
+#include "engine/layered_products.h"
 #include "engine/network.h"
 #include "engine/options.h"
 #include "engine/settings.h"
@@ -17,6 +18,7 @@ struct staged_field;
 struct layered_kernels {
   bool ready;
   struct kernel forward[ACTIVATION_COUNT][2], backward, gradient;
+  struct layered_products products;
 };
 
 extern const struct staged_field layered_field;

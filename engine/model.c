@@ -280,6 +280,7 @@ failed:
 void noprop_model_destroy(noprop_model *model) {
   if (!model) return;
   model_unbind(model);
+  layered_products_close(model);
   pool_destroy(model->pool);
   network_destroy(model->network);
   noprop_config_destroy(model->config);
@@ -875,6 +876,11 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              program.block_rows, program.tier, program.shared_bytes, program.workspace_floats);
   if (model->tier_reason[0])
     text_add(&text, "  %s: %s\n", model->field ? model->field->tier : "tiles", model->tier_reason);
+  if (model->field && model->field->describe) {
+    char line[300];
+    model->field->describe(model, line, sizeof line);
+    text_add(&text, "  %s\n", line);
+  }
   if (!model->field && strcmp(program.tier, "spilling") == 0)
     text_add(&text, "  spilling, as a tile's values take %zu bytes and a block has %zu of shared memory\n",
              program.shared_bytes + program.workspace_floats * sizeof(float), shared);

@@ -92,13 +92,17 @@ noprop_status staged_allocate(noprop_model *model, const struct model_kernel *ke
   *run = (struct staged_run){.rows = round32(train->batch), .draws = draws, .backward = backward};
   const size_t rows = run->rows, all = rows * draws, states = all * pitch(network->latent);
   noprop_status status = model->field->compile(model);
-  const struct array arrays[] = {{&run->z, states, "states"},
-                                 {&run->time, all * pitch(network->time_width), "time embeddings"},
-                                 {&run->condition, rows * pitch(network->x_width), "conditions"},
-                                 {&run->output, states, "predictions"},
-                                 {&run->output_gradient, backward ? states : 0, "gradients of predictions"},
-                                 {&run->memory, model->field->floats(model, run), "layers' results"}};
+  const struct array arrays[] = {
+      {&run->z, states, "states"},
+      {&run->time, all * pitch(network->time_width), "time embeddings"},
+      {&run->condition, rows * pitch(network->x_width), "conditions"},
+      {&run->output, states, "predictions"},
+      {&run->output_gradient, backward ? states : 0, "gradients of predictions"},
+      {&run->memory, model->field->floats(model, run), "layers' results"},
+      {&run->workspace, backward && model->field->workspace ? model->field->workspace(model) : 0,
+       "workspace of products"}};
   if (status == NOPROP_OK) status = allocate(model, arrays, sizeof arrays / sizeof arrays[0]);
+  if (status == NOPROP_OK && backward && model->field->choose) status = model->field->choose(model, run);
   const size_t blocks = all / 32 > train->slot_count ? all / 32 : train->slot_count;
   train->workspace_stride = kernel->workspace_floats;
   return status == NOPROP_OK ? allocate_workspace(model, kernel, blocks, &train->workspace) : status;

@@ -43,6 +43,7 @@ struct staged_run {
   float *output;          /* [draws][rows][latent] */
   float *output_gradient; /* like output: loss by it; backward only */
   float *memory;          /* the field's own, `floats` of struct staged_field */
+  float *workspace;       /* the same, `workspace` floats; backward only */
   /* Of the frame in a solve: [rows][latent] */
   float *state, *sum, *previous, *unguided;
 };
@@ -55,6 +56,13 @@ struct staged_field {
   noprop_status (*compile)(noprop_model *model);
   /* Floats of run->memory for run->rows, draws, backward and solve. */
   size_t (*floats)(const noprop_model *model, const struct staged_run *run);
+  /* Floats of run->workspace, however many rows there are; NULL: none. */
+  size_t (*workspace)(const noprop_model *model);
+  /* Chooses between ways of computing the field, by measuring them; when memory for a training step or a request with
+   * gradients has been allocated, never within one. NULL: there is one way. */
+  noprop_status (*choose)(noprop_model *model, const struct staged_run *run);
+  /* A line about what was chosen; NULL: there is none. */
+  void (*describe)(const noprop_model *model, char *text, size_t size);
   /* What depends on the condition and the parameters alone: once per step or solve, before forward. */
   noprop_status (*begin)(noprop_model *model, const struct staged_run *run, const train_arguments *train);
   /* From z and time to `output` (run->output, or in the first pass of a guided solve run->unguided; then `conditioned`

@@ -30,6 +30,7 @@ uint64_t launches() {
  * one for all gradients of weights; draw, loss, update. In a solve the x-branch and what it gives to the squash once.
  */
 TEST(LayeredTier, TakesAFixedNumberOfLaunches) {
+  setenv("NOPROP_CUBLASLT", "off", 1); /* on a GPU its products would be launches more */
   Keys keys = kWide;
   keys.insert(keys.end(), {{"precision", "tf32"}, {"optimizer.clip", "0"}});
   const Settings settings = reference::settings_from(keys);
@@ -52,6 +53,9 @@ TEST(LayeredTier, TakesAFixedNumberOfLaunches) {
   before = launches();
   ASSERT_TRUE(ok(noprop_sample(model.get(), &options, &data->condition, 40, latent.data(), nullptr), "noprop_sample"));
   EXPECT_EQ(launches() - before, 1u + 3u + 3u * 2u * (3u + 1u));
+  EXPECT_NE(description(model.get()).find("products: ours; cuBLASLt is turned off by NOPROP_CUBLASLT"),
+            std::string::npos);
+  unsetenv("NOPROP_CUBLASLT");
 }
 
 /* The virtual GPU's fp32 stays with tiles where they are as fast; what asks for tensor cores with layers too wide for
@@ -69,6 +73,7 @@ TEST(LayeredTier, IsChosenByWidthAndPrecision) {
   };
   has(said({}), "tier spilling");
   has(said({{"precision", "bf16"}}), "tier layered");
+  has(said({{"precision", "bf16"}}), "products: ours; cuBLASLt is for GPUs, and this one is virtual");
   has(said({{"precision", "bf16"}}), "layers are 264 wide, and tiles on tensor cores have up to 256");
   has(said({{"network.hidden", "[1024]"}}), "tier layered");
   has(said({{"network.hidden", "[1024]"}, {"schedule.learnable", "true"}, {"variant", "ct"}}),

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "tests/cublaslt_fake.h"
 #include "tests/kernels/sweep.h"
 #include "tests/tile_form.h"
 
@@ -270,6 +271,66 @@ TEST_P(LayeredSweep, LossGradientAndTrainingStepsMeetTheReference) {
     compare_request_and_training(p);
   else
     compare_drawn_request(p);
+}
+
+std::string description(const Model &model) {
+  char *text = nullptr;
+  if (!ok(noprop_model_describe(model.get(), &text), "noprop_model_describe")) return "";
+  const std::string said = text;
+  noprop_free(text);
+  return said;
+}
+
+/* The virtual GPU's clock, as long as it lives: between two events there are 2 ms, with products of the library 1 ms,
+ * or 3 ms where the weights are turned and `turned_slow`. */
+class Clock {
+ public:
+  explicit Clock(bool turned_slow) : driver_(const_cast<driver *>(driver_virtual())) {
+    slow = turned_slow;
+    before_ = driver_->event_elapsed_time;
+    driver_->event_elapsed_time = [](float *milliseconds, CUevent, CUevent) {
+      static int products = 0;
+      const bool library = cublaslt_fake::state.products != products;
+      *milliseconds = !library ? 2.0f : slow && cublaslt_fake::state.turned ? 3.0f : 1.0f;
+      products = cublaslt_fake::state.products;
+      return CUDA_SUCCESS;
+    };
+  }
+  ~Clock() { driver_->event_elapsed_time = before_; }
+  Clock(const Clock &) = delete;
+  Clock &operator=(const Clock &) = delete;
+
+ private:
+  static inline bool slow;
+  driver *driver_;
+  decltype(driver::event_elapsed_time) before_;
+};
+
+/* Draws that share their conditions, residuals, dropout: what a library adds up meets the reference. Where it is slower
+ * (here: backward) or fails, the launches go on as they were. */
+void compare_library(int index, bool turned_slow, uint64_t failing_depth, const char *said) {
+  const Tier forced("layered");
+  const cublaslt_fake::Library library;
+  const Clock clock(turned_slow);
+  cublaslt_fake::state.failing_depth = failing_depth;
+  {
+    const Prepared p = prepare(index, "[136, 24]");
+    ASSERT_TRUE(p.model);
+    compare_drawn_request(p);
+    EXPECT_GT(cublaslt_fake::state.products, 0);
+    EXPECT_NE(description(p.model).find(said), std::string::npos) << description(p.model);
+  }
+  EXPECT_EQ(cublaslt_fake::state.live, 0);
+}
+
+TEST(LayeredProducts, OfALibraryMeetTheReference) { compare_library(2, false, 0, "cuBLASLt for 12 of 12 shapes"); }
+
+TEST(LayeredProducts, OfALibraryMeetTheReferenceOnTensorCores) {
+  compare_library(kSweepCases + 2, false, 0, "cuBLASLt for 12 of 12 shapes");
+}
+
+TEST(LayeredProducts, AreOursWhereALibraryIsSlowerOrFails) {
+  compare_library(2, true, 24, "cuBLASLt for 4 of 12 shapes");
 }
 
 /* Every fourth case: the forward-only kernel is a part of the one above. */
