@@ -14,7 +14,9 @@ static const double ROUND_SECONDS =
     0.05; /* of one case, at least: long against the clock's and the scheduler's grain */
 
 /* mlp: 12,834 parameters; resnet: 28,386; field: 9,666; cnn: data/fashion_mnist_small.yaml; residual:
- * data/fashion_mnist.yaml; transformer: an image's rows are its tokens, all else as network.branch has it. */
+ * data/fashion_mnist.yaml; transformer: an image's rows are its tokens, all else as network.branch has it; sequence:
+ * six points of the Lorenz system to the six that follow, all else as network.transformer has
+ * it (network.hidden says nothing there, and has to be the default). */
 static const struct bench_network NETWORKS[] = {
     {"mlp", "mlp", "32,32,32,32,32,32", "classify", 32, false, NULL, NULL},
     {"resnet", "resnet", "32,32,32,32,32,32", "classify", 32, false, NULL, NULL},
@@ -22,8 +24,14 @@ static const struct bench_network NETWORKS[] = {
     {"cnn", "mlp", "128,128", "classify", 32, false, "cnn", "32,64,128"},
     {"residual", "mlp", "128,128", "classify", 32, false, "resnet", "32,64,128"},
     {"transformer", "mlp", "128,128", "classify", 32, false, "transformer", NULL},
+    {"sequence", "transformer", "64,64,64", "regress", 32, false, NULL, NULL},
 };
-enum { IMAGE_SIDE = 28, IMAGE_CLASSES = 10, TOKENS = IMAGE_SIDE + 1 /* and the one that is read in the end */ };
+enum {
+  IMAGE_SIDE = 28,
+  IMAGE_CLASSES = 10,
+  TOKENS = IMAGE_SIDE + 1 /* and the one that is read in the end */,
+  POINTS = 6
+};
 enum { NETWORK_COUNT = sizeof NETWORKS / sizeof NETWORKS[0] };
 
 static const struct bench_case CASES[] = {
@@ -50,6 +58,12 @@ static const struct bench_network *find_network(const char *name) {
     if (strcmp(NETWORKS[i].name, name) == 0) return &NETWORKS[i];
   return NULL;
 }
+
+const char *bench_hidden(const struct bench_case *what) {
+  return what->hidden ? what->hidden : find_network(what->network)->hidden;
+}
+
+static bool is_sequence(const struct bench_network *network) { return strcmp(network->type, "transformer") == 0; }
 
 static double now_seconds(void) {
   struct timespec now;
@@ -96,12 +110,16 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
       flops *= uses_of_weight(find_network(what->network), layer);
       if (first) no_input_gradient += flops;
     }
+    const bool of_sequence = is_sequence(find_network(what->network));
+    const bool encoder = of_sequence && (strncmp(p.name, "condition.", 10) == 0 || ends_with(p.name, ".cross.keys"));
+    if (of_sequence && strcmp(p.name, "time.weight") != 0) flops *= POINTS;
+    if (of_sequence && ends_with(p.name, "embed")) no_input_gradient += flops;
     all += flops;
-    if (in_branch) {
+    if (in_branch || encoder) {
       once += flops;
       continue;
     }
-    bool of_time = ends_with(p.name, ".t.weight");
+    bool of_time = ends_with(p.name, ".t.weight") || strcmp(p.name, "time.weight") == 0;
     if (of_time)
       time += flops;
     else if (strncmp(p.name, "x.", 2) == 0 || ends_with(p.name, ".x.weight"))
@@ -119,7 +137,7 @@ static double count_flops(const noprop_model *model, const struct bench_case *wh
 static noprop_status set_keys(noprop_config *config, const struct bench_case *what) {
   const struct bench_network *network = find_network(what->network);
   char batch[32], dropout[32], hidden[160], time[32];
-  snprintf(hidden, sizeof hidden, "[%s]", what->hidden ? what->hidden : network->hidden);
+  snprintf(hidden, sizeof hidden, "[%s]", bench_hidden(what));
   snprintf(time, sizeof time, "%d", network->time);
   snprintf(batch, sizeof batch, "%d", what->batch > 0 ? what->batch : 256);
   snprintf(dropout, sizeof dropout, "%.17g", what->dropout);
@@ -187,9 +205,12 @@ static noprop_status make_images(struct subject *subject, long rows, noprop_mode
   return NOPROP_OK;
 }
 
-static noprop_status make_moons(struct subject *subject, long rows, noprop_config *config, noprop_model_shape *shape) {
-  noprop_status status = noprop_dataset_generate("two-moons", rows, -1, 0, &subject->dataset);
-  const bool conditional = strcmp(find_network(subject->what.network)->task, "generate") != 0;
+/* Two moons, or for sequences the Lorenz system. */
+static noprop_status make_points(struct subject *subject, long rows, noprop_config *config, noprop_model_shape *shape) {
+  const struct bench_network *network = find_network(subject->what.network);
+  const char *kind = is_sequence(network) ? "lorenz" : "two-moons";
+  noprop_status status = noprop_dataset_generate(kind, rows, -1, 0, &subject->dataset);
+  const bool conditional = strcmp(network->task, "generate") != 0;
   if (status == NOPROP_OK && conditional)
     status = noprop_dataset_get(subject->dataset, "train", "x", &subject->condition_rows);
   if (status == NOPROP_OK)
@@ -207,7 +228,7 @@ static noprop_status prepare(noprop_device *device, struct subject *subject) {
   long rows = what->rows > 0 ? what->rows : what->batch > TRAINING_ROWS ? what->batch : TRAINING_ROWS;
   if (status == NOPROP_OK)
     status = find_network(what->network)->branch ? make_images(subject, rows, &shape)
-                                                 : make_moons(subject, rows, config, &shape);
+                                                 : make_points(subject, rows, config, &shape);
   if (status == NOPROP_OK) status = noprop_model_create(device, config, &shape, &subject->model);
   if (status == NOPROP_OK && what->batch > 0)
     status = noprop_model_bind(subject->model, subject->condition, &subject->target, what->batch);
@@ -324,7 +345,7 @@ static void print_case(struct cli *cli, struct table *table, struct subject *sub
   struct json json = {0};
   json_text(&json, "bench", what->bench);
   json_text(&json, "network", what->network);
-  json_text(&json, "hidden", what->hidden ? what->hidden : find_network(what->network)->hidden);
+  json_text(&json, "hidden", bench_hidden(what));
   if (what->variant) json_text(&json, "variant", what->variant);
   json_text(&json, "precision", noprop_model_precision(subject->model, NULL));
   if (training) {
@@ -369,6 +390,7 @@ static int choose_cases(struct cli *cli, struct subject *subjects) {
     /* What is done with images is not what is done with points. */
     const bool images = find_network(what.network)->branch;
     if (network && images != (find_network(network)->branch != NULL)) continue;
+    if (network && is_sequence(find_network(network)) && what.dropout > 0) continue; /* it has none */
     if (network) what.network = network;
     what.hidden = argument_text(cli, "--hidden", 0);
     const char *variant = argument_text(cli, "--variant", 0);
@@ -401,7 +423,8 @@ static int check_names(struct cli *cli) {
     for (int i = 0; i < NETWORK_COUNT; i++) names[i] = NETWORKS[i].name;
     const char *near = nearest_name(network, names, NETWORK_COUNT);
     return fail(cli, EXIT_USAGE, "--network: there is no \"%s\"%s%s%s", network, near ? "; did you mean \"" : "",
-                near ? near : "", near ? "\"?" : "; there are mlp, resnet, field, cnn, residual and transformer");
+                near ? near : "",
+                near ? "\"?" : "; there are mlp, resnet, field, cnn, residual, transformer and sequence");
   }
   static const char *const known[] = {"train-step", "sample"};
   for (int i = 0; i < argument_count(cli, "NAME"); i++) {
@@ -483,8 +506,8 @@ done:
 static const struct argument ARGUMENTS[] = {
     {ARGUMENT_OPERAND, "NAME", 0, NULL, "train-step, sample (default: both)", 0, 0},
     {ARGUMENT_NUMBER, "--seconds", 0, "N", "measuring time per case (default 1)", 0.01, 3600},
-    {ARGUMENT_TEXT, "--network", 0, "TYPE", "only this network: mlp, resnet, field, cnn, residual or transformer", 0,
-     0},
+    {ARGUMENT_TEXT, "--network", 0, "TYPE",
+     "only this network: mlp, resnet, field, cnn, residual, transformer or sequence", 0, 0},
     {ARGUMENT_TEXT, "--variant", 0, "V", "fm (default), df, ct or supervised", 0, 0},
     {ARGUMENT_TEXT, "--precision", 0, "P", "fp32 (default), auto, or on tensor cores tf32x3, tf32 or bf16", 0, 0},
     {ARGUMENT_TEXT, "--hidden", 0, "W,W,...", "widths of the hidden layers instead of the network's own", 0, 0},
@@ -506,9 +529,10 @@ const struct command COMMAND_BENCH = {
     ARGUMENTS,
     "Two moons; mlp and resnet classify, hidden 6 x 32 (12,834 parameters as mlp); field generates the points, hidden\n"
     "64-64-64; cnn classifies grey images of 28 x 28 behind convolutions of 32, 64 and 128 channels (supervised in\n"
-    "train-step), residual behind residual ones, transformer behind attention over an image's rows. train-step: flow "
-    "matching with Adam on 8,000 resident rows (or one batch,\n"
-    "if that is more).\n"
+    "train-step), residual behind residual ones, transformer behind attention over an image's rows; sequence goes "
+    "from\n"
+    "six points of the Lorenz system to the next six by a transformer. train-step: flow matching with Adam on 8,000\n"
+    "resident rows (or one batch, if that is more).\n"
     "sample: one solve from a normal start. Times are the median and the fastest of interleaved repeats, CPU ms the\n"
     "median time of all threads together; FLOP counts "
     "the matrix\n"

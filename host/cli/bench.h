@@ -11,7 +11,7 @@ struct bench_network {
   const char *name, *type, *hidden, *task;
   int time;             /* features of the time embedding */
   bool squash;          /* the layer that joins z and time has bias and activation */
-  const char *branch;   /* network.branch.type; NULL: the condition is two moons', else images */
+  const char *branch;   /* network.branch.type; NULL: data are points, else images */
   const char *channels; /* of its convolutions; NULL: it is no convolutional one */
 };
 
@@ -45,6 +45,9 @@ struct subject {
   long interim;    /* launches in the timings that were interpreted while machine code was on its way */
   long parameters;
 };
+
+/* Widths of the hidden layers: "64,64". */
+const char *bench_hidden(const struct bench_case *what);
 
 /* Does the work of one timing and waits for it. */
 noprop_status bench_work(noprop_device *device, struct subject *subject);

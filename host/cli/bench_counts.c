@@ -340,7 +340,7 @@ static void print_json(const struct subject *subject, const struct counted *coun
   struct json json = {0};
   json_text(&json, "bench", subject->what.bench);
   json_text(&json, "network", subject->what.network);
-  json_text(&json, "hidden", subject->what.hidden ? subject->what.hidden : "32,32,32,32,32,32");
+  json_text(&json, "hidden", bench_hidden(&subject->what));
   json_text(&json, "precision", subject->what.precision ? subject->what.precision : "fp32");
   if (subject->what.batch > 0) {
     json_integer(&json, "batch", subject->what.batch);
