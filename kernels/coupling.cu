@@ -175,6 +175,7 @@ __device__ __forceinline__ void augment(const int *costs, problem &p, int start,
   for (int c = 0; c < CHUNKS; ++c) length[c] = NEVER;
   p.row[0] = start;
   p.offset[0] = 0;
+  __syncwarp();  // the first column may be free: then these are read next
   for (;;) {
     const int *cost = mine + (unsigned)row * COUPLING_ROWS;
     int least = 0x7fffffff;
