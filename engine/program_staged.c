@@ -266,8 +266,8 @@ static noprop_status emit_stage(struct plan *plan, const struct solve_form *form
               d, d);
   plan_emit(plan, "  staged_keep<%d, %d>(a.state, z, at);\n", d, d8);
   if (stages > 1) plan_emit(plan, "  staged_keep<%d, %d>(a.input, input, at);\n", d, d8);
-  if (two) plan_emit(plan, "  staged_keep<%d, %d>(a.sum, sum, at);\n", d, d8);
-  if (previous) plan_emit(plan, "  staged_keep<%d, %d>(a.previous, before, at);\n", d, d8);
+  if (two) plan_emit(plan, "  if (!denoise) staged_keep<%d, %d>(a.sum, sum, at);\n", d, d8);
+  if (previous) plan_emit(plan, "  if (!denoise) staged_keep<%d, %d>(a.previous, before, at);\n", d, d8);
   plan_emit(plan, "  if (!denoise && stage < %d) {\n", stages - 1);
   emit_time(plan, solver, "step", "stage + 1");
   plan_emit(plan,
