@@ -181,7 +181,8 @@ static unsigned columns(const noprop_model *model) {
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
 
 static char *source_of(const noprop_model *model, bool (*used)[2]) {
-  static const char head[] = "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS) layered_";
+  /* One block on a multiprocessor will do: left to itself, ptxas aims at three and spills a few registers. */
+  static const char head[] = "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS, 1) layered_";
   const int form = model->network->operand_form;
   const char *tensor = form >= 0 ? "_tensor" : "";
   char *text = NULL;
