@@ -12,8 +12,8 @@
 
 enum { OPERANDS = 4 /* A to D */, OPERAND_REGISTERS = 8, NO_GROUP = 0 };
 enum { OPERAND_BYTES = OPERAND_REGISTERS * WARP_LANES * 8 };
-/* A factor B's columns (emit_matrix.c): two of each lane of four, element and register, all of 64 bytes at most. */
-enum { COLUMN_BYTES = 2 * 4 * 2 * 2 * 64 };
+/* A factor B's columns (emit_matrix.c): of four registers of f64; two registers of two numbers each take half of it. */
+enum { COLUMN_BYTES = 4 * WARP_LANES * 8 };
 
 struct group {
   uint32_t joined;   /* the group whose place it takes, or itself */

@@ -13,7 +13,7 @@
 #include "engine/vgpu/translate/emitter.h"
 #include "engine/vgpu/translate/order.h"
 
-enum { MAX_PIECES = 8, GROUP = 4, MAX_ELEMENTS = 2 }; /* GROUP: lanes with the same g */
+enum { MAX_PIECES = 8, MAX_PARTS = 4, GROUP = 4 }; /* GROUP: lanes with the same g */
 
 static const struct shape uniform = {.kind = SHAPE_AFFINE};
 
@@ -37,12 +37,15 @@ static Value piece_address(const struct matrix_emitter *m, Value fragment, unsig
   return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(element, m->width), 0), "");
 }
 
+static Value load_piece(const struct matrix_emitter *m, Value fragment, unsigned number, unsigned p, Type element) {
+  return LLVMBuildLoad2(m->e->builder, LLVMVectorType(element, m->width),
+                        piece_address(m, fragment, number, p, element), "");
+}
+
 /* Register `number` of a fragment. */
 static struct pieces load_register(const struct matrix_emitter *m, Value fragment, unsigned number, Type element) {
   struct pieces result = {{NULL}};
-  for (unsigned p = 0; p < m->count; p++)
-    result.piece[p] = LLVMBuildLoad2(m->e->builder, LLVMVectorType(element, m->width),
-                                     piece_address(m, fragment, number, p, element), "");
+  for (unsigned p = 0; p < m->count; p++) result.piece[p] = load_piece(m, fragment, number, p, element);
   return result;
 }
 
@@ -75,17 +78,18 @@ static Value repeat_in_groups(const struct matrix_emitter *m, Value x, unsigned 
   return shuffle(m->e, x, NULL, lanes, m->width);
 }
 
-/* out[t][c]: lane t of the groups 2 j + c for j = 0..3, over and over. With four pieces out[t][0] has the four of c = 0
- * once and those of c = 1 behind them: loads repeat them (column()). */
-static void transpose_groups(const struct matrix_emitter *m, const struct pieces *b, Value out[GROUP][2]) {
+/* Out of a factor B's register, so many vectors: for t = 0..3, for c = 0 and 1, lane t of the groups 2 j + c, j = 0..3.
+ */
+static void transpose_groups(const struct matrix_emitter *m, const struct pieces *b, Value out[MAX_PIECES]) {
   struct emitter *e = m->e;
   unsigned lanes[WARP_LANES];
   if (m->count == 2) { /* one shuffle of two registers reaches all lanes */
-    for (unsigned t = 0; t < GROUP; t++) {
-      for (unsigned c = 0; c < 2; c++) {
-        for (unsigned i = 0; i < m->width; i++) lanes[i] = GROUP * (2 * (i % GROUP) + c) + t;
-        out[t][c] = shuffle(e, b->piece[0], b->piece[1], lanes, m->width);
+    for (unsigned v = 0; v < 2; v++) {
+      for (unsigned i = 0; i < m->width; i++) {
+        const unsigned t = 2 * v + i / (2 * GROUP), c = i / GROUP % 2, j = i % GROUP;
+        lanes[i] = GROUP * (2 * j + c) + t;
       }
+      out[v] = shuffle(e, b->piece[0], b->piece[1], lanes, m->width);
     }
     return;
   }
@@ -95,30 +99,31 @@ static void transpose_groups(const struct matrix_emitter *m, const struct pieces
     for (unsigned t = 0; t < GROUP; t++) {
       Value x = shuffle(e, b->piece[0], b->piece[1], t < 2 ? low : high, 8);
       Value y = shuffle(e, b->piece[2], b->piece[3], t < 2 ? low : high, 8);
-      out[t][0] = shuffle(e, x, y, t % 2 ? second : first, 8);
+      out[t] = shuffle(e, x, y, t % 2 ? second : first, 8);
     }
     return;
   }
-  for (unsigned t = 0; t < GROUP; t++) { /* f64 in registers of four */
-    for (unsigned c = 0; c < 2; c++) {
-      Value row = LLVMGetUndef(LLVMTypeOf(b->piece[0]));
-      for (unsigned i = 0; i < GROUP; i++) {
-        Value x = LLVMBuildExtractElement(e->builder, b->piece[2 * i + c], constant(e->i32, t), "");
-        row = LLVMBuildInsertElement(e->builder, row, x, constant(e->i32, i), "");
-      }
-      out[t][c] = row;
+  for (unsigned v = 0; v < 2 * GROUP; v++) { /* f64 in registers of four */
+    out[v] = LLVMGetUndef(LLVMTypeOf(b->piece[0]));
+    for (unsigned i = 0; i < GROUP; i++) {
+      Value x = LLVMBuildExtractElement(e->builder, b->piece[2 * i + v % 2], constant(e->i32, v / 2), "");
+      out[v] = LLVMBuildInsertElement(e->builder, out[v], x, constant(e->i32, i), "");
     }
   }
 }
 
 /* ---- accumulators ---- */
 
-static struct pieces read_accumulator(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value c,
-                                      unsigned element) {
-  if (shape->c != PTX_F16) return load_register(m, c, element, m->element);
-  struct pieces result = load_register(m, c, element / 2, m->e->i32);
-  for (unsigned p = 0; p < m->count; p++) result.piece[p] = widen(m, result.piece[p], PTX_F16, element % 2);
-  return result;
+/* A part of a sum that stays in registers: piece `piece` of the two columns of rows 8 h .. 8 h + 7. */
+struct part {
+  unsigned h, piece;
+  Value sums[2];
+};
+
+static Value read_accumulator(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value c, unsigned element,
+                              unsigned piece) {
+  if (shape->c != PTX_F16) return load_piece(m, c, element, piece, m->element);
+  return widen(m, load_piece(m, c, element / 2, piece, m->e->i32), PTX_F16, element % 2);
 }
 
 /* f32 to the bits of f16, in 32 bits. */
@@ -132,21 +137,21 @@ static Value narrowed(const struct matrix_emitter *m, Value x) {
   return LLVMBuildZExt(b, half, LLVMVectorType(e->i32, m->width), "");
 }
 
-/* The first two accumulators: piece `p` of both. */
-static void write_accumulators(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value fragment,
-                               unsigned p, const Value sums[2]) {
+/* A part's two sums to D. */
+static void write_accumulators(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value d,
+                               const struct part *part) {
   struct emitter *e = m->e;
   LLVMBuilderRef b = e->builder;
   if (shape->d == PTX_F16) {
-    Value low = narrowed(m, sums[0]), high = narrowed(m, sums[1]);
+    Value low = narrowed(m, part->sums[0]), high = narrowed(m, part->sums[1]);
     Value both = LLVMBuildOr(b, low, LLVMBuildShl(b, high, constant(LLVMTypeOf(high), 16), ""), "");
-    LLVMBuildStore(b, both, piece_address(m, fragment, 0, p, e->i32));
+    LLVMBuildStore(b, both, piece_address(m, d, part->h, part->piece, e->i32));
     return;
   }
-  for (unsigned k = 0; k < 2; k++) LLVMBuildStore(b, sums[k], piece_address(m, fragment, k, p, m->element));
+  for (unsigned c = 0; c < 2; c++)
+    LLVMBuildStore(b, part->sums[c], piece_address(m, d, 2 * part->h + c, part->piece, m->element));
 }
 
-/* Every NaN in D becomes the one that the instruction has. */
 static void write_nans(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value fragment) {
   struct emitter *e = m->e;
   const Type words = LLVMVectorType(e->i32, m->width);
@@ -185,25 +190,25 @@ static Value address_behind(struct emitter *e, Value pointer, Value offset) {
   return LLVMBuildInBoundsGEP2(e->builder, e->i8, pointer, &offset, 1, "");
 }
 
-/* Where a factor B's columns 2 t' + c are of lane t, element i and register r, over and over, or once. */
+/* Where a factor B's columns stand, from number `first` of register r's elements i on: [lane t][c][GROUP], the numbers
+ * of the columns 2 t' + c. */
 static Value column_address(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value memory, unsigned r,
-                            unsigned i, unsigned t, unsigned c, unsigned width) {
+                            unsigned i, unsigned first, unsigned width) {
   struct emitter *e = m->e;
-  const unsigned vector = ((r * element_count(shape) + i) * GROUP + t) * 2 + c;
-  const unsigned once = m->count == GROUP ? GROUP : m->width; /* numbers of a column that stand there */
-  const unsigned bytes = once * (LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4);
-  Value address = address_behind(e, memory, LLVMConstInt(e->i64, (uint64_t)vector * bytes, 0));
+  const unsigned number = (r * element_count(shape) + i) * WARP_LANES + first;
+  const unsigned bytes = LLVMGetTypeKind(m->element) == LLVMDoubleTypeKind ? 8 : 4;
+  Value address = address_behind(e, memory, LLVMConstInt(e->i64, (uint64_t)number * bytes, 0));
   return LLVMBuildBitCast(e->builder, address, LLVMPointerType(LLVMVectorType(m->element, width), 0), "");
 }
 
 /* The columns 2 t' + c, over and over: a load that repeats costs no more than one that does not. */
 static Value column(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value memory, unsigned r,
                     unsigned i, unsigned t, unsigned c) {
-  static const unsigned twice[2 * GROUP] = {0, 1, 2, 3, 0, 1, 2, 3};
-  const unsigned width = m->count == GROUP ? GROUP : m->width;
-  Value numbers = LLVMBuildLoad2(m->e->builder, LLVMVectorType(m->element, width),
-                                 column_address(m, shape, memory, r, i, t, c, width), "");
-  return m->count == GROUP ? shuffle(m->e, numbers, NULL, twice, 2 * GROUP) : numbers;
+  unsigned lanes[WARP_LANES];
+  Value numbers = LLVMBuildLoad2(m->e->builder, LLVMVectorType(m->element, GROUP),
+                                 column_address(m, shape, memory, r, i, GROUP * (2 * t + c), GROUP), "");
+  for (unsigned k = 0; k < m->width; k++) lanes[k] = k % GROUP;
+  return m->width > GROUP ? shuffle(m->e, numbers, NULL, lanes, m->width) : numbers;
 }
 
 /* The function that lays out a factor B: pointers to it and to memory for its columns. */
@@ -214,12 +219,11 @@ static Value lay_out_columns(struct emitter *e, const void *what, const Value *a
     const struct pieces words = load_register(m, arguments[0], r, shape->a == PTX_F64 ? e->i64 : e->i32);
     for (unsigned i = 0; i < element_count(shape); i++) {
       struct pieces numbers;
-      Value out[GROUP][2];
+      Value out[MAX_PIECES];
       for (unsigned p = 0; p < m->count; p++) numbers.piece[p] = widen(m, words.piece[p], shape->b, i);
       transpose_groups(m, &numbers, out);
-      for (unsigned t = 0; t < GROUP; t++)
-        for (unsigned c = 0; c < (m->count == GROUP ? 1u : 2u); c++)
-          LLVMBuildStore(e->builder, out[t][c], column_address(m, shape, arguments[1], r, i, t, c, m->width));
+      for (unsigned v = 0; v < m->count; v++)
+        LLVMBuildStore(e->builder, out[v], column_address(m, shape, arguments[1], r, i, v * m->width, m->width));
     }
   }
   return NULL;
@@ -232,22 +236,24 @@ static Value factor(const struct matrix_emitter *m, const struct ptx_matrix *sha
   return repeat_in_groups(m, widen(m, words, shape->a, i), t);
 }
 
-/* sums[c][p] += for the pieces `from` .. `end` - 1 of the first eight rows of A. k ascending: within a register of B,
- * lane t by lane t, and element by element. */
-static void multiply_pieces(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value a, Value columns,
-                            unsigned from, unsigned end, Value sums[2][MAX_PIECES]) {
+/* Adds to the parts. `a`: the register of A for h = 0. k ascending: within a register of B, lane t by lane t, and
+ * element by element. */
+static void multiply_parts(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value a, Value columns,
+                           struct part *parts, unsigned count) {
   struct emitter *e = m->e;
   const Type word = shape->a == PTX_F64 ? e->i64 : e->i32, vector = LLVMVectorType(m->element, m->width);
   for (unsigned r = 0; r < shape->b_count; r++) {
-    const struct pieces words = load_register(m, a, r * (shape->m / 8u), word);
+    Value words[MAX_PARTS];
+    for (unsigned n = 0; n < count; n++)
+      words[n] = load_piece(m, a, r * (shape->m / 8u) + parts[n].h, parts[n].piece, word);
     for (unsigned t = 0; t < GROUP; t++) {
       for (unsigned i = 0; i < element_count(shape); i++) {
         Value both[2];
         for (unsigned c = 0; c < 2; c++) both[c] = column(m, shape, columns, r, i, t, c);
-        for (unsigned p = from; p < end; p++) {
-          Value x = factor(m, shape, words.piece[p], t, i);
+        for (unsigned n = 0; n < count; n++) {
+          Value x = factor(m, shape, words[n], t, i);
           for (unsigned c = 0; c < 2; c++)
-            sums[c][p] = call_intrinsic(e, "llvm.fma", vector, 3, (Value[]){x, both[c], sums[c][p]});
+            parts[n].sums[c] = call_intrinsic(e, "llvm.fma", vector, 3, (Value[]){x, both[c], parts[n].sums[c]});
         }
       }
     }
@@ -260,58 +266,65 @@ struct steps {
   unsigned count;
 };
 
+/* Every NaN in D becomes the one that the instruction has; `nans`: bits of lanes where a sum was one. */
+static void mend_nans(const struct matrix_emitter *m, const struct ptx_matrix *shape, Value fragment, Value nans) {
+  struct emitter *e = m->e;
+  Label some = new_label(e, ""), none = new_label(e, "");
+  new_branch(e, LLVMBuildICmp(e->builder, LLVMIntNE, nans, LLVMConstNull(LLVMTypeOf(nans)), ""), some, none, true);
+  LLVMPositionBuilderAtEnd(e->builder, some);
+  write_nans(m, shape, fragment);
+  LLVMBuildBr(e->builder, none);
+  LLVMPositionBuilderAtEnd(e->builder, none);
+}
+
 /* The function that adds up: pointers to C and D, which may be one, and for each step to A and to B's columns. Eight
  * sums at a time, which is what registers hold beside a part of A and two columns of B, and as many as keep both units
- * for multiply-adds busy. Instructions stand as they should (order.h). */
+ * for multiply-adds busy: of the CPU's widest vectors those of all rows, else the eight rows one after the other.
+ * Instructions stand as they should (order.h). */
 static Value multiply(struct emitter *e, const void *what, const Value *arguments) {
-  enum { TOGETHER = 4 };
   const struct steps *steps = what;
   const struct ptx_matrix *shape = steps->shape;
   const struct matrix_emitter emitter = matrix_emitter_of(e, shape), *m = &emitter;
-  const unsigned bytes = shape->a == PTX_F64 ? 8 : 4,
+  const unsigned bytes = shape->a == PTX_F64 ? 8 : 4, eights = shape->m / 8u,
                  registers[2] = {shape->c == PTX_F16 ? 1 : 2, shape->d == PTX_F16 ? 1 : 2};
+  const unsigned turns = eights * m->count > MAX_PARTS ? eights : 1; /* of the loop; each has `rows` times eight rows */
+  const unsigned rows = eights / turns, count = rows * m->count;
   const Label before = LLVMGetInsertBlock(e->builder), loop = new_label(e, ORDER_LOOP), after = new_label(e, "");
   LLVMBuildBr(e->builder, loop);
   LLVMPositionBuilderAtEnd(e->builder, loop);
-  Value h = LLVMBuildPhi(e->builder, e->i64, ""), fragment[2]; /* eight rows after the other */
+  Value turn = LLVMBuildPhi(e->builder, e->i64, ""), fragment[2];
   const Type lanes = LLVMIntTypeInContext(e->context, m->width);
   Value had_nans = LLVMBuildPhi(e->builder, lanes, ""), nans = NULL; /* bits of lanes where a sum was one */
   for (unsigned i = 0; i < 2; i++)
-    fragment[i] = address_behind(e, arguments[i],
-                                 LLVMBuildMul(e->builder, h, constant(e->i64, registers[i] * WARP_LANES * bytes), ""));
-  for (unsigned from = 0; from < m->count; from += TOGETHER) {
-    const unsigned end = from + TOGETHER < m->count ? from + TOGETHER : m->count;
-    Value sums[2][MAX_PIECES];
-    for (unsigned c = 0; c < 2; c++) {
-      const struct pieces all = read_accumulator(m, shape, fragment[0], c);
-      for (unsigned p = from; p < end; p++) sums[c][p] = all.piece[p];
+    fragment[i] = address_behind(
+        e, arguments[i], LLVMBuildMul(e->builder, turn, constant(e->i64, registers[i] * WARP_LANES * bytes), ""));
+  for (unsigned from = 0; from < count; from += MAX_PARTS) {
+    struct part parts[MAX_PARTS];
+    const unsigned now = count - from < MAX_PARTS ? count - from : MAX_PARTS;
+    for (unsigned n = 0; n < now; n++) {
+      struct part *part = &parts[n];
+      part->h = (from + n) / m->count, part->piece = (from + n) % m->count;
+      for (unsigned c = 0; c < 2; c++)
+        part->sums[c] = read_accumulator(m, shape, fragment[0], 2 * part->h + c, part->piece);
     }
     for (unsigned n = 0; n < steps->count; n++) {
       Value a = address_behind(e, arguments[2 + 2 * n],
-                               LLVMBuildMul(e->builder, h, constant(e->i64, WARP_LANES * bytes), ""));
-      multiply_pieces(m, shape, a, arguments[3 + 2 * n], from, end, sums);
+                               LLVMBuildMul(e->builder, turn, constant(e->i64, WARP_LANES * bytes), ""));
+      multiply_parts(m, shape, a, arguments[3 + 2 * n], parts, now);
     }
-    for (unsigned p = from; p < end; p++) {
-      write_accumulators(m, shape, fragment[1], p, (Value[]){sums[0][p], sums[1][p]});
-      Value either = LLVMBuildFCmp(e->builder, LLVMRealUNO, sums[0][p], sums[1][p], "");
+    for (unsigned n = 0; n < now; n++) {
+      write_accumulators(m, shape, fragment[1], &parts[n]);
+      Value either = LLVMBuildFCmp(e->builder, LLVMRealUNO, parts[n].sums[0], parts[n].sums[1], "");
       nans = nans ? LLVMBuildOr(e->builder, nans, either, "") : either;
     }
   }
   nans = LLVMBuildOr(e->builder, had_nans, LLVMBuildBitCast(e->builder, nans, lanes, ""), "");
-  Value next = LLVMBuildAdd(e->builder, h, constant(e->i64, 1), "");
-  LLVMAddIncoming(h, (Value[]){constant(e->i64, 0), next}, (Label[]){before, loop}, 2);
+  Value next = LLVMBuildAdd(e->builder, turn, constant(e->i64, 1), "");
+  LLVMAddIncoming(turn, (Value[]){constant(e->i64, 0), next}, (Label[]){before, loop}, 2);
   LLVMAddIncoming(had_nans, (Value[]){LLVMConstNull(lanes), nans}, (Label[]){before, loop}, 2);
-  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntULT, next, constant(e->i64, shape->m / 8u), ""), loop,
-                  after);
+  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntULT, next, constant(e->i64, turns), ""), loop, after);
   LLVMPositionBuilderAtEnd(e->builder, after);
-  if (shape->d == PTX_F32) {
-    Label some = new_label(e, ""), none = new_label(e, "");
-    new_branch(e, LLVMBuildICmp(e->builder, LLVMIntNE, nans, LLVMConstNull(lanes), ""), some, none, true);
-    LLVMPositionBuilderAtEnd(e->builder, some);
-    write_nans(m, shape, arguments[1]);
-    LLVMBuildBr(e->builder, none);
-    LLVMPositionBuilderAtEnd(e->builder, none);
-  }
+  if (shape->d == PTX_F32) mend_nans(m, shape, arguments[1], nans);
   return NULL;
 }
 

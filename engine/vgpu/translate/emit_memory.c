@@ -753,6 +753,19 @@ static Value load_side_by_side(struct emitter *e, const void *what, const Value 
   return NULL;
 }
 
+/* Numbers of sixteen lanes, eight and eight, as vectors of the CPU's width: what is read so soon after has to be
+ * written so. */
+static void store_sixteen(struct emitter *e, const Value lanes[2], Value to) {
+  static const unsigned all[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  if (e->features->avx512) {
+    Value both = shuffle(e, lanes[0], lanes[1], all, 16);
+    LLVMBuildStore(e->builder, both, pointer_at(e, to, 0, LLVMTypeOf(both)));
+    return;
+  }
+  for (unsigned i = 0; i < 2; i++)
+    LLVMBuildStore(e->builder, lanes[i], pointer_at(e, to, 32 * i, LLVMTypeOf(lanes[i])));
+}
+
 /* Lane 4 g + t has its one or two numbers in row t, behind those of the lanes with lower g. The last argument: bytes
  * from row to row. */
 static Value load_columns(struct emitter *e, const void *what, const Value *arguments) {
@@ -768,14 +781,14 @@ static Value load_columns(struct emitter *e, const void *what, const Value *argu
       LLVMSetAlignment(rows[t], 1);
     }
     transpose_quads(e, rows, columns);
-    for (unsigned h = 0; h < 2; h++) {
-      for (unsigned i = 0; i < 2; i++) {
-        /* Numbers 4 h + i' of all rows, two of them behind one another, are eight lanes. */
-        Value lanes = count == 2 ? shuffle(e, columns[i], columns[i + 2], halves[h], 8)
-                                 : shuffle(e, columns[2 * i], columns[2 * i + 1], halves[h], 8);
-        const unsigned strip = count == 2 ? 2 * part + h : 2 * h + i;
-        LLVMBuildStore(e->builder, lanes, pointer_at(e, arguments[count == 2 ? 1 + i : 1], strip * 32, eight));
-      }
+    for (unsigned n = 0; n < 2; n++) {
+      /* Numbers 4 h + i of all rows, two of them behind one another, are eight lanes. */
+      Value lanes[2], place = arguments[count == 2 ? 1 + n : 1];
+      const unsigned strip = count == 2 ? 2 * part : 2 * n;
+      for (unsigned i = 0; i < 2; i++)
+        lanes[i] = count == 2 ? shuffle(e, columns[n], columns[n + 2], halves[i], 8)
+                              : shuffle(e, columns[2 * i], columns[2 * i + 1], halves[n], 8);
+      store_sixteen(e, lanes, pointer_at(e, place, strip * 32, e->i8));
     }
   }
   return NULL;
@@ -810,10 +823,9 @@ static bool goes_to_places(struct emitter *e, const struct ptx_instruction *inst
                            int64_t *stride) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = access_bytes(instruction);
-  if (e->features->avx512 || is_strong(instruction) || vector_lanes != WARP_LANES || type_bytes(instruction->type) != 4)
-    return false;
+  if (is_strong(instruction) || vector_lanes != WARP_LANES || type_bytes(instruction->type) != 4) return false;
   *stride = count <= 2 ? column_stride(e, address, bytes) : 0;
-  return *stride || ((count == 2 || count == 4) && is_contiguous(e, address, bytes));
+  return *stride || (!e->features->avx512 && (count == 2 || count == 4) && is_contiguous(e, address, bytes));
 }
 
 /* A load of all lanes to registers that all stand in memory; false, and nothing emitted, if it is none. */
@@ -1289,7 +1301,7 @@ static void store_scatter(struct emitter *e, const struct ptx_instruction *instr
                           Value mask, Value *values) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = type_bytes(instruction->type);
-  const bool real = e->features->avx512 && bytes >= 4;
+  const bool real = e->features->avx512 && bytes >= 4 && instruction->vector < 2;
   if (by_numbers(instruction, real)) {
     call_numbers(e, instruction, address, mask, LLVMGetElementType(LLVMTypeOf(values[0])), true, values);
     return;
