@@ -24,8 +24,7 @@ using reference::Network;
 constexpr int kChannels = 3, kHeight = 9, kWidth = 10, kTarget = 4;
 constexpr long kRows = 45;
 
-/* Where a number may round to either neighbour in tf32 or bf16, a pool's two largest sums can change places, which the
- * reference's deviations do not know of: seeds are those of images whose windows are decided. */
+/* Seed 33 of `stride` in bf16: factors that round to the other neighbour turn a sum's sign before a ReLU. */
 struct ImageCase {
   const char *variant, *task, *draws, *precision;
   unsigned seed = 31;
@@ -197,7 +196,7 @@ class ImageCondition : public testing::TestWithParam<ImageCase> {};
 INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
                          testing::Values(ImageCase{"ct", "classify", "2", "fp32"},
                                          ImageCase{"supervised", "regress", "1", "fp32", 31, "cnn", true},
-                                         ImageCase{"supervised", "regress", "1", "tf32", 38},
+                                         ImageCase{"supervised", "regress", "1", "tf32"},
                                          ImageCase{"ct", "classify", "2", "bf16"},
                                          ImageCase{"ct", "classify", "2", "fp32", 31, "resnet", true},
                                          ImageCase{"ct", "classify", "2", "tf32", 31, "resnet"},
@@ -205,7 +204,7 @@ INSTANTIATE_TEST_SUITE_P(Variants, ImageCondition,
                                          ImageCase{"ct", "classify", "2", "tf32", 31, "stride"}));
 INSTANTIATE_TEST_SUITE_P(Unchecked, ImageCondition, /* in mode `check`: the accesses are those of tf32 */
                          testing::Values(ImageCase{"ct", "classify", "2", "bf16", 31, "resnet"},
-                                         ImageCase{"ct", "classify", "2", "bf16", 31, "stride"}));
+                                         ImageCase{"ct", "classify", "2", "bf16", 33, "stride"}));
 
 TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());

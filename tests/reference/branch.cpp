@@ -39,10 +39,28 @@ size_t largest(const BranchLayer &layer, const Vector<Real> &sums, long channel,
   return best;
 }
 
+/* Sets `bar`, by a window's numbers, to what its output passes back: to the largest of them if that is positive. Where
+ * the sign, or which one is the largest, is not certain, neither is this. */
+template <typename Real>
+void pass_back(const BranchLayer &layer, const Vector<Real> &ready, long channel, long y, long x, Real output_bar,
+               Vector<Real> &bar) {
+  const size_t best = largest(layer, ready, channel, y, x);
+  const Real passed = by_sign(ready[best], Real(0.0), output_bar);
+  bar[best] = passed;
+  for (long k = 0; layer.pool && k < 4; ++k) {
+    const size_t other = sum_at(layer, channel, 2 * y + k / 2, 2 * x + k % 2);
+    if (other == best) continue;
+    const Real ahead = ready[other] - ready[best];
+    bar[best] = by_sign(ahead, bar[best], Real(0.0));
+    bar[other] = by_sign(ahead, Real(0.0), passed);
+  }
+}
+
 /* A number as it enters products of layer `l`. */
 template <typename Real>
 Real factor_of(const Branch &branch, size_t l, Real number) {
-  return l > 0 && branch.operand_bits ? rounded_to(number, branch.operand_bits, branch.operand_bits == 7) : number;
+  return l > 0 && branch.operand_bits ? rounded_near_ties(number, branch.operand_bits, branch.operand_bits == 7)
+                                      : number;
 }
 
 /* Mean and 1/deviation of each group, over its channels and all pixels. */
@@ -215,10 +233,8 @@ void branch_backward(const Branch &branch, const Vector<Real> &parameters, const
     const long side = layer.pool ? 2 : 1, height = layer.sum_height() / side, width = layer.sum_width() / side;
     for (long n = 0; n < layer.outputs; ++n)
       for (long y = 0; y < height; ++y)
-        for (long x = 0; x < width && !layer.projection; ++x) {
-          const size_t best = largest(layer, ready, n, y, x);
-          if (ready[best] > Real(0.0)) ready_bar[best] = output_bar[static_cast<size_t>((n * height + y) * width + x)];
-        }
+        for (long x = 0; x < width && !layer.projection; ++x)
+          pass_back(layer, ready, n, y, x, output_bar[static_cast<size_t>((n * height + y) * width + x)], ready_bar);
     if (layer.projection)
       ready_bar = skip_bar, skip_bar.clear();
     else if (!layer.skip && !skip_bar.empty())

@@ -105,6 +105,21 @@ Real approximate_sigmoid(Real x) {
   return 0.5 * approximate_tanh(0.5 * x) + 0.5;
 }
 
+/* The variance of what jumps by `jump` where a number's error exceeds `distance` in its direction (a sign that turns, a
+ * number that rounds to the neighbour): jump^2 times the probability, the error being normal. Tests accept errors of
+ * kReach deviations, so a jump that takes no more must be within as many deviations of its own. */
+constexpr double kReach = 8;
+inline double jump_variance(double jump, double distance, double variance) {
+  if (square(distance) > square(kReach) * variance || variance == 0) return 0;
+  return square(jump) * std::fmax(0.5 * std::erfc(std::fabs(distance) / std::sqrt(2 * variance)), 1 / square(kReach));
+}
+/* `high` where x > 0, else `low`; either where the sign is not certain. */
+inline double by_sign(double x, double low, double high) { return x > 0 ? high : low; }
+inline Tracked by_sign(Tracked x, Tracked low, Tracked high) {
+  const Tracked taken = x.value > 0 ? high : low;
+  return {taken.value, taken.variance + jump_variance(high.value - low.value, x.value, x.variance)};
+}
+
 /* Rounding to `bits` of fraction as kernels round the factors of products, ties away from zero (tf32) or to even
  * (bf16). An uncertain number may round to the neighbour. Numbers below 2^least are rounded as 2^least is. */
 inline double rounded_to(double x, int bits, bool even = false, int least = -1000) {
@@ -117,6 +132,16 @@ inline Tracked rounded_to(Tracked x, int bits, bool even = false, int least = -1
   const double spacing = std::ldexp(1.0, std::max(std::ilogb(x.value), least) - bits);
   return {rounded_to(x.value, bits, even, least),
           x.variance + square(spacing) * std::fmin(1.0, 4 * x.deviation() / spacing)};
+}
+
+/* The same where many roundings follow one another: rounded_to() takes the tie to be anywhere, and behind ten of them
+ * the deviations would be several times too large; this one knows how far the nearest tie is. */
+inline double rounded_near_ties(double x, int bits, bool even) { return rounded_to(x, bits, even); }
+inline Tracked rounded_near_ties(Tracked x, int bits, bool even) {
+  if (x.value == 0) return x;
+  const double spacing = std::ldexp(1.0, std::ilogb(x.value) - bits), units = std::fabs(x.value) / spacing;
+  const double distance = std::fabs(units - std::floor(units) - 0.5) * spacing;
+  return {rounded_to(x.value, bits, even), x.variance + jump_variance(spacing, distance, x.variance)};
 }
 
 /* The number without its error estimate, for decisions and for comparing. */

@@ -81,4 +81,35 @@ TEST(Tracked, EstimateCoversTheErrorsOfFloat32) {
   check("ratio", Ratio{});
 }
 
+/* What a float32 kernel does where a number's error decides: a sign, the neighbour it rounds to. Sums of products lie
+ * so close to where they turn that many do; none is off by more than kReach deviations. */
+TEST(Tracked, JumpsAreWithinTheEstimate) {
+  std::mt19937 generator(5);
+  std::normal_distribution<double> normal;
+  int signs = 0, roundings = 0;
+  for (int trial = 0; trial < 4000; ++trial) {
+    float sum = 1;
+    Tracked exact = 1;
+    for (int i = 0; i < 64; ++i) {
+      const auto a = static_cast<float>(normal(generator)), b = static_cast<float>(normal(generator));
+      sum += a * b, exact += Tracked(a) * Tracked(b);
+    }
+    /* Near a sign's turning point, and near a tie between 1 and 1 + 2^-7. */
+    const auto apart = static_cast<float>(exact.value + 3 * normal(generator) * kEpsilon);
+    const double tie = 1 + std::ldexp(1.0, -8);
+    const Tracked slope = by_sign(exact - Tracked(apart), 0.25, 3);
+    const Tracked rounded = rounded_near_ties(exact - Tracked(apart) + Tracked(tie), 7, true);
+    const double got_slope = by_sign(static_cast<double>(sum) - apart, 0.25, 3);
+    const double got_rounded = rounded_to(static_cast<double>(sum) - apart + tie, 7, true);
+    signs += got_slope != slope.value, roundings += got_rounded != rounded.value;
+    ASSERT_LE(std::fabs(got_slope - slope.value), kReach * slope.deviation()) << trial;
+    ASSERT_LE(std::fabs(got_rounded - rounded.value), kReach * rounded.deviation()) << trial;
+  }
+  EXPECT_GT(signs, 100);
+  EXPECT_GT(roundings, 100);
+  const Tracked certain(1.0, square(1e-5)); /* ties are hundreds of deviations away */
+  EXPECT_EQ(by_sign(certain, 0, 1).variance, 0);
+  EXPECT_EQ(rounded_near_ties(certain, 7, true).variance, certain.variance);
+}
+
 }  // namespace
