@@ -2,8 +2,8 @@
  *
  * A kernel starts in the interpreter. Once it has run there for TRANSLATE_AFTER, with blocks of one size, it is given
  * to the translator on a thread of its own; the first block that begins after that is done, be it of the same launch,
- * uses the machine code. Both give the same bits, so nothing but time tells which ran. NOPROP_VGPU_EXECUTOR = interpret
- * or translate fixes the choice. */
+ * uses the machine code. Both give the same bits, so nothing but time tells which ran; of a kernel that cannot be
+ * translated a line on standard error does. NOPROP_VGPU_EXECUTOR = interpret or translate fixes the choice. */
 #define _GNU_SOURCE 1
 #include "engine/vgpu/launcher.h"
 
@@ -168,6 +168,24 @@ static void wait_for_translations(void) {
   pthread_mutex_unlock(&translating);
 }
 
+/* Once for a kernel and a reason, however often its module is loaded and with whatever blocks it is launched. */
+static void say_interpreted(const struct variant *variant) {
+  enum { REMEMBERED = 64 };
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  static char *said[REMEMBERED];
+  char line[480];
+  snprintf(line, sizeof line, "virtual GPU: kernel %s is interpreted, which takes some twenty times as long: %s",
+           variant->ptx->name, variant->reason);
+  pthread_mutex_lock(&mutex);
+  int at = 0;
+  while (at < REMEMBERED && said[at] != NULL && strcmp(said[at], line) != 0) ++at;
+  if (at < REMEMBERED && said[at] == NULL) {
+    said[at] = strdup(line);
+    fprintf(stderr, "%s\n", line);
+  }
+  pthread_mutex_unlock(&mutex);
+}
+
 static void *translate(void *argument) {
   struct variant *variant = argument;
   pthread_mutex_lock(&translating);
@@ -178,6 +196,7 @@ static void *translate(void *argument) {
     cache_folder(folder, sizeof folder);
     variant->code = found->translate(variant->ptx, variant->block, folder[0] != '\0' ? folder : NULL, variant->reason,
                                      sizeof variant->reason);
+    if (variant->code == NULL && executor_choice() == EXECUTOR_AUTO) say_interpreted(variant);
   } else {
     snprintf(variant->reason, sizeof variant->reason, "%s", translator_problem);
   }
@@ -206,6 +225,7 @@ static struct variant *find_variant(CUfunction function, const unsigned block[3]
   if (uses_workspace(function->ptx)) {
     snprintf(variant->reason, sizeof variant->reason, "the translator has no %%envreg");
     atomic_store(&variant->state, TRANSLATION_REFUSED);
+    if (executor_choice() == EXECUTOR_AUTO && find_translator() != NULL) say_interpreted(variant);
   }
   memcpy(variant->block, block, sizeof variant->block);
   variant->next = function->code->variants;

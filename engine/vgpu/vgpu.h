@@ -6,7 +6,8 @@
 /* The virtual GPU's implementation of a driver-API function, by its exported name and version ("cuMemAlloc_v2"); NULL
  * if there is none. cuInit and the others can be called through the result; no other set-up is needed. Environment:
  * NOPROP_VGPU_THREADS (CPU threads, default all), NOPROP_VGPU_EXECUTOR = interpret | translate | auto (default auto:
- * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits),
+ * translated machine code where LLVM is present, the interpreter meanwhile and elsewhere; both give the same bits; a
+ * line on standard error names each kernel that stays with the interpreter, and why),
  * NOPROP_VGPU_INSTRUCTIONS = avx512 | avx2 | baseline (the most that is used of the CPU's vector instructions; baseline
  * has no machine code; default: what the CPU has), NOPROP_VGPU_CAPABILITY = 75..120 (default 86),
  * NOPROP_VGPU_LIMIT_SECONDS (a launch that takes longer is ended with an error; default: none), NOPROP_VGPU_MODE = run

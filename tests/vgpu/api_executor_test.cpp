@@ -143,6 +143,59 @@ TEST_F(ApiChildTest, DISABLED_KernelsRun) {
   EXPECT_EQ(number(count - 1), 5u);
 }
 
+/* `left` waits at a barrier of its own, which the translator has not; twice loaded, in blocks of two sizes. */
+TEST_F(ApiChildTest, DISABLED_RunsWhatIsNotTranslated) {
+  const char *text = R"(.version 8.0
+.target sm_75
+.address_size 64
+.visible .entry left(.param .u32 rounds) {
+  .reg .pred %again;
+  .reg .b32 %left;
+  ld.param.u32 %left, [rounds];
+NEXT:
+  bar.sync 1;
+  sub.u32 %left, %left, 1;
+  setp.ne.u32 %again, %left, 0;
+  @%again bra NEXT;
+  ret;
+})";
+  for (unsigned threads : {32, 64}) {
+    CUmodule loaded;
+    CUfunction left;
+    ASSERT_CUDA(CU(cuModuleLoadData)(&loaded, text));
+    ASSERT_CUDA(CU(cuModuleGetFunction)(&left, loaded, "left"));
+    unsigned rounds = 100000;
+    void *parameters[] = {&rounds};
+    unsigned long long before = 1;
+    for (int launches = 0; launches < 10000 && before != vgpu_interim_launches(); ++launches) {
+      before = vgpu_interim_launches();
+      ASSERT_CUDA(CU(cuLaunchKernel)(left, 8, 1, 1, threads, 1, 1, 0, nullptr, parameters, nullptr));
+      ASSERT_CUDA(CU(cuCtxSynchronize)());
+    }
+    ASSERT_CUDA(CU(cuModuleUnload)(loaded));
+  }
+}
+
+TEST(ApiSettings, KernelsThatAreNotTranslatedAreNamedOnce) {
+  if (!std::filesystem::exists(NOPROP_BINARY_DIR "/libnoprop_translate.so")) GTEST_SKIP() << "no translator";
+  const auto lines_with = [](const std::string &executor) {
+    const std::string command = "NOPROP_VGPU_MODE=run NOPROP_VGPU_EXECUTOR=" + executor + " '" +
+                                std::filesystem::read_symlink("/proc/self/exe").string() +
+                                "' --gtest_also_run_disabled_tests --gtest_filter="
+                                "ApiChildTest.DISABLED_RunsWhatIsNotTranslated 2>&1 > /dev/null";
+    std::string lines;
+    char part[256];
+    FILE *pipe = popen(command.c_str(), "r");
+    while (pipe != nullptr && fgets(part, sizeof part, pipe) != nullptr) lines += part;
+    EXPECT_TRUE(pipe != nullptr && pclose(pipe) == 0) << executor;
+    return lines;
+  };
+  EXPECT_EQ(lines_with("auto"),
+            "virtual GPU: kernel left is interpreted, which takes some twenty times as long: line 9: bar is not "
+            "translated: only bar.sync 0 of the whole block is\n");
+  EXPECT_EQ(lines_with("interpret"), "") << "which was asked for";
+}
+
 TEST_F(ApiChildTest, DISABLED_StandsFor90) {
   int value = 0;
   EXPECT_CUDA(CU(cuDeviceGetAttribute)(&value, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0));

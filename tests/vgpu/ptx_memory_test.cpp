@@ -301,6 +301,8 @@ TEST(PtxMemory, BadAddressesEndTheLaunchWithThreadAndLine) {
                {"ld.global.u32 %r1, [%rd2+-8];", "thread (0, 0, 0)"},
                {"st.global.u64 [%rd2+4], %rd0;", "thread (0, 0, 0)"}, /* misaligned */
                {"ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2];", "thread (1, 0, 0)"},
+               {"cvt.u64.u32 %rd3, %r0; add.u64 %rd3, %rd0, %rd3; ld.global.u16 %r1, [%rd3];", "thread (1, 0, 0)"},
+               {"mul.lo.u32 %r1, %r0, 6; st.shared.u32 [%r1], %r0;", "thread (1, 0, 0)"},
                {"ld.u32 %r1, [%rd1];", "thread (0, 0, 0)"}, /* null */
                {"mov.u64 %rd3, -8; atom.global.add.u32 %r1, [%rd3], 1;", "thread (0, 0, 0)"},
                {"shl.b32 %r1, %r0, 2; st.shared.u32 [%r1], %r0;", "thread (16, 0, 0)"},

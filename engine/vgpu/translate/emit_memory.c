@@ -75,11 +75,20 @@ static void add_operands(uint64_t *set, const struct ptx_operand *operands, unsi
   }
 }
 
+/* Whether a load is one of a parameter that is there: nothing is to be checked. */
+static bool loads_parameter(const struct emitter *e, const struct ptx_instruction *instruction) {
+  if (instruction->op != PTX_LD || instruction->space != PTX_PARAM) return false;
+  const struct shape shape = operand_shape(e->analysis, &instruction->src[0]);
+  if (shape.kind != SHAPE_AFFINE || !shape.constant) return false;
+  const int64_t at = (int64_t)shape.value + instruction->offset, bytes = access_bytes(instruction);
+  return at >= 0 && at % bytes == 0 && at + bytes <= (int64_t)e->function->parameter_bytes;
+}
+
 /* What addresses are made of: the same wherever it stands, as a clock would not be. */
-static bool makes_addresses(const struct ptx_instruction *instruction) {
+static bool makes_addresses(const struct emitter *e, const struct ptx_instruction *instruction) {
   if (is_movable(instruction)) return true;
   if (instruction->guard != PTX_NONE) return false;
-  return (instruction->op == PTX_LD && instruction->space == PTX_PARAM) || instruction->op == PTX_PRMT;
+  return loads_parameter(e, instruction) || instruction->op == PTX_PRMT;
 }
 
 /* Moves the arithmetic of addresses before the block's first access or other work, so that all checks can be made there
@@ -96,10 +105,11 @@ static void order_block(struct emitter *e, uint32_t number, uint64_t *defined, u
     const bool work = is_access(instruction) ? instruction->space != PTX_PARAM
                                              : instruction->type == PTX_F32 && instruction->guard == PTX_NONE &&
                                                    instruction->op != PTX_MOV;
-    const bool early =
-        late_count ? makes_addresses(instruction) && !operand_in(defined, instruction->src, instruction->src_count) &&
-                         !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1)
-                   : !work;
+    const bool early = late_count
+                           ? makes_addresses(e, instruction) &&
+                                 !operand_in(defined, instruction->src, instruction->src_count) &&
+                                 !operand_in(defined, instruction->dst, 1) && !operand_in(used, instruction->dst, 1)
+                           : !work;
     if (early) {
       e->order[at++] = i;
       continue;
@@ -278,6 +288,9 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
       residue = ((group == PTX_NONE ? other->offset : e->offset_in_group[i]) - low) & (alignment - 1);
     if (group == PTX_NONE || i >= e->function->blocks[e->block].first + e->function->blocks[e->block].count) break;
   }
+  for (unsigned i = 0; !wide && i < WARP_LANES; i++) { /* lanes that are not aligned to each other: the helper's */
+    if (e->analysis->patterns[address->pattern][i] % alignment != 0) return LLVMConstInt(e->i1, 0, 0);
+  }
   if (!wide && address->shape.align < 64 &&
       (int64_t)1 << (address->shape.align > 8 ? 8 : address->shape.align) >= alignment &&
       (low + residue) % alignment == 0) {
@@ -300,8 +313,10 @@ static Value quick_check(struct emitter *e, const struct ptx_instruction *instru
       limit = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSGT, limit, constant(e->i64, 0), ""), limit,
                               constant(e->i64, 0), "");
       break;
-    case PTX_LOCAL: {
-      const int64_t room = (int64_t)e->function->local_bytes - span + 1;
+    case PTX_LOCAL:
+    case PTX_PARAM: {
+      const uint64_t bytes = instruction->space == PTX_LOCAL ? e->function->local_bytes : e->function->parameter_bytes;
+      const int64_t room = (int64_t)bytes - span + 1;
       limit = constant(e->i64, room < 0 ? 0 : (uint64_t)room);
       break;
     }
@@ -482,6 +497,8 @@ static Value lane_pointers(struct emitter *e, const struct address *address, int
       /* 32-bit indices: one gather instruction reaches sixteen lanes. */
       offsets = LLVMBuildTrunc(b, offsets, shaped(e->i32, true), "");
       pointers = LLVMBuildGEP2(b, e->i8, address->space == PTX_SHARED ? e->shared : e->local, &offsets, 1, "");
+    } else if (address->space == PTX_PARAM) {
+      pointers = LLVMBuildGEP2(b, e->i8, e->params, &offsets, 1, "");
     } else {
       pointers = LLVMBuildIntToPtr(b, offsets, LLVMVectorType(e->bytes, WARP_LANES), "");
     }
@@ -1129,14 +1146,6 @@ void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
   const Type element = element_type(e, instruction->type);
   const int64_t bytes = access_bytes(instruction);
   struct address address = find_address(e, instruction->space, &instruction->src[0]);
-  if (instruction->space == PTX_PARAM) {
-    const int64_t at = (int64_t)address.shape.value + instruction->offset;
-    if (address.shape.kind != SHAPE_AFFINE || !address.shape.constant || at < 0 ||
-        at + bytes > e->function->parameter_bytes) {
-      refuse(e, instruction, "with a parameter address that is not constant");
-      return;
-    }
-  }
   /* A guard that varies: the access must not be made, nor checked, for no lane at all. */
   Value mask = effective_mask(e, instruction);
   Label after = NULL;
@@ -1146,7 +1155,7 @@ void emit_load(struct emitter *e, const struct ptx_instruction *instruction) {
     LLVMBuildCondBr(e->builder, any_lane(e, mask), inside, after);
     LLVMPositionBuilderAtEnd(e->builder, inside);
   }
-  if (instruction->space != PTX_PARAM) check(e, instruction, &address);
+  if (!loads_parameter(e, instruction)) check(e, instruction, &address);
   Value out[8];
   if (!mask && address.shape.kind == SHAPE_AFFINE && load_fragments(e, instruction, &address)) return;
   if (address.shape.kind == SHAPE_AFFINE) {

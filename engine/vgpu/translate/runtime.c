@@ -39,7 +39,9 @@ static int32_t address_fault(struct warp *warp, uint32_t instruction, unsigned l
                                        [PTX_LOCAL] = "local ", [PTX_CONST] = "constant ", [PTX_PARAM] = "parameter "};
   const struct ptx_instruction *source = &warp->launch->function->instructions[instruction];
   char what[160];
-  if (source->space == PTX_SHARED || source->space == PTX_LOCAL) address = (uint32_t)address;
+  const bool narrow = source->space == PTX_PARAM && source->src[0].kind == PTX_OPERAND_REGISTER &&
+                      warp->launch->function->register_class[source->src[0].index] == PTX_CLASS_32;
+  if (source->space == PTX_SHARED || source->space == PTX_LOCAL || narrow) address = (uint32_t)address;
   snprintf(what, sizeof what, "%s %s of %llu bytes at %s0x%llx", address % bytes ? "misaligned" : "invalid",
            source->op == PTX_LD || source->op == PTX_LDMATRIX ? "read"
            : source->op == PTX_ATOM || source->op == PTX_RED  ? "atomic operation"
@@ -54,12 +56,17 @@ static bool inside(uint64_t address, uint64_t bytes, uint64_t low, uint64_t high
   return address >= low && address <= high && bytes <= high - address;
 }
 
+/* Whether addresses are offsets in memory of one length, else pointers. */
+static bool is_bounded(uint8_t space) { return space == PTX_SHARED || space == PTX_LOCAL || space == PTX_PARAM; }
+
 /* Whether an access is allowed; [*low, *high): memory around it that is allowed as well. */
 static bool allowed(const struct warp *warp, uint8_t space, uint64_t address, uint64_t bytes, uint64_t *low,
                     uint64_t *high) {
-  if (space == PTX_SHARED || space == PTX_LOCAL) {
+  if (is_bounded(space)) {
     *low = 0;
-    *high = space == PTX_SHARED ? (uint64_t)warp->shared_bytes : warp->launch->function->local_bytes;
+    *high = space == PTX_SHARED  ? (uint64_t)warp->shared_bytes
+            : space == PTX_LOCAL ? warp->launch->function->local_bytes
+                                 : warp->launch->function->parameter_bytes;
     return inside(address, bytes, *low, *high);
   }
   if (space == PTX_GENERIC) {
@@ -78,7 +85,7 @@ static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base,
   const uint8_t space = (uint8_t)site[SITE_SPACE];
   const int64_t count = site[SITE_COUNT], *pattern = site[SITE_PATTERNED] ? site + SITE_ACCESSES + 3 * count : NULL;
   uint64_t low = 1, high = 0;
-  if (space != PTX_SHARED && space != PTX_LOCAL) { /* what the root's window allows need not be asked for again */
+  if (!is_bounded(space)) { /* what the root's window allows need not be asked for again */
     const struct window *window = &warp->windows[site[SITE_ROOT]];
     if (window->low != WINDOW_EMPTY_LOW) low = window->low, high = low + window->length;
   }
@@ -95,7 +102,7 @@ static int32_t check_site(struct warp *warp, const int64_t *site, uint64_t base,
       }
     }
   }
-  if (space != PTX_SHARED && space != PTX_LOCAL && high > low) {
+  if (!is_bounded(space) && high > low) {
     struct window *window = &warp->windows[site[SITE_ROOT]];
     const uint64_t longest = (uint64_t)warp->code->info[INFO_SPANS + site[SITE_ROOT]];
     low = (low + WINDOW_ALIGNMENT - 1) / WINDOW_ALIGNMENT * WINDOW_ALIGNMENT;
