@@ -7,9 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "tests/kernels/harness.h"
-#include "tests/reference/dt.h"
-#include "tests/reference/random.h"
+#include "tests/kernels/branch_frame.h"
 
 namespace {
 
@@ -18,7 +16,7 @@ using reference::Batch;
 using reference::Branch;
 using reference::BranchTrace;
 using reference::Loss;
-using reference::Network;
+using Prepared = BranchModel<Branch>;
 
 /* 9 and 5 are odd: pools leave a row or a column out; rows divide into parts of 5, 4 and 3 pixels. */
 constexpr int kChannels = 3, kHeight = 9, kWidth = 10, kTarget = 4;
@@ -37,31 +35,7 @@ struct ImageCase {
 /* Up to two pixels in each direction: an image of 9 x 10 keeps most of itself. */
 constexpr int kShift = 2;
 
-Keys keys_of(const ImageCase &c) {
-  return {{"variant", c.variant},
-          {"task", c.task},
-          {"loss.draws", c.draws},
-          {"network.hidden", "[24, 24]"},
-          {"network.activation", "tanh"},
-          {"precision", c.precision},
-          {"dt.blocks", "2"},
-          {"optimizer.type", "sgd"},
-          {"optimizer.learning_rate", "1"},
-          {"optimizer.weight_decay", "0"},
-          {"optimizer.clip", "0"},
-          {"seed", "3"}};
-}
-
-struct Prepared {
-  Settings settings;
-  std::unique_ptr<Data> data;
-  Branch branch;
-  Network head;   /* behind the features */
-  long block = 0; /* parameters of one block of dt, or of all */
-  int blocks = 1;
-  std::vector<float> parameters;
-  Model model;
-};
+Keys keys_of(const ImageCase &c) { return branch_keys(c.variant, c.task, c.draws, c.precision); }
 
 Prepared prepare(const ImageCase &c) {
   Prepared p;
@@ -81,14 +55,6 @@ Prepared prepare(const ImageCase &c) {
     p.branch = reference::make_branch(kChannels, kHeight, kWidth, {32, 40, 24});
   p.head = reference::make_network(p.settings, p.branch.features(), kTarget);
   std::swap(p.branch.operand_bits, p.head.operand_bits); /* what follows the branch is fp32 */
-  p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
-  p.block = p.branch.parameters + p.head.parameters;
-  Network convolutions;
-  convolutions.arrays = p.branch.arrays;
-  for (int k = 0; k < p.blocks; ++k)
-    for (const auto &values : {random_parameters(convolutions, 60 + static_cast<unsigned>(k), 1.6),
-                               random_parameters(p.head, 70 + static_cast<unsigned>(k))})
-      p.parameters.insert(p.parameters.end(), values.begin(), values.end());
   const char *const list = c.strided() ? "[24, 8, 40]" : c.residual() ? "[40, 24]" : "[32, 40, 24]";
   keys.insert(keys.end(),
               {{"network.branch.type", c.residual() ? "resnet" : c.branch}, {"network.branch.channels", list}});
@@ -98,30 +64,8 @@ Prepared prepare(const ImageCase &c) {
                 {{"network.branch.blocks", c.strided() ? "[0, 2, 1]" : "[1, 2]"}, {"network.branch.groups", "4"}});
   if (c.augmented)
     keys.insert(keys.end(), {{"data.augment.shift", std::to_string(kShift)}, {"data.augment.flip", "true"}});
-  p.model = create_model(keys, p.data->shape);
-  if (!p.model) return p;
-  EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
-  for (size_t i = 0; i < p.branch.arrays.size(); ++i) {
-    const reference::Array &array = p.branch.arrays[i];
-    const noprop_parameter got = noprop_model_parameter(p.model.get(), static_cast<int>(i));
-    EXPECT_EQ(got.name, (p.blocks > 1 ? "block.1." : "") + array.name);
-    EXPECT_EQ(got.offset, array.offset) << array.name;
-    EXPECT_EQ(got.rank == 1 ? 1 : got.shape[0], array.rows) << array.name;
-    EXPECT_EQ(got.shape[got.rank - 1], array.columns) << array.name;
-  }
-  if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
-      !set_statistics(p.model.get(), *p.data))
-    p.model.reset();
+  create_branch_model(p, keys, 1.6);
   return p;
-}
-
-/* Block k's parameters: the branch's, then the head's. */
-Vector<Tracked> block_of(const Prepared &p, int k) {
-  const auto first = p.parameters.begin() + k * p.block;
-  return tracked({first, first + p.block});
-}
-Vector<Tracked> head_of(const Prepared &p, const Vector<Tracked> &block) {
-  return {block.begin() + p.branch.parameters, block.end()};
 }
 
 /* What the configuration's augmentation makes of row `row` where `number` is its number among the step's rows:
@@ -161,10 +105,7 @@ std::vector<BranchTrace<Tracked>> make_features(const Prepared &p, const Vector<
 /* The gradient of branch and head. */
 Vector<Tracked> whole_gradient(const Prepared &p, const Vector<Tracked> &block,
                                const std::vector<BranchTrace<Tracked>> &traces, const Loss<Tracked> &loss) {
-  Vector<Tracked> gradient(static_cast<size_t>(p.branch.parameters), 0.0);
-  for (size_t i = 0; i < traces.size(); ++i) branch_backward(p.branch, block, traces[i], loss.x_bar[i], gradient);
-  gradient.insert(gradient.end(), loss.gradient.begin(), loss.gradient.end());
-  return gradient;
+  return branch_gradient(p, block, traces, loss, [](auto &&...all) { branch_backward(all...); });
 }
 
 /* Against the exact gradient of `branch` the error is at most twice that of the plain computation in this precision, in
@@ -173,10 +114,7 @@ void expect_twice_at_most(const Prepared &p, const std::vector<float> &got, cons
   Prepared exact;
   exact.settings = p.settings, exact.branch = p.branch, exact.head = p.head;
   exact.branch.operand_bits = 0;
-  Batch<Tracked> batch;
-  batch.z1 = p.data->reference.z1;
-  batch.x = p.data->reference.x;
-  batch.label = p.data->reference.label;
+  Batch<Tracked> batch = whole_batch(p);
   exact.block = p.block, exact.parameters = p.parameters;
   const auto traces = make_features(exact, block_of(exact, 0), batch);
   draw_batch(exact.settings, exact.head, 3, false, batch);
@@ -209,31 +147,14 @@ INSTANTIATE_TEST_SUITE_P(Unchecked, ImageCondition, /* in mode `check`: the acce
 TEST_P(ImageCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
-  Batch<Tracked> batch;
-  batch.z1 = p.data->reference.z1;
-  batch.x = p.data->reference.x;
-  batch.label = p.data->reference.label;
+  Batch<Tracked> batch = whole_batch(p);
   const auto traces = make_features(p, block_of(p, 0), batch);
   draw_batch(p.settings, p.head, 3, false, batch);
   const auto want = batch_loss(p.settings, p.head, head_of(p, block_of(p, 0)), batch);
-  std::vector<float> gradient(p.parameters.size()), prediction(static_cast<size_t>(kRows * kTarget));
-  noprop_loss_request request = {};
-  request.rows = kRows;
-  request.condition = p.data->condition.values;
-  request.target = p.data->target.values;
-  request.step = 3;
-  request.gradient = gradient.data();
-  request.prediction = prediction.data();
-  noprop_loss_terms terms;
-  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
-  expect_within(kTerm, terms.loss, want.total, "loss");
-  expect_within(kPrediction, prediction, flat(want.prediction), "prediction");
   const Vector<Tracked> all = whole_gradient(p, block_of(p, 0), traces, want);
-  for (const reference::Array &array : p.branch.arrays)
-    expect_within(kGradient, {gradient.begin() + array.offset, gradient.begin() + array.offset + array.size()},
-                  {all.begin() + array.offset, all.begin() + array.offset + array.size()}, array.name);
-  expect_within(kGradient, gradient, all, "gradient");
-  if (p.branch.operand_bits) expect_twice_at_most(p, gradient, all);
+  const EngineLoss got = engine_loss(p);
+  expect_loss(p, got, want, all);
+  if (p.branch.operand_bits) expect_twice_at_most(p, got.gradient, all);
 }
 
 /* Rows in the epoch's order, a last batch of 13 rows, sums over slots, the update: two steps from the seed. */
@@ -275,32 +196,9 @@ INSTANTIATE_TEST_SUITE_P(Branches, ImageConditionOfBlocks,
 TEST_P(ImageConditionOfBlocks, GradientsMeetTheReference) {
   const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
-  const auto levels = reference::levels_of(p.settings, kTarget);
-  std::vector<float> gradient(p.parameters.size());
-  noprop_loss_request request = {};
-  request.rows = kRows;
-  request.condition = p.data->condition.values;
-  request.target = p.data->target.values;
-  request.step = 3;
-  request.gradient = gradient.data();
-  noprop_loss_terms terms;
-  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
-  for (int k = 0; k < p.blocks; ++k) {
-    Batch<Tracked> batch;
-    batch.z1 = p.data->reference.z1;
-    batch.x = p.data->reference.x;
-    const auto traces = make_features(p, block_of(p, k), batch);
-    for (uint32_t draw = 0; draw < 2; ++draw) {
-      batch.noise.emplace_back();
-      for (uint32_t i = 0; i < kRows; ++i)
-        batch.noise.back().push_back(reference::normals<Tracked>(p.settings.seed, reference::kNoise, i, 3, kTarget,
-                                                                 draw, static_cast<uint32_t>(k)));
-    }
-    const auto want = block_loss(p.head, head_of(p, block_of(p, k)), levels[static_cast<size_t>(k)], batch);
-    const auto first = gradient.begin() + k * p.block;
-    expect_within(kGradient, {first, first + p.block}, whole_gradient(p, block_of(p, k), traces, want),
-                  "block " + std::to_string(k + 1));
-  }
+  expect_gradients_of_blocks(
+      p, 2, [&](const auto &block, auto &batch) { return make_features(p, block, batch); },
+      [&](const auto &...all) { return whole_gradient(p, all...); });
 }
 
 /* The same head, given the reference's features as a vector, says what a solve from images must come to; the branch's

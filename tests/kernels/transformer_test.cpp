@@ -7,16 +7,13 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/kernels/harness.h"
-#include "tests/reference/dt.h"
-#include "tests/reference/random.h"
+#include "tests/kernels/branch_frame.h"
 
 namespace {
 
 using namespace kernels_test;
 using reference::Batch;
 using reference::Loss;
-using reference::Network;
 using reference::Transformer;
 using reference::TransformerTrace;
 
@@ -34,31 +31,10 @@ const SequenceCase kRotary = {"ct", "2", "rotary", "gelu", 7, 3, 32, 4, 64, 2, t
 const SequenceCase kLong = {"fm", "1", "sinusoidal", "swish", 33, 3, 32, 2, 32, 3, false};
 const SequenceCase kSingle = {"supervised", "1", "rotary", "gelu", 1, 2, 32, 1, 32, 1, true};
 
-Keys keys_of(const SequenceCase &c) {
-  return {{"variant", c.variant},
-          {"task", "regress"},
-          {"loss.draws", c.draws},
-          {"network.hidden", "[24, 24]"},
-          {"network.activation", "tanh"},
-          {"precision", "fp32"},
-          {"dt.blocks", "2"},
-          {"optimizer.type", "sgd"},
-          {"optimizer.learning_rate", "1"},
-          {"optimizer.weight_decay", "0"},
-          {"optimizer.clip", "0"},
-          {"seed", "3"}};
-}
+Keys keys_of(const SequenceCase &c) { return branch_keys(c.variant, "regress", c.draws, "fp32"); }
 
-struct Prepared {
-  Settings settings;
-  std::unique_ptr<Data> data;
-  Transformer branch;
-  Network head;
-  long block = 0;
-  int blocks = 1;
+struct Prepared : BranchModel<Transformer> {
   std::vector<std::vector<bool>> there; /* [row][position] */
-  std::vector<float> parameters;
-  Model model;
 };
 
 /* Which positions of a row are there: beginnings of any length, none among them, and one with a gap. */
@@ -89,14 +65,6 @@ Prepared prepare(const SequenceCase &c) {
   p.branch = reference::make_transformer(c.channels, c.width, c.heads, c.feed, c.layers,
                                          std::string(c.positions) == "rotary", c.activation);
   p.head = reference::make_network(p.settings, c.width, kTarget);
-  p.blocks = std::string(c.variant) == "dt" ? p.settings.dt.blocks : 1;
-  p.block = p.branch.parameters + p.head.parameters;
-  Network arrays;
-  arrays.arrays = p.branch.arrays;
-  for (int k = 0; k < p.blocks; ++k)
-    for (const auto &values : {random_parameters(arrays, 60 + static_cast<unsigned>(k), 1.2),
-                               random_parameters(p.head, 70 + static_cast<unsigned>(k))})
-      p.parameters.insert(p.parameters.end(), values.begin(), values.end());
   keys.insert(keys.end(), {{"network.branch.type", "transformer"},
                            {"network.branch.width", std::to_string(c.width)},
                            {"network.branch.heads", std::to_string(c.heads)},
@@ -105,26 +73,8 @@ Prepared prepare(const SequenceCase &c) {
                            {"network.branch.positions", c.positions},
                            {"network.branch.activation", c.activation},
                            {"network.branch.masked", c.masked ? "true" : "false"}});
-  p.model = create_model(keys, p.data->shape);
-  if (!p.model) return p;
-  EXPECT_EQ(noprop_model_parameter_values(p.model.get()), static_cast<long>(p.parameters.size()));
-  for (size_t i = 0; i < p.branch.arrays.size(); ++i) {
-    const noprop_parameter got = noprop_model_parameter(p.model.get(), static_cast<int>(i));
-    EXPECT_EQ((p.blocks > 1 ? "block.1." : "") + p.branch.arrays[i].name, got.name);
-    EXPECT_EQ(p.branch.arrays[i].offset, got.offset) << got.name;
-  }
-  if (!ok(noprop_model_set_parameters(p.model.get(), p.parameters.data()), "noprop_model_set_parameters") ||
-      !set_statistics(p.model.get(), *p.data))
-    p.model.reset();
+  create_branch_model(p, keys, 1.2);
   return p;
-}
-
-Vector<Tracked> block_of(const Prepared &p, int k) {
-  const auto first = p.parameters.begin() + k * p.block;
-  return tracked({first, first + p.block});
-}
-Vector<Tracked> head_of(const Prepared &p, const Vector<Tracked> &block) {
-  return {block.begin() + p.branch.parameters, block.end()};
 }
 
 /* Rows of the batch are told apart by their first numbers: which of the data's rows it is. */
@@ -154,10 +104,7 @@ std::vector<TransformerTrace<Tracked>> make_features(const Prepared &p, const Ve
 
 Vector<Tracked> whole_gradient(const Prepared &p, const Vector<Tracked> &block,
                                const std::vector<TransformerTrace<Tracked>> &traces, const Loss<Tracked> &loss) {
-  Vector<Tracked> gradient(static_cast<size_t>(p.branch.parameters), 0.0);
-  for (size_t i = 0; i < traces.size(); ++i) transformer_backward(p.branch, block, traces[i], loss.x_bar[i], gradient);
-  gradient.insert(gradient.end(), loss.gradient.begin(), loss.gradient.end());
-  return gradient;
+  return branch_gradient(p, block, traces, loss, [](auto &&...all) { transformer_backward(all...); });
 }
 
 std::vector<size_t> all_rows() {
@@ -172,32 +119,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, SequenceCondition, testing::Values(kRotary, kLo
 TEST_P(SequenceCondition, LossAndGradientOfAllLayersMeetTheReference) {
   const Prepared p = prepare(GetParam());
   ASSERT_TRUE(p.model);
-  Batch<Tracked> batch;
-  batch.z1 = p.data->reference.z1;
-  batch.x = p.data->reference.x;
+  Batch<Tracked> batch = whole_batch(p);
   const auto traces = make_features(p, block_of(p, 0), batch, all_rows());
   draw_batch(p.settings, p.head, 3, false, batch);
   const auto want = batch_loss(p.settings, p.head, head_of(p, block_of(p, 0)), batch);
-  std::vector<float> gradient(p.parameters.size()), prediction(static_cast<size_t>(kRows * kTarget));
-  noprop_loss_request request = {};
-  request.rows = kRows;
-  request.condition = p.data->condition.values;
-  request.target = p.data->target.values;
-  request.step = 3;
-  request.gradient = gradient.data();
-  request.prediction = prediction.data();
-  noprop_loss_terms terms;
-  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
-  expect_within(kTerm, terms.loss, want.total, "loss");
-  expect_within(kPrediction, prediction, flat(want.prediction), "prediction");
-  const Vector<Tracked> all = whole_gradient(p, block_of(p, 0), traces, want);
-  for (const reference::Array &array : p.branch.arrays) {
-    const auto of = [&](const auto &values) {
-      return std::vector(values.begin() + array.offset, values.begin() + array.offset + array.size());
-    };
-    expect_within(kGradient, of(gradient), of(all), array.name);
-  }
-  expect_within(kGradient, gradient, all, "gradient");
+  expect_loss(p, engine_loss(p), want, whole_gradient(p, block_of(p, 0), traces, want));
 }
 
 /* Rows in the epoch's order, sums over slots, the update: from the seed; and the same bits once more. */
@@ -235,32 +161,9 @@ TEST(SequenceConditionOfBlocks, GradientsMeetTheReference) {
   c.variant = "dt";
   const Prepared p = prepare(c);
   ASSERT_TRUE(p.model);
-  const auto levels = reference::levels_of(p.settings, kTarget);
-  std::vector<float> gradient(p.parameters.size());
-  noprop_loss_request request = {};
-  request.rows = kRows;
-  request.condition = p.data->condition.values;
-  request.target = p.data->target.values;
-  request.step = 3;
-  request.gradient = gradient.data();
-  noprop_loss_terms terms;
-  ASSERT_TRUE(ok(noprop_model_loss(p.model.get(), &request, &terms), "noprop_model_loss"));
-  for (int k = 0; k < p.blocks; ++k) {
-    Batch<Tracked> batch;
-    batch.z1 = p.data->reference.z1;
-    batch.x = p.data->reference.x;
-    const auto traces = make_features(p, block_of(p, k), batch, all_rows());
-    for (uint32_t draw = 0; draw < 2; ++draw) {
-      batch.noise.emplace_back();
-      for (uint32_t i = 0; i < kRows; ++i)
-        batch.noise.back().push_back(reference::normals<Tracked>(p.settings.seed, reference::kNoise, i, 3, kTarget,
-                                                                 draw, static_cast<uint32_t>(k)));
-    }
-    const auto want = block_loss(p.head, head_of(p, block_of(p, k)), levels[static_cast<size_t>(k)], batch);
-    const auto first = gradient.begin() + k * p.block;
-    expect_within(kGradient, {first, first + p.block}, whole_gradient(p, block_of(p, k), traces, want),
-                  "block " + std::to_string(k + 1));
-  }
+  expect_gradients_of_blocks(
+      p, 2, [&](const auto &block, auto &batch) { return make_features(p, block, batch, all_rows()); },
+      [&](const auto &...all) { return whole_gradient(p, all...); });
 }
 
 /* What padding holds changes no bit, and neither does how much of it there is behind a sequence; launches do not grow
