@@ -11,22 +11,26 @@
 
 /* ---- finding ---- */
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct cublaslt_functions table;
-static bool is_there;
-static char problem[200];
-static const struct cublaslt_functions *substitute;
+enum { LIBRARIES = 2 };
+static const char *const NAMES[LIBRARIES] = {"libcublasLt.so.13", "libcublasLt.so.12"};
+static const char NOT_INSTALLED[] = "is not installed";
+static struct library {
+  bool tried, is_there;
+  char problem[120];
+  struct cublaslt_functions functions;
+} libraries[LIBRARIES];
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static const struct cublaslt_functions *substitutes[LIBRARIES];
 
 /* As in driver.c: the address of a function is copied, as ISO C has no cast for it. */
-bool cublaslt_load(const char *const *names, struct cublaslt_functions *functions, char *reason, size_t size) {
-  void *library = NULL, *address;
-  const char *name = "", *missing = NULL;
-  for (; *names && !library; ++names) library = dlopen(name = *names, RTLD_NOW | RTLD_LOCAL);
+bool cublaslt_load(const char *name, struct cublaslt_functions *functions, char *reason, size_t size) {
+  void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL), *address;
+  const char *missing = NULL;
   if (!library) {
-    snprintf(reason, size, "is not installed");
+    snprintf(reason, size, "%s", NOT_INSTALLED);
     return false;
   }
-#define FILL(member, symbol, parameters)                                                \
+#define FILL(result, member, symbol, parameters)                                        \
   address = dlsym(library, symbol);                                                     \
   memcpy((void *)&functions->member, (const void *)&address, sizeof functions->member); \
   if (!address && !missing) missing = symbol;
@@ -38,34 +42,57 @@ bool cublaslt_load(const char *const *names, struct cublaslt_functions *function
   return false;
 }
 
-static void open_library(void) {
-  static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
-  is_there = cublaslt_load(names, &table, problem, sizeof problem);
-}
-
-noprop_status cublaslt_find(bool is_virtual, const struct cublaslt_functions **functions, char *reason, size_t size) {
+noprop_status cublaslt_allowed(bool is_virtual, bool *allowed, char *reason, size_t size) {
   const char *said = getenv("NOPROP_CUBLASLT");
-  *functions = NULL;
-  reason[0] = '\0';
+  *allowed = false;
   if (said && strcmp(said, "off") == 0) {
     snprintf(reason, size, "is turned off by NOPROP_CUBLASLT");
     return NOPROP_OK;
   }
   if (said && said[0] && strcmp(said, "auto") != 0)
     return status_set(NOPROP_INVALID_ARGUMENT, "NOPROP_CUBLASLT must be auto or off, not '%.40s'", said);
-  if (substitute) {
-    *functions = substitute;
-  } else if (is_virtual) {
-    snprintf(reason, size, "is for GPUs, and this one is virtual");
-  } else {
-    pthread_once(&once, open_library);
-    if (is_there) *functions = &table;
-    snprintf(reason, size, "%s", problem);
-  }
+  *allowed = !is_virtual || substitutes[0];
+  if (!*allowed) snprintf(reason, size, "is for GPUs, and this one is virtual");
   return NOPROP_OK;
 }
 
-void cublaslt_substitute(const struct cublaslt_functions *functions) { substitute = functions; }
+/* The functions of a library, opened when they are first asked for; NULL with a reason. */
+static const struct cublaslt_functions *find(int index, char *reason, size_t size) {
+  struct library *library = &libraries[index];
+  if (substitutes[0]) {
+    if (!substitutes[index]) snprintf(reason, size, "%s", NOT_INSTALLED);
+    return substitutes[index];
+  }
+  pthread_mutex_lock(&mutex);
+  if (!library->tried)
+    library->is_there = cublaslt_load(NAMES[index], &library->functions, library->problem, sizeof library->problem);
+  library->tried = true;
+  pthread_mutex_unlock(&mutex);
+  snprintf(reason, size, "%s", library->problem);
+  return library->is_there ? &library->functions : NULL;
+}
+
+bool cublaslt_open(const struct cublaslt_functions **functions, void **handle, char *reason, size_t size) {
+  snprintf(reason, size, "%s", NOT_INSTALLED);
+  for (int i = 0; i < LIBRARIES; ++i) {
+    char missing[120];
+    *functions = find(i, missing, sizeof missing);
+    const int code = *functions ? (*functions)->create(handle) : CUBLASLT_SUCCESS;
+    if (*functions && code == CUBLASLT_SUCCESS) return true;
+    if (*functions)
+      snprintf(reason, size, "cannot be used, as cublasLtCreate of %s returns %d", NAMES[i], code);
+    else if (strcmp(missing, NOT_INSTALLED) != 0)
+      snprintf(reason, size, "%s", missing);
+  }
+  *functions = NULL;
+  *handle = NULL;
+  return false;
+}
+
+void cublaslt_substitute(const struct cublaslt_functions *newest, const struct cublaslt_functions *other) {
+  substitutes[0] = newest;
+  substitutes[1] = other;
+}
 
 /* ---- products ---- */
 

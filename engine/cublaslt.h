@@ -45,46 +45,50 @@ struct cublaslt_heuristic {
   int reserved[4];
 };
 
-/* X(member, symbol, (parameters)); handles and descriptors are pointers to what only the library knows. */
+/* X(result, member, symbol, (parameters)); handles and descriptors are pointers to what only the library knows. */
 #define CUBLASLT_FUNCTION_LIST(X)                                                                                    \
-  X(create, "cublasLtCreate", (void **handle))                                                                       \
-  X(destroy, "cublasLtDestroy", (void *handle))                                                                      \
-  X(operation_create, "cublasLtMatmulDescCreate", (void **operation, int compute, int scale))                        \
-  X(operation_destroy, "cublasLtMatmulDescDestroy", (void *operation))                                               \
-  X(operation_set, "cublasLtMatmulDescSetAttribute",                                                                 \
+  X(size_t, version, "cublasLtGetVersion", (void))                                                                   \
+  X(int, create, "cublasLtCreate", (void **handle))                                                                  \
+  X(int, destroy, "cublasLtDestroy", (void *handle))                                                                 \
+  X(int, operation_create, "cublasLtMatmulDescCreate", (void **operation, int compute, int scale))                   \
+  X(int, operation_destroy, "cublasLtMatmulDescDestroy", (void *operation))                                          \
+  X(int, operation_set, "cublasLtMatmulDescSetAttribute",                                                            \
     (void *operation, int attribute, const void *value, size_t bytes))                                               \
-  X(layout_create, "cublasLtMatrixLayoutCreate",                                                                     \
+  X(int, layout_create, "cublasLtMatrixLayoutCreate",                                                                \
     (void **layout, int type, uint64_t rows, uint64_t columns, int64_t leading))                                     \
-  X(layout_destroy, "cublasLtMatrixLayoutDestroy", (void *layout))                                                   \
-  X(preference_create, "cublasLtMatmulPreferenceCreate", (void **preference))                                        \
-  X(preference_destroy, "cublasLtMatmulPreferenceDestroy", (void *preference))                                       \
-  X(preference_set, "cublasLtMatmulPreferenceSetAttribute",                                                          \
+  X(int, layout_destroy, "cublasLtMatrixLayoutDestroy", (void *layout))                                              \
+  X(int, preference_create, "cublasLtMatmulPreferenceCreate", (void **preference))                                   \
+  X(int, preference_destroy, "cublasLtMatmulPreferenceDestroy", (void *preference))                                  \
+  X(int, preference_set, "cublasLtMatmulPreferenceSetAttribute",                                                     \
     (void *preference, int attribute, const void *value, size_t bytes))                                              \
-  X(heuristic, "cublasLtMatmulAlgoGetHeuristic",                                                                     \
+  X(int, heuristic, "cublasLtMatmulAlgoGetHeuristic",                                                                \
     (void *handle, void *operation, void *a, void *b, void *c, void *d, void *preference, int wanted,                \
      struct cublaslt_heuristic *results, int *count))                                                                \
-  X(matmul, "cublasLtMatmul",                                                                                        \
+  X(int, matmul, "cublasLtMatmul",                                                                                   \
     (void *handle, void *operation, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout, \
      const void *beta, const void *c, void *c_layout, void *d, void *d_layout,                                       \
      const struct cublaslt_algorithm *algorithm, void *workspace, size_t workspace_bytes, CUstream stream))
 
 struct cublaslt_functions {
-#define CUBLASLT_MEMBER(member, symbol, parameters) int(*member) parameters;
+#define CUBLASLT_MEMBER(result, member, symbol, parameters) result(*member) parameters;
   CUBLASLT_FUNCTION_LIST(CUBLASLT_MEMBER)
 #undef CUBLASLT_MEMBER
 };
 
 /* ---- finding ---- */
 
-/* Fills the table from the first of the libraries `names` (ends with NULL) that can be opened, and leaves the library
- * open. False, with the rest of a sentence in `reason`: none can be, or it lacks a function. */
-bool cublaslt_load(const char *const *names, struct cublaslt_functions *functions, char *reason, size_t size);
-/* The library's functions, looked for once per process; NULL with the rest of a sentence in `reason`: on the virtual
- * GPU, where it is not installed, and where the environment variable NOPROP_CUBLASLT is "off". Allowed are off and
- * auto; NOPROP_INVALID_ARGUMENT for anything else. */
-noprop_status cublaslt_find(bool is_virtual, const struct cublaslt_functions **functions, char *reason, size_t size);
-/* For tests: these functions instead of a library's, also on the virtual GPU; NULL ends it. */
-void cublaslt_substitute(const struct cublaslt_functions *functions);
+/* Fills the table from a library, and leaves it open. False, with the rest of a sentence in `reason`, where it cannot
+ * be opened or lacks a function. */
+bool cublaslt_load(const char *name, struct cublaslt_functions *functions, char *reason, size_t size);
+/* Whether it may be used, else the rest of a sentence in `reason`: not on the virtual GPU, nor where the environment
+ * variable NOPROP_CUBLASLT is "off". Allowed are off and auto; NOPROP_INVALID_ARGUMENT for anything else. */
+noprop_status cublaslt_allowed(bool is_virtual, bool *allowed, char *reason, size_t size);
+/* The newest of the libraries that gives a handle for the calling thread's context (one that is newer than the driver
+ * gives none); libraries stay open. False, with the rest of a sentence in `reason`: none does. */
+bool cublaslt_open(const struct cublaslt_functions **functions, void **handle, char *reason, size_t size);
+/* For tests: these instead of libcublasLt.so.13 and .12, also on the virtual GPU; a second NULL: only one is there.
+ * NULL, NULL ends it. */
+void cublaslt_substitute(const struct cublaslt_functions *newest, const struct cublaslt_functions *other);
 
 /* ---- products ---- */
 

@@ -3,17 +3,14 @@
 #include "engine/jit.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <nvrtc.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/cache_entry.h"
 #include "engine/embedded.h"
 #include "engine/sha256.h"
 #include "engine/status.h"
@@ -212,76 +209,17 @@ done:
 
 /* ---- the cache ---- */
 
-/* In front of the image in a cache entry. */
-struct entry_header {
-  char magic[8];
-  uint64_t size; /* of the image */
-  unsigned char checksum[SHA256_SIZE];
-};
-
-static const char entry_magic[8] = {'N', 'P', 'K', 'E', 'R', 'N', '1', '\n'};
-
-static void checksum(unsigned char digest[SHA256_SIZE], const void *data, size_t size) {
-  struct sha256 hash;
-  sha256_begin(&hash);
-  sha256_add(&hash, data, size);
-  sha256_end(&hash, digest);
-}
-
-/* True if the entry is there and whole. */
-static bool read_entry(const char *path, struct jit_image *image) {
-  FILE *file = fopen(path, "rb");
-  if (file == NULL) return false;
-  struct entry_header header;
-  unsigned char digest[SHA256_SIZE];
-  struct stat about;
-  char *data = NULL;
-  bool whole = fread(&header, sizeof header, 1, file) == 1 &&
-               memcmp(header.magic, entry_magic, sizeof entry_magic) == 0 && fstat(fileno(file), &about) == 0 &&
-               header.size > 0 && header.size == (uint64_t)about.st_size - sizeof header &&
-               (data = malloc((size_t)header.size + 1)) != NULL && fread(data, (size_t)header.size, 1, file) == 1;
-  fclose(file);
-  if (whole) {
-    checksum(digest, data, (size_t)header.size);
-    whole = memcmp(digest, header.checksum, sizeof digest) == 0;
-  }
-  if (!whole) {
-    free(data);
-    return false;
-  }
-  data[header.size] = '\0';
-  *image = (struct jit_image){.data = data, .size = (size_t)header.size, .from_cache = true};
-  return true;
-}
-
-/* Writes beside the entry and renames, so that readers see a whole entry or none. Failure only costs the next start a
- * compilation. */
-static void write_entry(const char *path, const struct jit_image *image) {
-  static atomic_uint counter;
-  char temporary[4200];
-  snprintf(temporary, sizeof temporary, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&counter, 1));
-  int descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (descriptor < 0) return;
-  FILE *file = fdopen(descriptor, "wb");
-  if (file == NULL) {
-    close(descriptor);
-    unlink(temporary);
-    return;
-  }
-  struct entry_header header = {.size = image->size};
-  memcpy(header.magic, entry_magic, sizeof entry_magic);
-  checksum(header.checksum, image->data, image->size);
-  bool written = fwrite(&header, sizeof header, 1, file) == 1 && fwrite(image->data, image->size, 1, file) == 1;
-  written = fclose(file) == 0 && written;
-  if (!written || rename(temporary, path) != 0) unlink(temporary);
-}
+static const char entry_magic[CACHE_ENTRY_MAGIC] = {'N', 'P', 'K', 'E', 'R', 'N', '1', '\n'};
 
 /* NOPROP_KERNEL_SOURCES names a folder that receives the text of every kernel: NAME-HASH.cu. */
 static void keep_source(const char *source, const char *name) {
   const char *folder = getenv("NOPROP_KERNEL_SOURCES");
   if (folder == NULL || folder[0] == '\0') return;
   unsigned char digest[SHA256_SIZE];
-  checksum(digest, source, strlen(source));
+  struct sha256 hash;
+  sha256_begin(&hash);
+  sha256_add(&hash, source, strlen(source));
+  sha256_end(&hash, digest);
   char path[4200];
   snprintf(path, sizeof path, "%s/%.*s-%02x%02x%02x%02x.cu", folder, (int)strcspn(name, "."), name, digest[0],
            digest[1], digest[2], digest[3]);
@@ -293,6 +231,30 @@ static void keep_source(const char *source, const char *name) {
 
 static void add_text(struct sha256 *hash, const char *text) { sha256_add(hash, text, strlen(text) + 1); }
 
+/* A source and the headers that it may include. */
+static void add_source(struct sha256 *hash, const char *source) {
+  add_text(hash, source);
+  for (int i = 0; embedded_at(i) != NULL; ++i) {
+    const char *dot = strrchr(embedded_at(i)->name, '.');
+    if (dot == NULL || (strcmp(dot, ".cuh") != 0 && strcmp(dot, ".h") != 0)) continue;
+    add_text(hash, embedded_at(i)->name);
+    sha256_add(hash, embedded_at(i)->data, embedded_at(i)->size + 1);
+  }
+}
+
+static void end_as_text(struct sha256 *hash, char text[JIT_HASH]) {
+  unsigned char digest[SHA256_SIZE];
+  sha256_end(hash, digest);
+  for (int i = 0; i < SHA256_SIZE; ++i) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+void jit_source_hash(const char *source, char text[JIT_HASH]) {
+  struct sha256 hash;
+  sha256_begin(&hash);
+  add_source(&hash, source);
+  end_as_text(&hash, text);
+}
+
 /* Everything that decides the image. */
 static void entry_path(char *path, size_t size, const char *folder, const char *source, const char *name,
                        const char *const *options, int option_count) {
@@ -303,17 +265,9 @@ static void entry_path(char *path, size_t size, const char *folder, const char *
   add_text(&hash, version);
   add_text(&hash, name);
   for (int i = 0; i < option_count; ++i) add_text(&hash, options[i]);
-  add_text(&hash, source);
-  for (int i = 0; embedded_at(i) != NULL; ++i) {
-    const char *dot = strrchr(embedded_at(i)->name, '.');
-    if (dot == NULL || (strcmp(dot, ".cuh") != 0 && strcmp(dot, ".h") != 0)) continue;
-    add_text(&hash, embedded_at(i)->name);
-    sha256_add(&hash, embedded_at(i)->data, embedded_at(i)->size + 1);
-  }
-  unsigned char digest[SHA256_SIZE];
-  sha256_end(&hash, digest);
-  char text[2 * SHA256_SIZE + 1];
-  for (int i = 0; i < SHA256_SIZE; ++i) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+  add_source(&hash, source);
+  char text[JIT_HASH];
+  end_as_text(&hash, text);
   snprintf(path, size, "%s/%s.kernel", folder, text);
 }
 
@@ -333,7 +287,8 @@ noprop_status jit_compile(const char *source, const char *name, int major, int m
   cache_folder(folder, sizeof folder);
   if (folder[0] != '\0') {
     entry_path(path, sizeof path, folder, source, name, options, option_count);
-    if (read_entry(path, image)) return NOPROP_OK;
+    image->from_cache = cache_entry_read(path, entry_magic, &image->data, &image->size);
+    if (image->from_cache) return NOPROP_OK;
   }
   noprop_status status = run_nvrtc(source, name, options, option_count, cubin, image);
   if (status != NOPROP_OK) {
@@ -341,6 +296,7 @@ noprop_status jit_compile(const char *source, const char *name, int major, int m
     *image = (struct jit_image){0};
     return status;
   }
-  if (path[0] != '\0') write_entry(path, image);
+  /* Failure only costs the next start a compilation. */
+  if (path[0] != '\0') (void)cache_entry_write(path, entry_magic, image->data, image->size, false);
   return NOPROP_OK;
 }

@@ -24,6 +24,11 @@ struct jit_image {
 noprop_status jit_compile(const char *source, const char *name, int major, int minor, bool cubin,
                           struct jit_image *image);
 
+enum { JIT_HASH = 65 /* characters of a hash, with the NUL */ };
+
+/* What names a source with all headers that it may include. */
+void jit_source_hash(const char *source, char text[JIT_HASH]);
+
 /* NVRTC's whole log of this thread's last failed compilation; "" if there was none. */
 const char *jit_log(void);
 

@@ -95,11 +95,13 @@ static int residual_reader(const struct network *network, int i) {
     if (network->ops[r].residual == i) return r;
   return -1;
 }
+static bool reads(const struct dense_op *op, int k, int i) {
+  return op->inputs[k].kind == INPUT_OP && op->inputs[k].op == i;
+}
 static int readers(const struct network *network, int i) {
   int count = 0;
   for (int r = i + 1; r < network->op_count; ++r)
-    for (int k = 0; k < network->ops[r].input_count; ++k)
-      count += network->ops[r].inputs[k].kind == INPUT_OP && network->ops[r].inputs[k].op == i;
+    for (int k = 0; k < network->ops[r].input_count; ++k) count += reads(&network->ops[r], k, i);
   return count;
 }
 
@@ -180,7 +182,16 @@ static unsigned columns(const noprop_model *model) {
 }
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
 
-static char *source_of(const noprop_model *model, bool (*used)[2]) {
+/* Whether a network has layers of an activation, with dropout or without. Without gradients no layer has it, and what
+ * the x-branch gives to other layers is linear. */
+static bool uses(const struct network *network, int activation, int drop) {
+  if (activation == ACTIVATION_LINEAR && !drop) return true;
+  for (int i = 0; i < network->op_count; ++i)
+    if ((int)network->ops[i].activation == activation && (!drop || network->ops[i].dropout)) return true;
+  return false;
+}
+
+static char *source_of(const noprop_model *model) {
   /* One block on a multiprocessor will do: left to itself, ptxas aims at three and spills a few registers. */
   static const char head[] = "extern \"C\" __global__ void __launch_bounds__(GEMM_THREADS, 1) layered_";
   const int form = model->network->operand_form;
@@ -195,7 +206,7 @@ static char *source_of(const noprop_model *model, bool (*used)[2]) {
   fprintf(out, "#include \"gemm%s.cuh\"\n\n", tensor);
   for (int a = 0; a < ACTIVATION_COUNT; ++a)
     for (int drop = 0; drop < 2; ++drop)
-      if (used[a][drop])
+      if (uses(model->network, a, drop))
         fprintf(out, "%sforward_%d_%d(const gemm_arguments a) {\n  gemm%s<gemm_forward_end<%d, %s>>(a);\n}\n", head, a,
                 drop, tensor, a, drop ? "true" : "false");
   fprintf(out, "%sbackward(const gemm_arguments a) {\n  gemm%s<gemm_backward_end>(a);\n}\n", head, tensor);
@@ -208,14 +219,8 @@ static char *source_of(const noprop_model *model, bool (*used)[2]) {
 static noprop_status compile(noprop_model *model) {
   const struct network *network = model->network;
   struct layered_kernels *kernels = &model->layered;
-  bool used[ACTIVATION_COUNT][2] = {{false}};
   if (kernels->ready) return NOPROP_OK;
-  used[ACTIVATION_LINEAR][0] = true; /* what the x-branch gives to other layers */
-  for (int i = 0; i < network->op_count; ++i) {
-    used[network->ops[i].activation][0] = true; /* without dropout where there are no gradients */
-    if (network->ops[i].dropout) used[network->ops[i].activation][1] = true;
-  }
-  char *source = source_of(model, used);
+  char *source = source_of(model);
   if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
   noprop_status status = device_compile(model->device, source, "layered_backward", &kernels->backward);
   if (status == NOPROP_OK) status = device_compile(model->device, source, "layered_gradient", &kernels->gradient);
@@ -223,25 +228,31 @@ static noprop_status compile(noprop_model *model) {
     for (int drop = 0; drop < 2 && status == NOPROP_OK; ++drop) {
       char entry[32];
       snprintf(entry, sizeof entry, "layered_forward_%d_%d", a, drop);
-      if (used[a][drop]) status = device_compile(model->device, source, entry, &kernels->forward[a][drop]);
+      if (uses(network, a, drop)) status = device_compile(model->device, source, entry, &kernels->forward[a][drop]);
     }
+  if (status == NOPROP_OK) status = layered_products_open(model, source);
   free(source);
-  if (status == NOPROP_OK) status = layered_products_open(model);
   kernels->ready = status == NOPROP_OK;
   return status;
+}
+
+static unsigned grid_of(const noprop_model *model, const gemm_arguments *arguments) {
+  const unsigned width = block_width(model), across = (arguments->stride + width - 1) / width;
+  return across * ((arguments->rows + GEMM_ROWS - 1) / GEMM_ROWS);
+}
+
+static struct layered_places places_of(const noprop_model *model, const struct staged_run *run) {
+  return (struct layered_places){run->memory + place(model->network, run, NULL, NULL), run->workspace};
 }
 
 /* Products that a library makes are launches before this one; `turned`: of kernels.backward. */
 static noprop_status launch(noprop_model *model, const struct staged_run *run, const struct kernel *kernel,
                             const gemm_arguments *arguments, bool turned) {
-  const unsigned width = block_width(model), across = (arguments->stride + width - 1) / width;
-  const unsigned grid = across * ((arguments->rows + GEMM_ROWS - 1) / GEMM_ROWS);
+  const unsigned grid = grid_of(model, arguments);
   if (!model->layered.products.library || !run->workspace)
     return device_launch(model->device, kernel, grid, GEMM_THREADS, 0, arguments, sizeof *arguments);
-  const struct layered_places at = {run->memory + place(model->network, run, NULL, NULL), run->workspace};
-  if (model->layered.products.choosing) return layered_products_choose(model, kernel, grid, arguments, turned, at);
   gemm_arguments left = *arguments;
-  const noprop_status status = layered_products_apply(model, &left, turned, at);
+  const noprop_status status = layered_products_apply(model, &left, turned, places_of(model, run));
   return status == NOPROP_OK ? device_launch(model->device, kernel, grid, GEMM_THREADS, 0, &left, sizeof left) : status;
 }
 
@@ -354,29 +365,42 @@ static noprop_status forward(noprop_model *model, const struct staged_run *run, 
 
 /* ---- backward ---- */
 
+/* Of the launch that makes the gradient of op i's sums; without inputs. */
+static gemm_arguments backward_arguments(const noprop_model *model, const struct staged_run *run,
+                                         const train_arguments *train, int i) {
+  const struct dense_op *op = &model->network->ops[i];
+  return (gemm_arguments){
+      .train = *train, .rows = op_rows(op, run), .width = (unsigned)op->width, .stride = pitch(op->width)};
+}
+
+/* What op r, whose input k is op i, gives to it. */
+static gemm_input gradient_input(const noprop_model *model, const struct staged_run *run, const train_arguments *train,
+                                 const struct op_memory *ops, int i, int r, int k) {
+  const struct network *network = model->network;
+  const struct dense_op *op = &network->ops[i], *from = &network->ops[r];
+  const int weight = from->inputs[k].weight;
+  const bool folded = op->x_branch && !from->x_branch; /* all draws have one condition */
+  return (gemm_input){.values = ops[r].slope,
+                      .weights = parameter_at(model, train, weight),
+                      .fragments = train->fragments + network->parameters[weight].transpose_offset,
+                      .stride = pitch(from->width),
+                      .features = (unsigned)from->width,
+                      .rows = op_rows(op, run),
+                      .repeat = folded ? run->draws : 1,
+                      .row_step = run->rows};
+}
+
 /* The gradient of an op's sums, from those of its readers. */
 static noprop_status backward_op(noprop_model *model, const struct staged_run *run, const train_arguments *train,
                                  const struct op_memory *ops, float *partial, int i) {
   const struct network *network = model->network;
-  const struct dense_op *op = &network->ops[i];
   const int reader = residual_reader(network, i);
   int left = readers(network, i);
-  gemm_arguments arguments = {
-      .train = *train, .rows = op_rows(op, run), .width = (unsigned)op->width, .stride = pitch(op->width)};
+  gemm_arguments arguments = backward_arguments(model, run, train, i);
   for (int r = network->op_count - 1; r > i; --r)
     for (int k = 0; k < network->ops[r].input_count; ++k) {
-      const struct dense_op *from = &network->ops[r];
-      if (from->inputs[k].kind != INPUT_OP || from->inputs[k].op != i) continue;
-      const bool folded = op->x_branch && !from->x_branch; /* all draws have one condition */
-      arguments.inputs[arguments.input_count++] =
-          (gemm_input){.values = ops[r].slope,
-                       .weights = parameter_at(model, train, from->inputs[k].weight),
-                       .fragments = train->fragments + network->parameters[from->inputs[k].weight].transpose_offset,
-                       .stride = pitch(from->width),
-                       .features = (unsigned)from->width,
-                       .rows = arguments.rows,
-                       .repeat = folded ? run->draws : 1,
-                       .row_step = run->rows};
+      if (!reads(&network->ops[r], k, i)) continue;
+      arguments.inputs[arguments.input_count++] = gradient_input(model, run, train, ops, i, r, k);
       if (--left == 0 || arguments.input_count < GEMM_INPUTS) continue;
       arguments.result = partial;
       const noprop_status status = launch(model, run, &model->layered.backward, &arguments, true);
@@ -445,16 +469,68 @@ static noprop_status backward(noprop_model *model, const struct staged_run *run,
 
 /* ---- choice of products ---- */
 
-/* The launches of a step, of which none is made. */
-static noprop_status choose(noprop_model *model, const struct staged_run *run) {
+typedef noprop_status product_visitor(noprop_model *model, const struct layered_product *product, void *data);
+
+/* Visits all products of a training step, or of a request with gradients. Nothing is computed. */
+static noprop_status each_product(noprop_model *model, const struct staged_run *run, product_visitor *visit,
+                                  void *data) {
+  const struct network *network = model->network;
+  const struct layered_kernels *kernels = &model->layered;
   const train_arguments train = model_train_arguments(model);
-  struct layered_products *products = &model->layered.products;
-  if (!products->library) return NOPROP_OK;
-  products->choosing = true;
-  noprop_status status = begin(model, run, &train);
-  if (status == NOPROP_OK) status = forward(model, run, &train, true, run->output);
-  if (status == NOPROP_OK) status = backward_ops(model, run, &train);
-  products->choosing = false;
+  struct op_memory ops[NETWORK_MAX_OPS];
+  noprop_status status = NOPROP_OK;
+  place(network, run, ops, NULL);
+  for (int i = 0; i < network->op_count; ++i) {
+    const struct dense_op *op = &network->ops[i];
+    const gemm_arguments launch = arguments_of(model, run, &train, ops, i, OF_CONDITION | OF_OTHERS);
+    struct layered_product product = {
+        .launch = &launch, .kernel = &kernels->forward[op->activation][op->dropout], .grid = grid_of(model, &launch)};
+    for (unsigned k = 0; k < launch.input_count && status == NOPROP_OK; ++k) {
+      product.input = &launch.inputs[k];
+      status = visit(model, &product, data);
+    }
+  }
+  for (int i = network->op_count - 2; i >= 0; --i) {
+    const gemm_arguments launch = backward_arguments(model, run, &train, i);
+    struct layered_product product = {
+        .launch = &launch, .turned = true, .kernel = &kernels->backward, .grid = grid_of(model, &launch)};
+    for (int r = network->op_count - 1; r > i; --r)
+      for (int k = 0; k < network->ops[r].input_count; ++k) {
+        if (status != NOPROP_OK || !reads(&network->ops[r], k, i)) continue;
+        const gemm_input input = gradient_input(model, run, &train, ops, i, r, k);
+        product.input = &input;
+        status = visit(model, &product, data);
+      }
+  }
+  return status;
+}
+
+static noprop_status choose_product(noprop_model *model, const struct layered_product *product, void *data) {
+  return layered_products_choose(model, product, places_of(model, data));
+}
+
+static noprop_status choose(noprop_model *model, struct staged_run *run) {
+  return model->layered.products.library ? each_product(model, run, choose_product, run) : NOPROP_OK;
+}
+
+static noprop_status look_at_product(noprop_model *model, const struct layered_product *product, void *data) {
+  layered_products_look(model, product, data);
+  return NOPROP_OK;
+}
+
+/* Of a model whose training is not prepared yet this is what is remembered. */
+static noprop_status describe(noprop_model *model, unsigned batch, char *text, size_t size, int *launches) {
+  const struct staged_run run = {
+      .rows = (batch + 31) / 32 * 32, .draws = (unsigned)model->settings.loss.draws, .backward = true};
+  struct layered_outlook outlook = {0};
+  char *source = source_of(model);
+  if (!source) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the text of a kernel");
+  noprop_status status = layered_products_open(model, source);
+  free(source);
+  if (status == NOPROP_OK && model->layered.products.library)
+    status = each_product(model, &run, look_at_product, &outlook);
+  layered_products_describe(model, &outlook, text, size);
+  *launches = outlook.launches;
   return status;
 }
 
@@ -484,7 +560,7 @@ const struct staged_field layered_field = {.tier = "layered",
                                            .floats = floats,
                                            .workspace = workspace,
                                            .choose = choose,
-                                           .describe = layered_products_describe,
+                                           .describe = describe,
                                            .begin = begin,
                                            .forward = forward,
                                            .backward = backward,

@@ -1,10 +1,12 @@
-/* The choice between our products and cuBLASLt's, by their times. */
+/* The choice between our products and cuBLASLt's, by the times of the first who measured them. */
 #include "engine/layered_products.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/model.h"
+#include "engine/remember.h"
 #include "engine/status.h"
 
 enum {
@@ -14,37 +16,36 @@ enum {
 /* Of our time that the library's must stay under, so that a choice is not a matter of chance. */
 static const float CLEARLY_FASTER = 0.95f;
 
+/* What is remembered. */
+enum { OURS, BY_LIBRARY, UNKNOWN };
+
 /* ---- opening ---- */
 
-static noprop_status find(const noprop_model *model, const struct cublaslt_functions **library, char *reason,
-                          size_t size) {
-  const int form = model->network->operand_form;
-  const noprop_status status = cublaslt_find(model->device->properties.is_virtual, library, reason, size);
-  if (status == NOPROP_OK && *library && form >= 0 && form != OPERANDS_TF32) {
-    *library = NULL;
-    snprintf(reason, size, "does not have %s of float32 in memory", PRECISION_NAMES[model->settings.precision].name);
-  }
-  return status;
-}
-
-noprop_status layered_products_open(noprop_model *model) {
+noprop_status layered_products_open(noprop_model *model, const char *source) {
   struct layered_products *products = &model->layered.products;
-  if (products->handle) return NOPROP_OK;
-  noprop_status status = find(model, &products->library, products->reason, sizeof products->reason);
-  if (status != NOPROP_OK || !products->library) return status;
-  status = device_enter(model->device);
-  const int code = status == NOPROP_OK ? products->library->create(&products->handle) : CUBLASLT_NOT_SUPPORTED;
-  if (code == CUBLASLT_SUCCESS) return NOPROP_OK;
-  snprintf(products->reason, sizeof products->reason, "cannot be used, as cublasLtCreate returns %d", code);
-  products->library = NULL;
-  products->handle = NULL;
-  return status;
+  const int form = model->network->operand_form;
+  bool allowed = false;
+  if (products->opened) return NOPROP_OK;
+  noprop_status status =
+      cublaslt_allowed(model->device->properties.is_virtual, &allowed, products->reason, sizeof products->reason);
+  if (status == NOPROP_OK && allowed && form >= 0 && form != OPERANDS_TF32) {
+    snprintf(products->reason, sizeof products->reason, "does not have %s of float32 in memory",
+             PRECISION_NAMES[model->settings.precision].name);
+    allowed = false;
+  }
+  if (status == NOPROP_OK && allowed) status = device_enter(model->device);
+  if (status != NOPROP_OK) return status;
+  if (allowed) cublaslt_open(&products->library, &products->handle, products->reason, sizeof products->reason);
+  if (products->library) jit_source_hash(source, products->kernels);
+  products->opened = true;
+  return NOPROP_OK;
 }
 
 void layered_products_close(noprop_model *model) {
   struct layered_products *products = &model->layered.products;
   for (int i = 0; i < products->count; ++i) cublaslt_plan_destroy(products->choices[i].plan);
-  if (products->handle && device_enter(model->device) == NOPROP_OK) products->library->destroy(products->handle);
+  free(products->choices);
+  if (products->library && device_enter(model->device) == NOPROP_OK) products->library->destroy(products->handle);
   *products = (struct layered_products){0};
 }
 
@@ -103,7 +104,7 @@ noprop_status layered_products_apply(noprop_model *model, gemm_arguments *a, boo
   const struct layered_products *products = &model->layered.products;
   const float *sums = turned ? a->sum : a->addend;
   unsigned left = 0;
-  if (products->taken == 0 || !at.workspace || !adds_by_rows(a, turned)) return NOPROP_OK;
+  if (!at.workspace || !adds_by_rows(a, turned)) return NOPROP_OK;
   noprop_status status = device_enter(model->device);
   for (unsigned k = 0; k < a->input_count && status == NOPROP_OK; ++k) {
     const gemm_input input = a->inputs[k];
@@ -128,6 +129,46 @@ noprop_status layered_products_apply(noprop_model *model, gemm_arguments *a, boo
   else
     a->addend = at.sums, a->addend_rows = a->rows;
   return status;
+}
+
+/* ---- what is remembered ---- */
+
+enum { CHOICE_TEXT = 800 };
+
+/* All that a choice depends on. */
+static void text_of(const noprop_model *model, const struct layered_choice *choice, char text[CHOICE_TEXT]) {
+  const struct layered_products *products = &model->layered.products;
+  const noprop_device_properties *gpu = &model->device->properties;
+  const struct cublaslt_product *p = &choice->product;
+  snprintf(text, CHOICE_TEXT,
+           "product, form 1: 0 our kernel, 1 cuBLASLt\n"
+           "%.200s, capability %d.%d, %d multiprocessors, driver %d\n"
+           "cuBLASLt %zu, kernels %s\n"
+           "%s, %s: %u times %u rows of %u, by %u columns, %u times; %u, %u and %u floats from row to row",
+           gpu->name, gpu->compute_capability[0], gpu->compute_capability[1], gpu->multiprocessors, gpu->driver_version,
+           products->library->version(), products->kernels, p->tf32 ? "tf32" : "fp32",
+           p->turned ? "gradients of inputs" : "forward", choice->blocks, p->rows, p->depth, p->columns, choice->repeat,
+           p->value_stride, p->weight_stride, p->result_stride);
+}
+
+static bool is_large(const struct cublaslt_product *p) {
+  return p->rows >= LEAST_SIDE && p->columns >= LEAST_SIDE && p->depth >= LEAST_SIDE;
+}
+
+void layered_products_look(const noprop_model *model, const struct layered_product *product,
+                           struct layered_outlook *outlook) {
+  const struct layered_choice shape = shape_of(model, product->launch, product->input, product->turned);
+  const struct layered_choice *choice = choice_of(&model->layered.products, &shape);
+  int way = choice && choice->plan ? BY_LIBRARY : OURS;
+  if (!choice && is_large(&shape.product)) {
+    char text[CHOICE_TEXT];
+    text_of(model, &shape, text);
+    if (!remember_find(text, &way)) way = UNKNOWN;
+  }
+  ++outlook->products;
+  outlook->unknown += way == UNKNOWN;
+  outlook->by_library += way == BY_LIBRARY;
+  outlook->launches += way == BY_LIBRARY ? (int)(shape.blocks * shape.repeat) : 0;
 }
 
 /* ---- choice ---- */
@@ -182,65 +223,97 @@ static noprop_status measure(noprop_model *model, const struct trial *trial, boo
   return status == NOPROP_OK ? driver_check(driver, result, "measuring a product") : status;
 }
 
-static noprop_status choose_one(noprop_model *model, struct trial *trial) {
-  struct layered_products *products = &model->layered.products;
-  float ours = 0, theirs = 0;
+/* *way: which is faster. Where the library fails it is ours. */
+static noprop_status compare(noprop_model *model, struct trial *trial, int *way) {
+  const struct layered_products *products = &model->layered.products;
   struct layered_choice *choice = &trial->choice;
+  float ours = 0, theirs = 0;
   int code = cublaslt_plan_create(products->library, products->handle, &choice->product, &choice->plan);
   noprop_status status = NOPROP_OK;
   if (code == CUBLASLT_SUCCESS) status = measure(model, trial, true, &theirs, &code);
   if (status == NOPROP_OK && code == CUBLASLT_SUCCESS) status = measure(model, trial, false, &ours, &code);
-  if (choice->plan && (status != NOPROP_OK || code != CUBLASLT_SUCCESS || theirs >= CLEARLY_FASTER * ours)) {
-    cublaslt_plan_destroy(choice->plan);
-    choice->plan = NULL;
-  }
-  if (status != NOPROP_OK) return status;
-  products->choices[products->count++] = *choice;
-  products->taken += choice->plan != NULL;
-  return NOPROP_OK;
-}
-
-noprop_status layered_products_choose(noprop_model *model, const struct kernel *kernel, unsigned grid,
-                                      const gemm_arguments *arguments, bool turned, struct layered_places at) {
-  struct layered_products *products = &model->layered.products;
-  noprop_status status = device_enter(model->device);
-  for (unsigned k = 0; k < arguments->input_count && status == NOPROP_OK; ++k) {
-    const gemm_input *input = &arguments->inputs[k];
-    const struct layered_choice shape = shape_of(model, arguments, input, turned);
-    const bool large =
-        shape.product.rows >= LEAST_SIDE && shape.product.columns >= LEAST_SIDE && shape.product.depth >= LEAST_SIDE;
-    if (!large || products->count == LAYERED_CHOICES || choice_of(products, &shape)) continue;
-    struct trial trial = {.kernel = kernel, .grid = grid, .turned = turned, .at = at, .choice = shape};
-    trial.arguments = (gemm_arguments){.train = arguments->train,
-                                       .inputs = {*input},
-                                       .input_count = 1,
-                                       .result = at.sums,
-                                       .addend_rows = arguments->rows,
-                                       .rows = arguments->rows,
-                                       .width = arguments->width,
-                                       .stride = arguments->stride,
-                                       .draw_rows = arguments->draw_rows};
-    trial.arguments.train.request = 1; /* no epoch of training is asked for */
-    status = choose_one(model, &trial);
-  }
+  *way = code == CUBLASLT_SUCCESS && theirs < CLEARLY_FASTER * ours ? BY_LIBRARY : OURS;
+  cublaslt_plan_destroy(choice->plan);
+  choice->plan = NULL;
   return status;
 }
 
-void layered_products_describe(const noprop_model *model, char *text, size_t size) {
+/* What is remembered of the trial's shape, or from now on will be. */
+static noprop_status settle(noprop_model *model, struct trial *trial, int *way) {
+  struct layered_products *products = &model->layered.products;
+  char text[CHOICE_TEXT];
+  text_of(model, &trial->choice, text);
+  if (remember_find(text, way)) return NOPROP_OK;
+  const noprop_status status = compare(model, trial, way);
+  if (status == NOPROP_OK && !remember_settle(text, way, products->forgotten, sizeof products->forgotten)) *way = OURS;
+  return status;
+}
+
+static noprop_status keep(struct layered_products *products, const struct layered_choice *choice) {
+  struct layered_choice *choices = realloc(products->choices, ((size_t)products->count + 1) * sizeof *choices);
+  if (!choices) return status_set(NOPROP_OUT_OF_MEMORY, "no host memory for the choice of a product");
+  products->choices = choices;
+  choices[products->count++] = *choice;
+  return NOPROP_OK;
+}
+
+static noprop_status choose(noprop_model *model, struct trial *trial) {
+  struct layered_products *products = &model->layered.products;
+  struct layered_choice *choice = &trial->choice;
+  int way = OURS;
+  noprop_status status = settle(model, trial, &way);
+  if (status != NOPROP_OK) return status;
+  const int code = way == BY_LIBRARY
+                       ? cublaslt_plan_create(products->library, products->handle, &choice->product, &choice->plan)
+                       : CUBLASLT_SUCCESS;
+  if (code != CUBLASLT_SUCCESS)
+    return status_set(NOPROP_DEVICE_ERROR,
+                      "cuBLASLt does not have a product (%d) that it has computed before on this machine; "
+                      "NOPROP_CUBLASLT=off does without it",
+                      code);
+  status = keep(products, choice);
+  if (status != NOPROP_OK) cublaslt_plan_destroy(choice->plan);
+  return status;
+}
+
+noprop_status layered_products_choose(noprop_model *model, const struct layered_product *product,
+                                      struct layered_places at) {
+  const gemm_arguments *launch = product->launch;
+  const struct layered_choice shape = shape_of(model, launch, product->input, product->turned);
+  if (!is_large(&shape.product) || choice_of(&model->layered.products, &shape)) return NOPROP_OK;
+  struct trial trial = {
+      .kernel = product->kernel, .grid = product->grid, .turned = product->turned, .at = at, .choice = shape};
+  trial.arguments = (gemm_arguments){.train = launch->train,
+                                     .inputs = {*product->input},
+                                     .input_count = 1,
+                                     .result = at.sums,
+                                     .addend_rows = launch->rows,
+                                     .rows = launch->rows,
+                                     .width = launch->width,
+                                     .stride = launch->stride,
+                                     .draw_rows = launch->draw_rows};
+  trial.arguments.train.request = 1; /* no epoch of training is asked for */
+  const noprop_status status = device_enter(model->device);
+  return status == NOPROP_OK ? choose(model, &trial) : status;
+}
+
+/* ---- in words ---- */
+
+void layered_products_describe(const noprop_model *model, const struct layered_outlook *outlook, char *text,
+                               size_t size) {
   const struct layered_products *products = &model->layered.products;
-  const struct cublaslt_functions *library = products->library;
-  char reason[sizeof products->reason];
-  snprintf(reason, sizeof reason, "%s", products->reason);
-  if (!library && !reason[0] && find(model, &library, reason, sizeof reason) != NOPROP_OK)
-    snprintf(reason, sizeof reason, "cannot be used: %.150s", noprop_last_error());
-  if (!library)
-    snprintf(text, size, "products: ours; cuBLASLt %s", reason);
-  else if (products->count == 0)
-    snprintf(text, size, "products: ours, and cuBLASLt for those of training steps that it makes faster");
-  else
-    snprintf(
-        text, size,
-        "products: cuBLASLt for %d of %d shapes in training steps, where it is faster, by launches of its own; else "
-        "ours",
-        products->taken, products->count);
+  if (!products->library) {
+    snprintf(text, size, "products: ours; cuBLASLt %s", products->reason);
+    return;
+  }
+  const size_t version = products->library->version();
+  char measured[80] = "";
+  if (outlook->unknown > 0)
+    snprintf(measured, sizeof measured, "; %d will be measured when a training step is prepared", outlook->unknown);
+  snprintf(text, size,
+           "products: cuBLASLt %zu.%zu.%zu for %d of the %d of a training step, by launches of its own, where it was "
+           "clearly faster when first measured; else ours%s%s%s",
+           version / 10000, version / 100 % 100, version % 100, outlook->by_library, outlook->products, measured,
+           products->forgotten[0] ? "; ours as well where the outcome cannot be remembered: " : "",
+           products->forgotten);
 }

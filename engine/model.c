@@ -758,10 +758,12 @@ static void describe_input(struct text *text, const struct op_input *input) {
   }
 }
 
-/* How the steps are launched, and why. */
-static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot) {
+/* How the steps are launched, and why. `chosen`: launches of a step by what a staged field has chosen. */
+static void describe_launches(struct text *text, const noprop_model *model, unsigned slots, unsigned rows_per_slot,
+                              int chosen) {
   const int launches = (model->settings.optimizer.clip > 0.0 ? 3 : 2) + branch_launches(model->network) +
-                       image_coder_launches(model->network) + (model->field ? staged_train_launches(model) - 1 : 0);
+                       image_coder_launches(model->network) +
+                       (model->field ? staged_train_launches(model) - 1 + chosen : 0);
   const struct persistent_case of = {.is_virtual = model->device->properties.is_virtual,
                                      .blocks = model->network->blocks > 0,
                                      .slots = slots,
@@ -849,7 +851,11 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   const size_t shared = shared_limit(model);
   const unsigned batch = model->binding.bound ? model->binding.batch : (unsigned)s->train.batch;
   const unsigned processors = tiles_processors(model->device);
+  char choice[600] = "";
+  int chosen = 0;
   noprop_status status = choose_tile(model, batch, &tile);
+  if (status == NOPROP_OK && model->field && model->field->describe)
+    status = model->field->describe(model, batch, choice, sizeof choice, &chosen);
   if (status == NOPROP_OK)
     status = model->field ? program_staged_objective(network, s, &model->shape, shared, true, &program)
              : network->operand_form >= 0
@@ -876,11 +882,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
              program.block_rows, program.tier, program.shared_bytes, program.workspace_floats);
   if (model->tier_reason[0])
     text_add(&text, "  %s: %s\n", model->field ? model->field->tier : "tiles", model->tier_reason);
-  if (model->field && model->field->describe) {
-    char line[300];
-    model->field->describe(model, line, sizeof line);
-    text_add(&text, "  %s\n", line);
-  }
+  if (choice[0]) text_add(&text, "  %s\n", choice);
   if (!model->field && strcmp(program.tier, "spilling") == 0)
     text_add(&text, "  spilling, as a tile's values take %zu bytes and a block has %zu of shared memory\n",
              program.shared_bytes + program.workspace_floats * sizeof(float), shared);
@@ -900,7 +902,7 @@ noprop_status noprop_model_describe(noprop_model *model, char **result) {
   text_add(&text, "  batch %u in %u gradient slots of %u tiles; %s%s%s\n", batch, slots, tiles,
            OPTIMIZER_NAMES[s->optimizer.type].name, s->optimizer.clip > 0.0 ? ", gradient clipped" : "",
            s->optimizer.ema > 0.0 ? ", parameters averaged" : "");
-  describe_launches(&text, model, slots, tiles * block_rows);
+  describe_launches(&text, model, slots, tiles * block_rows, chosen);
   text_add(&text, "device: %s\n", model->device->properties.name);
   if (text.failed) {
     free(text.data);

@@ -60,9 +60,10 @@ struct staged_field {
   size_t (*workspace)(const noprop_model *model);
   /* Chooses between ways of computing the field, by measuring them; when memory for a training step or a request with
    * gradients has been allocated, never within one. NULL: there is one way. */
-  noprop_status (*choose)(noprop_model *model, const struct staged_run *run);
-  /* A line about what was chosen; NULL: there is none. */
-  void (*describe)(const noprop_model *model, char *text, size_t size);
+  noprop_status (*choose)(noprop_model *model, struct staged_run *run);
+  /* A line about what was or would be chosen for a batch; *launches: those of a training step that it adds to
+   * train_launches. NULL: there is no choice. */
+  noprop_status (*describe)(noprop_model *model, unsigned batch, char *text, size_t size, int *launches);
   /* What depends on the condition and the parameters alone: once per step or solve, before forward. */
   noprop_status (*begin)(noprop_model *model, const struct staged_run *run, const train_arguments *train);
   /* From z and time to `output` (run->output, or in the first pass of a guided solve run->unguided; then `conditioned`

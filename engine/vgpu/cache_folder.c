@@ -23,7 +23,7 @@ static bool make_folders(const char *path) {
   return access(path, W_OK | X_OK) == 0;
 }
 
-void cache_folder(char *path, size_t size) {
+void cache_folder_name(char *path, size_t size) {
   const char *chosen = getenv("NOPROP_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   int length = 0;
   if (chosen != NULL && chosen[0] != '\0') {
@@ -33,5 +33,10 @@ void cache_folder(char *path, size_t size) {
   } else if (home != NULL && home[0] == '/') {
     length = snprintf(path, size, "%s/.cache/noprop", home);
   }
-  if (length <= 0 || (size_t)length >= size || !make_folders(path)) path[0] = '\0';
+  if (length <= 0 || (size_t)length >= size) path[0] = '\0';
+}
+
+void cache_folder(char *path, size_t size) {
+  cache_folder_name(path, size);
+  if (path[0] != '\0' && !make_folders(path)) path[0] = '\0';
 }

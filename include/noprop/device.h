@@ -39,7 +39,8 @@ typedef struct {
 /* Opens a device. `name` is "auto", "gpu", "gpu:N" or "virtual"; NULL means "auto". `auto` takes the first GPU that
  * this library can use and the virtual GPU otherwise; a device that is asked for and not there is NOPROP_NO_DEVICE.
  * Environment: NOPROP_VGPU_THREADS sets the CPU threads of the virtual GPU, NOPROP_CACHE the folder of compiled
- * kernels. One device may be used by several models, from one thread at a time. */
+ * kernels and of choices by measured times, which later runs must find there to give the same bits on a GPU
+ * (docs/tiers.md). One device may be used by several models, from one thread at a time. */
 NOPROP_API noprop_status noprop_device_open(const char *name, noprop_device **device);
 
 /* Closes the device; NULL is allowed. Models on it must be destroyed first. */

@@ -36,30 +36,52 @@ namespace {
 using cublaslt_fake::state;
 
 TEST(CublasLt, TellsWhatIsMissing) {
-  const char *const nowhere[] = {"libnoprop-nowhere.so.1", "libnoprop-nowhere.so.2", nullptr};
-  const char *const another[] = {"libnoprop-nowhere.so.1", "libm.so.6", nullptr};
   cublaslt_functions functions;
   char reason[200];
-  EXPECT_FALSE(cublaslt_load(nowhere, &functions, reason, sizeof reason));
+  EXPECT_FALSE(cublaslt_load("libnoprop-nowhere.so.1", &functions, reason, sizeof reason));
   EXPECT_STREQ(reason, "is not installed");
-  EXPECT_FALSE(cublaslt_load(another, &functions, reason, sizeof reason));
-  EXPECT_STREQ(reason, "cannot be used, as libm.so.6 has no cublasLtCreate");
+  EXPECT_FALSE(cublaslt_load("libm.so.6", &functions, reason, sizeof reason));
+  EXPECT_STREQ(reason, "cannot be used, as libm.so.6 has no cublasLtGetVersion");
 }
 
 TEST(CublasLt, IsNotForTheVirtualGpuNorWhereItIsTurnedOff) {
-  const cublaslt_functions *functions = &cublaslt_fake::functions;
+  bool allowed = true;
   char reason[200];
-  ASSERT_OK(cublaslt_find(true, &functions, reason, sizeof reason));
-  EXPECT_EQ(functions, nullptr);
+  ASSERT_OK(cublaslt_allowed(true, &allowed, reason, sizeof reason));
+  EXPECT_FALSE(allowed);
   EXPECT_STREQ(reason, "is for GPUs, and this one is virtual");
+  ASSERT_OK(cublaslt_allowed(false, &allowed, reason, sizeof reason));
+  EXPECT_TRUE(allowed);
   setenv("NOPROP_CUBLASLT", "off", 1);
-  ASSERT_OK(cublaslt_find(false, &functions, reason, sizeof reason));
-  EXPECT_EQ(functions, nullptr);
+  ASSERT_OK(cublaslt_allowed(false, &allowed, reason, sizeof reason));
+  EXPECT_FALSE(allowed);
   EXPECT_STREQ(reason, "is turned off by NOPROP_CUBLASLT");
   setenv("NOPROP_CUBLASLT", "sometimes", 1);
-  EXPECT_EQ(cublaslt_find(false, &functions, reason, sizeof reason), NOPROP_INVALID_ARGUMENT);
+  EXPECT_EQ(cublaslt_allowed(false, &allowed, reason, sizeof reason), NOPROP_INVALID_ARGUMENT);
   EXPECT_STREQ(noprop_last_error(), "NOPROP_CUBLASLT must be auto or off, not 'sometimes'");
   unsetenv("NOPROP_CUBLASLT");
+}
+
+/* Version 13 under a driver for CUDA 12 gives no handle, and 12 does. */
+TEST(CublasLt, IsTheOlderLibraryWhereTheNewerGivesNoHandle) {
+  cublaslt_functions newer = cublaslt_fake::functions;
+  const cublaslt_functions *opened = nullptr;
+  void *handle = nullptr;
+  char reason[200];
+  const cublaslt_fake::Library ended; /* takes its substitutes back when the test ends */
+  cublaslt_substitute(&newer, &cublaslt_fake::functions);
+  ASSERT_TRUE(cublaslt_open(&opened, &handle, reason, sizeof reason));
+  EXPECT_EQ(opened, &newer);
+  opened->destroy(handle);
+  newer.create = [](void **) { return 1; }; /* CUBLAS_STATUS_NOT_INITIALIZED */
+  ASSERT_TRUE(cublaslt_open(&opened, &handle, reason, sizeof reason));
+  EXPECT_EQ(opened, &cublaslt_fake::functions);
+  opened->destroy(handle);
+  cublaslt_substitute(&newer, nullptr);
+  EXPECT_FALSE(cublaslt_open(&opened, &handle, reason, sizeof reason));
+  EXPECT_EQ(opened, nullptr);
+  EXPECT_STREQ(reason, "cannot be used, as cublasLtCreate of libcublasLt.so.13 returns 1");
+  EXPECT_EQ(state.live, 0);
 }
 
 /* Matrices by rows, with strides that all differ, against three loops. */
