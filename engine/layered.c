@@ -15,10 +15,11 @@
 #include "engine/program_plan.h"
 #include "engine/staged.h"
 #include "engine/status.h"
+#include "engine/vgpu/observe.h"
 #include "kernels/gemm_arguments.h"
 
 /* Layers so wide are worth launches of their own. On the virtual GPU, which has fp32 for all but what asks otherwise,
- * tiles that spill are as fast up to the second width (measured: docs/tiers.md). */
+ * tiles that spill are as fast or faster below the second width (measured: docs/tiers.md). */
 enum { WIDE = 256, WIDE_VIRTUAL = 1024 };
 
 /* ---- what it takes ---- */
@@ -182,6 +183,12 @@ static unsigned columns(const noprop_model *model) {
 }
 static unsigned block_width(const noprop_model *model) { return 32 * columns(model); }
 
+/* Of them those that are multiplied at a time. A GPU has registers for the sums of all; the virtual GPU's vectors hold
+ * those of one, unless it stands for a GPU. The order of every sum is the same. */
+static unsigned group(const noprop_model *model) {
+  return model->device->properties.is_virtual && vgpu_current_mode() == VGPU_MODE_RUN ? 1 : columns(model);
+}
+
 /* Whether a network has layers of an activation, with dropout or without. Without gradients no layer has it, and what
  * the x-branch gives to other layers is linear. */
 static bool uses(const struct network *network, int activation, int drop) {
@@ -200,7 +207,7 @@ static char *source_of(const noprop_model *model) {
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
   if (!out) return NULL;
-  fprintf(out, "#define GEMM_COLUMNS %u\n#define GEMM_AHEAD %d\n", columns(model),
+  fprintf(out, "#define GEMM_COLUMNS %u\n#define GEMM_GROUP %u\n#define GEMM_AHEAD %d\n", columns(model), group(model),
           !model->device->properties.is_virtual);
   if (form >= 0) fprintf(out, "#define GEMM_FORM %d\n", form);
   fprintf(out, "#include \"gemm%s.cuh\"\n\n", tensor);

@@ -4,7 +4,8 @@
 //
 // A block has GEMM_ROWS rows of the result and 32 GEMM_COLUMNS columns: lane = column (and those 32, 64 ... further
 // on), a warp has eight rows, whose factors are the same for all its lanes. GEMM_DEPTH summands at a time stand in
-// shared memory; with GEMM_AHEAD those that follow are on their way from device memory meanwhile, in registers.
+// shared memory; with GEMM_AHEAD those that follow are on their way from device memory meanwhile, in registers. They
+// are multiplied for GEMM_GROUP of the columns 32 apart at a time, whose sums have to be in registers.
 #pragma once
 
 #include "condition_dropout.cuh"
@@ -27,9 +28,10 @@ struct gemm_place {
   unsigned first_row, first_column;
 };
 
+// Blocks that follow each other have the same columns, so that they find their weights in a cache.
 __device__ __forceinline__ gemm_place gemm_place_of(const gemm_arguments &a) {
-  const unsigned columns = (a.stride + GEMM_WIDTH - 1) / GEMM_WIDTH;
-  return {blockIdx.x / columns * GEMM_ROWS, blockIdx.x % columns * GEMM_WIDTH};
+  const unsigned rows = (a.rows + GEMM_ROWS - 1) / GEMM_ROWS;
+  return {blockIdx.x % rows * GEMM_ROWS, blockIdx.x / rows * GEMM_WIDTH};
 }
 
 // An entry of a table among the kernel's parameters, whose places should be constants.
@@ -127,29 +129,35 @@ __device__ __forceinline__ void gemm_store_weights(gemm_memory &memory, const ge
     memory.weights[lane_of_warp() * GEMM_PITCH + i * GEMM_WARPS + warp_of_block()] = weight.one[i];
 }
 
-// acc += what stands in memory, for the first COLUMNS columns of a lane; rows of weights are PITCH apart. A loop of one
-// block without barriers, which the virtual GPU runs with its sums in registers.
+// acc += what stands in memory, for the first COLUMNS columns of a lane; rows of weights are PITCH apart. Loops of one
+// block without barriers, which the virtual GPU runs with the sums of a group in registers.
 template <int COLUMNS, int PITCH>
 __device__ __forceinline__ void gemm_multiply(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS], const gemm_memory &memory,
                                               unsigned summands) {
-  const float *values = memory.values + warp_of_block() * (GEMM_WARP_ROWS * GEMM_DEPTH);
-  const float *weights = memory.weights + lane_of_warp();
+  constexpr int GROUP = COLUMNS < GEMM_GROUP ? COLUMNS : GEMM_GROUP;
+#pragma unroll
+  for (int first = 0; first < COLUMNS; first += GROUP) {
+    const float *values = memory.values + warp_of_block() * (GEMM_WARP_ROWS * GEMM_DEPTH);
+    const float *weights = memory.weights + lane_of_warp() + 32 * first;
 #pragma unroll 1
-  for (int left = (min(summands, (unsigned)GEMM_DEPTH) + 3) / 4; left > 0; --left, values += 4, weights += 4 * PITCH) {
-    float weight[4][COLUMNS];
+    for (int left = (min(summands, (unsigned)GEMM_DEPTH) + 3) / 4; left > 0;
+         --left, values += 4, weights += 4 * PITCH) {
+      float weight[4][GROUP];
 #pragma unroll
-    for (int j = 0; j < 4; ++j)
+      for (int j = 0; j < 4; ++j)
 #pragma unroll
-      for (int c = 0; c < COLUMNS; ++c) weight[j][c] = weights[j * PITCH + 32 * c];
+        for (int c = 0; c < GROUP; ++c) weight[j][c] = weights[j * PITCH + 32 * c];
 #pragma unroll
-    for (int i = 0; i < GEMM_WARP_ROWS; ++i) {
-      const float4 value = *(const float4 *)(values + i * GEMM_DEPTH);
+      for (int i = 0; i < GEMM_WARP_ROWS; ++i) {
+        const float4 value = *(const float4 *)(values + i * GEMM_DEPTH);
 #pragma unroll
-      for (int c = 0; c < COLUMNS; ++c) {
-        acc[i][c] = fmaf(value.x, weight[0][c], acc[i][c]);
-        acc[i][c] = fmaf(value.y, weight[1][c], acc[i][c]);
-        acc[i][c] = fmaf(value.z, weight[2][c], acc[i][c]);
-        acc[i][c] = fmaf(value.w, weight[3][c], acc[i][c]);
+        for (int c = 0; c < GROUP; ++c) {
+          float &sum = acc[i][first + c];
+          sum = fmaf(value.x, weight[0][c], sum);
+          sum = fmaf(value.y, weight[1][c], sum);
+          sum = fmaf(value.z, weight[2][c], sum);
+          sum = fmaf(value.w, weight[3][c], sum);
+        }
       }
     }
   }
@@ -331,20 +339,24 @@ __device__ __forceinline__ void gemm_store_inputs(gemm_memory &memory, const flo
 template <int COLUMNS, bool BIAS>
 __device__ __forceinline__ void gemm_multiply_gradient(float (&acc)[GEMM_WARP_ROWS][GEMM_COLUMNS],
                                                        float (&sum)[GEMM_COLUMNS], const gemm_memory &memory) {
-  const float *values = memory.values + warp_of_block() * GEMM_WARP_ROWS;
-  const float *deltas = memory.weights + lane_of_warp();
+  constexpr int GROUP = COLUMNS < GEMM_GROUP ? COLUMNS : GEMM_GROUP;
+#pragma unroll
+  for (int first = 0; first < COLUMNS; first += GROUP) {
+    const float *values = memory.values + warp_of_block() * GEMM_WARP_ROWS;
+    const float *deltas = memory.weights + lane_of_warp() + 32 * first;
 #pragma unroll 1
-  for (int left = GEMM_DEPTH / 4; left > 0; --left, values += 4 * GEMM_ROWS, deltas += 4 * GEMM_WIDTH) {
+    for (int left = GEMM_DEPTH / 4; left > 0; --left, values += 4 * GEMM_ROWS, deltas += 4 * GEMM_WIDTH) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      float in[GEMM_WARP_ROWS];
-      load_weights(in, values + k * GEMM_ROWS);
+      for (int k = 0; k < 4; ++k) {
+        float in[GEMM_WARP_ROWS];
+        load_weights(in, values + k * GEMM_ROWS);
 #pragma unroll
-      for (int c = 0; c < COLUMNS; ++c) {
-        const float d = deltas[k * GEMM_WIDTH + 32 * c];
+        for (int c = 0; c < GROUP; ++c) {
+          const float d = deltas[k * GEMM_WIDTH + 32 * c];
 #pragma unroll
-        for (int i = 0; i < GEMM_WARP_ROWS; ++i) acc[i][c] = fmaf(in[i], d, acc[i][c]);
-        if (BIAS) sum[c] += d;
+          for (int i = 0; i < GEMM_WARP_ROWS; ++i) acc[i][first + c] = fmaf(in[i], d, acc[i][first + c]);
+          if (BIAS) sum[first + c] += d;
+        }
       }
     }
   }
