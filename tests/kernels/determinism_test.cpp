@@ -75,11 +75,17 @@ const Work kTensorWork[] = {
      5},
 };
 
+/* Launches over all rows: a product on tensor cores, and one that is multiply-adds. */
+const Work kLayeredWork[] = {
+    kTensorWork[0],
+    {{{"precision", "fp32"}, {"variant", "ct"}, {"network.hidden", "[40]"}}, kFloatCondition, 5},
+};
+
 /* Trains, evaluates and samples models, and writes every float that comes out to `path`. */
 void run_everything(const char *path) {
   std::vector<Work> all(std::begin(kWork), std::end(kWork));
   if (std::getenv(kTensorVariable)) all.assign(std::begin(kTensorWork), std::end(kTensorWork));
-  if (std::getenv(kTierVariable)) all.assign({kTensorWork[0]});
+  if (std::getenv(kTierVariable)) all.assign(std::begin(kLayeredWork), std::end(kLayeredWork));
   for (const Work &work : all) {
     if (work.sequence && std::getenv(kNoSequenceVariable)) continue;
     Keys keys = work.keys;
@@ -178,11 +184,16 @@ TEST(Determinism, SameBitsInterpretedAndTranslated) {
   expect_same(interpreted, result_with({some}), "whatever the device chooses");
 }
 
-TEST(Determinism, SameBitsOfLaunchesOverAllRowsForOneAndThreeThreads) {
-  const auto with = [](const char *threads) {
-    return result_with({{kTierVariable, "layered"}, {"NOPROP_VGPU_THREADS", threads}});
+/* In another order the sums are those of all columns at a time, as on a GPU (GEMM_GROUP). */
+TEST(Determinism, SameBitsOfLaunchesOverAllRowsForAnyThreadsAndOrder) {
+  const auto with = [](std::vector<std::pair<std::string, std::string>> environment) {
+    environment.emplace_back(kTierVariable, "layered");
+    return result_with(environment);
   };
-  expect_same(with("1"), with("3"), "three threads");
+  const std::string one = with({{"NOPROP_VGPU_THREADS", "1"}});
+  expect_same(one, with({{"NOPROP_VGPU_THREADS", "3"}}), "three threads");
+  expect_same(one, with({{"NOPROP_VGPU_MODE", "fuzz"}, {"NOPROP_VGPU_FUZZ", "order"}, {"NOPROP_VGPU_SEED", "1"}}),
+              "another order");
 }
 
 TEST(Determinism, SameBitsInterpretedAndTranslatedOnTensorCores) {
