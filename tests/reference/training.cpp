@@ -109,9 +109,11 @@ Vector<Real> time_knots(const Settings &settings) {
     return density(t) * (high - low) / range / (1 + std::exp(-x)) / (1 + std::exp(x));
   };
   std::vector<double> sums = {0};
+  double left = mass_per_x(-edge); /* panels meet exactly: a step is 17 / 2^15 */
   for (int i = 0; i < panels; ++i) {
-    const double x = -edge + step * i;
-    sums.push_back(sums.back() + step / 6 * (mass_per_x(x) + 4 * mass_per_x(x + step / 2) + mass_per_x(x + step)));
+    const double x = -edge + step * i, right = mass_per_x(x + step);
+    sums.push_back(sums.back() + step / 6 * (left + 4 * mass_per_x(x + step / 2) + right));
+    left = right;
   }
   /* Two sums that differ by 1e-8 may round to neighbouring floats. */
   const auto knot = [](double t) {
@@ -130,6 +132,13 @@ Vector<Real> time_knots(const Settings &settings) {
   return knots;
 }
 
+/* The knots where times are drawn by them, else none. */
+template <typename Real>
+static Vector<Real> knots_of(const Settings &settings) {
+  const std::string &times = settings.loss.t_sampling;
+  return times == "gamma" || times == "importance" ? time_knots<Real>(settings) : Vector<Real>{};
+}
+
 /* Rows of the step that are without their condition. */
 template <typename Real>
 static void drop_conditions(const Settings &settings, int64_t step, Batch<Real> &batch) {
@@ -141,15 +150,15 @@ static void drop_conditions(const Settings &settings, int64_t step, Batch<Real> 
 }
 
 template <typename Real>
-void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch) {
+static void draw_batch_with(const Vector<Real> &knots, const Settings &settings, const Network &network, int64_t step,
+                            bool dropout, Batch<Real> &batch) {
   const long rows = static_cast<long>(batch.z1.size()), d = network.latent;
   const uint32_t at = static_cast<uint32_t>(step);
   for (int k = 0; k < settings.loss.draws; ++k) {
     const uint32_t number = static_cast<uint32_t>(k);
     const double t_eps = settings.loss.t_eps;
     const std::string &times = settings.loss.t_sampling;
-    const bool quantiles = times == "gamma" || times == "importance";
-    const Vector<Real> knots = quantiles ? time_knots<Real>(settings) : Vector<Real>{};
+    const bool quantiles = !knots.empty();
     Vector<Real> t, factor;
     for (const Real &u : uniforms<Real>(settings.seed, at, rows, times != "uniform", number)) {
       if (!quantiles) {
@@ -211,14 +220,19 @@ void draw_batch(const Settings &settings, const Network &network, int64_t step, 
   };
 }
 
+template <typename Real>
+void draw_batch(const Settings &settings, const Network &network, int64_t step, bool dropout, Batch<Real> &batch) {
+  draw_batch_with(knots_of<Real>(settings), settings, network, step, dropout, batch);
+}
+
 long row_at(uint64_t seed, long rows, int64_t epoch, long position) {
   const row_order order = row_order_make(seed, static_cast<unsigned>(epoch), static_cast<unsigned>(rows));
   return static_cast<long>(row_order_row(&order, static_cast<unsigned>(position)));
 }
 
 template <typename Real>
-Batch<Real> training_batch(const Settings &settings, const Network &network, const Rows<Real> &rows, long batch,
-                           int64_t step, int64_t dropout_epochs) {
+static Batch<Real> training_batch_with(const Vector<Real> &knots, const Settings &settings, const Network &network,
+                                       const Rows<Real> &rows, long batch, int64_t step, int64_t dropout_epochs) {
   const long count = static_cast<long>(rows.z1.size()), per_epoch = (count + batch - 1) / batch;
   const int64_t epoch = step / per_epoch;
   const long first = static_cast<long>(step % per_epoch) * batch;
@@ -229,9 +243,15 @@ Batch<Real> training_batch(const Settings &settings, const Network &network, con
     if (!rows.label.empty()) b.label.push_back(rows.label[row]);
     if (!rows.x.empty()) b.x.push_back(rows.x[row]);
   }
-  draw_batch(settings, network, step, dropout_epochs < 0 || epoch < dropout_epochs, b);
+  draw_batch_with(knots, settings, network, step, dropout_epochs < 0 || epoch < dropout_epochs, b);
   drop_conditions(settings, step, b); /* in all epochs */
   return b;
+}
+
+template <typename Real>
+Batch<Real> training_batch(const Settings &settings, const Network &network, const Rows<Real> &rows, long batch,
+                           int64_t step, int64_t dropout_epochs) {
+  return training_batch_with(knots_of<Real>(settings), settings, network, rows, batch, step, dropout_epochs);
 }
 
 template <typename Real>
@@ -239,8 +259,9 @@ Training<Real> train(const Settings &settings, const Network &network, Vector<Re
                      long batch, int64_t steps, int64_t total_steps, int64_t dropout_epochs) {
   Training<Real> training;
   training.parameters = std::move(parameters);
+  const Vector<Real> knots = knots_of<Real>(settings); /* the schedule stays as it is */
   for (int64_t step = 0; step < steps; ++step) {
-    const Batch<Real> b = training_batch(settings, network, rows, batch, step, dropout_epochs);
+    const Batch<Real> b = training_batch_with(knots, settings, network, rows, batch, step, dropout_epochs);
     Loss<Real> loss = batch_loss(settings, network, training.parameters, b);
     training.gradient_norm.push_back(clip_gradient(settings.optimizer.clip, loss.gradient));
     for (const auto &statistics : loss.statistics) update_running(network, statistics, training.parameters);
