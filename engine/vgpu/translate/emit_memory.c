@@ -835,7 +835,8 @@ static void load_to_places(struct emitter *e, const struct ptx_instruction *inst
                 &vectors);
 }
 
-/* Whether the access is one that load_to_places() makes; sets *stride. */
+/* Whether the access is one that load_to_places() makes; sets *stride. Numbers side by side are some shuffles of wide
+ * vectors with AVX-512, where they stand (load_contiguous()). */
 static bool goes_to_places(struct emitter *e, const struct ptx_instruction *instruction, const struct address *address,
                            int64_t *stride) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
@@ -1310,6 +1311,7 @@ static void store_scatter(struct emitter *e, const struct ptx_instruction *instr
                           Value mask, Value *values) {
   const unsigned count = instruction->vector ? instruction->vector : 1;
   const int64_t bytes = type_bytes(instruction->type);
+  /* Scatters take a number at a time: pairs and quads go by lanes, whose numbers are moved at once. */
   const bool real = e->features->avx512 && bytes >= 4 && instruction->vector < 2;
   if (by_numbers(instruction, real)) {
     call_numbers(e, instruction, address, mask, LLVMGetElementType(LLVMTypeOf(values[0])), true, values);
